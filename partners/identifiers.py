@@ -1,0 +1,39 @@
+"""Identifiers: a prefix that says what it is, and a UUIDv7 in hex that sorts by the time it was made.
+
+Owns their form and nothing else. An event's own identifier is its producer's, verbatim, when the producer gave one;
+`check_event_id` holds what such an identifier may look like (it becomes the `webhook-id` header, so visible ASCII).
+"""
+
+import re
+
+import uuid_utils
+
+from partners.errors import IdentifierError
+
+PARTNER, SUBSCRIPTION, EVENT, DELIVERY = "ptr", "sub", "evt", "dlv"
+EVENT_ID_MAX = 200
+
+_FORM = re.compile(r"[a-z]{2,8}_[0-9a-f]{32}")
+_PREFIX = re.compile(r"[a-z]{2,8}")
+_VISIBLE_ASCII = re.compile(rf"[\x21-\x7e]{{1,{EVENT_ID_MAX}}}")
+
+
+def new_id(prefix: str) -> str:
+    """`new_id("dlv")` is `dlv_` and 32 hex digits. A later one sorts after an earlier one."""
+    return f"{prefix}_{uuid_utils.uuid7().hex}"
+
+
+def check(identifier: str, prefix: str) -> str:
+    """The identifier itself when it has this prefix and our form; raises IdentifierError otherwise."""
+    if not _PREFIX.fullmatch(prefix):
+        raise ValueError(f"{prefix!r} is not a prefix: 2 to 8 small letters")
+    if not _FORM.fullmatch(identifier) or not identifier.startswith(f"{prefix}_"):
+        raise IdentifierError(f"{identifier[:60]!r} is not an identifier of the form {prefix}_<32 hex digits>")
+    return identifier
+
+
+def check_event_id(identifier: str) -> str:
+    """The producer's own event identifier when it can be sent as a header; raises IdentifierError otherwise."""
+    if not _VISIBLE_ASCII.fullmatch(identifier):
+        raise IdentifierError(f"an event id is 1 to {EVENT_ID_MAX} visible ASCII characters, not {identifier[:60]!r}")
+    return identifier
