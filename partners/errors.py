@@ -20,3 +20,7 @@ class InvalidInput(ValueError):  # noqa: N818 - it names what is wrong, as its c
 
 class IdentifierError(InvalidInput):
     pass
+
+
+class PatternError(InvalidInput):
+    pass
