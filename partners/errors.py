@@ -9,6 +9,7 @@
     └── CatalogueError          an event type file that can't be read, with the place
     DataInvalid                 an event's data breaks its event type's schema
     TransformError              an event that a transformation or a filter can't digest (the delivery is dead at once)
+    SecretUnreadable            no configured key opens a stored secret: an operator's mistake, nobody else's
 
 `InvalidInput` is about what people wrote and can correct; the other two are about one event.
 """
@@ -24,3 +25,7 @@ class IdentifierError(InvalidInput):
 
 class PatternError(InvalidInput):
     pass
+
+
+class SecretUnreadable(Exception):  # noqa: N818 - as above
+    """A stored secret that no configured key decrypts."""

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class DeliveryConfig(AppConfig):
+    """An event becomes attempts."""
+
+    name = "delivery"
+    verbose_name = "Delivery"

@@ -1,0 +1,131 @@
+"""What happened (events), for whom (deliveries), and what came back (attempts). PostgreSQL is the truth.
+
+The hot path writes these tables with SQL in batches (ingest.py, recorder.py); the models serve the admin, the API
+and the migrations. Attempts and events are append-only.
+"""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from partners.fields import IdField
+from partners.models import Partner, Subscription
+
+
+class Event(models.Model):
+    """What happened, kept as it came: key order and the spelling of numbers are the producer's."""
+
+    id = models.CharField(primary_key=True, max_length=260, db_collation="C")
+    type = models.CharField(max_length=200, db_collation="C")
+    source = models.CharField(max_length=500, blank=True, help_text="CloudEvents source, or where it came from.")
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField(default=timezone.now)
+    data = models.TextField()
+    schema_error = models.TextField(blank=True, default="", help_text="Why it breaks its type's schema, if it does.")
+    traceparent = models.CharField(max_length=64, blank=True, default="")
+    expunged_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-received_at"]
+        indexes: ClassVar[list[models.Index]] = [models.Index(F("received_at").desc(), name="event_received_at")]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Delivery(models.Model):
+    """One event for one subscription, from pending to succeeded or dead."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending", "Pending"
+        SUCCEEDED = "succeeded", "Succeeded"
+        DEAD = "dead", "Dead"
+
+    id = IdField("dlv")
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
+    subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
+    event_type = models.CharField(max_length=200, db_collation="C")
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING, db_collation="C")
+    attempt_count = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    last_status_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    last_error = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        ordering: ClassVar[list[str]] = ["-id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["event", "subscription"], name="delivery_once_per_event_and_subscription"),
+            models.CheckConstraint(
+                condition=Q(status__in=["pending", "succeeded", "dead"]), name="delivery_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="pending", next_attempt_at__isnull=False, finished_at=None)
+                | (~Q(status="pending") & Q(next_attempt_at=None, finished_at__isnull=False)),
+                name="delivery_pending_has_a_next_attempt",
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["partner", "id"], name="delivery_of_partner"),
+            models.Index(fields=["subscription", "id"], name="delivery_of_subscription"),
+            models.Index(fields=["partner", "next_attempt_at"], condition=Q(status="pending"), name="delivery_pending"),
+            models.Index(fields=["partner", "id"], condition=Q(status="dead"), name="delivery_dead"),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Attempt(models.Model):
+    """One HTTP request of a delivery and what came back. Append-only."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts", db_index=False)
+    number = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    latency_ms = models.FloatField()
+    status_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    error = models.CharField("error class", max_length=32, blank=True, default="", db_collation="C")
+    detail = models.CharField(max_length=500, blank=True, default="")
+    request_headers = models.TextField(blank=True, default="")
+    response_headers = models.TextField(blank=True, default="")
+    response_excerpt = models.TextField(blank=True, default="")
+    worker = models.CharField(max_length=100, blank=True, default="")
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["delivery", "number"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["delivery", "number"], name="attempt_number_once_per_delivery"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} attempt {self.number}"
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.error
+
+
+class DeadLetter(models.Model):
+    """A source message that could not become an event: its bytes and the reason."""
+
+    source = models.CharField(max_length=100)
+    position = models.CharField(max_length=100, help_text="Where it lay in the source: stream and sequence.")
+    subject = models.CharField(max_length=500, blank=True)
+    headers = models.JSONField(default=dict)
+    body = models.BinaryField()
+    reason = models.TextField()
+    received_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["source", "position"], name="dead_letter_once_per_position"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.reason}"

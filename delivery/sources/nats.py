@@ -1,0 +1,184 @@
+"""NATS JetStream as a source: a durable pull consumer, fetched in batches.
+
+The stream and the consumer are created when missing, and again when somebody deletes them while we run.
+Redelivery is unlimited (`max_deliver=-1`): a message with a limit would end in silence when it is reached.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
+
+from delivery.sources import SourceMessage, SourceUnavailable
+
+logger = logging.getLogger(__name__)
+
+ACK_WAIT_S = 60.0
+FETCH_WAIT_S = 1.0
+_EMPTY_FETCHES_BEFORE_A_LOOK = 30
+_UNAVAILABLE = (nats.errors.Error, nats.js.errors.Error, OSError, asyncio.TimeoutError)
+
+
+class NatsSource:
+    """`subjects` are what the stream takes in; the part of a subject after the first dot is the event type."""
+
+    def __init__(
+        self, url: str, stream: str, subjects: Sequence[str], consumer: str, max_ack_pending: int = 20_000
+    ) -> None:
+        self._url = url
+        self._stream = stream
+        self._subjects = list(subjects)
+        self._consumer = consumer
+        self._max_ack_pending = max_ack_pending
+        self._client: Client | None = None
+        self._pull: JetStreamContext.PullSubscription | None = None
+        self._empty_fetches = 0
+
+    async def connect(self) -> None:
+        try:
+            self._client = await nats.connect(
+                self._url,
+                name="recart-hooks-bridge",
+                connect_timeout=5,
+                reconnect_time_wait=1,
+                max_reconnect_attempts=-1,  # the default gives up after two minutes, for good
+                error_cb=_say_once(),
+            )
+            await self._bind()
+        except _UNAVAILABLE as error:
+            await self.close()
+            raise SourceUnavailable(_words(error)) from error
+
+    async def fetch(self, limit: int) -> list[SourceMessage]:
+        if self._pull is None:
+            raise SourceUnavailable("not connected")
+        try:
+            found = await self._pull.fetch(limit, timeout=FETCH_WAIT_S)
+        except nats.errors.TimeoutError:
+            found = []
+        except _UNAVAILABLE as error:
+            await self._mend(error)
+            return []
+        if found:
+            self._empty_fetches = 0
+        else:
+            await self._look_after_silence()
+        return [_read(message) for message in found]
+
+    async def acknowledge(self, messages: Sequence[SourceMessage]) -> None:
+        """Sends the acknowledgements; one that gets lost only costs a redelivery, which changes nothing."""
+        await self._answer(messages, "ack")
+
+    async def terminate(self, messages: Sequence[SourceMessage]) -> None:
+        await self._answer(messages, "term")
+
+    async def lag(self) -> int:
+        if self._pull is None:
+            raise SourceUnavailable("not connected")
+        try:
+            return (await self._pull.consumer_info()).num_pending or 0
+        except _UNAVAILABLE as error:
+            raise SourceUnavailable(_words(error)) from error
+
+    async def close(self) -> None:
+        client, self._client, self._pull = self._client, None, None
+        if client is not None:
+            with contextlib.suppress(*_UNAVAILABLE):
+                await client.flush(timeout=2)
+            with contextlib.suppress(*_UNAVAILABLE):
+                await client.close()
+
+    async def _answer(self, messages: Sequence[SourceMessage], verb: str) -> None:
+        try:
+            for message in messages:
+                with contextlib.suppress(nats.errors.MsgAlreadyAckdError):
+                    await getattr(message.handle, verb)()
+            if self._client is not None:
+                await self._client.flush(timeout=5)
+        except _UNAVAILABLE as error:
+            raise SourceUnavailable(_words(error)) from error
+
+    async def _bind(self) -> None:
+        if self._client is None:
+            raise SourceUnavailable("not connected")
+        stream = self._client.jetstream(timeout=5)
+        try:
+            await stream.stream_info(self._stream)
+        except nats.js.errors.NotFoundError:
+            await stream.add_stream(
+                StreamConfig(
+                    name=self._stream, subjects=self._subjects, retention=RetentionPolicy.LIMITS, duplicate_window=120
+                )
+            )
+            logger.info("created the stream", extra={"stream": self._stream, "subjects": self._subjects})
+        await stream.add_consumer(
+            self._stream,
+            ConsumerConfig(
+                durable_name=self._consumer,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=ACK_WAIT_S,
+                max_deliver=-1,
+                max_ack_pending=self._max_ack_pending,
+            ),
+        )
+        self._pull = await stream.pull_subscribe_bind(self._consumer, stream=self._stream)
+
+    async def _look_after_silence(self) -> None:
+        """A deleted consumer looks like an empty one, so ask now and then."""
+        self._empty_fetches += 1
+        if self._empty_fetches >= _EMPTY_FETCHES_BEFORE_A_LOOK and self._pull is not None:
+            self._empty_fetches = 0
+            try:
+                await self._pull.consumer_info()
+            except _UNAVAILABLE as error:
+                await self._mend(error)
+
+    async def _mend(self, error: BaseException) -> None:
+        """After an error of a fetch: the consumer or the stream may be gone; make them again on the same connection."""
+        if self._client is None or self._client.is_closed:
+            raise SourceUnavailable(_words(error)) from error
+        try:
+            await self._bind()
+        except _UNAVAILABLE as again:
+            raise SourceUnavailable(_words(again)) from again
+
+
+def _read(message: Msg) -> SourceMessage:
+    metadata = message.metadata
+    sequence = metadata.sequence.stream
+    stored_at = metadata.timestamp if metadata.timestamp is not None else datetime.now(UTC)
+    return SourceMessage(
+        source="nats",
+        subject=message.subject,
+        headers={name.lower(): value for name, value in (message.headers or {}).items()},
+        body=message.data,
+        position=f"{metadata.stream}_{sequence}_{stored_at.timestamp() * 1e6:.0f}",
+        stored_at=stored_at,
+        handle=message,
+    )
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _say_once() -> Callable[[Exception], Awaitable[None]]:
+    """nats-py calls this for each failed reconnect: log what is new only."""
+    last = ""
+
+    async def say(error: Exception) -> None:
+        nonlocal last
+        if _words(error) != last:
+            last = _words(error)
+            logger.warning("nats", extra={"error": last})
+
+    return say

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class PartnersConfig(AppConfig):
+    """Who wants what, where."""
+
+    name = "partners"
+    verbose_name = "Partners"

@@ -1,0 +1,191 @@
+"""Who wants what, where: partners, their subscriptions and secrets, and the catalogue of event types.
+
+Models hold data and constraints. A change of state is a function in `partners.services`.
+JSON that people wrote (transformations, schemas, samples) is kept as text, so that key order and numbers stay theirs.
+"""
+
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, validate_email
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from partners.fields import IdField
+from partners.patterns import category
+from partners.validation import (
+    validate_event_types,
+    validate_filter,
+    validate_headers,
+    validate_json,
+    validate_name,
+    validate_rate_limit,
+    validate_retry_schedule,
+    validate_schema,
+    validate_transformation,
+)
+
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""A pause until somebody resumes."""
+
+
+class Partner(models.Model):
+    """Who is told, at which pace."""
+
+    id = IdField("ptr")
+    name = models.CharField(max_length=200, unique=True)
+    rate_limit = models.CharField(
+        max_length=32,
+        blank=True,
+        validators=[validate_rate_limit],
+        help_text="Deliveries per time over all workers: 50/s, 600/m or 1000/h. Empty: no limit but the ceiling.",
+    )
+    rate_limit_ceiling = models.CharField(
+        max_length=32,
+        blank=True,
+        validators=[validate_rate_limit],
+        help_text="What the partner may set at most. Empty: no ceiling.",
+    )
+    max_in_flight = models.PositiveSmallIntegerField(
+        default=16,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Requests that may run at the same time: a slow endpoint holds at most this many workers.",
+    )
+    paused_until = models.DateTimeField(
+        null=True, blank=True, help_text="Nothing is sent before; the queue fills meanwhile."
+    )
+    operational_url = models.CharField(max_length=2048, blank=True, help_text="Where operational events are sent.")
+    operational_email = models.CharField(max_length=254, blank=True, validators=[validate_email])
+    notes = models.TextField(blank=True, help_text="For staff; the partner does not see this.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["name"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(condition=Q(max_in_flight__gte=1), name="partner_max_in_flight_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_paused(self) -> bool:
+        return self.paused_until is not None and self.paused_until > timezone.now()
+
+
+class EventType(models.Model):
+    """What may happen in the platform. Data, not code: a new one is a row."""
+
+    class OnSchemaError(models.TextChoices):
+        REFUSE = "refuse", "Refuse the event (kept as a dead letter)"
+        FLAG = "flag", "Deliver it and flag it"
+
+    name = models.CharField(primary_key=True, max_length=200, db_collation="C", validators=[validate_name])
+    description = models.TextField(blank=True)
+    schema = models.TextField(blank=True, validators=[validate_schema], help_text="JSON Schema 2020-12 of the data.")
+    sample = models.TextField(blank=True, validators=[validate_json], help_text="An example of the data, as JSON.")
+    version = models.PositiveIntegerField(default=1)
+    on_schema_error = models.CharField(max_length=8, choices=OnSchemaError, default=OnSchemaError.FLAG)
+    is_deprecated = models.BooleanField(default=False)
+    is_catalogued = models.BooleanField(default=True, help_text="Off: seen in an event, not described by anybody yet.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def category(self) -> str:
+        """The part before the first dot."""
+        return category(self.name)
+
+
+class Subscription(models.Model):
+    """What a partner asked for: these events, sent there, in this form."""
+
+    class DisabledReason(models.TextChoices):
+        NONE = "", "-"
+        GONE = "gone", "The endpoint answered 410 Gone"
+        FAILING = "failing", "Nothing but failures for days"
+        PARTNER = "partner", "By the partner"
+        STAFF = "staff", "By staff"
+
+    id = IdField("sub")
+    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="subscriptions")
+    description = models.CharField(max_length=500, blank=True)
+    url = models.CharField("endpoint URL", max_length=2048)
+    event_types = ArrayField(
+        models.CharField(max_length=200),
+        validators=[validate_event_types],
+        help_text="Names or patterns, separated by commas: orders.created, orders.*, *",
+    )
+    filter = models.TextField(
+        blank=True, validators=[validate_filter], help_text="JSONPath; sent if it finds something."
+    )
+    transformation = models.TextField(
+        blank=True, validators=[validate_transformation], help_text='{"omit": [...], "rename": {...}, "map": ...}'
+    )
+    headers = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validate_headers],
+        help_text="Sent with each request. Not for secrets of ours.",
+    )
+    retry_schedule_s = ArrayField(
+        models.FloatField(),
+        null=True,
+        blank=True,
+        validators=[validate_retry_schedule],
+        help_text="Seconds between attempts, separated by commas. Empty: the default, about three days.",
+    )
+    timeout_s = models.FloatField(default=15, validators=[MinValueValidator(1), MaxValueValidator(30)])
+    is_enabled = models.BooleanField(default=True)
+    disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    disabled_reason = models.CharField(max_length=16, choices=DisabledReason, blank=True, default="", editable=False)
+    failing_since = models.DateTimeField(null=True, blank=True, editable=False)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.CheckConstraint(
+                condition=Q(is_enabled=True, disabled_at=None) | Q(is_enabled=False, disabled_at__isnull=False),
+                name="subscription_disabled_has_a_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(timeout_s__gte=1, timeout_s__lte=30), name="subscription_timeout_within_1_and_30_s"
+            ),
+            models.CheckConstraint(condition=Q(event_types__len__gte=1), name="subscription_wants_something"),
+        ]
+
+    def __str__(self) -> str:
+        return self.description or self.url
+
+    def clean(self) -> None:
+        super().clean()
+        if self.deleted_at is not None and self.is_enabled:
+            raise ValidationError("a deleted subscription cannot be enabled")
+
+
+class SubscriptionSecret(models.Model):
+    """A signing secret, encrypted. During a rotation's overlap several live ones sign each request."""
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="secrets")
+    token = models.TextField(editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-id"]
+
+    def __str__(self) -> str:
+        return f"secret of {self.subscription_id} from {self.created_at:%Y-%m-%d %H:%M}"

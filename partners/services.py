@@ -1,0 +1,119 @@
+"""The verbs: every change of a partner, a subscription or a secret, for the admin, the API and the commands alike.
+
+Each checks its input (django.core.exceptions.ValidationError says what is wrong, field by field) and commits or changes
+nothing. The processes hear of the change from PostgreSQL (partners.changes); nobody has to be told here.
+"""
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from partners.encryption import decrypt, encrypt
+from partners.models import FOREVER, Partner, Subscription, SubscriptionSecret
+
+MAX_LIVE_SECRETS = 10
+
+
+def create_partner(name: str, **fields: Any) -> Partner:
+    partner = Partner(name=name, max_in_flight=fields.pop("max_in_flight", settings.DEFAULT_MAX_IN_FLIGHT), **fields)
+    partner.full_clean()
+    partner.save(force_insert=True)
+    return partner
+
+
+def pause_partner(partner: Partner, until: datetime = FOREVER) -> None:
+    """Sends nothing before `until`; the queue fills meanwhile. What is in flight ends normally."""
+    partner.paused_until = until
+    partner.save(update_fields=["paused_until", "updated_at"])
+
+
+def resume_partner(partner: Partner) -> None:
+    partner.paused_until = None
+    partner.save(update_fields=["paused_until", "updated_at"])
+
+
+def create_subscription(
+    partner: Partner, url: str, event_types: Sequence[str], *, secret: str | None = None, **fields: Any
+) -> Subscription:
+    """A new, enabled subscription with its first signing secret (a new one unless given)."""
+    subscription = Subscription(partner=partner, url=url, event_types=list(event_types), **fields)
+    subscription.full_clean()
+    with transaction.atomic():
+        subscription.save(force_insert=True)
+        add_secret(subscription, secret or new_secret())
+    return subscription
+
+
+def update_subscription(subscription: Subscription, changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(subscription, name, value)
+    subscription.full_clean()
+    subscription.save()
+
+
+def disable_subscription(subscription: Subscription, reason: str) -> bool:
+    """Stops deliveries to it; False when it was disabled already. Safe against a change made at the same time."""
+    changed = Subscription.objects.filter(pk=subscription.pk, is_enabled=True).update(
+        is_enabled=False, disabled_at=timezone.now(), disabled_reason=reason, updated_at=timezone.now()
+    )
+    subscription.refresh_from_db()
+    return bool(changed)
+
+
+def enable_subscription(subscription: Subscription) -> bool:
+    """Starts deliveries of new events; what came while it was disabled can be replayed. False when it was enabled."""
+    changed = Subscription.objects.filter(pk=subscription.pk, is_enabled=False, deleted_at=None).update(
+        is_enabled=True, disabled_at=None, disabled_reason="", failing_since=None, updated_at=timezone.now()
+    )
+    subscription.refresh_from_db()
+    return bool(changed)
+
+
+def delete_subscription(subscription: Subscription) -> None:
+    """Ends it for good; its delivery log stays readable for staff."""
+    with transaction.atomic():
+        disable_subscription(subscription, Subscription.DisabledReason.PARTNER)
+        subscription.deleted_at = timezone.now()
+        subscription.save(update_fields=["deleted_at", "updated_at"])
+        subscription.secrets.all().delete()
+
+
+def new_secret() -> str:
+    """A signing secret in the form of Standard Webhooks: `whsec_` and 32 random bytes in base64."""
+    return "whsec_" + base64.b64encode(os.urandom(32)).decode()
+
+
+def add_secret(subscription: Subscription, secret: str) -> SubscriptionSecret:
+    return SubscriptionSecret.objects.create(subscription=subscription, token=encrypt(secret))
+
+
+def rotate_secret(subscription: Subscription, overlap_s: float | None = None) -> str:
+    """A new secret signs from now on; the old ones sign as well until the overlap ends. Returns the new secret."""
+    now = timezone.now()
+    ends = now + timedelta(seconds=settings.SECRET_OVERLAP_S if overlap_s is None else overlap_s)
+    secret = new_secret()
+    with transaction.atomic():
+        Subscription.objects.select_for_update().get(pk=subscription.pk)
+        live_secrets(subscription).filter(Q(expires_at=None) | Q(expires_at__gt=ends)).update(expires_at=ends)
+        add_secret(subscription, secret)
+        surplus = live_secrets(subscription).values_list("pk", flat=True)[MAX_LIVE_SECRETS:]
+        subscription.secrets.filter(pk__in=list(surplus)).delete()
+        subscription.secrets.filter(expires_at__lte=now).delete()
+    return secret
+
+
+def live_secrets(subscription: Subscription) -> Any:
+    """The secrets that sign now, newest first."""
+    return subscription.secrets.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now())).order_by("-id")
+
+
+def reveal_secrets(subscription: Subscription) -> list[str]:
+    """The live secrets in plain text, newest first."""
+    return [decrypt(secret.token) for secret in live_secrets(subscription)]

@@ -1,0 +1,119 @@
+"""Django validators of what partners and staff write: each says what is wrong and where.
+
+The rules live in the pure modules; here their errors become ValidationErrors.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from celery.utils.time import rate
+from django.core.exceptions import ValidationError
+
+from partners.errors import InvalidInput
+from partners.patterns import check_event_type, check_patterns
+
+_RATE = re.compile(r"[1-9][0-9]{0,6}(\.[0-9]{1,3})?/[smh]")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
+_OUR_HEADERS = frozenset(
+    [
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+    ]
+)
+MAX_HEADERS = 20
+MAX_ATTEMPTS = 30
+LONGEST_DELAY_S = 24 * 3600.0
+
+
+@contextmanager
+def _as_validation_error() -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        raise ValidationError(str(error)) from None
+
+
+def per_second(rate_limit: str) -> float | None:
+    """Tokens a second of a limit in Celery's grammar; None for no limit."""
+    return float(rate(rate_limit)) if rate_limit else None
+
+
+def validate_rate_limit(value: str) -> None:
+    if value and not _RATE.fullmatch(value):
+        raise ValidationError(
+            f"{value!r} is not a rate: write a number per second, minute or hour, such as 50/s, 600/m, 1000/h"
+        )
+
+
+def validate_headers(value: Any) -> None:
+    """Extra request headers: an object of strings that cannot inject lines or pretend to be ours."""
+    if not isinstance(value, dict):
+        raise ValidationError("headers must be an object of names and values")
+    if len(value) > MAX_HEADERS:
+        raise ValidationError(f"at most {MAX_HEADERS} headers")
+    for name, content in value.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise ValidationError(f"{name!r} is not a header name")
+        if name.lower().startswith("webhook-") or name.lower() in _OUR_HEADERS:
+            raise ValidationError(f"the header {name!r} is set by us")
+        if not isinstance(content, str) or not _HEADER_VALUE.fullmatch(content):
+            raise ValidationError(
+                f"the value of {name!r} must be printable ASCII of at most 4096 characters, on one line"
+            )
+
+
+def validate_retry_schedule(value: Sequence[float] | None) -> None:
+    if value is None:
+        return
+    if len(value) > MAX_ATTEMPTS:
+        raise ValidationError(f"at most {MAX_ATTEMPTS} delays")
+    if any(not 1 <= delay <= LONGEST_DELAY_S for delay in value):
+        raise ValidationError(f"every delay must be between 1 and {LONGEST_DELAY_S:.0f} seconds")
+
+
+def validate_json(value: str) -> None:
+    if not value:
+        return
+    try:
+        orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise ValidationError(f"not JSON: {error}") from None
+
+
+def validate_name(value: str) -> None:
+    """An event type's name."""
+    with _as_validation_error():
+        check_event_type(value)
+
+
+def validate_event_types(value: Sequence[str]) -> None:
+    """Names and patterns."""
+    with _as_validation_error():
+        check_patterns(value)
+
+
+def validate_filter(value: str) -> None:
+    """A filter that compiles."""
+
+
+def validate_transformation(value: str) -> None:
+    """A transformation that compiles."""
+
+
+def validate_schema(value: str) -> None:
+    """A JSON Schema that compiles."""

@@ -1,0 +1,108 @@
+"""Reads settings from the environment, typed, and says by name what is wrong.
+
+`NAME_FILE` may name a file that holds the value (a mounted secret). Every name that is read is kept in `declared`,
+so that a test can hold `.env.example` against it.
+"""
+
+import os
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+
+class SettingError(Exception):
+    """A setting is missing or unusable; the message names it."""
+
+
+class Env:
+    """Typed access to environment variables. An empty value counts as not set."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+        self.declared: set[str] = set()
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """The value as it is; SettingError when it is not set and there is no default."""
+        value = self._raw(name)
+        if value is not None:
+            return value
+        if default is None:
+            raise SettingError(f"{name} is not set")
+        return default
+
+    def integer(self, name: str, default: int, minimum: int | None = None) -> int:
+        value = self._raw(name)
+        try:
+            number = default if value is None else int(value)
+        except ValueError:
+            raise SettingError(f"{name}: expected a whole number, got {value!r}") from None
+        if minimum is not None and number < minimum:
+            raise SettingError(f"{name}: must be at least {minimum}, got {number}")
+        return number
+
+    def seconds(self, name: str, default: float) -> float:
+        value = self._raw(name)
+        try:
+            number = default if value is None else float(value)
+        except ValueError:
+            raise SettingError(f"{name}: expected a number of seconds, got {value!r}") from None
+        if not 0 < number < float("inf"):
+            raise SettingError(f"{name}: expected a positive number of seconds, got {number}")
+        return number
+
+    def boolean(self, name: str, default: bool) -> bool:
+        value = self._raw(name)
+        if value is None:
+            return default
+        known = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+        }
+        try:
+            return known[value.lower()]
+        except KeyError:
+            raise SettingError(f"{name}: expected true or false, got {value!r}") from None
+
+    def words(self, name: str, default: tuple[str, ...] = ()) -> list[str]:
+        """A list separated by commas."""
+        value = self._raw(name)
+        return list(default) if value is None else [word.strip() for word in value.split(",") if word.strip()]
+
+    def numbers(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
+        """A list of positive numbers separated by commas."""
+        try:
+            found = tuple(float(word) for word in self.words(name))
+        except ValueError:
+            raise SettingError(f"{name}: expected numbers separated by commas, got {self._raw(name)!r}") from None
+        if any(not 0 < number < float("inf") for number in found):
+            raise SettingError(f"{name}: every number must be positive")
+        return found or default
+
+    def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+        """A list of networks in CIDR notation, separated by commas."""
+        try:
+            return tuple(ip_network(word) for word in self.words(name))
+        except ValueError as error:
+            raise SettingError(f"{name}: {error}") from None
+
+    def choice(self, name: str, options: tuple[str, ...], default: str) -> str:
+        value = self.text(name, default)
+        if value not in options:
+            raise SettingError(f"{name}: expected one of {', '.join(options)}, got {value!r}")
+        return value
+
+    def _raw(self, name: str) -> str | None:
+        self.declared.add(name)
+        path = self._environ.get(f"{name}_FILE")
+        if path:
+            try:
+                return Path(path).read_text(encoding="utf-8").strip() or None
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingError(f"{name}_FILE: cannot read {path!r}: {error}") from None
+        return self._environ.get(name, "").strip() or None

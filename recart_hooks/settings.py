@@ -1,0 +1,167 @@
+"""The Django settings. Every value that an operator may change comes from the environment (see .env.example)."""
+
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from recart_hooks.env import Env, SettingError
+
+VERSION = "0.1.0"
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = Env()
+
+
+def database_from_url(url: str) -> dict[str, object]:
+    """Django's DATABASES entry for `postgresql://user:password@host:port/name?option=value`.
+
+    A `host` in the query (a directory) means a Unix socket. Raises SettingError for another scheme.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise SettingError(f"DATABASE_URL: expected postgresql://…, got the scheme {parts.scheme!r}")
+    options: dict[str, object] = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")) or "postgres",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": options.pop("host", None) or parts.hostname or "",
+        "PORT": str(parts.port or ""),
+        "CONN_HEALTH_CHECKS": True,
+        "CONN_MAX_AGE": 60,
+        "OPTIONS": {"connect_timeout": 5, **options},
+    }
+
+
+DEBUG = env.boolean("DEBUG", False)
+SECRET_KEY = env.text("SECRET_KEY", "only-for-development" if DEBUG else None)
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]") if DEBUG else ())
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+PUBLIC_URL = env.text("PUBLIC_URL", "http://localhost:8000").rstrip("/")
+
+# Fernet keys, newest first: the first encrypts, all of them decrypt (partners/encryption.py is the one reader).
+ENCRYPTION_KEYS = env.words("ENCRYPTION_KEYS", ("b25seS1mb3ItZGV2ZWxvcG1lbnQtMzItYnl0ZXMtISE=",) if DEBUG else ())
+
+DATABASES = {
+    "default": database_from_url(env.text("DATABASE_URL", "postgresql://postgres@localhost:5432/recart_hooks"))
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+BROKER_URL = env.text("BROKER_URL", "fair://localhost:6379/0")
+NATS_URL = env.text("NATS_URL", "nats://localhost:4222")
+NATS_STREAM = env.text("NATS_STREAM", "EVENTS")
+NATS_SUBJECTS = env.words("NATS_SUBJECTS", ("events.>",))
+NATS_CONSUMER = env.text("NATS_CONSUMER", "recart-hooks")
+
+# Ingest
+BRIDGE_BATCH_SIZE = env.integer("BRIDGE_BATCH_SIZE", 500, minimum=1)
+EVENT_MAX_BYTES = env.integer("EVENT_MAX_BYTES", 256 * 1024, minimum=1024)
+UNKNOWN_EVENT_TYPES = env.choice("UNKNOWN_EVENT_TYPES", ("deliver", "refuse"), "deliver")
+
+# One attempt
+DELIVERY_SENDER = env.choice("DELIVERY_SENDER", ("requests", "curl"), "requests")
+DELIVERY_TIMEOUT_S = env.seconds("DELIVERY_TIMEOUT_S", 15)
+DELIVERY_CONNECT_TIMEOUT_S = env.seconds("DELIVERY_CONNECT_TIMEOUT_S", 5)
+RETRY_SCHEDULE_S = env.numbers("RETRY_SCHEDULE_S", ())  # empty: delivery.retries.DEFAULT_SCHEDULE_S
+RETRY_AFTER_CAP_S = env.seconds("RETRY_AFTER_CAP_S", 24 * 3600)
+DEFAULT_MAX_IN_FLIGHT = env.integer("DEFAULT_MAX_IN_FLIGHT", 16, minimum=1)
+SECRET_OVERLAP_S = env.seconds("SECRET_OVERLAP_S", 24 * 3600)
+
+WORKER_THREADS = env.integer("WORKER_THREADS", 32, minimum=1)
+
+RESULTS_KEPT_DAYS = env.integer("RESULTS_KEPT_DAYS", 7, minimum=1)
+
+# Where endpoints may be. The allow-list opens private networks (development, internal partners).
+ENDPOINT_ALLOWED_NETWORKS = env.networks("ENDPOINT_ALLOWED_NETWORKS")
+ENDPOINT_SCHEMES = env.words("ENDPOINT_SCHEMES", ("https", "http"))
+ENDPOINT_PORTS = [int(port) for port in env.words("ENDPOINT_PORTS", ("80", "443", "8080", "8443"))]
+ENDPOINT_CA_FILE = env.text("ENDPOINT_CA_FILE", "")
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_results",
+    "partners",
+    "delivery",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "recart_hooks.urls"
+WSGI_APPLICATION = "recart_hooks.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "recart_hooks" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "static-root"
+WHITENOISE_USE_FINDERS = DEBUG
+
+REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Recart Hooks",
+    "VERSION": VERSION,
+    "OAS_VERSION": "3.1.1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+UNFOLD = {"SITE_TITLE": "Recart Hooks", "SITE_HEADER": "Recart Hooks", "SITE_SYMBOL": "webhook"}
+
+LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+LOG_FORMAT = env.choice("LOG_FORMAT", ("json", "text"), "text" if DEBUG else "json")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {"()": "recart_hooks.logs.JsonFormatter"},
+        "text": {"()": "recart_hooks.logs.TextFormatter"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {"django.server": {"handlers": ["stderr"], "level": LOG_LEVEL, "propagate": False}},
+}
