@@ -4,14 +4,15 @@
     ├── IdentifierError         not an identifier of ours
     ├── PatternError            not an event type or an event type pattern
     ├── JSONError               not the JSON we accept: too large, too deep, bad UTF-8, NaN ... with a position
-    ├── SpecError               a filter, a transformation or a template that can't be compiled, with the place
-    ├── SchemaError             an event schema that can't be compiled, with the place
-    └── CatalogueError          an event type file that can't be read, with the place
+    └── PlacedError             wrong at a place of a document
+        ├── SpecError           a filter or a transformation that can't be compiled
+        ├── SchemaError         an event schema that can't be compiled
+        └── CatalogueError      an event type file that can't be read
     DataInvalid                 an event's data breaks its event type's schema
     TransformError              an event that a transformation or a filter can't digest (the delivery is dead at once)
     SecretUnreadable            no configured key opens a stored secret: an operator's mistake, nobody else's
 
-`InvalidInput` is about what people wrote and can correct; the other two are about one event.
+`InvalidInput` is about what people wrote and can correct; `DataInvalid` and `TransformError` are about one event.
 """
 
 
@@ -25,6 +26,55 @@ class IdentifierError(InvalidInput):
 
 class PatternError(InvalidInput):
     pass
+
+
+class JSONError(InvalidInput):
+    """`position` is where it was noticed, when that is known: in characters, or in bytes when they are not UTF-8."""
+
+    def __init__(self, message: str, position: int | None = None) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class PlacedError(InvalidInput):
+    """Wrong at a place of a document: `path` is a JSON pointer (`/map/items/0`; empty for the whole document)."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.message = message
+        self.path = path
+
+
+class SpecError(PlacedError):
+    pass
+
+
+class SchemaError(PlacedError):
+    pass
+
+
+class CatalogueError(PlacedError):
+    pass
+
+
+class DataInvalid(Exception):  # noqa: N818 - as above
+    """`path` is a JSON pointer into the data, `schema_path` one into the schema."""
+
+    def __init__(self, message: str, path: str, schema_path: str) -> None:
+        super().__init__(f"{path or 'the data'}: {message}")
+        self.message = message
+        self.path = path
+        self.schema_path = schema_path
+
+
+class TransformError(Exception):
+    """`reason` is one of a fixed set of words (docs/transformations.md); `path` is the place in the specification."""
+
+    def __init__(self, reason: str, message: str, path: str = "") -> None:
+        super().__init__(f"{path}: {message}" if path else message)
+        self.reason = reason
+        self.message = message
+        self.path = path
 
 
 class SecretUnreadable(Exception):  # noqa: N818 - as above

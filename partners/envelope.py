@@ -1,0 +1,36 @@
+"""What a partner receives when nothing reformats it: `{"id","type","timestamp","data"}`.
+
+The data is spliced in as the bytes that came, spaces and all. Filters and transformations see the same envelope as a
+tree of exact values, read once however many subscriptions look at it; nobody may change that tree.
+"""
+
+import orjson
+
+from partners.exact_json import EVENT_LIMITS, Limits, Value, loads
+
+
+class Envelope:
+    """One event as it leaves. `timestamp` is ISO 8601 text; `data` is JSON that `exact_json.check` accepted."""
+
+    __slots__ = ("_limits", "_tree", "data", "id", "timestamp", "type")
+
+    def __init__(self, id: str, type: str, timestamp: str, data: bytes, limits: Limits = EVENT_LIMITS) -> None:
+        self.id = id
+        self.type = type
+        self.timestamp = timestamp
+        self.data = data
+        self._limits = limits
+        self._tree: dict[str, Value] | None = None
+
+    @property
+    def body(self) -> bytes:
+        head = orjson.dumps({"id": self.id, "type": self.type, "timestamp": self.timestamp})
+        return b'%b,"data":%b}' % (head[:-1], self.data)
+
+    @property
+    def tree(self) -> dict[str, Value]:
+        """Raises JSONError when the data is not JSON."""
+        if self._tree is None:
+            data = loads(self.data, self._limits)
+            self._tree = {"id": self.id, "type": self.type, "timestamp": self.timestamp, "data": data}
+        return self._tree

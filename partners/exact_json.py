@@ -1,0 +1,216 @@
+"""JSON in and out without changing what it says: key order and the spelling of every number survive.
+
+`check` is the common path: it says whether bytes are JSON that we accept, at orjson's speed, and keeps nothing.
+`loads` and `dumps` are the exact path, for filters and transformations: integers of up to 18 digits are `int`, every
+other number is a `Number` that keeps its spelling (`1.10`, `1e5`, `-0`, a 40-digit id).
+`members` and `elements` cut a document into the untouched bytes of its parts.
+
+Accepted is RFC 8259 within `Limits`, as UTF-8 without a byte order mark. Refused, with the place: NaN and Infinity, bad
+UTF-8, half surrogate pairs (UTF-8 can't carry them), what is too long or too deep. A NUL in a string (`\\u0000`) is
+JSON and passes. A repeated key passes too: whoever reads it here gets its last value (as in PostgreSQL, JavaScript and
+Python), while data passed on untouched keeps both.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn, TypeAlias
+
+import orjson
+
+from partners.errors import JSONError
+
+
+class Number:
+    """A number as it was spelled. Equal to another of the same spelling; `decimal_of` gives what it is worth."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Number and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"Number({self.text!r})"
+
+
+Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | Number | bool | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_bytes: int
+    max_depth: int  # lists and objects inside each other; 1 is a flat object
+
+
+EVENT_LIMITS = Limits(max_bytes=1_048_576, max_depth=64)
+
+
+def check(raw: bytes, limits: Limits = EVENT_LIMITS) -> None:
+    """Raises JSONError when these bytes are not JSON that we accept; says what and where."""
+    _check_size(raw, limits)
+    try:
+        orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if not _only_a_large_number(error):
+            raise _error_at(raw, error) from None
+        _decode(raw, limits)
+    _check_depth(raw, limits)
+
+
+def loads(raw: bytes, limits: Limits = EVENT_LIMITS) -> Value:
+    """The exact reading. Raises JSONError as `check` does."""
+    _check_size(raw, limits)
+    _check_depth(raw, limits)
+    return _decode(raw, limits)
+
+
+def dumps(value: Value) -> bytes:
+    """Compact JSON in UTF-8. What `loads` gave comes out with its key order and its spelling of numbers."""
+    return orjson.dumps(value, default=_spelling)
+
+
+def text_of(value: Value) -> str:
+    """A value as text: a string is itself, everything else is its compact JSON."""
+    return value if type(value) is str else dumps(value).decode()
+
+
+def members(raw: bytes, limits: Limits = EVENT_LIMITS) -> dict[str, bytes]:
+    """The members of an object, each as its exact bytes. Raises JSONError, also for a list or a scalar."""
+    text = _container(raw, "{", "a JSON object", limits)
+    found: dict[str, bytes] = {}
+    at = _skip(text, 1)
+    while text[at] != "}":
+        key, after_key = _SCAN(text, at)
+        start = _skip(text, _skip(text, after_key) + 1)
+        end = _SCAN(text, start)[1]
+        found[key] = text[start:end].encode()
+        at = _next_part(text, end)
+    return found
+
+
+def elements(raw: bytes, limits: Limits = EVENT_LIMITS) -> list[bytes]:
+    """The elements of a list, each as its exact bytes. Raises JSONError, also for an object or a scalar."""
+    text = _container(raw, "[", "a JSON list", limits)
+    found: list[bytes] = []
+    at = _skip(text, 1)
+    while text[at] != "]":
+        end = _SCAN(text, at)[1]
+        found.append(text[at:end].encode())
+        at = _next_part(text, end)
+    return found
+
+
+def decimal_of(value: int | Number) -> Decimal:
+    """What a number is worth, exactly. Beyond 18 digits of exponent it is an infinity or a zero."""
+    if isinstance(value, int):
+        return Decimal(value)
+    try:
+        return Decimal(value.text)
+    except InvalidOperation:
+        mantissa, _, exponent = value.text.lower().partition("e")
+        huge = Decimal(mantissa) and not exponent.startswith("-")
+        return Decimal("Infinity").copy_sign(Decimal(mantissa)) if huge else Decimal(0)
+
+
+def _integer(text: str) -> int | Number:
+    return int(text) if len(text) <= 18 and text != "-0" else Number(text)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+_EXACT = json.JSONDecoder(parse_int=_integer, parse_float=Number, parse_constant=_refuse_constant)
+_SCAN = json.JSONDecoder().raw_decode  # text, start -> value, end
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def _container(raw: bytes, opening: str, what: str, limits: Limits) -> str:
+    check(raw, limits)
+    text = raw.decode().strip(" \t\n\r")
+    if text[0] != opening:
+        raise JSONError(f"expected {what}")
+    return text
+
+
+def _skip(text: str, at: int) -> int:
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty text too
+
+
+def _next_part(text: str, at: int) -> int:
+    at = _skip(text, at)
+    return _skip(text, at + 1) if text[at] == "," else at
+
+
+def _spelling(value: Any) -> orjson.Fragment:
+    return orjson.Fragment(value.text)
+
+
+def _check_size(raw: bytes, limits: Limits) -> None:
+    if len(raw) > limits.max_bytes:
+        raise JSONError(f"too large: {len(raw)} bytes, at most {limits.max_bytes} are allowed")
+
+
+_ALL_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def _check_depth(raw: bytes, limits: Limits) -> None:
+    """A few passes in C instead of a walk in Python: drop the strings, keep the brackets, peel layer after layer.
+
+    Exact for valid JSON. For anything else it may say yes or no, and the parser has the last word.
+    """
+    if raw.count(b"[") + raw.count(b"{") <= limits.max_depth:
+        return
+    bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw
+    brackets = b"".join(bare.split(b'"')[::2]).translate(_ALL_SQUARE, _NO_BRACKETS)
+    for _ in range(limits.max_depth):
+        brackets = brackets.replace(b"[]", b"")
+    if brackets:
+        raise _too_deep(limits)
+
+
+def _decode(raw: bytes, limits: Limits) -> Value:
+    try:
+        value: Value = _EXACT.decode(raw.decode())
+        if b"\\u" in raw:
+            dumps(value)  # refuses half surrogate pairs
+    except RecursionError:
+        raise _too_deep(limits) from None
+    except (ValueError, TypeError) as error:
+        raise _explained(raw, error) from None
+    return value
+
+
+def _explained(raw: bytes, error: Exception) -> JSONError:
+    """orjson knows the place better than the exact parser does."""
+    try:
+        orjson.loads(raw)
+    except orjson.JSONDecodeError as known:
+        if not _only_a_large_number(known):
+            return _error_at(raw, known)
+    return JSONError(f"not JSON: {error}")
+
+
+def _too_deep(limits: Limits) -> JSONError:
+    return JSONError(f"too deep: more than {limits.max_depth} lists and objects inside each other")
+
+
+def _only_a_large_number(error: orjson.JSONDecodeError) -> bool:
+    """Valid JSON that orjson refuses, because the number has no 64-bit float."""
+    return "infinity" in error.msg
+
+
+def _error_at(raw: bytes, error: orjson.JSONDecodeError) -> JSONError:
+    try:
+        raw.decode()
+    except UnicodeDecodeError as bad:
+        return JSONError(f"not UTF-8: {bad.reason} at byte {bad.start}", bad.start)
+    return JSONError(f"not JSON: {error.msg} at line {error.lineno} column {error.colno}", error.pos)
