@@ -40,7 +40,7 @@ class Number:
         return f"Number({self.text!r})"
 
 
-Value: TypeAlias = "dict[str, Value] | list[Value] | str | int | Number | bool | None"
+Value: TypeAlias = dict[str, "Value"] | list["Value"] | str | int | Number | bool | None
 
 
 @dataclass(frozen=True, slots=True)

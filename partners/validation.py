@@ -13,6 +13,7 @@ from celery.utils.time import rate
 from django.core.exceptions import ValidationError
 
 from partners.errors import InvalidInput
+from partners.filters import compile_filter
 from partners.patterns import check_event_type, check_patterns
 
 _RATE = re.compile(r"[1-9][0-9]{0,6}(\.[0-9]{1,3})?/[smh]")
@@ -109,6 +110,9 @@ def validate_event_types(value: Sequence[str]) -> None:
 
 def validate_filter(value: str) -> None:
     """A filter that compiles."""
+    if value:
+        with _as_validation_error():
+            compile_filter(value)
 
 
 def validate_transformation(value: str) -> None:

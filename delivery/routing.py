@@ -1,0 +1,148 @@
+"""Which subscriptions may want an event: an index from event type to routes, in memory, changed in place.
+
+Owns the index only; it reads no database. Its owner calls `put` and `remove` when it hears of a change, or
+`replace_all`. A look-up costs one dictionary access once an event type has been seen, whatever the number of
+subscriptions that do not match; the first one, and the first after a change that concerns the type, costs
+the number of those that do.
+
+Any number of threads may look up while others change: a look-up sees the index before or after a change, never
+half of one. `select` asks the filters of what was looked up.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+
+from partners.envelope import Envelope
+from partners.errors import TransformError
+from partners.filters import Filter
+from partners.patterns import candidates, matches
+
+SEEN_TYPES_MAX = 10_000
+"""A producer that invents an event type for each event must not grow the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One subscription, as far as routing is concerned. `patterns` are checked ones; no filter means all of them."""
+
+    subscription_id: str
+    partner_id: str
+    patterns: tuple[str, ...]
+    filter: Filter | None = None
+
+
+@dataclass(slots=True)
+class Selection:
+    """What the filters of some routes said about one event."""
+
+    wanted: list[Route] = field(default_factory=list)
+    failed: list[tuple[Route, TransformError]] = field(default_factory=list)
+
+
+def select(routes: Iterable[Route], envelope: Envelope) -> Selection:
+    """Which of these routes want this event.
+
+    A filter that gives up (`failed`) has neither found nor not found something: its delivery is for the caller to
+    record as dead, with the reason, so that nothing is lost silently. The event is read once, and only if there is
+    a filter; routes with the same filter share its answer. Raises JSONError when the data is not JSON.
+    """
+    selection = Selection()
+    answers: dict[str, bool | TransformError] = {}
+    for route in routes:
+        answer = True if route.filter is None else _ask(route.filter, envelope, answers)
+        if isinstance(answer, TransformError):
+            selection.failed.append((route, answer))
+        elif answer:
+            selection.wanted.append(route)
+    return selection
+
+
+def _ask(filter_: Filter, envelope: Envelope, answers: dict[str, bool | TransformError]) -> bool | TransformError:
+    answer = answers.get(filter_.text)
+    if answer is None:
+        try:
+            answer = filter_.matches(envelope)
+        except TransformError as error:
+            answer = error
+        answers[filter_.text] = answer
+    return answer
+
+
+class RoutingIndex:
+    def __init__(self, routes: Iterable[Route] = ()) -> None:
+        self._lock = threading.Lock()
+        self._routes: dict[str, Route] = {}
+        self._by_pattern: dict[str, dict[str, Route]] = {}
+        self._seen: OrderedDict[str, tuple[Route, ...]] = OrderedDict()
+        self.replace_all(routes)
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def matching(self, event_type: str) -> tuple[Route, ...]:
+        """The routes whose patterns match, each once, in no promised order. Their filters are for the caller to ask."""
+        found = self._seen.get(event_type)
+        return self._look_up(event_type) if found is None else found
+
+    def put(self, route: Route) -> None:
+        """Add a route, or replace the one of the same subscription."""
+        with self._lock:
+            self._take_out(route.subscription_id)
+            self._put_in(route)
+
+    def remove(self, subscription_id: str) -> None:
+        """Nothing happens when it is not there."""
+        with self._lock:
+            self._take_out(subscription_id)
+
+    def replace_all(self, routes: Iterable[Route]) -> None:
+        by_id = {route.subscription_id: route for route in routes}
+        by_pattern: dict[str, dict[str, Route]] = {}
+        for route in by_id.values():
+            for pattern in route.patterns:
+                by_pattern.setdefault(pattern, {})[route.subscription_id] = route
+        with self._lock:
+            self._routes, self._by_pattern = by_id, by_pattern
+            self._seen.clear()
+
+    def _look_up(self, event_type: str) -> tuple[Route, ...]:
+        with self._lock:
+            groups = [self._by_pattern[p] for p in candidates(event_type) if p in self._by_pattern]
+            found = tuple(groups[0].values()) if len(groups) == 1 else _once_each(groups)
+            self._seen[event_type] = found
+            if len(self._seen) > SEEN_TYPES_MAX:
+                self._seen.popitem(last=False)
+            return found
+
+    def _put_in(self, route: Route) -> None:
+        self._routes[route.subscription_id] = route
+        for pattern in route.patterns:
+            self._by_pattern.setdefault(pattern, {})[route.subscription_id] = route
+        self._forget(route.patterns)
+
+    def _take_out(self, subscription_id: str) -> None:
+        route = self._routes.pop(subscription_id, None)
+        if route is None:
+            return
+        for pattern in set(route.patterns):
+            group = self._by_pattern[pattern]
+            del group[subscription_id]
+            if not group:
+                del self._by_pattern[pattern]
+        self._forget(route.patterns)
+
+    def _forget(self, patterns: Iterable[str]) -> None:
+        """Only the event types that these patterns match are looked up again."""
+        for pattern in patterns:
+            if "*" not in pattern:
+                self._seen.pop(pattern, None)
+            else:
+                for event_type in [seen for seen in self._seen if matches(pattern, seen)]:
+                    del self._seen[event_type]
+
+
+def _once_each(groups: list[dict[str, Route]]) -> tuple[Route, ...]:
+    return tuple({route.subscription_id: route for route in chain.from_iterable(g.values() for g in groups)}.values())

@@ -1,0 +1,42 @@
+"""A bounded cache of compiled specifications, keyed by their text.
+
+Workers meet the same few thousand texts again and again, and compiling costs a hundred times what applying does.
+The bound is on the length of all texts together, because what a text compiles to grows with its length.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+MAX_CHARS = 4_000_000
+
+
+class CompiledCache(Generic[T]):
+    """`get(text)` is `compile_(text)`, remembered. Errors are not. For any number of threads."""
+
+    def __init__(self, compile_: Callable[[str], T], max_chars: int = MAX_CHARS) -> None:
+        self._compile = compile_
+        self._max_chars = max_chars
+        self._chars = 0
+        self._known: OrderedDict[str, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, text: str) -> T:
+        with self._lock:
+            if text in self._known:
+                self._known.move_to_end(text)
+                return self._known[text]
+        compiled = self._compile(text)
+        with self._lock:
+            if text not in self._known:
+                self._chars += len(text)
+            self._known[text] = compiled
+            while self._chars > self._max_chars:
+                self._chars -= len(self._known.popitem(last=False)[0])
+        return compiled
+
+    def __len__(self) -> int:
+        return len(self._known)

@@ -1,0 +1,43 @@
+"""Which events a subscription wants of those it is asked for: a path, and the event is delivered if it finds something.
+
+`$` is the envelope. The language is that of `partners.paths`; docs/transformations.md is its reference.
+"""
+
+from dataclasses import dataclass
+
+from partners.budget import Budget
+from partners.compiled import CompiledCache
+from partners.envelope import Envelope
+from partners.paths import Path, Scope, compile_path
+
+MAX_STEPS = 100_000
+"""Less than a transformation may do: filters run where events come in, one after another for all subscriptions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Compiled; may be used from any number of threads."""
+
+    text: str
+    path: Path
+
+    def matches(self, envelope: Envelope, max_steps: int = MAX_STEPS) -> bool:
+        """Whether it finds something; null counts as something.
+
+        Raises TransformError (`too_much_work`) when the event needs more than `max_steps`, and JSONError when its data
+        is not JSON.
+        """
+        return bool(self.path.nodes(Scope(envelope.tree, Budget(max_steps))))
+
+
+def compile_filter(text: str) -> Filter:
+    """Remembered by its text. Raises SpecError, with the place among the characters in its message."""
+    return _COMPILED.get(text)
+
+
+def _compile(text: str) -> Filter:
+    text = text.strip()
+    return Filter(text, compile_path(text))
+
+
+_COMPILED = CompiledCache(_compile)

@@ -1,0 +1,81 @@
+"""What stands inside `[?(...)]`: tests of one candidate."""
+
+from dataclasses import dataclass
+
+from partners.exact_json import Value
+from partners.paths.comparisons import holds
+from partners.paths.path import Path, follow
+from partners.paths.steps import Condition, Missing, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A path inside a condition: `@` is the candidate, `$` the envelope."""
+
+    path: Path
+
+    def values(self, candidate: Value, scope: Scope) -> list[Value]:
+        start = candidate if self.path.level else scope.envelope
+        if self.path.keys is not None:
+            scope.budget.take(1)
+            value = follow(start, self.path.keys)
+            return [] if isinstance(value, Missing) else [value]
+        return [node[0] for node in self.path.nodes_from(start, scope)]
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """`[?(@.email)]`; null is there too."""
+
+    query: Query
+    expected: bool
+
+    def test(self, candidate: Value, scope: Scope) -> bool:
+        return bool(self.query.values(candidate, scope)) is self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class CompareLiteral:
+    """One value that fits is enough. Nothing found: only `!=` is true."""
+
+    query: Query
+    op: str
+    literal: Value
+
+    def test(self, candidate: Value, scope: Scope) -> bool:
+        found = self.query.values(candidate, scope)
+        if not found:
+            return self.op == "!="
+        return any(holds(self.op, value, self.literal, scope.budget) for value in found)
+
+
+@dataclass(frozen=True, slots=True)
+class CompareQuery:
+    """Two paths. Nothing equals nothing, and nothing else."""
+
+    left: Query
+    op: str
+    right: Query
+
+    def test(self, candidate: Value, scope: Scope) -> bool:
+        left, right = self.left.values(candidate, scope), self.right.values(candidate, scope)
+        if not left or not right:
+            both_missing = not left and not right
+            return not both_missing if self.op == "!=" else both_missing and "=" in self.op
+        return any(holds(self.op, value, right[0], scope.budget) for value in left)
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    conditions: tuple[Condition, ...]
+
+    def test(self, candidate: Value, scope: Scope) -> bool:
+        return all(condition.test(candidate, scope) for condition in self.conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    conditions: tuple[Condition, ...]
+
+    def test(self, candidate: Value, scope: Scope) -> bool:
+        return any(condition.test(candidate, scope) for condition in self.conditions)

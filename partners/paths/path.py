@@ -1,0 +1,56 @@
+"""A compiled path, and the fast lane that nearly all paths take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from partners.exact_json import Value
+from partners.paths.steps import MISSING, Missing, Node, Scope, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """`level` says where it begins: 0 at `$`, 1 at `@`, 2 at `@@`. `keys` is set when the path is plain."""
+
+    text: str
+    level: int
+    steps: tuple[Step, ...]
+    keys: tuple[str | int, ...] | None
+
+    @property
+    def is_definite(self) -> bool:
+        """It leads to at most one value: only names and positions, no `*`, `..`, slice, filter or list of names."""
+        return self.keys is not None
+
+    def first(self, scope: Scope) -> Value | Missing:
+        """The value at the path: the first one when there are several."""
+        return self.first_from(scope.items[-self.level] if self.level else scope.envelope, scope)
+
+    def all(self, scope: Scope) -> list[Value]:
+        return [node[0] for node in self.nodes(scope)]
+
+    def nodes(self, scope: Scope) -> list[Node]:
+        return self.nodes_from(scope.items[-self.level] if self.level else scope.envelope, scope)
+
+    def first_from(self, start: Value, scope: Scope) -> Value | Missing:
+        if self.keys is not None:
+            return follow(start, self.keys)
+        nodes = self.nodes_from(start, scope)
+        return nodes[0][0] if nodes else MISSING
+
+    def nodes_from(self, start: Value, scope: Scope) -> list[Node]:
+        nodes: list[Node] = [(start, None, None)]
+        for step in self.steps:
+            nodes = step.apply(nodes, scope)
+        return nodes
+
+
+def follow(value: Value | Missing, keys: Sequence[str | int]) -> Value | Missing:
+    """The fast lane: where names and positions lead, without building anything."""
+    for key in keys:
+        if type(value) is dict:
+            value = value.get(key, MISSING)  # type: ignore[arg-type]  # no position is a key
+        elif type(value) is list and type(key) is int and -len(value) <= key < len(value):
+            value = value[key]
+        else:
+            return MISSING
+    return value
