@@ -3,6 +3,8 @@
     InvalidInput                what someone saved or sent can't be used (a ValueError; the API answers 400 with it)
     ├── IdentifierError         not an identifier of ours
     ├── PatternError            not an event type or an event type pattern
+    ├── EndpointRefused         not a URL that an endpoint may have, with the reason
+    ├── SecretError             not a signing secret (the message holds nothing of it)
     ├── JSONError               not the JSON we accept: too large, too deep, bad UTF-8, NaN ... with a position
     └── PlacedError             wrong at a place of a document
         ├── SpecError           a filter or a transformation that can't be compiled
@@ -25,6 +27,14 @@ class IdentifierError(InvalidInput):
 
 
 class PatternError(InvalidInput):
+    pass
+
+
+class EndpointRefused(InvalidInput):
+    pass
+
+
+class SecretError(InvalidInput):
     pass
 
 

@@ -1,0 +1,175 @@
+"""What came of one attempt, as a value: the senders make it, the retries read it, the recorder keeps it.
+
+Pure. A partner's fault is an Outcome, never an exception. What is kept of an answer is bounded here, once for every
+sender, and can always be stored: no NUL, no invalid UTF-8, no more than the columns hold.
+"""
+
+import codecs
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+READ_MAX_BYTES = 64 * 1024
+"""Of an answer's body; one that is longer is TOO_LARGE, whatever its status."""
+HEAD_MAX_BYTES = 64 * 1024
+"""Of an answer's status line and headers together, interim (1xx) answers included; more is INVALID."""
+HEAD_MAX_LINES = 200
+EXCERPT_BYTES = 4096
+DETAIL_CHARACTERS = 500
+
+_KEPT_HEADERS = 50
+_KEPT_HEADER_CHARACTERS = 500
+_KEPT_HEADERS_CHARACTERS = 8192
+_NOT_KEPT = frozenset({"set-cookie", "set-cookie2"})
+"""Credentials of the partner's that nobody needs in a delivery log."""
+
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9._-]{1,40})""", re.IGNORECASE)
+_TEXT_CODECS = frozenset({"utf-8", "iso8859-1", "cp1252", "ascii", "utf-16", "utf-16-le", "utf-16-be"})
+
+
+class ErrorClass(StrEnum):
+    """Why an attempt failed: a word for the log, the metrics and the API. Adding one is safe, renaming one is not."""
+
+    DNS = "dns"
+    """The name does not resolve, or not in time."""
+    REFUSED = "refused"
+    """Nobody listens there, or the host or the network cannot be reached."""
+    CONNECT_TIMEOUT = "connect_timeout"
+    TIMEOUT = "timeout"
+    """Connected, but the whole answer did not come before the deadline."""
+    RESET = "reset"
+    """The connection ended before the whole answer came."""
+    TLS = "tls"
+    BLOCKED = "blocked_address"
+    """Not an address that an endpoint may have."""
+    REDIRECT = "redirect"
+    TOO_LARGE = "response_too_large"
+    INVALID = "invalid_response"
+    """What came back is not HTTP/1.1 as we read it."""
+    STATUS = "http_status"
+    """A whole answer with a status that is neither 2xx nor 3xx."""
+    UNSENDABLE = "unsendable"
+    """A URL or a header that cannot be put into an HTTP request; nothing was sent."""
+    TRANSFORM = "transformation"
+    """The event cannot be transformed as the subscription asks; nothing was sent."""
+    INTERNAL = "internal"
+    """Our own fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of one attempt. `status_code` may be there beside an error: the answer began and did not end well."""
+
+    status_code: int | None
+    error: ErrorClass | None
+    """None for success: a whole answer with a 2xx status."""
+    detail: str
+    """For people: one line, no secrets, at most DETAIL_CHARACTERS."""
+    latency_ms: float
+    response_headers: dict[str, str]
+    """Names in lower case; repeated ones joined with a comma."""
+    response_excerpt: str
+    retry_after: str | None
+    """The header as it came; delivery.retries reads it."""
+
+    @property
+    def succeeded(self) -> bool:
+        return self.error is None
+
+
+def answered(status_code: int, headers: Mapping[str, str], body: bytes, latency_ms: float) -> Outcome:
+    """The outcome of an answer that came whole."""
+    error, detail = _judge(status_code, headers)
+    return _outcome(status_code, error, detail, latency_ms, headers, body)
+
+
+def failed(
+    error: ErrorClass,
+    detail: str,
+    latency_ms: float = 0.0,
+    *,
+    status_code: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+) -> Outcome:
+    """The outcome of an attempt without a whole answer; the last three are what came of one until then."""
+    return _outcome(status_code, error, detail, latency_ms, headers or {}, body)
+
+
+def collect_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The header lines of an answer as a mapping, in the form that `answered` takes."""
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        key = name.strip().lower()
+        headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
+    return headers
+
+
+def _judge(status_code: int, headers: Mapping[str, str]) -> tuple[ErrorClass | None, str]:
+    if 200 <= status_code < 300:
+        return None, ""
+    if 300 <= status_code < 400:
+        where = headers.get("location")
+        return ErrorClass.REDIRECT, f"{status_code}: redirects are not followed" + (f" (to {where})" if where else "")
+    if status_code < 200:
+        return ErrorClass.INVALID, f"{status_code} is not a final status"
+    return ErrorClass.STATUS, f"status {status_code}"
+
+
+def _outcome(
+    status_code: int | None,
+    error: ErrorClass | None,
+    detail: str,
+    latency_ms: float,
+    headers: Mapping[str, str],
+    body: bytes,
+) -> Outcome:
+    return Outcome(
+        status_code=status_code,
+        error=error,
+        detail=_printable(detail)[:DETAIL_CHARACTERS],
+        latency_ms=round(latency_ms, 3),
+        response_headers=_kept(headers),
+        response_excerpt=_excerpt(body, headers.get("content-type", "")) if body else "",
+        retry_after=_printable(headers["retry-after"])[:100] if "retry-after" in headers else None,
+    )
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of the headers, the first few, each shortened, without what should not lie in a log."""
+    kept: dict[str, str] = {}
+    room = _KEPT_HEADERS_CHARACTERS
+    for name, value in headers.items():
+        if name in _NOT_KEPT:
+            continue
+        short_name, short_value = _printable(name)[:100], _printable(value)[:_KEPT_HEADER_CHARACTERS]
+        room -= len(short_name) + len(short_value)
+        if room < 0 or len(kept) == _KEPT_HEADERS:
+            break
+        kept[short_name] = short_value
+    return kept
+
+
+def _excerpt(body: bytes, content_type: str) -> str:
+    """The start of a body as text. What is not text in the declared charset becomes U+FFFD; NUL does too."""
+    match = _CHARSET.search(content_type)
+    text = body[:EXCERPT_BYTES].decode(_known_codec(match[1]) if match else "utf-8", errors="replace")
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _known_codec(charset: str) -> str:
+    """Only codecs that decode bytes to text, fast: Python's list also has zip, rot13 and punycode."""
+    try:
+        name = codecs.lookup(charset).name
+    except LookupError:
+        return "utf-8"
+    return name if name in _TEXT_CODECS else "utf-8"
+
+
+def _printable(text: str) -> str:
+    """On one line, without control characters and lone surrogates."""
+    if text.isascii() and text.isprintable():
+        return text
+    cleaned = text.encode("utf-8", "replace").decode("utf-8")
+    return "".join(character if character.isprintable() else " " for character in cleaned)
