@@ -1,0 +1,144 @@
+"""Looking names up within a bounded time."""
+
+import socket
+import threading
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from partners.addresses import Address, AddressPolicy
+from partners.errors import EndpointRefused
+from partners.resolving import LookupFailed, SystemResolver, check_resolves
+from tests.ssrf_corpus import SPECIAL_ADDRESSES
+
+PUBLIC = "93.184.215.14"
+
+
+def entries(*addresses: str) -> list[tuple[object, ...]]:
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
+
+
+def answering(*addresses: str) -> Callable[[str, float], tuple[Address, ...]]:
+    return lambda host, timeout_s: tuple(map(ip_address, addresses))
+
+
+class StuckLookup:
+    """A getaddrinfo that does not answer until it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[bytes] = []
+        self.release = threading.Event()
+
+    def __call__(self, host: bytes, *args: object, **kwargs: object) -> list[tuple[object, ...]]:
+        self.calls.append(host)
+        assert self.release.wait(10)
+        return entries(PUBLIC)
+
+
+def test_the_system_resolver_knows_this_machine() -> None:
+    assert {str(address) for address in SystemResolver()("localhost", 5)} & {"127.0.0.1", "::1"}
+
+
+def test_each_address_comes_once_in_the_order_of_the_system() -> None:
+    resolve = SystemResolver(lambda *_, **__: entries("1.1.1.1", "8.8.8.8", "1.1.1.1"))
+    assert resolve("example.com", 1) == (ip_address("1.1.1.1"), ip_address("8.8.8.8"))
+
+
+def test_a_name_that_does_not_exist_fails_with_the_systems_reason() -> None:
+    def no_such_name(*_: object, **__: object) -> list[tuple[object, ...]]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with pytest.raises(LookupFailed, match=r"example\.com does not resolve: Name or service not known"):
+        SystemResolver(no_such_name)("example.com", 1)
+
+
+def test_a_name_without_addresses_fails() -> None:
+    with pytest.raises(LookupFailed, match="no address"):
+        SystemResolver(lambda *_, **__: [])("example.com", 1)
+
+
+def test_an_error_that_is_none_of_the_resolvers_ends_the_lookup_too() -> None:
+    def broken(*_: object, **__: object) -> list[tuple[object, ...]]:
+        raise MemoryError
+
+    resolve = SystemResolver(broken)
+    for _ in range(2):
+        with pytest.raises(LookupFailed, match="MemoryError"):
+            resolve("example.com", 1)
+
+
+def test_a_lookup_that_takes_too_long_is_left_behind() -> None:
+    stuck = StuckLookup()
+    resolve = SystemResolver(stuck)
+    with pytest.raises(LookupFailed, match=r"took longer than 0\.01 s"):
+        resolve("slow.example.com", 0.01)
+    stuck.release.set()
+
+
+def test_lookups_of_one_name_share_one_thread_and_other_names_are_not_held_up() -> None:
+    stuck = StuckLookup()
+    resolve = SystemResolver(lambda host, *_, **__: stuck(host) if host == b"slow.com" else entries(PUBLIC))
+    for _ in range(3):
+        with pytest.raises(LookupFailed):
+            resolve("slow.com", 0.01)
+    assert resolve("quick.com", 5) == (ip_address(PUBLIC),)
+    assert stuck.calls == [b"slow.com"]
+    stuck.release.set()
+
+
+def test_a_name_is_looked_up_again_after_its_lookup_ended() -> None:
+    calls: list[bytes] = []
+
+    def lookup(host: bytes, *_: object, **__: object) -> list[tuple[object, ...]]:
+        calls.append(host)
+        return entries(PUBLIC)
+
+    resolve = SystemResolver(lookup)
+    resolve("example.com", 5)
+    resolve("example.com", 5)
+    assert calls == [b"example.com"] * 2
+
+
+def test_the_number_of_running_lookups_is_bounded() -> None:
+    stuck = StuckLookup()
+    resolve = SystemResolver(stuck, max_lookups=2)
+    for name in ("a.com", "b.com"):
+        with pytest.raises(LookupFailed, match="took longer"):
+            resolve(name, 0.01)
+    with pytest.raises(LookupFailed, match="2 names are being looked up already"):
+        resolve("c.com", 0.01)
+    stuck.release.set()
+
+
+@pytest.mark.parametrize("address", SPECIAL_ADDRESSES)
+def test_a_name_for_a_special_address_is_refused_when_saved(address: str) -> None:
+    with pytest.raises(EndpointRefused, match=r"hooks\.example\.com: the address .* is not a public one"):
+        check_resolves("https://hooks.example.com/", AddressPolicy(), answering(address))
+
+
+def test_of_several_addresses_the_permitted_ones_count() -> None:
+    found = check_resolves("https://hooks.example.com/", AddressPolicy(), answering("10.0.0.1", PUBLIC, "::1"))
+    assert found == (ip_address(PUBLIC),)
+
+
+def test_a_name_that_does_not_resolve_is_refused_when_saved() -> None:
+    def fails(host: str, timeout_s: float) -> tuple[Address, ...]:
+        raise LookupFailed(f"{host} does not resolve: no such name")
+
+    with pytest.raises(EndpointRefused, match="does not resolve"):
+        check_resolves("https://hooks.example.com/", AddressPolicy(), fails)
+
+
+def test_an_address_needs_no_lookup() -> None:
+    def never(host: str, timeout_s: float) -> tuple[Address, ...]:
+        raise AssertionError(host)
+
+    assert check_resolves("https://8.8.8.8/", AddressPolicy(), never) == (ip_address("8.8.8.8"),)
+    with pytest.raises(EndpointRefused):
+        check_resolves("https://10.0.0.1/", AddressPolicy(), never)
+
+
+def test_a_name_for_an_allowed_address_is_taken_on_any_port() -> None:
+    policy = AddressPolicy(allow=[ip_network("127.0.0.0/8")])
+    assert check_resolves("http://localhost:9999/", policy, answering("::1", "127.0.0.1")) == (ip_address("127.0.0.1"),)
