@@ -15,12 +15,12 @@ MAX_OUTPUT_BYTES = EVENT_LIMITS.max_bytes + 65_536
 class Budget:
     """What is left of it for one run. Running out raises TransformError."""
 
-    __slots__ = ("_max_bytes", "room", "steps")
+    __slots__ = ("max_bytes", "room", "steps")
 
     def __init__(self, max_steps: int = MAX_STEPS, max_bytes: int = MAX_OUTPUT_BYTES) -> None:
         self.steps = max_steps
         self.room = max_bytes
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
 
     def take(self, steps: int) -> None:
         """Before the work that it is for, whenever the work could be much."""
@@ -35,4 +35,4 @@ class Budget:
             raise self.too_large()
 
     def too_large(self) -> TransformError:
-        return TransformError("output_too_large", f"the output is larger than the {self._max_bytes} bytes allowed")
+        return TransformError("output_too_large", f"the output is larger than the {self.max_bytes} bytes allowed")

@@ -71,6 +71,13 @@ def loads(raw: bytes, limits: Limits = EVENT_LIMITS) -> Value:
     return _decode(raw, limits)
 
 
+def loads_unique(raw: bytes, limits: Limits) -> Value:
+    """As `loads`, for what people write: a key that is there twice is a mistake, not a value to choose."""
+    _check_size(raw, limits)
+    _check_depth(raw, limits)
+    return _decode(raw, limits, _EXACT_UNIQUE)
+
+
 def dumps(value: Value) -> bytes:
     """Compact JSON in UTF-8. What `loads` gave comes out with its key order and its spelling of numbers."""
     return orjson.dumps(value, default=_spelling)
@@ -127,7 +134,19 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
 
 
+def _unique(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for key, value in pairs:
+        if key in found:
+            raise JSONError(f"the key {key!r} is there twice in one object")
+        found[key] = value
+    return found
+
+
 _EXACT = json.JSONDecoder(parse_int=_integer, parse_float=Number, parse_constant=_refuse_constant)
+_EXACT_UNIQUE = json.JSONDecoder(
+    parse_int=_integer, parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=_unique
+)
 _SCAN = json.JSONDecoder().raw_decode  # text, start -> value, end
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -177,13 +196,15 @@ def _check_depth(raw: bytes, limits: Limits) -> None:
         raise _too_deep(limits)
 
 
-def _decode(raw: bytes, limits: Limits) -> Value:
+def _decode(raw: bytes, limits: Limits, decoder: json.JSONDecoder = _EXACT) -> Value:
     try:
-        value: Value = _EXACT.decode(raw.decode())
+        value: Value = decoder.decode(raw.decode())
         if b"\\u" in raw:
             dumps(value)  # refuses half surrogate pairs
     except RecursionError:
         raise _too_deep(limits) from None
+    except JSONError:
+        raise
     except (ValueError, TypeError) as error:
         raise _explained(raw, error) from None
     return value

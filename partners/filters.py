@@ -27,7 +27,7 @@ class Filter:
         Raises TransformError (`too_much_work`) when the event needs more than `max_steps`, and JSONError when its data
         is not JSON.
         """
-        return bool(self.path.nodes(Scope(envelope.tree, Budget(max_steps))))
+        return self.path.finds(Scope(envelope.tree, Budget(max_steps)))
 
 
 def compile_filter(text: str) -> Filter:

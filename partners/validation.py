@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from partners.errors import InvalidInput
 from partners.filters import compile_filter
 from partners.patterns import check_event_type, check_patterns
+from partners.transform import compile_transformation
 
 _RATE = re.compile(r"[1-9][0-9]{0,6}(\.[0-9]{1,3})?/[smh]")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -117,6 +118,9 @@ def validate_filter(value: str) -> None:
 
 def validate_transformation(value: str) -> None:
     """A transformation that compiles."""
+    if value:
+        with _as_validation_error():
+            compile_transformation(value)
 
 
 def validate_schema(value: str) -> None:

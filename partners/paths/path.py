@@ -25,6 +25,10 @@ class Path:
         """The value at the path: the first one when there are several."""
         return self.first_from(scope.items[-self.level] if self.level else scope.envelope, scope)
 
+    def finds(self, scope: Scope) -> bool:
+        """Something, be it null."""
+        return self.first(scope) is not MISSING
+
     def all(self, scope: Scope) -> list[Value]:
         return [node[0] for node in self.nodes(scope)]
 

@@ -26,13 +26,18 @@ MISSING: Final = Missing()
 Node: TypeAlias = tuple[Value, str | int | None, "Node | None"]
 
 
-@dataclass(frozen=True, slots=True)
 class Scope:
     """Where paths begin: `$` at the envelope, `@` at the innermost item, `@@` at the one around it."""
 
-    envelope: Value
-    budget: Budget
-    items: tuple[Value, ...] = ()
+    __slots__ = ("budget", "envelope", "items")
+
+    def __init__(self, envelope: Value, budget: Budget, items: tuple[Value, ...] = ()) -> None:
+        self.envelope = envelope
+        self.budget = budget
+        self.items = items
+
+    def with_item(self, item: Value) -> "Scope":
+        return Scope(self.envelope, self.budget, (*self.items, item))
 
 
 class Step(Protocol):
