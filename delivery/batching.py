@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+Work = Callable[[Sequence[Item]], Sequence[Answer]]
 
 
 class Stopped(Exception):  # noqa: N818 - a state, not a mistake
@@ -44,7 +45,7 @@ class Batcher(Generic[Item, Answer]):
     def __init__(
         self,
         name: str,
-        work: Callable[[Sequence[Item]], Sequence[Answer]],
+        work: Work[Item, Answer],
         is_passing: Callable[[BaseException], bool],
         largest: int = 200,
         longest_pause_s: float = 5.0,

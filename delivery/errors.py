@@ -4,6 +4,7 @@ DeliveryError
 ├── Unreadable         a source message that cannot become an event: kept as a dead letter
 └── TaskResult         how a delivery task tells Celery what became of it
     ├── TryLater       the attempt failed and another one is scheduled: Celery retries at that time
+    ├── Postponed      no attempt was made, the same one is to be made later: the breaker is open
     └── DeliveryDead   no attempt is left: kept as a failure in the task results
 """
 
@@ -32,6 +33,14 @@ class TryLater(TaskResult):
 
     def __str__(self) -> str:
         return f"{self.reason}; attempt {self.due.attempt} follows"
+
+
+class Postponed(TaskResult):
+    """The same attempt is due again at `until` (Unix seconds)."""
+
+    def __init__(self, until: float) -> None:
+        super().__init__(until)
+        self.until = until
 
 
 class DeliveryDead(TaskResult):

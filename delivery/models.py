@@ -6,6 +6,7 @@ and the migrations. Attempts and events are append-only.
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -108,6 +109,36 @@ class Attempt(models.Model):
     @property
     def succeeded(self) -> bool:
         return not self.error
+
+
+class Rollup(models.Model):
+    """Counts of one subscription in one minute or hour: what dashboards, the stats API and alerts read."""
+
+    resolution_s = models.PositiveIntegerField(choices=[(60, "minute"), (3600, "hour")])
+    starts_at = models.DateTimeField()
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
+    partner = models.ForeignKey(
+        Partner, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
+    attempts = models.PositiveIntegerField()
+    failures = models.PositiveIntegerField(help_text="Attempts that failed.")
+    succeeded = models.PositiveIntegerField(help_text="Deliveries that ended well.")
+    dead = models.PositiveIntegerField(help_text="Deliveries that ended without success.")
+    latency_sum_ms = models.FloatField()
+    histogram = ArrayField(models.PositiveIntegerField(), help_text="Latencies by delivery.histogram.BOUNDS_MS.")
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["resolution_s", "starts_at", "subscription"], name="rollup_once"),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["partner", "resolution_s", "starts_at"], name="rollup_of_partner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subscription_id} {self.starts_at:%Y-%m-%d %H:%M} {self.resolution_s} s"
 
 
 class DeadLetter(models.Model):

@@ -53,6 +53,8 @@ class ErrorClass(StrEnum):
     """A URL or a header that cannot be put into an HTTP request; nothing was sent."""
     TRANSFORM = "transformation"
     """The event cannot be transformed as the subscription asks; nothing was sent."""
+    DISABLED = "disabled"
+    """The subscription was disabled or deleted while the delivery waited; nothing was sent."""
     INTERNAL = "internal"
     """Our own fault."""
 

@@ -30,7 +30,7 @@ JITTER = 0.2
 DISABLE_GONE = "gone"
 
 _RETRY_AFTER_STATUSES = frozenset({429, 503})
-_NEVER_SUCCEEDS = frozenset({ErrorClass.TRANSFORM})
+_NEVER_SUCCEEDS = frozenset({ErrorClass.TRANSFORM, ErrorClass.DISABLED})
 _GONE = 410
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # whole by the RFC; some servers write fractions
 

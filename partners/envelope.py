@@ -4,9 +4,16 @@ The data is spliced in as the bytes that came, spaces and all. Filters and trans
 tree of exact values, read once however many subscriptions look at it; nobody may change that tree.
 """
 
+from datetime import UTC, datetime
+
 import orjson
 
 from partners.exact_json import EVENT_LIMITS, Limits, Value, loads
+
+
+def rfc3339(moment: datetime) -> str:
+    """`2026-11-23T08:00:00.123456Z`: always UTC, always six digits, so that it sorts as text."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 class Envelope:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from partners.fields import IdField
 from partners.patterns import category
 from partners.validation import (
+    validate_endpoint_url,
     validate_event_types,
     validate_filter,
     validate_headers,
@@ -57,7 +58,9 @@ class Partner(models.Model):
     paused_until = models.DateTimeField(
         null=True, blank=True, help_text="Nothing is sent before; the queue fills meanwhile."
     )
-    operational_url = models.CharField(max_length=2048, blank=True, help_text="Where operational events are sent.")
+    operational_url = models.CharField(
+        max_length=2048, blank=True, validators=[validate_endpoint_url], help_text="Where operational events are sent."
+    )
     operational_email = models.CharField(max_length=254, blank=True, validators=[validate_email])
     notes = models.TextField(blank=True, help_text="For staff; the partner does not see this.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -120,7 +123,7 @@ class Subscription(models.Model):
     id = IdField("sub")
     partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="subscriptions")
     description = models.CharField(max_length=500, blank=True)
-    url = models.CharField("endpoint URL", max_length=2048)
+    url = models.CharField("endpoint URL", max_length=2048, validators=[validate_endpoint_url])
     event_types = ArrayField(
         models.CharField(max_length=200),
         validators=[validate_event_types],

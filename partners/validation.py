@@ -10,8 +10,11 @@ from typing import Any
 
 import orjson
 from celery.utils.time import rate
+from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from partners.addresses import AddressPolicy
+from partners.endpoints import check_url
 from partners.errors import InvalidInput
 from partners.filters import compile_filter
 from partners.patterns import check_event_type, check_patterns
@@ -121,6 +124,23 @@ def validate_transformation(value: str) -> None:
     if value:
         with _as_validation_error():
             compile_transformation(value)
+
+
+def endpoint_policy() -> AddressPolicy:
+    """Where endpoints may be, by the settings."""
+    return AddressPolicy(
+        allow=settings.ENDPOINT_ALLOWED_NETWORKS,
+        deny=settings.ENDPOINT_DENIED_NETWORKS,
+        schemes=tuple(settings.ENDPOINT_SCHEMES),
+        ports=tuple(settings.ENDPOINT_PORTS),
+    )
+
+
+def validate_endpoint_url(value: str) -> None:
+    """A URL that may be an endpoint; what its name resolves to is decided at every attempt."""
+    if value:
+        with _as_validation_error():
+            check_url(value, endpoint_policy())
 
 
 def validate_schema(value: str) -> None:

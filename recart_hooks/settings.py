@@ -73,6 +73,7 @@ RESULTS_KEPT_DAYS = env.integer("RESULTS_KEPT_DAYS", 7, minimum=1)
 
 # Where endpoints may be. The allow-list opens private networks (development, internal partners).
 ENDPOINT_ALLOWED_NETWORKS = env.networks("ENDPOINT_ALLOWED_NETWORKS")
+ENDPOINT_DENIED_NETWORKS = env.networks("ENDPOINT_DENIED_NETWORKS")  # of our own, although public
 ENDPOINT_SCHEMES = env.words("ENDPOINT_SCHEMES", ("https", "http"))
 ENDPOINT_PORTS = [int(port) for port in env.words("ENDPOINT_PORTS", ("80", "443", "8080", "8443"))]
 ENDPOINT_CA_FILE = env.text("ENDPOINT_CA_FILE", "")
@@ -163,5 +164,10 @@ LOGGING = {
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    "loggers": {"django.server": {"handlers": ["stderr"], "level": LOG_LEVEL, "propagate": False}},
+    "loggers": {
+        "django.server": {"handlers": ["stderr"], "level": LOG_LEVEL, "propagate": False},
+        # One line per attempt is ours (delivery.attempt); Celery would add two more per task.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+    },
 }

@@ -132,6 +132,6 @@ def test_header_names_are_compared_without_case_and_repeated_ones_joined() -> No
 
 def test_error_classes_are_words_for_people_and_machines() -> None:
     known = "dns refused connect_timeout timeout reset tls blocked_address redirect response_too_large"
-    known += " invalid_response http_status unsendable transformation internal"
+    known += " invalid_response http_status unsendable transformation disabled internal"
     assert " ".join(ErrorClass) == known
     assert all(len(error) <= 32 for error in ErrorClass)

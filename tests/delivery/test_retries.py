@@ -66,7 +66,7 @@ def test_an_empty_schedule_has_one_attempt() -> None:
     assert decide(answer(500), 1, (), CAP_S, NOW, middle) == Step("dead")
 
 
-@pytest.mark.parametrize("error", sorted(set(ErrorClass) - {ErrorClass.TRANSFORM}))
+@pytest.mark.parametrize("error", sorted(set(ErrorClass) - {ErrorClass.TRANSFORM, ErrorClass.DISABLED}))
 def test_every_error_class_that_may_pass_is_retried(error: ErrorClass) -> None:
     assert after(failed(error, "…")) == Step("pending", 5.0)
 

@@ -1,0 +1,68 @@
+"""What worker processes tell each other about open breakers, in Valkey.
+
+One hash holds those that are open, so that a look costs the same however many subscriptions there are; it disappears
+with the last one. Valkey away counts as "all closed": the broker hands out nothing then anyway.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+
+import orjson
+import redis
+from kombu.utils.encoding import bytes_to_str
+
+from delivery import publish
+from delivery.breaker import Opened
+
+logger = logging.getLogger(__name__)
+
+_OPEN = "breakers"
+_PROBE = "breaker-probe:"
+
+
+class SharedBreakers:
+    """`delivery.breaker.Shared` in Valkey."""
+
+    def __init__(self, client: redis.Redis | None = None) -> None:
+        self._client = client
+
+    @property
+    def client(self) -> redis.Redis:
+        return self._client or publish.queues().client
+
+    def read(self) -> Mapping[str, Opened]:
+        try:
+            rows = self.client.hgetall(_OPEN)
+        except redis.RedisError:
+            return {}
+        return {bytes_to_str(key): Opened(*orjson.loads(value)) for key, value in rows.items()}
+
+    def open(self, subscription_id: str, opened: Opened) -> None:
+        self._write("open", lambda: self._open(subscription_id, opened))
+
+    def close(self, subscription_id: str) -> None:
+        self._write("close", lambda: self._close(subscription_id))
+
+    def take_probe(self, subscription_id: str, for_s: float) -> bool:
+        try:
+            return bool(self.client.set(_PROBE + subscription_id, b"1", nx=True, px=int(for_s * 1000)))
+        except redis.RedisError:
+            return True
+
+    def _open(self, subscription_id: str, opened: Opened) -> None:
+        with self.client.pipeline() as pipeline:
+            pipeline.hset(_OPEN, subscription_id, orjson.dumps([opened.until, opened.period_s]))
+            pipeline.delete(_PROBE + subscription_id)
+            pipeline.execute()
+
+    def _close(self, subscription_id: str) -> None:
+        with self.client.pipeline() as pipeline:
+            pipeline.hdel(_OPEN, subscription_id)
+            pipeline.delete(_PROBE + subscription_id)
+            pipeline.execute()
+
+    def _write(self, what: str, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except redis.RedisError as error:
+            logger.warning("breaker not shared", extra={"change": what, "error": str(error)})

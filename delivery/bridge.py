@@ -1,0 +1,199 @@
+"""The bridge: takes batches out of a source, stores them, publishes their deliveries, acknowledges. In that order.
+
+    fetch ─► read ─► (unreadable: dead letter) ─► ingest: one transaction ─► publish ─► acknowledge
+
+A crash between any two steps only makes the source hand the batch out again: the rows are there already, the broker
+drops what it holds already, and nobody is told twice. PostgreSQL away: the batch is kept in hand and tried again, and
+nothing more is fetched (back-pressure reaches the source). Valkey away: the events are stored and acknowledged;
+reconciliation queues their deliveries when it is back.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import orjson
+from django.db import close_old_connections, connection
+
+from delivery import publish
+from delivery.catalogue import Catalogue
+from delivery.due import Due
+from delivery.errors import Unreadable
+from delivery.ingest import Accepted, ingest
+from delivery.messages import read_message
+from delivery.passing import is_passing
+from delivery.routes import Router
+from delivery.sources import Source, SourceMessage, SourceUnavailable
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What went through since the start."""
+
+    events: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    deliveries: int = 0
+    unpublished: int = 0
+    """Stored since the broker went away; 0 while it is there."""
+
+
+@dataclass(slots=True)
+class Bridge:
+    """Runs until `stop()`; the batch in hand is finished first."""
+
+    source: Source
+    router: Router
+    catalogue: Catalogue
+    max_bytes: int
+    batch_size: int = 500
+    send: Callable[[Sequence[Due]], int] = publish.publish
+    counts: Counts = field(default_factory=Counts)
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Connects and pumps; starts over when the source goes away."""
+        pause = _Pause("the source is away", self._stopping)
+        while not self._stopping.is_set():
+            try:
+                await self.source.connect()
+                pause.over()
+                await self._pump()
+            except SourceUnavailable as error:
+                await pause.wait(error)
+            finally:
+                await self.source.close()
+
+    async def _pump(self) -> None:
+        while not self._stopping.is_set():
+            messages = await self.source.fetch(self.batch_size)
+            if messages:
+                await self._handle(messages)
+
+    async def _handle(self, messages: Sequence[SourceMessage]) -> None:
+        pause = _Pause("the database is away", self._stopping)
+        while True:
+            try:
+                due, dead = await asyncio.to_thread(self._store, messages)
+                break
+            except Exception as error:
+                if not is_passing(error) or self._stopping.is_set():
+                    raise
+                await pause.wait(error)
+        pause.over()
+        await asyncio.to_thread(self._publish, due)
+        dead_positions = {message.position for message in dead}
+        await self.source.acknowledge([message for message in messages if message.position not in dead_positions])
+        await self.source.terminate(dead)
+
+    def _read(self, messages: Sequence[SourceMessage]) -> tuple[list[Accepted], list[tuple[SourceMessage, str]]]:
+        accepted: list[Accepted] = []
+        unreadable: list[tuple[SourceMessage, str]] = []
+        for message in messages:
+            try:
+                accepted.append(self.catalogue.accept(read_message(message, self.max_bytes)))
+            except Unreadable as error:
+                unreadable.append((message, str(error)))
+        return accepted, unreadable
+
+    def _store(self, messages: Sequence[SourceMessage]) -> tuple[Sequence[Due], list[SourceMessage]]:
+        """Returns what is to be published, and which messages became dead letters."""
+        close_old_connections()
+        accepted, unreadable = self._read(messages)
+        store_dead_letters(unreadable)
+        result = ingest(accepted, self.router)
+        self.counts.events += len(result.stored)
+        self.counts.duplicates += len(accepted) - len(result.stored)
+        self.counts.dead_letters += len(unreadable)
+        self.counts.deliveries += len(result.due)
+        return result.due, [message for message, _ in unreadable]
+
+    def _publish(self, due: Sequence[Due]) -> None:
+        try:
+            self.send(due)
+        except publish.BrokerUnavailable as error:
+            if not self.counts.unpublished:
+                logger.warning("the broker is away; deliveries are queued later", extra={"error": str(error)[:300]})
+            self.counts.unpublished += len(due)
+        else:
+            self.counts.unpublished = 0
+
+
+def store_dead_letters(unreadable: Sequence[tuple[SourceMessage, str]]) -> None:
+    """Keeps the messages with the reasons; a message that is there already is not kept twice."""
+    if not unreadable:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO delivery_deadletter (source, position, subject, headers, body, reason, received_at)
+            SELECT source, position, subject, headers::jsonb, body, reason, %s
+            FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[])
+                 AS batch (source, position, subject, headers, body, reason)
+            ON CONFLICT (source, position) DO NOTHING
+            """,
+            [datetime.now(UTC), *_dead_letter_columns(unreadable)],
+        )
+    for message, reason in unreadable:
+        logger.warning(
+            "dead letter", extra={"subject": message.subject, "position": message.position, "reason": reason}
+        )
+
+
+def _dead_letter_columns(unreadable: Sequence[tuple[SourceMessage, str]]) -> list[list[object]]:
+    rows = [
+        (
+            message.source,
+            message.position,
+            message.subject[:500],
+            headers_json(message.headers),
+            message.body,
+            _storable(reason),
+        )
+        for message, reason in unreadable
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def headers_json(headers: Mapping[str, str]) -> str:
+    """As JSON that PostgreSQL's jsonb takes: it refuses NUL."""
+    return orjson.dumps({_storable(name): _storable(value) for name, value in headers.items()}).decode()
+
+
+def _storable(text: str) -> str:
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
+
+
+class _Pause:
+    """Waits longer each time, and says what happened once."""
+
+    def __init__(self, what: str, stopping: asyncio.Event) -> None:
+        self._what = what
+        self._stopping = stopping
+        self._next_s = _FIRST_PAUSE_S
+        self._since: float | None = None
+
+    async def wait(self, error: BaseException) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+            logger.warning(self._what, extra={"error": str(error).strip()[:300]})
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), self._next_s)
+        self._next_s = min(self._next_s * 2, _LONGEST_PAUSE_S)
+
+    def over(self) -> None:
+        if self._since is not None:
+            logger.info("going on", extra={"after": self._what, "seconds": round(time.monotonic() - self._since, 1)})
+        self._since, self._next_s = None, _FIRST_PAUSE_S

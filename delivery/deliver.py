@@ -1,0 +1,148 @@
+"""One attempt, from load to record. What a delivery task does, without Celery.
+
+    load ─► is it still to be done? ─► prepare ─► send ─► decide ─► record ─► (try later | dead | done)
+
+At least once: the attempt is recorded after the request was made, so a crash in between makes the request again;
+a duplicate is allowed, a silent loss is not. Everything else that may come twice (a message published again by the
+bridge or by reconciliation) is recognised by the delivery's state.
+"""
+
+import logging
+import random
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from delivery.breaker import FIRST_PERIOD_S, Breaker, Opened
+from delivery.due import Due
+from delivery.errors import DeliveryDead, Postponed, TryLater
+from delivery.jobs import PENDING, Job
+from delivery.outcomes import ErrorClass, Outcome, failed
+from delivery.prepare import prepare
+from delivery.recorder import AttemptRecord, headers_text
+from delivery.retries import decide
+from delivery.sending import Request
+from partners.errors import TransformError
+
+logger = logging.getLogger("delivery.attempt")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What an attempt works with; every part can be a fake."""
+
+    load: Callable[[str], Job | None]
+    breaker: Breaker
+    send: Callable[[Request], Outcome]
+    record: Callable[[AttemptRecord], object]
+    user_agent: str
+    connect_timeout_s: float
+    retry_after_cap_s: float
+    worker: str
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    random: Callable[[], float] = random.random
+
+
+def deliver(delivery_id: str, attempt: int, tools: Tools) -> None:
+    """Makes the attempt if it is due. Raises TryLater, Postponed or DeliveryDead to tell Celery."""
+    job = tools.load(delivery_id)
+    if job is None or job.status != PENDING:
+        return
+    if job.attempt_count + 1 != attempt:
+        raise TryLater(_next(job, job.attempt_count + 1, job.next_attempt_at), "another attempt is next")
+    until = tools.breaker.postponed_until(job.endpoint.subscription_id)
+    if until is not None:
+        raise Postponed(until + tools.random() * FIRST_PERIOD_S)  # not all in the same moment
+    made = make_attempt(job, attempt, tools)
+    tools.record(made)
+    opened = tools.breaker.saw(made.subscription_id, failed=says_down(made.outcome))
+    _log(made, opened)
+    if made.next_attempt_at is not None:
+        raise TryLater(_next(job, attempt + 1, made.next_attempt_at), made.outcome.detail)
+    if made.step.status == "dead":
+        raise DeliveryDead(f"{made.outcome.detail} (attempt {attempt})")
+
+
+def make_attempt(job: Job, attempt: int, tools: Tools) -> AttemptRecord:
+    """Sends, and decides what the outcome means. Never raises for what partner or event did wrong."""
+    started_at = tools.now()
+    headers, outcome = _send(job, started_at, tools)
+    ended_at = tools.now()
+    step = decide(
+        outcome,
+        attempt,
+        job.endpoint.schedule_s,
+        retry_after_cap_s=tools.retry_after_cap_s,
+        now=ended_at.timestamp(),
+        random=tools.random,
+    )
+    pending = step.status == PENDING
+    return AttemptRecord(
+        delivery_id=job.delivery_id,
+        subscription_id=job.endpoint.subscription_id,
+        partner_id=job.endpoint.partner_id,
+        event_type=job.event_type,
+        number=attempt,
+        started_at=started_at,
+        request_headers=headers,
+        outcome=outcome,
+        step=step,
+        next_attempt_at=ended_at + timedelta(seconds=step.delay_s or 0) if pending else None,
+        finished_at=None if pending else ended_at,
+        worker=tools.worker,
+    )
+
+
+def worker_name(process_id: int) -> str:
+    return f"{socket.gethostname()}:{process_id}"[:100]
+
+
+def _send(job: Job, now: datetime, tools: Tools) -> tuple[str, Outcome]:
+    """The request's headers as text (empty: nothing was sent) and what came back."""
+    if job.endpoint.stopped:
+        return "", failed(ErrorClass.DISABLED, job.endpoint.stopped)
+    try:
+        request = prepare(job, now, tools.user_agent, tools.connect_timeout_s)
+    except TransformError as error:
+        return "", failed(ErrorClass.TRANSFORM, str(error))
+    except Exception as error:  # a fault of ours must not lose the delivery: it is tried again like any other
+        logger.exception("an attempt could not be prepared", extra={"delivery_id": job.delivery_id})
+        return "", failed(ErrorClass.INTERNAL, type(error).__name__)
+    return headers_text(request.headers), tools.send(request)
+
+
+def _next(job: Job, attempt: int, due_at: datetime | None) -> Due:
+    return Due(
+        job.delivery_id, attempt, job.endpoint.partner_id, job.event_type, due_at.timestamp() if due_at else None
+    )
+
+
+def says_down(outcome: Outcome) -> bool:
+    """Whether the endpoint, and not this one event, is the trouble: nothing answered, or it answered 5xx or 429."""
+    if outcome.status_code is not None:
+        return outcome.status_code >= 500 or outcome.status_code == 429
+    return outcome.error not in _NOT_THE_ENDPOINT and not outcome.succeeded
+
+
+_NOT_THE_ENDPOINT = frozenset({ErrorClass.TRANSFORM, ErrorClass.DISABLED, ErrorClass.INTERNAL, ErrorClass.UNSENDABLE})
+
+
+def _log(made: AttemptRecord, opened: Opened | None) -> None:
+    if opened is not None:
+        logger.warning("breaker opened", extra={"subscription_id": made.subscription_id, "partner_id": made.partner_id})
+    logger.info(
+        "attempt",
+        extra={
+            "delivery_id": made.delivery_id,
+            "subscription_id": made.subscription_id,
+            "partner_id": made.partner_id,
+            "event_type": made.event_type,
+            "number": made.number,
+            "status": made.step.status,
+            "status_code": made.outcome.status_code,
+            "error": made.outcome.error,
+            "latency_ms": round(made.outcome.latency_ms, 1),
+            "detail": made.outcome.detail,
+        },
+    )

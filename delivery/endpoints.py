@@ -1,0 +1,113 @@
+"""What a worker must know of a subscription to send to it, kept in memory and dropped when it changes.
+
+Loaded on first use, for all ids of a batch in one query. `forget` is called by the change listener; until it runs
+(within a second of the change) an attempt may still use the former state.
+"""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+
+from delivery.retries import DEFAULT_SCHEDULE_S
+from delivery.signing import SigningKey, decode_secret
+from partners.changes import Change
+from partners.encryption import decrypt
+from partners.models import Subscription, SubscriptionSecret
+from partners.transform import Transformation, compile_transformation
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A decoded signing secret, never shown in a repr."""
+
+    key: SigningKey
+    expires_at: datetime | None
+
+    def __repr__(self) -> str:
+        return f"Secret(expires_at={self.expires_at})"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and how a subscription wants its events."""
+
+    subscription_id: str
+    partner_id: str
+    url: str
+    headers: Mapping[str, str]
+    secrets: tuple[Secret, ...]
+    transform: Transformation | None
+    timeout_s: float
+    schedule_s: tuple[float, ...]
+    stopped: str
+    """Why nothing may be sent (disabled, deleted), or empty."""
+
+    def live_secrets(self, now: datetime) -> list[SigningKey]:
+        """Newest first."""
+        return [secret.key for secret in self.secrets if secret.expires_at is None or secret.expires_at > now]
+
+
+class EndpointCache:
+    """Thread-safe."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Endpoint] = {}
+        self._generation = 0
+        self._lock = threading.Lock()
+
+    def get(self, subscription_ids: Iterable[str]) -> dict[str, Endpoint]:
+        """The endpoints of these subscriptions. Raises django.db.Error when they must be loaded and cannot."""
+        wanted = set(subscription_ids)
+        found = {id_: endpoint for id_ in wanted if (endpoint := self._known.get(id_)) is not None}
+        unknown = wanted - found.keys()
+        if unknown:
+            generation = self._generation
+            loaded = load_endpoints(unknown)
+            with self._lock:
+                if generation == self._generation:  # else something changed while we read: use it, do not keep it
+                    self._known.update(loaded)
+            found.update(loaded)
+        return found
+
+    def forget(self, change: Change) -> None:
+        """Takes a change over: what it touches is loaded anew on next use."""
+        with self._lock:
+            self._generation += 1
+            if change.kind == "subscription":
+                self._known.pop(change.id, None)
+            elif change.kind == "everything":
+                self._known.clear()
+
+
+def load_endpoints(subscription_ids: Iterable[str]) -> dict[str, Endpoint]:
+    subscriptions = Subscription.objects.filter(pk__in=list(subscription_ids))
+    secrets: dict[str, list[Secret]] = defaultdict(list)
+    for row in SubscriptionSecret.objects.filter(subscription__in=list(subscription_ids)).order_by("-id"):
+        secrets[row.subscription_id].append(Secret(decode_secret(decrypt(row.token)), row.expires_at))
+    return {one.id: _endpoint(one, tuple(secrets[one.id])) for one in subscriptions}
+
+
+def _endpoint(subscription: Subscription, secrets: tuple[Secret, ...]) -> Endpoint:
+    return Endpoint(
+        subscription_id=subscription.id,
+        partner_id=subscription.partner_id,
+        url=subscription.url,
+        headers=subscription.headers,
+        secrets=secrets,
+        transform=compile_transformation(subscription.transformation) if subscription.transformation else None,
+        timeout_s=subscription.timeout_s,
+        schedule_s=tuple(subscription.retry_schedule_s or settings.RETRY_SCHEDULE_S or DEFAULT_SCHEDULE_S),
+        stopped=_stopped(subscription),
+    )
+
+
+def _stopped(subscription: Subscription) -> str:
+    if subscription.deleted_at is not None:
+        return "the subscription was deleted"
+    if not subscription.is_enabled:
+        return f"the subscription is disabled ({subscription.disabled_reason or 'no reason given'})"
+    return ""

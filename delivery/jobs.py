@@ -1,0 +1,55 @@
+"""Loads what an attempt needs: the delivery's state, the event, the endpoint. One query for all tasks that ask now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+
+from delivery.endpoints import Endpoint, EndpointCache
+from partners.envelope import Envelope, rfc3339
+
+PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One delivery as PostgreSQL has it now, with what is to be sent and where."""
+
+    delivery_id: str
+    status: str
+    attempt_count: int
+    next_attempt_at: datetime | None
+    event_id: str
+    event_type: str
+    occurred_at: datetime
+    data: str
+    traceparent: str
+    endpoint: Endpoint
+
+    @property
+    def envelope(self) -> Envelope:
+        return Envelope(self.event_id, self.event_type, rfc3339(self.occurred_at), self.data.encode())
+
+
+class JobLoader:
+    """The `work` of a Batcher: delivery ids in, jobs out (None for a delivery that does not exist any more)."""
+
+    def __init__(self, endpoints: EndpointCache) -> None:
+        self._endpoints = endpoints
+
+    def __call__(self, delivery_ids: Sequence[str]) -> list[Job | None]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT d.id, d.status, d.attempt_count, d.next_attempt_at,
+                       e.id, e.type, e.occurred_at, e.data, e.traceparent, d.subscription_id
+                FROM delivery_delivery d JOIN delivery_event e ON e.id = d.event_id
+                WHERE d.id = ANY(%s)
+                """,
+                [list(delivery_ids)],
+            )
+            rows = cursor.fetchall()
+        endpoints = self._endpoints.get(row[-1] for row in rows)
+        jobs = {row[0]: Job(*row[:-1], endpoints[row[-1]]) for row in rows}  # type: ignore[call-arg]
+        return [jobs.get(delivery_id) for delivery_id in delivery_ids]

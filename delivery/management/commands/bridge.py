@@ -1,0 +1,47 @@
+"""`manage.py bridge`: takes events from NATS JetStream until it is stopped (SIGTERM, Ctrl-C)."""
+
+import asyncio
+import logging
+import signal
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from delivery.bridge import Bridge
+from delivery.catalogue import Catalogue
+from delivery.routes import SubscriptionRouter
+from delivery.sources.nats import NatsSource
+from partners.changes import Change, ChangeListener
+
+logger = logging.getLogger("delivery.bridge")
+
+
+class Command(BaseCommand):
+    help = "Takes events from NATS JetStream, stores them and queues their deliveries."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        router, catalogue = SubscriptionRouter(), Catalogue()
+
+        def take_over(change: Change) -> None:
+            router.take_over(change)
+            catalogue.take_over(change)
+
+        listener = ChangeListener(take_over)
+        listener.start()
+        listener.connected.wait()  # nothing is routed before the routes are known
+        source = NatsSource(settings.NATS_URL, settings.NATS_STREAM, settings.NATS_SUBJECTS, settings.NATS_CONSUMER)
+        bridge = Bridge(source, router, catalogue, settings.EVENT_MAX_BYTES, settings.BRIDGE_BATCH_SIZE)
+        try:
+            asyncio.run(_run(bridge))
+        finally:
+            listener.stop()
+        logger.info("stopped", extra={"events": bridge.counts.events, "deliveries": bridge.counts.deliveries})
+
+
+async def _run(bridge: Bridge) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, bridge.stop)
+    logger.info("ready", extra={"nats": settings.NATS_URL.rpartition("@")[2], "stream": settings.NATS_STREAM})
+    await bridge.run()

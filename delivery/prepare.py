@@ -1,0 +1,34 @@
+"""Builds the request of one attempt from a job: pure, no clock, no network, no database."""
+
+from datetime import datetime
+from typing import Any
+
+from delivery.jobs import Job
+from delivery.sending import Request
+from delivery.signing import sign
+
+_RESERVED = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature"})
+
+
+def prepare(job: Job, now: datetime, user_agent: str, connect_timeout_s: float) -> Request:
+    """The signed request. Raises partners.errors.TransformError when the transformation cannot digest the event."""
+    envelope = job.envelope
+    body = envelope.body if job.endpoint.transform is None else job.endpoint.transform.apply(envelope)
+    timestamp = int(now.timestamp())
+    headers: dict[str, Any] = {
+        name: value for name, value in job.endpoint.headers.items() if name.lower() not in _RESERVED
+    }
+    headers["content-type"] = "application/json"
+    headers["user-agent"] = user_agent
+    headers["webhook-id"] = job.event_id
+    headers["webhook-timestamp"] = str(timestamp)
+    headers["webhook-signature"] = sign(job.endpoint.live_secrets(now), job.event_id, timestamp, body)
+    if job.traceparent:
+        headers["traceparent"] = job.traceparent
+    return Request(
+        url=job.endpoint.url,
+        headers=headers,
+        body=body,
+        connect_timeout_s=connect_timeout_s,
+        timeout_s=job.endpoint.timeout_s,
+    )

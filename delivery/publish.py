@@ -1,0 +1,58 @@
+"""Puts deliveries into the partner queues: the one place that names a queue and publishes a delivery task.
+
+The broker drops a message that it holds already (same delivery, same attempt), so publishing twice is harmless.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import redis
+from celery.app.task import Context
+from django.conf import settings
+
+from delivery.broker import FairMessage, FairQueues, connect
+from delivery.due import Due
+
+TASK = "delivery.deliver"
+QUEUE_PREFIX = "partner."
+
+
+BrokerUnavailable = redis.RedisError
+"""What publishing raises when Valkey cannot be reached; the deliveries stay in PostgreSQL and are queued later."""
+
+
+def queue_of(partner_id: str) -> str:
+    return QUEUE_PREFIX + partner_id
+
+
+@lru_cache(maxsize=1)
+def queues() -> FairQueues:
+    """The broker's queues, shared by the whole process."""
+    return FairQueues(connect(settings.BROKER_URL), prefix=QUEUE_PREFIX)
+
+
+def publish(due: Iterable[Due], to: FairQueues | None = None) -> int:
+    """Queues the attempts in one or two round trips; returns how many the broker did not know yet."""
+    messages = [
+        FairMessage(
+            queue=queue_of(one.partner_id),
+            id=one.message_id,
+            task=TASK,
+            args=(one.delivery_id, one.attempt),
+            eta=one.due_at,
+            argsrepr=f"{one.event_type} {one.delivery_id} attempt {one.attempt}",
+        )
+        for one in due
+    ]
+    return (to or queues()).publish(messages) if messages else 0
+
+
+def postpone(request: Context, until: float, of: FairQueues | None = None) -> None:
+    """Gives a leased message back, to come again at `until` (Unix seconds); its acknowledgement is then void."""
+    (of or queues()).postpone(str((request.delivery_info or {})["routing_key"]), str(request.id), until)
+
+
+def missing(partner_id: str, due: Sequence[Due], of: FairQueues | None = None) -> list[Due]:
+    """Those that the broker does not hold: neither queued, nor delayed, nor leased."""
+    unknown = set((of or queues()).missing(queue_of(partner_id), [one.message_id for one in due]))
+    return [one for one in due if one.message_id in unknown]

@@ -1,0 +1,119 @@
+"""Finds pending deliveries that the broker does not hold, and queues them: after a wiped Valkey, or a lost message.
+
+PostgreSQL is the truth. Each run asks, for every partner with overdue deliveries, about its oldest ones, a page at a
+time: the broker answers by exact message ids. A wiped Valkey has lost its marker as well, so then everything is queued
+anew at once. Queueing what is queued already does nothing.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection
+
+from delivery import publish
+from delivery.broker import FairQueues
+from delivery.due import Due
+from delivery.limits import push_limits
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 10.0
+"""A delivery that is due for less than this may be on its way to the broker."""
+PAGE = 5_000
+PAGES_PER_RUN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    checked: int
+    queued: int
+    was_wiped: bool
+
+
+def reconcile(queues: FairQueues | None = None, grace_s: float = GRACE_S) -> Reconciled:
+    """One run. Raises redis.RedisError or django.db.Error; a later run does what this one could not."""
+    to = queues or publish.queues()
+    was_wiped = to.was_wiped()
+    if was_wiped:
+        logger.warning("the broker has lost its memory: queueing everything again")
+        push_limits(to=to)
+    checked = queued = 0
+    for partner_id in _partners_with_overdue(grace_s):
+        for number, page in enumerate(_pages(partner_id, grace_s)):
+            lost = publish.missing(partner_id, page, of=to)
+            queued += publish.publish(lost, to)
+            checked += len(page)
+            if number + 1 >= PAGES_PER_RUN and not lost and not was_wiped:
+                break
+    if was_wiped:
+        queued += _queue_scheduled(to)
+        to.mark()
+    if queued:
+        logger.warning("queued deliveries that the broker had lost", extra={"queued": queued, "checked": checked})
+    return Reconciled(checked, queued, was_wiped)
+
+
+def _partners_with_overdue(grace_s: float) -> list[str]:
+    """By skipping from partner to partner in the index of pending deliveries: a million rows of one cost one step."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH RECURSIVE next AS (
+                (SELECT partner_id FROM delivery_delivery WHERE status = 'pending' ORDER BY partner_id LIMIT 1)
+                UNION ALL
+                SELECT (SELECT d.partner_id FROM delivery_delivery d
+                        WHERE d.status = 'pending' AND d.partner_id > next.partner_id ORDER BY d.partner_id LIMIT 1)
+                FROM next WHERE next.partner_id IS NOT NULL
+            )
+            SELECT partner_id FROM next
+            WHERE partner_id IS NOT NULL AND EXISTS (
+                SELECT 1 FROM delivery_delivery d
+                WHERE d.status = 'pending' AND d.partner_id = next.partner_id AND d.next_attempt_at < %s)
+            """,
+            [datetime.now(UTC) - timedelta(seconds=grace_s)],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _pages(partner_id: str, grace_s: float) -> Iterator[list[Due]]:
+    """Overdue deliveries of one partner, oldest first."""
+    before = datetime.now(UTC) - timedelta(seconds=grace_s)
+    after: tuple[datetime, str] = (datetime.min.replace(tzinfo=UTC), "")
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT id, attempt_count + 1, partner_id, event_type, next_attempt_at FROM delivery_delivery
+                WHERE status = 'pending' AND partner_id = %s AND next_attempt_at < %s
+                  AND (next_attempt_at, id) > (%s, %s)
+                ORDER BY next_attempt_at, id LIMIT %s
+                """,
+                [partner_id, before, *after, PAGE],
+            )
+            rows = cursor.fetchall()
+        if not rows:
+            return
+        yield [Due(*row[:4]) for row in rows]
+        after = (rows[-1][4], rows[-1][0])
+
+
+def _queue_scheduled(to: FairQueues) -> int:
+    """Retries whose time has not come yet: queued again with their time."""
+    queued = 0
+    after = ""
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT id, attempt_count + 1, partner_id, event_type, extract(epoch FROM next_attempt_at)::float8
+                FROM delivery_delivery WHERE status = 'pending' AND attempt_count > 0 AND id > %s ORDER BY id LIMIT %s
+                """,
+                [after, PAGE],
+            )
+            rows = cursor.fetchall()
+        if not rows:
+            return queued
+        queued += publish.publish([Due(*row) for row in rows], to)
+        after = rows[-1][0]

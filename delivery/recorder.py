@@ -1,0 +1,117 @@
+"""Writes attempts down and moves their deliveries on: one statement, one commit for all that gathered.
+
+An attempt is recorded once per (delivery, number). A second record of the same attempt (a worker that was thought dead
+came back) changes nothing: the first one stands.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from delivery.outcomes import Outcome
+from delivery.retries import Step
+from partners.models import Subscription
+from partners.services import disable_subscription
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One attempt as it is written down, and where it brings its delivery."""
+
+    delivery_id: str
+    subscription_id: str
+    partner_id: str
+    event_type: str
+    number: int
+    started_at: datetime
+    request_headers: str
+    outcome: Outcome
+    step: Step
+    next_attempt_at: datetime | None
+    finished_at: datetime | None
+    worker: str
+
+
+_SQL = """
+WITH batch AS (
+    SELECT * FROM unnest(
+        %s::text[], %s::int[], %s::timestamptz[], %s::float8[], %s::smallint[], %s::text[], %s::text[], %s::text[],
+        %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[]
+    ) AS row (delivery_id, number, started_at, latency_ms, status_code, error, detail, request_headers,
+              response_headers, response_excerpt, worker, status, next_attempt_at, finished_at)
+), appended AS (
+    INSERT INTO delivery_attempt (delivery_id, number, started_at, latency_ms, status_code, error, detail,
+                                  request_headers, response_headers, response_excerpt, worker)
+    SELECT delivery_id, number, started_at, latency_ms, status_code, error, detail, request_headers, response_headers,
+           response_excerpt, worker
+    FROM batch
+    ON CONFLICT (delivery_id, number) DO NOTHING
+    RETURNING delivery_id, number
+)
+UPDATE delivery_delivery d
+SET status = batch.status, attempt_count = batch.number, next_attempt_at = batch.next_attempt_at,
+    finished_at = batch.finished_at, last_status_code = batch.status_code, last_error = batch.detail
+FROM batch JOIN appended USING (delivery_id, number)
+WHERE d.id = batch.delivery_id AND d.attempt_count < batch.number
+RETURNING d.id
+"""
+
+
+class Recorder:
+    """The `work` of a Batcher; `observe` is told of what was written (counts, metrics)."""
+
+    def __init__(self, observe: Callable[[Sequence[AttemptRecord]], None]) -> None:
+        self._observe = observe
+
+    def __call__(self, records: Sequence[AttemptRecord]) -> list[bool]:
+        written = record(records)
+        self._observe([one for one, is_new in zip(records, written, strict=True) if is_new])
+        return written
+
+
+def record(records: Sequence[AttemptRecord]) -> list[bool]:
+    """Says of each whether it was written, or was known already. Raises django.db.Error with nothing written."""
+    ordered = sorted(records, key=lambda one: one.delivery_id)  # every process locks rows in the same order
+    with transaction.atomic(durable=True), connection.cursor() as cursor:
+        cursor.execute(_SQL, _columns(ordered))
+        written = {row[0] for row in cursor.fetchall()}
+    for gone in {one.subscription_id: one.step.disable for one in records if one.step.disable}.items():
+        _disable(*gone)
+    return [one.delivery_id in written for one in records]
+
+
+def _columns(records: Sequence[AttemptRecord]) -> list[list[Any]]:
+    rows = [
+        (
+            one.delivery_id,
+            one.number,
+            one.started_at,
+            one.outcome.latency_ms,
+            one.outcome.status_code,
+            one.outcome.error or "",
+            one.outcome.detail[:500],
+            one.request_headers,
+            headers_text(one.outcome.response_headers),
+            one.outcome.response_excerpt,
+            one.worker,
+            one.step.status,
+            one.next_attempt_at,
+            one.finished_at,
+        )
+        for one in records
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def headers_text(headers: Any) -> str:
+    """`name: value` lines."""
+    return "\n".join(f"{name}: {value}" for name, value in headers.items())
+
+
+def _disable(subscription_id: str, reason: str | None) -> None:
+    subscription = Subscription.objects.filter(pk=subscription_id).first()
+    if subscription is not None and reason:
+        disable_subscription(subscription, reason)

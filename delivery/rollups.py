@@ -1,0 +1,215 @@
+"""Counts by minute and subscription, kept by the workers while they record: what admin, API and alerts read.
+
+A worker process adds up in memory and writes once a second, so that a flood costs the same few rows as a trickle.
+What a killed process had not written yet (at most about a second of counting) is missing here and nowhere else:
+attempts are the record, `rebuild` makes the counts of a time span again from them.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from django.db import Error, close_old_connections, connection, transaction
+
+from delivery.histogram import SIZE, bucket_of
+from delivery.recorder import AttemptRecord
+
+logger = logging.getLogger(__name__)
+
+MINUTE_S = 60
+FLUSH_EVERY_S = 1.0
+
+
+@dataclass(slots=True)
+class Cell:
+    """One minute of one subscription."""
+
+    partner_id: str
+    attempts: int = 0
+    failures: int = 0
+    succeeded: int = 0
+    dead: int = 0
+    latency_sum_ms: float = 0.0
+    histogram: list[int] = field(default_factory=lambda: [0] * SIZE)
+
+    def count(self, latency_ms: float | None, *, failed: bool, status: str) -> None:
+        """One attempt that left its delivery with this status. No latency: it ended before anything was sent."""
+        self.attempts += 1
+        self.failures += failed
+        self.succeeded += status == "succeeded"
+        self.dead += status == "dead"
+        if latency_ms is not None:
+            self.latency_sum_ms += latency_ms
+            self.histogram[bucket_of(latency_ms)] += 1
+
+    def merge(self, other: "Cell") -> None:
+        self.attempts += other.attempts
+        self.failures += other.failures
+        self.succeeded += other.succeeded
+        self.dead += other.dead
+        self.latency_sum_ms += other.latency_sum_ms
+        self.histogram = [mine + theirs for mine, theirs in zip(self.histogram, other.histogram, strict=True)]
+
+
+Key = tuple[datetime, str]
+"""The start of a minute, and a subscription."""
+
+
+class Rollups:
+    """Adds up what this process records. Thread-safe; `start` begins to write once a second."""
+
+    def __init__(self) -> None:
+        self._cells: dict[Key, Cell] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rollups", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Writes what is left."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def add(self, records: Iterable[AttemptRecord]) -> None:
+        with self._lock:
+            for record in records:
+                key = (record.started_at.replace(second=0, microsecond=0), record.subscription_id)
+                cell = self._cells.get(key)
+                if cell is None:
+                    cell = self._cells[key] = Cell(record.partner_id)
+                outcome = record.outcome
+                latency_ms = outcome.latency_ms if record.request_headers else None
+                cell.count(latency_ms, failed=not outcome.succeeded, status=record.step.status)
+
+    def flush(self) -> int:
+        """Writes and forgets; returns how many cells. Raises django.db.Error with everything kept for the next time."""
+        with self._lock:
+            cells, self._cells = self._cells, {}
+        if not cells:
+            return 0
+        try:
+            write(cells, MINUTE_S)
+        except Exception:
+            with self._lock:
+                for key, cell in cells.items():
+                    self._cells.setdefault(key, Cell(cell.partner_id)).merge(cell)
+            raise
+        return len(cells)
+
+    def _run(self) -> None:
+        failing = False
+        while True:
+            stopping = self._stopping.wait(FLUSH_EVERY_S)
+            try:
+                close_old_connections()
+                self.flush()
+                failing = False
+            except Error as error:
+                connection.close()
+                if not failing:
+                    logger.warning("counts wait", extra={"error": str(error).strip()[:300]})
+                failing = True
+            if stopping:
+                connection.close()
+                return
+
+
+_WRITE = """
+INSERT INTO delivery_rollup AS known
+       (resolution_s, starts_at, subscription_id, partner_id, attempts, failures, succeeded, dead, latency_sum_ms,
+        histogram)
+SELECT %s, starts_at, subscription_id, partner_id, attempts, failures, succeeded, dead, latency_sum_ms, histogram::int[]
+FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::float8[],
+            %s::text[])
+     AS batch (starts_at, subscription_id, partner_id, attempts, failures, succeeded, dead, latency_sum_ms, histogram)
+ORDER BY starts_at, subscription_id
+ON CONFLICT (resolution_s, starts_at, subscription_id) DO UPDATE SET
+    attempts = known.attempts + excluded.attempts,
+    failures = known.failures + excluded.failures,
+    succeeded = known.succeeded + excluded.succeeded,
+    dead = known.dead + excluded.dead,
+    latency_sum_ms = known.latency_sum_ms + excluded.latency_sum_ms,
+    histogram = ARRAY(SELECT mine + theirs FROM unnest(known.histogram, excluded.histogram) AS pair (mine, theirs))
+"""
+
+
+def write(cells: dict[Key, Cell], resolution_s: int) -> None:
+    """Adds the cells to what is stored."""
+    rows = [
+        (
+            starts_at,
+            subscription_id,
+            cell.partner_id,
+            cell.attempts,
+            cell.failures,
+            cell.succeeded,
+            cell.dead,
+            cell.latency_sum_ms,
+            "{" + ",".join(map(str, cell.histogram)) + "}",
+        )
+        for (starts_at, subscription_id), cell in cells.items()
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_WRITE, [resolution_s, *(list(column) for column in zip(*rows, strict=True))])
+
+
+_HOURS = """
+WITH minutes AS (
+    SELECT date_trunc('hour', starts_at, 'UTC') AS hour, * FROM delivery_rollup
+    WHERE resolution_s = 60 AND starts_at >= %(since)s AND starts_at < %(until)s
+), buckets AS (
+    SELECT hour, subscription_id, array_agg(total ORDER BY place) AS histogram
+    FROM (SELECT hour, subscription_id, place, sum(count)::int AS total
+          FROM minutes, unnest(histogram) WITH ORDINALITY AS bucket (count, place) GROUP BY 1, 2, 3) AS places
+    GROUP BY 1, 2
+), counts AS (
+    SELECT hour, subscription_id, min(partner_id) AS partner_id, sum(attempts) AS attempts, sum(failures) AS failures,
+           sum(succeeded) AS succeeded, sum(dead) AS dead, sum(latency_sum_ms) AS latency_sum_ms
+    FROM minutes GROUP BY 1, 2
+)
+INSERT INTO delivery_rollup
+       (resolution_s, starts_at, subscription_id, partner_id, attempts, failures, succeeded, dead, latency_sum_ms,
+        histogram)
+SELECT 3600, hour, subscription_id, partner_id, attempts, failures, succeeded, dead, latency_sum_ms, histogram
+FROM counts JOIN buckets USING (hour, subscription_id)
+ON CONFLICT (resolution_s, starts_at, subscription_id) DO UPDATE SET
+    attempts = excluded.attempts, failures = excluded.failures, succeeded = excluded.succeeded, dead = excluded.dead,
+    latency_sum_ms = excluded.latency_sum_ms, histogram = excluded.histogram
+"""
+
+
+def roll_hours(now: datetime, back: timedelta = timedelta(hours=3)) -> int:
+    """Makes the hours that ended within `back` out of their minutes, from scratch: running it again is harmless."""
+    until = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    with connection.cursor() as cursor:
+        cursor.execute(_HOURS, {"since": until - back, "until": until})
+        return int(cursor.rowcount)
+
+
+def rebuild(since: datetime, until: datetime) -> int:
+    """Counts the attempts of whole minutes from `since` to `until` anew; returns how many cells. For closed minutes."""
+    cells: dict[Key, Cell] = {}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_ATTEMPTS, [since, until])
+        for minute, subscription_id, partner_id, latency_ms, error, sent, status in cursor.fetchall():
+            cell = cells.setdefault((minute, subscription_id), Cell(partner_id))
+            cell.count(latency_ms if sent else None, failed=bool(error), status=status)
+        cursor.execute(
+            "DELETE FROM delivery_rollup WHERE resolution_s = 60 AND starts_at >= %s AND starts_at < %s", [since, until]
+        )
+        if cells:
+            write(cells, MINUTE_S)
+    return len(cells)
+
+
+_ATTEMPTS = """
+SELECT date_trunc('minute', a.started_at, 'UTC'), d.subscription_id, d.partner_id, a.latency_ms, a.error,
+       a.request_headers <> '', CASE WHEN a.number = d.attempt_count THEN d.status ELSE 'pending' END
+FROM delivery_attempt a JOIN delivery_delivery d ON d.id = a.delivery_id
+WHERE a.started_at >= %s AND a.started_at < %s
+"""

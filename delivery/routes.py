@@ -1,0 +1,64 @@
+"""Keeps the routing index in step with the subscriptions in PostgreSQL, in every process that takes events in.
+
+The index is filled at the start and after every reconnection, and changed one subscription at a time when PostgreSQL
+announces a change.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Protocol
+
+from django.db.models import QuerySet
+
+from delivery.messages import NewEvent
+from delivery.routing import Route, RoutingIndex, Selection, select
+from partners.changes import Change
+from partners.errors import InvalidInput
+from partners.filters import compile_filter
+from partners.models import Subscription
+
+logger = logging.getLogger(__name__)
+
+
+class Router(Protocol):
+    """Says who gets an event, and for whom the filter could not say."""
+
+    def route(self, event: NewEvent) -> Selection: ...
+
+
+class SubscriptionRouter:
+    """A Router over all enabled subscriptions. `take_over` keeps it current. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._index = RoutingIndex()
+
+    def load(self) -> int:
+        """Reads everything anew; returns how many subscriptions are routed. Raises django.db.Error."""
+        self._index.replace_all(load_routes(Subscription.objects.all()))
+        return len(self._index)
+
+    def take_over(self, change: Change) -> None:
+        if change.kind == "everything":
+            self.load()
+        elif change.kind == "subscription":
+            found = list(load_routes(Subscription.objects.filter(pk=change.id)))
+            if found:
+                self._index.put(found[0])
+            else:
+                self._index.remove(change.id)
+
+    def route(self, event: NewEvent) -> Selection:
+        return select(self._index.matching(event.type), event.envelope)
+
+
+def load_routes(subscriptions: QuerySet[Subscription]) -> Iterator[Route]:
+    """One route per enabled subscription; one whose filter does not compile any more is left out, loudly."""
+    enabled = subscriptions.filter(is_enabled=True, deleted_at=None)
+    for row in enabled.values_list("id", "partner_id", "event_types", "filter").iterator(chunk_size=5000):
+        subscription_id, partner_id, event_types, filter_ = row
+        try:
+            compiled = compile_filter(filter_) if filter_ else None
+        except InvalidInput as error:
+            logger.error("unroutable", extra={"subscription_id": subscription_id, "error": str(error)})
+        else:
+            yield Route(subscription_id, partner_id, tuple(event_types), compiled)

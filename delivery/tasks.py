@@ -1,0 +1,51 @@
+"""The Celery task of a delivery. One task per attempt; a retry is a new message with its time in the broker."""
+
+import logging
+from numbers import Real
+from typing import Any, NoReturn, cast
+
+from celery import Task
+from celery.exceptions import Ignore, Retry
+
+from delivery import publish
+from delivery.deliver import deliver as make_delivery
+from delivery.errors import DeliveryDead, Postponed, TryLater
+from delivery.worker import worker
+from recart_hooks.celery import app
+
+logger = logging.getLogger(__name__)
+
+
+class DeliveryTask(Task):  # type: ignore[type-arg]
+    """Celery's autoretry ends here: the time comes from the delivery's schedule (delivery.retries), where exponential
+    backoff, jitter and Retry-After are, because PostgreSQL must know it before the broker does."""
+
+    def retry(self, *args: Any, **kwargs: Any) -> NoReturn:
+        exc = kwargs.get("exc")
+        if not isinstance(exc, TryLater):
+            raise super().retry(*args, **kwargs)
+        try:
+            publish.publish([exc.due])
+        except publish.BrokerUnavailable as error:  # it is in PostgreSQL; reconciliation queues it
+            logger.warning("retry not queued", extra={"delivery_id": exc.due.delivery_id, "error": str(error)})
+        raise Retry(str(exc), exc, cast("Real", exc.due.due_at or 0.0))
+
+
+@app.task(
+    bind=True,
+    base=DeliveryTask,
+    name=publish.TASK,
+    autoretry_for=(TryLater,),
+    max_retries=None,
+    throws=(DeliveryDead,),
+    acks_late=True,
+    ignore_result=True,
+    store_errors_even_if_ignored=True,
+)
+def deliver(self: DeliveryTask, delivery_id: str, attempt: int) -> None:
+    """Makes attempt number `attempt` (from 1) of a delivery, unless it was made already."""
+    try:
+        make_delivery(delivery_id, attempt, worker().tools)
+    except Postponed as postponed:
+        publish.postpone(self.request, postponed.until)
+        raise Ignore from None

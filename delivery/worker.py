@@ -1,0 +1,92 @@
+"""What a worker process holds for its tasks: the loader, the recorder, the sender, and the listener for changes.
+
+Made on first use in a process, so that a process that only publishes never opens any of it.
+"""
+
+import atexit
+import os
+import threading
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.db import close_old_connections
+
+from delivery.batching import Answer, Batcher, Item, Work
+from delivery.breaker import Breaker
+from delivery.breaker_store import SharedBreakers
+from delivery.deliver import Tools, worker_name
+from delivery.endpoints import EndpointCache
+from delivery.jobs import Job, JobLoader
+from delivery.limits import LimitKeeper
+from delivery.passing import is_passing
+from delivery.recorder import AttemptRecord, Recorder
+from delivery.rollups import Rollups
+from delivery.sending import Sender, make_sender
+from partners.changes import Change, ChangeListener
+from partners.validation import endpoint_policy
+
+LARGEST_BATCH = 200
+
+
+class Worker:
+    """Everything the tasks of this process share. Starts its threads at once."""
+
+    def __init__(self) -> None:
+        endpoints = EndpointCache()
+        limits = LimitKeeper()
+        load = JobLoader(endpoints)
+
+        def take_over(change: Change) -> None:
+            endpoints.forget(change)
+            limits.take_over(change)
+
+        self.listener = ChangeListener(take_over)
+        self.loader: Batcher[str, Job | None] = Batcher(
+            "loader", _with_live_connection(load), is_passing, LARGEST_BATCH
+        )
+        self.rollups = Rollups()
+        self.recorder: Batcher[AttemptRecord, bool] = Batcher(
+            "recorder", _with_live_connection(Recorder(self.rollups.add)), is_passing, LARGEST_BATCH
+        )
+        self.sender = configured_sender()
+        self.tools = Tools(
+            load=self.loader.submit,
+            breaker=Breaker(SharedBreakers()),
+            send=self.sender.send,
+            record=self.recorder.submit,
+            user_agent=f"Recart-Hooks/{settings.VERSION}",
+            connect_timeout_s=settings.DELIVERY_CONNECT_TIMEOUT_S,
+            retry_after_cap_s=settings.RETRY_AFTER_CAP_S,
+            worker=worker_name(os.getpid()),
+        )
+        self.listener.start()
+        self.rollups.start()
+        atexit.register(self.rollups.stop)
+
+
+def configured_sender() -> Sender:
+    return make_sender(settings.DELIVERY_SENDER, endpoint_policy(), ca_file=settings.ENDPOINT_CA_FILE or None)
+
+
+_lock = threading.Lock()
+_worker: Worker | None = None
+
+
+def worker() -> Worker:
+    """This process' one."""
+    global _worker  # noqa: PLW0603 - one per process is what it is
+    if _worker is None:
+        with _lock:
+            if _worker is None:
+                _worker = Worker()
+    return _worker
+
+
+def _with_live_connection(work: Work[Item, Answer]) -> Work[Item, Answer]:
+    """Django's connection of the batcher's thread, dropped after an error so that the next try gets a new one."""
+
+    def run(items: Sequence[Item]) -> Sequence[Answer]:
+        close_old_connections()
+        return work(items)
+
+    return run

@@ -1,0 +1,23 @@
+"""The Celery application.
+
+Deliveries go through the fair broker in per-partner queues (`partner.<id>`, all consumed as `partner.*`); what has
+to be done now and then goes to the ordinary queue `maintenance`.
+Celery's own rate limits are off: the broker's are exact.
+"""
+
+import os
+
+from celery import Celery
+from kombu import Queue
+
+from delivery.broker import register
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "recart_hooks.settings")
+register()
+
+app = Celery("recart_hooks")
+app.config_from_object("recart_hooks.celery_config")
+app.autodiscover_tasks(["delivery"], related_name="tasks")
+app.autodiscover_tasks(["delivery"], related_name="maintenance")
+
+__all__ = ["Queue", "app"]

@@ -1,0 +1,65 @@
+"""`/healthz`: this process answers. `/readyz`: what it leans on answers too, and which part does not."""
+
+import contextlib
+import socket
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import redis
+from django.conf import settings
+from django.db import Error, connection
+from django.http import HttpRequest, JsonResponse
+
+from delivery import publish
+
+_TIMEOUT_S = 2.0
+
+
+def healthz(_request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "ok"})
+
+
+def readyz(_request: HttpRequest) -> JsonResponse:
+    """200 when events can be stored and queued, 503 otherwise; the body says which server is away."""
+    parts = {name: check() for name, check in CHECKS.items()}
+    ready = all(state == "ok" for state in parts.values())
+    return JsonResponse({"status": "ok" if ready else "unavailable", **parts}, status=200 if ready else 503)
+
+
+def _postgresql() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error as error:
+        connection.close()
+        return _words(error)
+    return "ok"
+
+
+def _valkey() -> str:
+    try:
+        publish.queues().ping()
+    except (redis.RedisError, OSError) as error:
+        return _words(error)
+    return "ok"
+
+
+def _nats() -> str:
+    """A NATS server greets each connection with INFO."""
+    address = urlsplit(settings.NATS_URL.partition(",")[0])
+    try:
+        with contextlib.closing(
+            socket.create_connection((address.hostname or "localhost", address.port or 4222), _TIMEOUT_S)
+        ) as greeting:
+            greeting.settimeout(_TIMEOUT_S)
+            return "ok" if greeting.recv(4) == b"INFO" else "not a NATS server"
+    except OSError as error:
+        return _words(error)
+
+
+def _words(error: Exception) -> str:
+    """One line without addresses of ours beyond what the error itself says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+CHECKS: dict[str, Callable[[], str]] = {"postgresql": _postgresql, "valkey": _valkey, "nats": _nats}

@@ -1,0 +1,125 @@
+"""The breaker opens when an endpoint is down, lets one probe through, and closes when that succeeds."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from delivery.breaker import FAILURES_IN_A_ROW, FIRST_PERIOD_S, LONGEST_PERIOD_S, REFRESH_S, Breaker, Opened
+
+
+class Memory:
+    """What Valkey would hold, shared by the breakers of several processes."""
+
+    def __init__(self) -> None:
+        self.opened: dict[str, Opened] = {}
+        self.probes: set[str] = set()
+
+    def read(self) -> Mapping[str, Opened]:
+        return dict(self.opened)
+
+    def open(self, subscription_id: str, opened: Opened) -> None:
+        self.opened[subscription_id] = opened
+        self.probes.discard(subscription_id)
+
+    def close(self, subscription_id: str) -> None:
+        self.opened.pop(subscription_id, None)
+        self.probes.discard(subscription_id)
+
+    def take_probe(self, subscription_id: str, for_s: float) -> bool:
+        first = subscription_id not in self.probes
+        self.probes.add(subscription_id)
+        return first
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def shared() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(shared: Memory, clock: Clock) -> Breaker:
+    return Breaker(shared, clock)
+
+
+def fail(breaker: Breaker, times: int = FAILURES_IN_A_ROW) -> list[Opened | None]:
+    return [breaker.saw("sub", failed=True) for _ in range(times)]
+
+
+def test_ten_failures_in_a_row_open_it_once(breaker: Breaker, clock: Clock) -> None:
+    answers = fail(breaker)
+    assert answers == [None] * 9 + [Opened(clock.now + FIRST_PERIOD_S, FIRST_PERIOD_S)]
+    assert breaker.postponed_until("sub") == clock.now + FIRST_PERIOD_S
+    assert breaker.postponed_until("other") is None
+
+
+def test_a_success_starts_the_count_anew(breaker: Breaker) -> None:
+    fail(breaker, 9)
+    breaker.saw("sub", failed=False)
+    assert fail(breaker, 9) == [None] * 9
+
+
+def test_a_share_of_failures_in_the_window_opens_it_and_thirty_per_cent_do_not(breaker: Breaker) -> None:
+    for number in range(100):
+        assert breaker.saw("thirty", failed=number % 10 < 3) is None
+    opened = [breaker.saw("eighty", failed=number % 5 != 0) for number in range(40)]
+    assert any(opened)
+
+
+def test_one_probe_passes_when_the_time_is_over(breaker: Breaker, clock: Clock) -> None:
+    fail(breaker)
+    clock.now += FIRST_PERIOD_S
+    assert breaker.postponed_until("sub") is None
+    assert breaker.postponed_until("sub") == clock.now + FIRST_PERIOD_S
+
+
+def test_a_good_probe_closes_it_everywhere(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+    other = Breaker(shared, clock)
+    fail(breaker)
+    clock.now += FIRST_PERIOD_S
+    assert other.postponed_until("sub") is None
+    other.saw("sub", failed=False)
+    clock.now += REFRESH_S
+    assert breaker.postponed_until("sub") is None
+    assert shared.opened == {}
+
+
+def test_each_failed_probe_doubles_the_time_up_to_a_limit(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+    fail(breaker)
+    periods = []
+    for _ in range(8):
+        clock.now = shared.opened["sub"].until
+        assert breaker.postponed_until("sub") is None
+        breaker.saw("sub", failed=True)
+        periods.append(shared.opened["sub"].period_s)
+    assert periods == [10, 20, 40, 80, 160, LONGEST_PERIOD_S, LONGEST_PERIOD_S, LONGEST_PERIOD_S]
+
+
+def test_failures_that_were_under_way_when_it_opened_change_nothing(breaker: Breaker, shared: Memory) -> None:
+    fail(breaker, FAILURES_IN_A_ROW + 5)
+    assert shared.opened["sub"].period_s == FIRST_PERIOD_S
+
+
+def test_another_process_learns_of_an_open_breaker(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+    other = Breaker(shared, clock)
+    fail(breaker)
+    assert other.postponed_until("sub") == clock.now + FIRST_PERIOD_S
+
+
+def test_old_failures_leave_the_window(breaker: Breaker, clock: Clock) -> None:
+    for number in range(19):
+        assert breaker.saw("sub", failed=number % 4 != 3) is None
+    clock.now += 61
+    assert breaker.saw("sub", failed=True) is None

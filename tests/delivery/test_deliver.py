@@ -1,0 +1,187 @@
+"""One attempt from load to record, with fakes for the network, the database and the clock."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from standardwebhooks import Webhook
+
+from delivery.breaker import Breaker, Opened
+from delivery.deliver import Tools, deliver, says_down
+from delivery.endpoints import Endpoint, Secret
+from delivery.errors import DeliveryDead, Postponed, TryLater
+from delivery.jobs import Job
+from delivery.outcomes import ErrorClass, Outcome, answered, failed
+from delivery.recorder import AttemptRecord
+from delivery.sending import Request
+from delivery.signing import decode_secret
+from partners.transform import compile_transformation
+
+NOW = datetime.now(UTC)
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OLD_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+OK = answered(204, {}, b"", 12.5)
+
+ENDPOINT = Endpoint(
+    subscription_id="sub_1",
+    partner_id="ptr_1",
+    url="https://reviews.example/hook",
+    headers={"x-shop": "7"},
+    secrets=(Secret(decode_secret(SECRET), None), Secret(decode_secret(OLD_SECRET), NOW + timedelta(hours=1))),
+    transform=None,
+    timeout_s=15,
+    schedule_s=(5.0, 60.0),
+    stopped="",
+)
+JOB = Job("dlv_1", "pending", 0, NOW, "evt_1", "orders.created", NOW, '{"price": 1.10}', "", ENDPOINT)
+
+
+class NothingShared:
+    def __init__(self) -> None:
+        self.opened: dict[str, Opened] = {}
+
+    def read(self) -> Mapping[str, Opened]:
+        return self.opened
+
+    def open(self, subscription_id: str, opened: Opened) -> None:
+        self.opened[subscription_id] = opened
+
+    def close(self, subscription_id: str) -> None:
+        self.opened.pop(subscription_id, None)
+
+    def take_probe(self, subscription_id: str, for_s: float) -> bool:
+        return False
+
+
+class World:
+    """Everything an attempt touches."""
+
+    def __init__(self, job: Job | None = JOB, outcome: Outcome = OK) -> None:
+        self.sent: list[Request] = []
+        self.recorded: list[AttemptRecord] = []
+        self.shared = NothingShared()
+        self.job = job
+        self.outcome = outcome
+
+    def send(self, request: Request) -> Outcome:
+        self.sent.append(request)
+        return self.outcome
+
+    def deliver(self, attempt: int = 1) -> None:
+        tools = Tools(
+            load=lambda _: self.job,
+            breaker=Breaker(self.shared),
+            send=self.send,
+            record=self.recorded.append,
+            user_agent="Recart-Hooks/test",
+            connect_timeout_s=5,
+            retry_after_cap_s=3600,
+            worker="here:1",
+            now=lambda: NOW,
+            random=lambda: 0.5,
+        )
+        deliver("dlv_1", attempt, tools)
+
+
+def test_a_success_is_sent_signed_and_recorded() -> None:
+    world = World()
+    world.deliver()
+    (request,), (made,) = world.sent, world.recorded
+    assert request.body.endswith(b'"data":{"price": 1.10}}')
+    for secret in (SECRET, OLD_SECRET):
+        Webhook(secret).verify(request.body, dict(request.headers))
+    assert request.headers["webhook-id"] == "evt_1"
+    assert request.headers["x-shop"] == "7"
+    assert (made.number, made.step.status, made.finished_at, made.next_attempt_at) == (1, "succeeded", NOW, None)
+
+
+def test_a_failure_is_tried_again_at_the_time_of_the_schedule() -> None:
+    world = World(outcome=answered(500, {}, b"", 1))
+    with pytest.raises(TryLater) as later:
+        world.deliver()
+    assert world.recorded[0].next_attempt_at == NOW + timedelta(seconds=5)
+    assert (later.value.due.attempt, later.value.due.due_at) == (2, (NOW + timedelta(seconds=5)).timestamp())
+
+
+def test_the_last_failure_is_the_end() -> None:
+    world = World(replace(JOB, attempt_count=2), answered(500, {}, b"", 1))
+    with pytest.raises(DeliveryDead, match="status 500"):
+        world.deliver(attempt=3)
+    assert (world.recorded[0].step.status, world.recorded[0].finished_at) == ("dead", NOW)
+
+
+def test_a_410_ends_it_and_disables_the_subscription() -> None:
+    world = World(outcome=answered(410, {}, b"", 1))
+    with pytest.raises(DeliveryDead):
+        world.deliver()
+    assert world.recorded[0].step.disable == "gone"
+
+
+@pytest.mark.parametrize("job", [None, replace(JOB, status="succeeded"), replace(JOB, status="dead")])
+def test_what_is_not_pending_is_left_alone(job: Job | None) -> None:
+    world = World(job)
+    world.deliver()
+    assert (world.sent, world.recorded) == ([], [])
+
+
+def test_a_stale_message_queues_the_attempt_that_is_next() -> None:
+    world = World(replace(JOB, attempt_count=1))
+    with pytest.raises(TryLater) as later:
+        world.deliver(attempt=1)
+    assert (later.value.due.attempt, later.value.due.due_at) == (2, NOW.timestamp())
+    assert world.sent == []
+
+
+def test_a_stopped_subscription_ends_the_delivery_without_sending() -> None:
+    world = World(replace(JOB, endpoint=replace(ENDPOINT, stopped="the subscription was deleted")))
+    with pytest.raises(DeliveryDead, match="deleted"):
+        world.deliver()
+    assert world.sent == []
+    assert world.recorded[0].outcome.error is ErrorClass.DISABLED
+
+
+def test_an_event_that_cannot_be_transformed_is_dead_at_once() -> None:
+    transform = compile_transformation('{"map": {"x": {"$number": "$.data.price"}}}')
+    job = replace(JOB, data='{"price": "much"}', endpoint=replace(ENDPOINT, transform=transform))
+    world = World(job)
+    with pytest.raises(DeliveryDead):
+        world.deliver()
+    assert world.recorded[0].outcome.error is ErrorClass.TRANSFORM
+    assert world.sent == []
+
+
+def test_a_transformation_makes_the_body() -> None:
+    transform = compile_transformation('{"map": {"total": "$.data.price"}}')
+    world = World(replace(JOB, endpoint=replace(ENDPOINT, transform=transform)))
+    world.deliver()
+    assert world.sent[0].body == b'{"total":1.10}'
+    Webhook(SECRET).verify(world.sent[0].body, dict(world.sent[0].headers))
+
+
+def test_an_open_breaker_postpones_without_an_attempt() -> None:
+    world = World()
+    until = NOW.timestamp() + 100
+    world.shared.opened["sub_1"] = Opened(until, 10)
+    with pytest.raises(Postponed) as postponed:
+        world.deliver()
+    assert postponed.value.until >= until
+    assert (world.sent, world.recorded) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "down"),
+    [
+        (OK, False),
+        (answered(400, {}, b"", 1), False),
+        (answered(404, {}, b"", 1), False),
+        (answered(429, {}, b"", 1), True),
+        (answered(503, {}, b"", 1), True),
+        (failed(ErrorClass.REFUSED, ""), True),
+        (failed(ErrorClass.TIMEOUT, ""), True),
+        (failed(ErrorClass.TRANSFORM, ""), False),
+        (failed(ErrorClass.DISABLED, ""), False),
+    ],
+)
+def test_only_what_says_that_the_endpoint_is_down_counts_for_the_breaker(outcome: Outcome, down: bool) -> None:
+    assert says_down(outcome) is down

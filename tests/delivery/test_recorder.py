@@ -1,0 +1,132 @@
+"""Attempts are written down in batches and move their deliveries on; the first record of an attempt stands."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from delivery.due import Due
+from delivery.endpoints import EndpointCache
+from delivery.ingest import Accepted, ingest
+from delivery.jobs import JobLoader
+from delivery.messages import NewEvent
+from delivery.models import Attempt, Delivery
+from delivery.outcomes import ErrorClass, answered, failed
+from delivery.recorder import AttemptRecord, record
+from delivery.retries import Step
+from delivery.routing import Route, Selection
+from partners.changes import Change
+from partners.models import Subscription
+from partners.services import create_partner, create_subscription, disable_subscription, rotate_secret
+
+pytestmark = [pytest.mark.django_db, pytest.mark.servers]
+
+AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def subscription() -> Subscription:
+    return create_subscription(create_partner("Awesome Reviews"), "https://reviews.example/hook", ["orders.*"])
+
+
+@pytest.fixture
+def due(subscription: Subscription) -> list[Due]:
+    class Router:
+        def route(self, _event: NewEvent) -> Selection:
+            return Selection(wanted=[Route(subscription.id, subscription.partner_id, ("*",))])
+
+    events = [Accepted(NewEvent(f"e{n}", "orders.created", "", AT, b'{"n": 1.0}')) for n in range(3)]
+    return list(ingest(events, Router()).due)
+
+
+def succeeded(due: Due, subscription: Subscription, number: int = 1) -> AttemptRecord:
+    return AttemptRecord(
+        delivery_id=due.delivery_id,
+        subscription_id=subscription.id,
+        partner_id=due.partner_id,
+        event_type=due.event_type,
+        number=number,
+        started_at=AT,
+        request_headers="webhook-id: e0",
+        outcome=answered(200, {"server": "nginx", "content-type": "text/plain"}, b"thanks", 12.5),
+        step=Step("succeeded"),
+        next_attempt_at=None,
+        finished_at=AT,
+        worker="here:1",
+    )
+
+
+def test_a_batch_of_attempts_moves_each_delivery_on(due: list[Due], subscription: Subscription) -> None:
+    good = succeeded(due[0], subscription)
+    later = AT + timedelta(seconds=5)
+    bad = replace(
+        succeeded(due[1], subscription),
+        outcome=failed(ErrorClass.REFUSED, "connection refused", 3.0),
+        step=Step("pending", 5.0),
+        next_attempt_at=later,
+        finished_at=None,
+    )
+    record([good, bad])
+    first, second = (Delivery.objects.get(pk=one.delivery_id) for one in due[:2])
+    assert (first.status, first.attempt_count, first.finished_at, first.last_status_code) == ("succeeded", 1, AT, 200)
+    assert (second.status, second.attempt_count, second.next_attempt_at) == ("pending", 1, later)
+    assert second.last_error == "connection refused"
+    attempt = Attempt.objects.get(delivery=first)
+    assert (attempt.latency_ms, attempt.status_code, attempt.error, attempt.response_excerpt) == (
+        12.5,
+        200,
+        "",
+        "thanks",
+    )
+    assert attempt.response_headers == "server: nginx\ncontent-type: text/plain"
+    assert Attempt.objects.get(delivery=second).error == "refused"
+
+
+def test_a_second_record_of_the_same_attempt_changes_nothing(due: list[Due], subscription: Subscription) -> None:
+    record([succeeded(due[0], subscription)])
+    late = replace(
+        succeeded(due[0], subscription),
+        outcome=failed(ErrorClass.TIMEOUT, "too late", 15_000),
+        step=Step("dead"),
+    )
+    record([late])
+    assert Delivery.objects.get(pk=due[0].delivery_id).status == "succeeded"
+    assert Attempt.objects.get().error == ""
+
+
+def test_two_records_of_an_attempt_in_one_batch_are_one(due: list[Due], subscription: Subscription) -> None:
+    record([succeeded(due[0], subscription)] * 2)
+    assert Attempt.objects.count() == 1
+    assert Delivery.objects.get(pk=due[0].delivery_id).attempt_count == 1
+
+
+def test_gone_disables_the_subscription(due: list[Due], subscription: Subscription) -> None:
+    gone = replace(
+        succeeded(due[0], subscription), outcome=answered(410, {}, b"", 1), step=Step("dead", disable="gone")
+    )
+    record([gone])
+    subscription.refresh_from_db()
+    assert (subscription.is_enabled, subscription.disabled_reason) == (False, "gone")
+
+
+def test_jobs_are_loaded_in_the_order_asked_for(due: list[Due], subscription: Subscription) -> None:
+    load = JobLoader(EndpointCache())
+    jobs = load([due[2].delivery_id, "dlv_none", due[0].delivery_id])
+    assert [job.event_id if job else None for job in jobs] == ["e2", None, "e0"]
+    job = jobs[0]
+    assert job is not None
+    assert (job.status, job.attempt_count, job.data) == ("pending", 0, '{"n": 1.0}')
+    assert job.endpoint.url == subscription.url
+
+
+def test_an_endpoint_is_kept_until_its_change_is_heard_of(due: list[Due], subscription: Subscription) -> None:
+    cache = EndpointCache()
+    assert len(cache.get([subscription.id])[subscription.id].secrets) == 1
+    rotate_secret(subscription)
+    disable_subscription(subscription, "staff")
+    assert cache.get([subscription.id])[subscription.id].stopped == ""
+    cache.forget(Change("subscription", subscription.id))
+    endpoint = cache.get([subscription.id])[subscription.id]
+    assert len(endpoint.live_secrets(AT)) == 2
+    assert "disabled (staff)" in endpoint.stopped
+    assert "whsec" not in repr(endpoint)

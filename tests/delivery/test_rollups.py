@@ -1,0 +1,109 @@
+"""Counts by minute add up to the attempts, over flushes, processes, minutes and hours."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from delivery import stats
+from delivery.due import Due
+from delivery.histogram import BOUNDS_MS, SIZE, bucket_of, percentile
+from delivery.models import Rollup
+from delivery.outcomes import ErrorClass, answered, failed
+from delivery.recorder import AttemptRecord, record
+from delivery.retries import Step
+from delivery.rollups import Rollups, rebuild, roll_hours
+from partners.models import Subscription
+from tests.delivery.test_recorder import AT, due, subscription, succeeded  # noqa: F401 - fixtures
+
+
+@given(st.lists(st.floats(0, 24_000), min_size=1, max_size=200), st.floats(0.01, 1))
+def test_a_percentile_is_within_the_bucket_of_the_true_one(latencies: list[float], share: float) -> None:
+    counts = [0] * SIZE
+    for latency in latencies:
+        counts[bucket_of(latency)] += 1
+    rank = max(1, -(-len(latencies) * share // 1))
+    true = sorted(latencies)[int(rank) - 1]
+    found = percentile(counts, share)
+    assert found is not None
+    bounds = (0.0, *BOUNDS_MS)
+    index = bucket_of(true)
+    assert bounds[index] <= found <= bounds[index + 1]
+
+
+def test_nothing_counted_has_no_percentile_and_the_longest_are_cut_at_the_last_bound() -> None:
+    assert percentile([0] * SIZE, 0.5) is None
+    assert percentile([*[0] * (SIZE - 1), 3], 0.5) == BOUNDS_MS[-1]
+
+
+def record_of(due_: Due, of: Subscription, at: datetime = AT, latency_ms: float = 12.0) -> AttemptRecord:
+    return replace(succeeded(due_, of), started_at=at, outcome=answered(200, {}, b"", latency_ms))
+
+
+def failure(due_: Due, of: Subscription) -> AttemptRecord:
+    outcome = failed(ErrorClass.TIMEOUT, "too slow", 15_000.0)
+    return replace(record_of(due_, of), outcome=outcome, step=Step("dead"))
+
+
+def hour_of(of: Subscription) -> stats.Span:
+    return stats.Span(AT - timedelta(minutes=30), AT + timedelta(minutes=30), subscription_id=of.id)
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_flushes_of_several_processes_add_up(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+    for process in (Rollups(), Rollups()):
+        process.add([record_of(due[0], subscription), failure(due[1], subscription)])
+        assert process.flush() == 1
+        assert process.flush() == 0
+    counted = stats.total(hour_of(subscription))
+    assert (counted.attempts, counted.failures, counted.succeeded, counted.dead) == (4, 2, 2, 2)
+    assert counted.error_share == 0.5
+    assert counted.mean_ms == (12 * 2 + 15_000 * 2) / 4
+    assert counted.histogram[bucket_of(12)] == counted.histogram[bucket_of(15_000)] == 2
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_stats_split_by_time_partner_and_subscription(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+    rollups = Rollups()
+    rollups.add([record_of(due[0], subscription), record_of(due[1], subscription, AT + timedelta(minutes=7))])
+    rollups.flush()
+    span = replace(hour_of(subscription), subscription_id=None)
+    by_time = stats.by_time(span, 300)
+    assert {at: one.attempts for at, one in by_time.items()} == {AT: 1, AT + timedelta(minutes=5): 1}
+    assert stats.by_partner(span)[subscription.partner_id].attempts == 2
+    assert stats.by_subscription(span)[subscription.id].attempts == 2
+    assert stats.total(replace(span, partner_id="ptr_other")) == stats.NOTHING
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_hours_are_made_of_their_minutes_however_often(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+    rollups = Rollups()
+    rollups.add([record_of(due[0], subscription), failure(due[1], subscription)])
+    rollups.add([record_of(due[2], subscription, AT + timedelta(minutes=30))])
+    rollups.flush()
+    for _ in range(2):
+        assert roll_hours(AT + timedelta(hours=2)) == 1
+    hour = Rollup.objects.get(resolution_s=3600)
+    assert (hour.starts_at, hour.attempts, hour.dead, sum(hour.histogram)) == (AT, 3, 1, 3)
+    assert stats.total(stats.Span(AT - timedelta(days=10), AT + timedelta(days=1))).attempts == 3
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_counts_can_be_rebuilt_from_the_attempts(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+    made = [record_of(due[0], subscription), failure(due[1], subscription)]
+    record(made)
+    rollups = Rollups()
+    rollups.add(made)
+    rollups.flush()
+    before = stats.total(hour_of(subscription))
+    Rollup.objects.all().delete()
+    assert rebuild(AT, AT + timedelta(minutes=1)) == 1
+    assert stats.total(hour_of(subscription)) == before
+    assert datetime.now(UTC) > AT

@@ -1,0 +1,102 @@
+"""The verbs change what they say, check their input, and leave a consistent row behind."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from partners import services
+from partners.models import FOREVER, Partner, Subscription, SubscriptionSecret
+
+pytestmark = [pytest.mark.django_db, pytest.mark.servers]
+
+
+@pytest.fixture
+def partner() -> Partner:
+    return services.create_partner("Awesome Reviews", rate_limit="50/s")
+
+
+@pytest.fixture
+def subscription(partner: Partner) -> Subscription:
+    return services.create_subscription(partner, "https://reviews.example/hook", ["orders.*", "carts.abandoned"])
+
+
+@pytest.mark.parametrize("rate", ["50", "50/d", "-1/s", "0/s", "ten/s", "50 /s", "1e3/s"])
+def test_a_rate_limit_in_another_grammar_is_refused(rate: str) -> None:
+    with pytest.raises(ValidationError, match="50/s, 600/m, 1000/h"):
+        services.create_partner("Other", rate_limit=rate)
+
+
+def test_a_partner_pauses_until_a_time_or_until_resumed(partner: Partner) -> None:
+    services.pause_partner(partner)
+    assert Partner.objects.get().paused_until == FOREVER
+    assert partner.is_paused
+    services.pause_partner(partner, timezone.now() - timedelta(seconds=1))
+    assert not partner.is_paused
+    services.resume_partner(partner)
+    assert Partner.objects.get().paused_until is None
+
+
+def test_a_new_subscription_has_one_secret_which_is_stored_encrypted(subscription: Subscription) -> None:
+    (secret,) = services.reveal_secrets(subscription)
+    assert secret.startswith("whsec_")
+    assert secret not in SubscriptionSecret.objects.get().token
+
+
+def test_rotation_signs_with_both_secrets_until_the_overlap_ends(subscription: Subscription) -> None:
+    (old,) = services.reveal_secrets(subscription)
+    new = services.rotate_secret(subscription, overlap_s=3600)
+    assert services.reveal_secrets(subscription) == [new, old]
+    SubscriptionSecret.objects.exclude(expires_at=None).update(expires_at=timezone.now())
+    assert services.reveal_secrets(subscription) == [new]
+
+
+def test_no_more_than_ten_secrets_are_live(subscription: Subscription) -> None:
+    for _ in range(12):
+        newest = services.rotate_secret(subscription)
+    live = services.reveal_secrets(subscription)
+    assert len(live) == services.MAX_LIVE_SECRETS
+    assert live[0] == newest
+
+
+def test_disabling_and_enabling_say_whether_something_changed(subscription: Subscription) -> None:
+    assert services.disable_subscription(subscription, "gone")
+    assert not services.disable_subscription(subscription, "staff")
+    assert (subscription.is_enabled, subscription.disabled_reason) == (False, "gone")
+    assert services.enable_subscription(subscription)
+    assert not services.enable_subscription(subscription)
+    assert (subscription.is_enabled, subscription.disabled_at, subscription.disabled_reason) == (True, None, "")
+
+
+def test_a_deleted_subscription_cannot_come_back(subscription: Subscription) -> None:
+    services.delete_subscription(subscription)
+    assert not services.enable_subscription(subscription)
+    assert subscription.secrets.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"event_types": []}, "event_types"),
+        ({"event_types": ["orders created"]}, "event_types"),
+        ({"headers": {"Webhook-Id": "x"}}, "headers"),
+        ({"headers": {"X": "a\r\nEvil: 1"}}, "headers"),
+        ({"headers": ["X"]}, "headers"),
+        ({"retry_schedule_s": [0.1]}, "retry_schedule_s"),
+        ({"retry_schedule_s": [60.0] * 40}, "retry_schedule_s"),
+        ({"timeout_s": 31}, "timeout_s"),
+    ],
+)
+def test_what_a_subscription_may_not_be_is_said_by_field(
+    partner: Partner, fields: dict[str, object], wrong: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        services.create_subscription(partner, "https://x.example/", **{"event_types": ["*"], **fields})  # type: ignore[arg-type]
+    assert list(caught.value.message_dict) == [wrong]
+
+
+def test_the_database_itself_holds_that_disabled_has_a_time(subscription: Subscription) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Subscription.objects.update(is_enabled=False)
