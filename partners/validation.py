@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from partners.addresses import AddressPolicy
 from partners.endpoints import check_url
 from partners.errors import InvalidInput
+from partners.event_schemas import compile_schema
 from partners.filters import compile_filter
 from partners.patterns import check_event_type, check_patterns
 from partners.transform import compile_transformation
@@ -145,3 +146,6 @@ def validate_endpoint_url(value: str) -> None:
 
 def validate_schema(value: str) -> None:
     """A JSON Schema that compiles."""
+    if value:
+        with _as_validation_error():
+            compile_schema(value)

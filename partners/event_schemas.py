@@ -1,0 +1,138 @@
+"""What the data of an event type must look like: JSON Schema 2020-12, compiled once, asked of every event.
+
+Schemas are written by staff and still bounded: in length, in depth, and in what they unfold to when every `$ref` is
+followed (a few lines of schema can ask for a million checks). Nothing is ever fetched: `$ref` stays within the schema.
+Patterns run on a linear-time engine, so they have no look-around and no back-references. `format` is an annotation, as
+the standard has it.
+"""
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from partners.compiled import CompiledCache
+from partners.errors import DataInvalid, JSONError, SchemaError
+from partners.exact_json import EVENT_LIMITS, Limits, check, loads_unique
+
+SCHEMA_LIMITS = Limits(max_bytes=131_072, max_depth=32)
+MAX_UNFOLDED = 20_000
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_PATTERNS = jsonschema_rs.RegexOptions(size_limit=1_000_000, dfa_size_limit=1_000_000)
+_MESSAGE_MAX = 500
+_NOT_SCHEMAS = frozenset(["const", "default", "enum", "examples"])
+
+
+@dataclass(frozen=True, slots=True)
+class EventSchema:
+    """Compiled; may be used from any number of threads."""
+
+    text: str
+    validator: jsonschema_rs.Draft202012Validator
+
+    def check(self, data: bytes) -> None:
+        """Raises DataInvalid with the first place where the data breaks the schema, JSONError when it is not JSON.
+
+        The message never quotes the data: it ends up in logs and on dead letters.
+        """
+        try:
+            self.validator.validate(_plain(data))
+        except jsonschema_rs.ValidationError as error:
+            message, path, schema_path = error.message[:_MESSAGE_MAX], error.instance_path, error.schema_path
+            raise DataInvalid(message, _pointer(path), _pointer(schema_path)) from None
+
+
+def compile_schema(text: str) -> EventSchema:
+    """Remembered by its text. Raises SchemaError, whose `path` is a JSON pointer into the schema."""
+    return _COMPILED.get(text)
+
+
+def _compile(text: str) -> EventSchema:
+    try:
+        loads_unique(text.encode(errors="surrogatepass"), SCHEMA_LIMITS)
+    except JSONError as error:
+        raise SchemaError(str(error)) from None
+    schema = _plain(text.encode())
+    if not isinstance(schema, (dict, bool)):
+        raise SchemaError("expected a JSON Schema: an object, or true or false")
+    if isinstance(schema, dict) and str(schema.get("$schema", DIALECT)).rstrip("#") != DIALECT:
+        raise SchemaError(f"only JSON Schema 2020-12 is read here: {DIALECT}", "/$schema")
+    try:
+        validator = jsonschema_rs.Draft202012Validator(
+            schema, offline=True, pattern_options=_PATTERNS, mask="the value"
+        )
+    except jsonschema_rs.ValidationError as error:
+        hint = "; patterns have no look-around and no back-references" if '"regex"' in error.message else ""
+        raise SchemaError(f"{error.message[:_MESSAGE_MAX]}{hint}", _pointer(error.instance_path)) from None
+    if _Unfolding(schema).size(schema) > MAX_UNFOLDED:
+        raise SchemaError(f"too many checks: with every $ref followed, more than {MAX_UNFOLDED} parts")
+    return EventSchema(text, validator)
+
+
+def _plain(raw: bytes) -> Any:
+    """For the validator: as orjson reads it, or with decimals when a number is beyond 64-bit floats."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        check(raw, EVENT_LIMITS)
+        return json.loads(
+            raw, parse_float=Decimal, parse_int=lambda text: Decimal(text) if len(text) > 18 else int(text)
+        )
+
+
+def _pointer(path: list[str | int]) -> str:
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+
+
+class _Unfolding:
+    """How many parts a schema has when every `$ref` is followed. One that leads back into itself counts once."""
+
+    def __init__(self, root: Any) -> None:
+        self.root = root
+        self.known: dict[int, int] = {}
+        self.anchors: dict[str, Any] = {}
+        self._find_anchors(root)
+
+    def size(self, part: Any) -> int:
+        if not isinstance(part, (dict, list)):
+            return 0
+        if id(part) not in self.known:
+            self.known[id(part)] = 1
+            self.known[id(part)] = 1 + sum(map(self.size, self._inside(part)))
+        return self.known[id(part)]
+
+    def _inside(self, part: Any) -> list[Any]:
+        if isinstance(part, list):
+            return part
+        inner = [value for key, value in part.items() if key not in _NOT_SCHEMAS]
+        references = (part.get("$ref"), part.get("$dynamicRef"))
+        return inner + [self._resolve(found) for found in references if isinstance(found, str)]
+
+    def _resolve(self, reference: str) -> Any:
+        """Only what is in this schema; all else was refused when it was compiled, or is a known meta-schema."""
+        fragment = reference.partition("#")[2]
+        if not fragment.startswith("/"):
+            return self.anchors.get(fragment) if fragment else self.root
+        found = self.root
+        for key in fragment[1:].split("/"):
+            name = key.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, list) and name.isdigit() and int(name) < len(found):
+                found = found[int(name)]
+            else:
+                found = found.get(name) if isinstance(found, dict) else None
+        return found
+
+    def _find_anchors(self, part: Any) -> None:
+        for value in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+            self._find_anchors(value)
+        if isinstance(part, dict):
+            for key in ("$anchor", "$dynamicAnchor"):
+                if isinstance(part.get(key), str):
+                    self.anchors[part[key]] = part
+
+
+_COMPILED = CompiledCache(_compile)

@@ -1,0 +1,42 @@
+import pytest
+
+from partners.envelope import Envelope
+from partners.preview import Preview, Problem, preview
+
+
+def an_event(data: bytes = b'{"total": 1.10}') -> Envelope:
+    return Envelope("evt_1", "orders.created", "2026-01-02T03:04:05Z", data)
+
+
+def test_without_filter_and_transformation_the_default_body_is_shown() -> None:
+    assert preview("", "", an_event()) == Preview(True, an_event().body, ())
+
+
+@pytest.mark.parametrize(("filter_", "wanted"), [("$.data.total", True), ("$.data.zz", False)])
+def test_the_body_is_shown_whether_the_filter_wants_it_or_not(filter_: str, wanted: bool) -> None:
+    assert preview(filter_, '{"map":"$.data.total"}', an_event()) == Preview(wanted, b"1.10", ())
+
+
+def test_every_problem_is_shown_with_its_place() -> None:
+    shown = preview("$.data[", '{"map":{"a":{"$uper":1}}}', an_event())
+    assert (shown.wanted, shown.body) == (None, None)
+    assert [(problem.where, problem.path) for problem in shown.problems] == [
+        ("filter", ""),
+        ("transformation", "/map/a/$uper"),
+    ]
+    assert "character 7" in shown.problems[0].message
+    assert "did you mean $upper?" in shown.problems[1].message
+
+
+def test_what_would_go_wrong_with_this_event_is_shown_with_its_reason() -> None:
+    shown = preview("", '{"map":{"$number":"$.type"}}', an_event())
+    assert shown.problems == (Problem("transformation", "/map", "text that spells no number", "not_a_number"),)
+    wide = preview("$..[?(@.a && @.b)]", "", an_event(b"[" + b"[]," * 70_000 + b"[]]"))
+    assert wide.wanted is None
+    assert [problem.reason for problem in wide.problems] == ["too_much_work"]
+
+
+def test_data_that_is_not_json_is_the_only_problem_then() -> None:
+    shown = preview("$.data[", "nope", an_event(b"{"))
+    assert [problem.where for problem in shown.problems] == ["data"]
+    assert (shown.wanted, shown.body) == (None, None)
