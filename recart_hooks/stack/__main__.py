@@ -1,0 +1,39 @@
+"""`python -m recart_hooks.stack`: runs the embedded servers alone, until Ctrl-C.
+
+With a command after `--` it runs that with the servers' addresses in its environment, and ends when the command does:
+`python -m recart_hooks.stack -- ./manage.py migrate`.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from recart_hooks.stack import Stack, StackError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m recart_hooks.stack", description="Runs the embedded servers.")
+    parser.add_argument("--data-dir", type=Path, default=Path(".data"), help="where data is kept (default: .data)")
+    parser.add_argument("command", nargs="*", help="runs with the servers' addresses in its environment")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        with Stack(options.data_dir) as stack:
+            for name, value in stack.environment.items():
+                print(f"{name}={value}", flush=True)  # noqa: T201 - this is its output
+            if options.command:
+                return subprocess.call(options.command, env={**os.environ, **stack.environment})  # noqa: S603
+            signal.pause()
+    except KeyboardInterrupt:
+        return 0
+    except StackError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the same
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

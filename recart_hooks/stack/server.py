@@ -1,0 +1,198 @@
+"""What the three embedded servers share: a directory, a port that stays, a lock, a log, start, stop and crash.
+
+The lock is inherited by the server and by all that it starts, so it is free only when the last of them is gone. A start
+after a kill -9 waits for that, and ends by force what does not end by itself.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import BinaryIO
+
+from recart_hooks.ports import free_port
+from recart_hooks.processes import Ending, Process
+
+START_S = 60.0
+LEFTOVER_S = 15.0
+LOG_MAX_BYTES = 10_000_000
+
+
+class StackError(Exception):
+    """An embedded server cannot do what was asked; the message says why and where its log is."""
+
+
+class Server(ABC):
+    """One server with its data under `data_dir/<name>`. Not thread-safe."""
+
+    name: str
+    ending = Ending()
+
+    def __init__(self, data_dir: Path, *, durable: bool) -> None:
+        """Touches nothing but the port file. `durable`: written data survives a power cut, not only a crash."""
+        self.data_dir = data_dir
+        self.home = data_dir / self.name
+        self.log = data_dir / "log" / f"{self.name}.log"
+        self.durable = durable
+        self._process: Process | None = None
+        self._port: int | None = None
+
+    @property
+    def port(self) -> int:
+        """Its port, chosen at the first look and kept in the data directory for the next start."""
+        if self._port is None:
+            self._choose_port()
+        return self._port or 0
+
+    @property
+    def pid(self) -> int:
+        """The server's process id. StackError when it is not running."""
+        if self._process is None or not self._process.is_running:
+            raise StackError(f"{self.name} is not running")
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.is_running
+
+    def start(self) -> None:
+        """Starts it with the data it has, and returns when it answers. Does nothing when it is running."""
+        self.begin()
+        self.wait_until_ready()
+
+    def begin(self) -> None:
+        """The part of a start that needs no waiting for an answer."""
+        if self.is_running:
+            return
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        lock = self._take_lock()
+        try:
+            self.prepare()
+            with self._open_log() as log:
+                command = self.command()
+                self._process = Process(
+                    command, output=log.fileno(), ending=self.ending, keep_fd=lock, cwd=self.data_dir
+                )
+            self._pid_file.write_text(str(self._process.pid))
+        finally:
+            os.close(lock)
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_S
+        while not self.answers() or not self.is_running:
+            if not self.is_running:
+                self.stop()
+                raise StackError(f"{self.name} ended while it started; {self._log_tail()}")
+            if time.monotonic() > deadline:
+                self.stop()
+                raise StackError(f"{self.name} does not answer after {START_S:.0f} s; {self._log_tail()}")
+            time.sleep(0.01)
+        self.once_ready()
+
+    def stop(self) -> None:
+        """Ends it in order. Does nothing when it is not running."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def ask_to_stop(self) -> None:
+        if self._process is not None:
+            self._process.ask_to_stop()
+
+    def kill(self) -> None:
+        """kill -9, as a crash or the kernel's out-of-memory killer would do it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def wipe(self) -> None:
+        """Removes its data; the next start begins empty. StackError while it runs."""
+        if self.is_running:
+            raise StackError(f"{self.name} is running: stop or kill it first")
+        os.close(self._take_lock())
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    @property
+    @abstractmethod
+    def url(self) -> str: ...
+
+    @abstractmethod
+    def command(self) -> Sequence[str]: ...
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Whether it answers, and is ours: another process may have taken the port."""
+
+    def prepare(self) -> None:
+        """Before the start, under the lock: directories and the first set-up of the data."""
+        self.home.mkdir(parents=True, exist_ok=True)
+
+    def once_ready(self) -> None:  # noqa: B027 - most servers need nothing here
+        """After the first answer of each start."""
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.data_dir / f"{self.name}.pid"
+
+    def _choose_port(self) -> None:
+        path = self.data_dir / f"{self.name}.port"
+        last: list[int] = []
+        with suppress(OSError, ValueError):
+            last = [int(path.read_text())]
+        self._port = free_port(last)
+        if last != [self._port]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(str(self._port))
+
+    def _take_lock(self) -> int:
+        """The open lock file. A running Stack is alone in its directory: another holder outlived its run."""
+        lock = os.open(self.data_dir / f"{self.name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        if wait_until(lambda: try_lock(lock), LEFTOVER_S):
+            return lock
+        with suppress(OSError, ValueError):
+            os.killpg(int(self._pid_file.read_text()), signal.SIGKILL)
+        if wait_until(lambda: try_lock(lock), LEFTOVER_S):
+            return lock
+        os.close(lock)
+        raise StackError(f"{self.name}: a process of an earlier run still holds {self.home}")
+
+    def _open_log(self) -> BinaryIO:
+        if self.log.exists() and self.log.stat().st_size > LOG_MAX_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        return self.log.open("ab")
+
+    def _log_tail(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()[-8:]
+        return "\n".join([f"the end of {self.log}:", *lines])
+
+
+def package_directory(package: str) -> Path:
+    """Where an installed package is, without importing it: only its files are wanted. StackError when it is missing."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise StackError(f"{package} is not installed; `make setup` installs it")
+    return Path(spec.origin).parent
+
+
+def try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], bool], patience_s: float) -> bool:
+    """Whether the condition came true in time."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

