@@ -69,6 +69,8 @@ SECRET_OVERLAP_S = env.seconds("SECRET_OVERLAP_S", 24 * 3600)
 
 WORKER_THREADS = env.integer("WORKER_THREADS", 32, minimum=1)
 
+FLOWER_URL = env.text("FLOWER_URL", "")  # where staff find Flower; empty: the admin does not link to it
+
 RESULTS_KEPT_DAYS = env.integer("RESULTS_KEPT_DAYS", 7, minimum=1)
 
 # Where endpoints may be. The allow-list opens private networks (development, internal partners).
@@ -79,7 +81,9 @@ ENDPOINT_PORTS = [int(port) for port in env.words("ENDPOINT_PORTS", ("80", "443"
 ENDPOINT_CA_FILE = env.text("ENDPOINT_CA_FILE", "")
 
 INSTALLED_APPS = [
+    "recart_hooks",  # before Unfold: the project's own admin templates come first
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -136,6 +140,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
+FORMAT_MODULE_PATH = "recart_hooks.formats"
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "static-root"
@@ -151,7 +156,33 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
 }
 
-UNFOLD = {"SITE_TITLE": "Recart Hooks", "SITE_HEADER": "Recart Hooks", "SITE_SYMBOL": "webhook"}
+UNFOLD = {
+    "SITE_TITLE": "Recart Hooks",
+    "SITE_HEADER": "Recart Hooks",
+    "SITE_SUBHEADER": "Times are in UTC",
+    "SITE_SYMBOL": "webhook",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "recart_hooks.admin.navigation.favicon"}],
+    "SHOW_VIEW_ON_SITE": False,
+    "STYLES": ["recart_hooks.admin.navigation.stylesheet"],
+    "ENVIRONMENT": "recart_hooks.admin.navigation.environment",
+    "SIDEBAR": {"show_search": True, "navigation": "recart_hooks.admin.navigation.sidebar"},
+    "COMMAND": {"search_callback": "recart_hooks.admin.navigation.find"},
+    "COLORS": {
+        "primary": {
+            "50": "oklch(96.2% .018 272.314)",
+            "100": "oklch(93% .034 272.788)",
+            "200": "oklch(87% .065 274.039)",
+            "300": "oklch(78.5% .115 274.713)",
+            "400": "oklch(67.3% .182 276.935)",
+            "500": "oklch(58.5% .233 277.117)",
+            "600": "oklch(51.1% .262 276.966)",
+            "700": "oklch(45.7% .24 277.023)",
+            "800": "oklch(39.8% .195 277.366)",
+            "900": "oklch(35.9% .144 278.697)",
+            "950": "oklch(25.7% .09 281.288)",
+        }
+    },
+}
 
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
 LOG_FORMAT = env.choice("LOG_FORMAT", ("json", "text"), "text" if DEBUG else "json")

@@ -1,0 +1,108 @@
+"""Events as they came, and what became of each."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from delivery.admin.list_filters import EventTypeFilter, ReceivedFilter
+from delivery.admin.outcome import last_outcome_badge, status_badge
+from delivery.admin.search import find_events
+from delivery.models import Delivery, Event
+from partners.admin.base import ReadOnlyAdmin, link, list_url
+from partners.admin.keyset import KeysetAdmin
+from partners.admin.looks import badge, code, json_code, moment, short
+from partners.admin.panel import Panel
+
+DELIVERIES_SHOWN = 50
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin[Event], KeysetAdmin[Event]):
+    keyset = ("received_at", "id")
+    list_display = ("received", "type", "short_id", "source", "occurred", "schema")
+    list_filter = (EventTypeFilter, ReceivedFilter)
+    search_fields = ("id",)
+    search_help_text = "Id of an event, or its beginning"
+    fieldsets = ((None, {"fields": (("type", "source"), ("occurred", "received"), ("schema", "traceparent"))}),)
+    readonly_fields = ("received", "occurred", "schema")
+    change_form_outer_after_template = "delivery/admin/event.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        """Without the data, which may be large; a page of one event loads it when it shows it."""
+        return super().get_queryset(request).defer("data")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
+    ) -> tuple[QuerySet[Event], bool]:
+        return find_events(queryset, search_term), False
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Event | None = None,
+    ) -> HttpResponse:
+        if obj is not None:
+            context["data"] = data_shown(obj)
+            context["panels"] = [_deliveries(obj)]
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    @display(description="Id")
+    def short_id(self, event: Event) -> SafeString:
+        return short(event.pk)
+
+    @display(description="Occurred")
+    def occurred(self, event: Event) -> SafeString:
+        return moment(event.occurred_at)
+
+    @display(description="Received")
+    def received(self, event: Event) -> SafeString:
+        return moment(event.received_at)
+
+    @display(description="Schema")
+    def schema(self, event: Event) -> SafeString:
+        return badge("breaks its schema", "warning", event.schema_error) if event.schema_error else SafeString("-")
+
+
+@dataclass(frozen=True, slots=True)
+class DataShown:
+    """An event's data as HTML: laid out, and as it came."""
+
+    laid_out: SafeString
+    raw: SafeString
+    length: int
+    expunged_at: datetime | None
+
+
+def data_shown(event: Event) -> DataShown:
+    return DataShown(json_code(event.data), code(event.data), len(event.data), event.expunged_at)
+
+
+def _deliveries(event: Event) -> Panel:
+    found = event.deliveries.select_related("partner", "subscription").order_by("subscription_id")[:DELIVERIES_SHOWN]
+    return Panel(
+        title="Deliveries",
+        headers=("Delivery", "Status", "Last outcome", "Partner", "Subscription", "Attempts"),
+        rows=[
+            (
+                link(one, short(one.pk)),
+                status_badge(one),
+                last_outcome_badge(one),
+                link(one.partner),
+                link(one.subscription),
+                str(one.attempt_count),
+            )
+            for one in found
+        ],
+        empty="Nobody was subscribed to it.",
+        link=list_url(Delivery, q=event.pk),
+    )

@@ -1,0 +1,76 @@
+"""How an attempt and its outcome read on a page."""
+
+from dataclasses import dataclass
+
+from django.utils.safestring import SafeString
+
+from delivery.models import Attempt, Delivery
+from partners.admin.looks import Kind, badge, headers_code, json_code, milliseconds, moment
+
+_STATUS: dict[str, Kind] = {"succeeded": "success", "dead": "danger", "pending": "info"}
+_ERRORS = {
+    "dns": "name not found",
+    "refused": "refused",
+    "connect_timeout": "no connection",
+    "timeout": "timed out",
+    "reset": "reset",
+    "tls": "TLS failed",
+    "blocked_address": "address not allowed",
+    "redirect": "redirect",
+    "response_too_large": "answer too large",
+    "invalid_response": "not HTTP",
+    "transformation": "transformation failed",
+    "disabled": "disabled",
+    "internal": "our fault",
+}
+
+
+def status_badge(delivery: Delivery) -> SafeString:
+    return badge(delivery.get_status_display(), _STATUS[delivery.status])
+
+
+def last_outcome_badge(delivery: Delivery) -> SafeString:
+    """Of the delivery's last attempt."""
+    if not delivery.attempt_count:
+        return badge("not tried yet")
+    return _outcome(delivery.last_status_code, "" if delivery.status == "succeeded" else "failed", delivery.last_error)
+
+
+def outcome_badge(attempt: Attempt) -> SafeString:
+    return _outcome(attempt.status_code, attempt.error, attempt.detail)
+
+
+def _outcome(status_code: int | None, error: str, detail: str) -> SafeString:
+    if not error:
+        return badge(str(status_code), "success", detail)
+    word = _ERRORS.get(error, "no answer" if status_code is None else "")
+    return badge(" ".join(part for part in (str(status_code or ""), word) if part), "danger", detail)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptShown:
+    """One attempt as HTML."""
+
+    number: int
+    outcome: SafeString
+    started_at: SafeString
+    latency: str
+    detail: str
+    worker: str
+    request_headers: SafeString | None
+    response_headers: SafeString | None
+    response_excerpt: SafeString | None
+
+
+def shown(attempt: Attempt) -> AttemptShown:
+    return AttemptShown(
+        number=attempt.number,
+        outcome=outcome_badge(attempt),
+        started_at=moment(attempt.started_at),
+        latency=milliseconds(attempt.latency_ms),
+        detail=attempt.detail,
+        worker=attempt.worker,
+        request_headers=headers_code(attempt.request_headers) if attempt.request_headers else None,
+        response_headers=headers_code(attempt.response_headers) if attempt.response_headers else None,
+        response_excerpt=json_code(attempt.response_excerpt) if attempt.response_excerpt else None,
+    )

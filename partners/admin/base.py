@@ -1,0 +1,102 @@
+"""What every admin page of ours has in common.
+
+Unfold carries no types: for the checker its classes are Django's own, which they extend.
+"""
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.contrib import messages
+from django.contrib.admin import ShowFacets
+from django.contrib.admin.utils import quote, unquote
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin as _ModelAdmin
+else:
+    from unfold.admin import ModelAdmin
+
+    class _ModelAdmin(ModelAdmin):
+        def __class_getitem__(cls, _: Any) -> type:
+            return cls
+
+
+Row = TypeVar("Row", bound=Model)
+
+
+class StaffAdmin(_ModelAdmin[Row]):
+    """No deletion in bulk; what changes something is a dialog that posts, never a link."""
+
+    list_per_page = 50
+    show_facets = ShowFacets.NEVER
+    list_filter_submit = True
+    list_filter_sheet = True
+    warn_unsaved_form = True
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def wanted(self, request: HttpRequest, object_id: str) -> Row:
+        """The object of a dialog; 404 when there is none."""
+        found = self.get_object(request, unquote(object_id))
+        if found is None:
+            raise Http404
+        return found
+
+    def done(self, request: HttpRequest, obj: Row, message: str, *, log: str = "") -> HttpResponse:
+        """Ends a dialog: the change is in the object's history, the message on its page."""
+        self.log_change(request, obj, log or message)
+        messages.success(request, message)
+        return self.back_to(obj)
+
+    def refused(self, request: HttpRequest, obj: Row, message: str) -> HttpResponse:
+        """Ends a dialog that changed nothing."""
+        messages.error(request, message)
+        return self.back_to(obj)
+
+    def back_to(self, obj: Row) -> HttpResponse:
+        return HttpResponse(headers={"HX-Redirect": change_url(obj)})
+
+    def answer(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        """Ends a dialog with something to read in its place; kept by no cache and no history."""
+        html = render_to_string(template, context, request)
+        return HttpResponse(
+            html, headers={"HX-Retarget": "#dialog", "HX-Reselect": "#dialog", "Cache-Control": "no-store"}
+        )
+
+
+class ReadOnlyAdmin(StaffAdmin[Row]):
+    """Looked at, never written."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+def change_url(obj: Model) -> str:
+    return url_of(type(obj), obj.pk)
+
+
+def url_of(model: type[Model], key: Any) -> str:
+    """The page of an object that need not be loaded."""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[quote(key)])
+
+
+def list_url(model: type[Model], **filters: str) -> str:
+    path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return path + ("?" + "&".join(f"{name}={value}" for name, value in filters.items()) if filters else "")
+
+
+def link(obj: Model, text: str | SafeString = "") -> SafeString:
+    return format_html('<a class="text-link" href="{}">{}</a>', change_url(obj), text or str(obj))

@@ -1,0 +1,148 @@
+"""The catalogue's pages: event types with schema and sample, and those that were seen but nobody described yet."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from partners.admin.base import StaffAdmin
+from partners.admin.fields import CodeArea
+from partners.admin.list_filters import ConditionFilter, DropdownFilter
+from partners.admin.looks import badge
+from partners.models import EventType, Subscription
+from partners.patterns import category, matches
+
+if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+    from django.forms import Textarea as UnfoldAdminTextareaWidget
+else:
+    from unfold.views import ChangeList
+    from unfold.widgets import UnfoldAdminTextareaWidget
+
+
+class EventTypeForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the checker only
+    class Meta:
+        model = EventType
+        fields = (
+            "name",
+            "description",
+            "schema",
+            "sample",
+            "version",
+            "on_schema_error",
+            "is_deprecated",
+            "is_catalogued",
+        )
+        widgets: ClassVar[dict[str, Any]] = {
+            "description": UnfoldAdminTextareaWidget(attrs={"rows": 3}),
+            "schema": CodeArea("json", rows=14, placeholder='{"type": "object"}'),
+            "sample": CodeArea("json", rows=14, placeholder='{"id": 1001}'),
+        }
+
+
+class StateFilter(ConditionFilter):
+    title = "state"
+    parameter_name = "state"
+    conditions: ClassVar = {
+        "catalogued": ("Catalogued", Q(is_catalogued=True)),
+        "seen": ("Seen, not catalogued", Q(is_catalogued=False)),
+        "deprecated": ("Deprecated", Q(is_deprecated=True)),
+        "unspecified": ("Without a schema", Q(schema="")),
+    }
+
+
+class CategoryFilter(DropdownFilter):
+    title = "category"
+    parameter_name = "category"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        names = EventType.objects.values_list("name", flat=True)
+        return [(one, one) for one in sorted({category(name) for name in names})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[EventType]) -> QuerySet[EventType]:
+        chosen = self.value()
+        return queryset.filter(name=chosen) | queryset.filter(name__startswith=f"{chosen}.") if chosen else queryset
+
+
+class EventTypeList(ChangeList):
+    """Counts the subscribers of all rows with one query."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        wanted = wanted_patterns()
+        self.result_list = list(self.result_list)  # read here, not in the template
+        for row in self.result_list:
+            row.subscribers_now = subscribers_of(row.name, wanted)
+
+
+@admin.register(EventType)
+class EventTypeAdmin(StaffAdmin[EventType]):
+    form = EventTypeForm
+    list_display = ("name", "of_category", "state", "described", "version", "subscribers")
+    list_filter = (StateFilter, CategoryFilter)
+    search_fields = ("name", "description")
+    search_help_text = "Name or description"
+    ordering = ("name",)
+    readonly_fields = ("of_category", "state", "subscribers", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": (("name", "subscribers"), "description", "state")}),
+        ("Data", {"fields": ("sample", "schema", ("on_schema_error", "version"))}),
+        ("Standing", {"fields": (("is_catalogued", "is_deprecated"),)}),
+        ("Record", {"fields": ("created_at", "updated_at"), "classes": ("collapse",)}),
+    )
+    add_fieldsets = (
+        (None, {"fields": ("name", "description")}),
+        ("Data", {"fields": ("sample", "schema", ("on_schema_error", "version"))}),
+    )
+    actions = ("catalogue_selected",)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return EventTypeList
+
+    def get_readonly_fields(self, request: HttpRequest, obj: EventType | None = None) -> tuple[str, ...]:
+        """The name is the key, and producers and patterns know it: it does not change."""
+        return (*self.readonly_fields, "name") if obj else self.readonly_fields
+
+    @display(description="Category")
+    def of_category(self, event_type: EventType) -> str:
+        return event_type.category
+
+    @display(description="State")
+    def state(self, event_type: EventType) -> SafeString:
+        if not event_type.is_catalogued:
+            return badge("Seen, not catalogued", "warning")
+        return badge("Deprecated") if event_type.is_deprecated else badge("Catalogued", "success")
+
+    @display(description="Has")
+    def described(self, event_type: EventType) -> str:
+        parts = [name for name in ("description", "schema", "sample") if getattr(event_type, name)]
+        return ", ".join(parts) or "-"
+
+    @display(description="Subscribers")
+    def subscribers(self, event_type: EventType) -> int:
+        known: int | None = getattr(event_type, "subscribers_now", None)
+        return subscribers_of(event_type.name, wanted_patterns()) if known is None else known
+
+    @admin.action(description="Add to the catalogue", permissions=["change"])
+    def catalogue_selected(self, request: HttpRequest, queryset: QuerySet[EventType]) -> None:
+        changed = list(queryset.filter(is_catalogued=False))
+        for one in changed:
+            one.is_catalogued = True
+            one.save(update_fields=["is_catalogued", "updated_at"])
+            self.log_change(request, one, "Added to the catalogue.")
+        messages.success(request, f"{len(changed)} added to the catalogue.")
+
+
+def wanted_patterns() -> list[tuple[list[str], int]]:
+    """Each combination of patterns that enabled subscriptions ask for, and how many ask for it: one query."""
+    live = Subscription.objects.filter(is_enabled=True, deleted_at=None).order_by()
+    return list(live.values_list("event_types").annotate(Count("pk")))
+
+
+def subscribers_of(event_type: str, wanted: Iterable[tuple[Sequence[str], int]]) -> int:
+    return sum(count for patterns, count in wanted if any(matches(one, event_type) for one in patterns))

@@ -1,0 +1,131 @@
+"""How values look on a page: badges, times, JSON and HTTP headers. Everything that is not ours is escaped here.
+
+JSON is laid out by its tokens, so that the spelling of numbers and repeated keys stay as they came.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Literal
+
+from django.utils import timezone
+from django.utils.html import conditional_escape, format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from partners.errors import JSONError
+from partners.exact_json import check
+
+Kind = Literal["success", "info", "warning", "danger", "primary", ""]
+
+_PART = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+_CREDENTIAL = re.compile(r"authorization|cookie|token|secret|password|api-?key|credential", re.IGNORECASE)
+MASK = "••••••••"
+LARGEST_SHOWN = 300_000
+"""Characters. Longer JSON is shown as it is."""
+
+
+def badge(text: str, kind: Kind = "", title: str = "") -> SafeString:
+    return format_html('<span class="rh-badge rh-{}" title="{}">{}</span>', kind or "plain", title, text)
+
+
+def moment(value: datetime | None, empty: str = "-") -> SafeString:
+    """A time in UTC, with how long ago it was when the mouse rests on it."""
+    if value is None:
+        return conditional_escape(empty)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', value.isoformat(), ago(value), f"{value:%Y-%m-%d %H:%M:%S}"
+    )
+
+
+def ago(value: datetime, now: datetime | None = None) -> str:
+    """`3 min ago`, `in 2 h`: one unit is enough to know what is meant."""
+    left = value - (now or timezone.now())
+    text = span(abs(left))
+    return f"in {text}" if left > timedelta() else f"{text} ago"
+
+
+def span(length: timedelta) -> str:
+    seconds = int(length.total_seconds())
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.1f} s"
+
+
+def short(identifier: str) -> SafeString:
+    """An identifier by its random end, for narrow columns; the whole of it when the mouse rests on it."""
+    prefix, _, rest = identifier.partition("_")
+    text = f"{prefix}_…{rest[-8:]}" if len(rest) > 24 else identifier
+    return format_html('<span class="rh-id" title="{}">{}</span>', identifier, text)
+
+
+def lines(values: Iterable[str]) -> SafeString:
+    return format_html_join(mark_safe("<br>"), "{}", ((value,) for value in values))
+
+
+def code(text: str, kind: str = "") -> SafeString:
+    """Text as it is, in a box that scrolls."""
+    return format_html('<pre class="rh-code {}">{}</pre>', kind, text)
+
+
+def json_code(text: str) -> SafeString:
+    """JSON, indented and coloured. What is not JSON comes out as it is."""
+    if len(text) > LARGEST_SHOWN or not is_json(text):
+        return code(text)
+    return format_html('<pre class="rh-code rh-json">{}</pre>', mark_safe("".join(_coloured(text))))  # noqa: S308 - escaped there
+
+
+def headers_code(text: str) -> SafeString:
+    """`name: value` lines, with the values of credentials left out."""
+    return format_html('<pre class="rh-code">{}</pre>', format_html_join("\n", "<b>{}</b>: {}", _headers(text)))
+
+
+def hide_credential(name: str, value: str) -> str:
+    return MASK if _CREDENTIAL.search(name) else value
+
+
+def is_json(text: str) -> bool:
+    try:
+        check(text.encode())
+    except (JSONError, UnicodeEncodeError):
+        return False
+    return True
+
+
+def _headers(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, _, value = line.partition(": ")
+        yield name, hide_credential(name, value)
+
+
+def _coloured(text: str) -> Iterator[str]:
+    for part, kind in _laid_out(text):
+        escaped = conditional_escape(part)
+        yield f'<span class="rh-{kind}">{escaped}</span>' if kind else escaped
+
+
+def _laid_out(text: str) -> Iterator[tuple[str, str]]:
+    """Pieces of output and what they are: `key`, `string`, `value` or nothing in particular."""
+    parts = _PART.findall(text)
+    level = 0
+    for position, part in enumerate(parts):
+        following = parts[position + 1] if position + 1 < len(parts) else ""
+        before = parts[position - 1] if position else ""
+        if part in "}]":
+            level = max(level - 1, 0)
+            yield ("" if before in {"{", "["} else "\n" + "  " * level) + part, ""
+        elif part in "{[":
+            level += 1
+            yield part + ("" if following in {"}", "]"} else "\n" + "  " * level), ""
+        elif part == ",":
+            yield ",\n" + "  " * level, ""
+        elif part == ":":
+            yield ": ", ""
+        elif part.startswith('"'):
+            yield part, "key" if following == ":" else "string"
+        else:
+            yield part, "value"

@@ -1,0 +1,205 @@
+"""The page of a partner: pace, contact, notes, subscriptions; pausing and resuming."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, Now
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+
+from partners import services
+from partners.admin.base import StaffAdmin, link, list_url
+from partners.admin.list_filters import ConditionFilter
+from partners.admin.looks import ago, badge, moment
+from partners.admin.panel import Panel
+from partners.admin.pausing import PauseForm
+from partners.admin.subscription import state_badge
+from partners.models import FOREVER, Partner, Subscription
+
+if TYPE_CHECKING:
+    from django.forms import Form as BaseDialogForm
+    from django.forms import Textarea as UnfoldAdminTextareaWidget
+else:
+    from unfold.forms import BaseDialogForm
+    from unfold.widgets import UnfoldAdminTextareaWidget
+
+PANEL_ROWS = 20
+
+
+class PartnerForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the checker only
+    class Meta:
+        model = Partner
+        fields = (
+            "name",
+            "rate_limit",
+            "rate_limit_ceiling",
+            "max_in_flight",
+            "operational_url",
+            "operational_email",
+            "notes",
+        )
+        labels: ClassVar[dict[str, str]] = {
+            "rate_limit_ceiling": "Ceiling",
+            "max_in_flight": "In-flight cap",
+            "operational_url": "Operational URL",
+            "operational_email": "Operational e-mail",
+        }
+        widgets: ClassVar[dict[str, Any]] = {"notes": UnfoldAdminTextareaWidget(attrs={"rows": 3})}
+
+
+class StateFilter(ConditionFilter):
+    title = "state"
+    parameter_name = "state"
+    conditions: ClassVar = {
+        "active": ("Active", Q(paused_until=None) | Q(paused_until__lte=Now())),
+        "paused": ("Paused", Q(paused_until__gt=Now())),
+        "limited": ("With a rate limit", ~Q(rate_limit="")),
+    }
+
+
+@admin.register(Partner)
+class PartnerAdmin(StaffAdmin[Partner]):
+    form = PartnerForm
+    list_display = ("name", "state", "pace", "cap", "subscription_count", "created", "id")
+    list_filter = (StateFilter,)
+    search_fields = ("name", "id__startswith")
+    search_help_text = "Name or id"
+    ordering = ("name",)
+    readonly_fields = ("id", "state", "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": (("name", "state"),)}),
+        ("Pace", {"fields": ("rate_limit", "rate_limit_ceiling", "max_in_flight")}),
+        ("Contact", {"fields": ("operational_url", "operational_email", "notes")}),
+        ("Record", {"fields": ("id", "created_at", "updated_at"), "classes": ("collapse",)}),
+    )
+    add_fieldsets = ((None, {"fields": ("name",)}), *fieldsets[1:3])
+    actions = ("pause_selected", "resume_selected")
+    actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = ("pause", "resume")
+    change_form_outer_after_template = "partners/admin/panels.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Partner]:
+        """The number of subscriptions is asked for the rows of the page only."""
+        own = Subscription.objects.filter(partner=OuterRef("pk"), deleted_at=None).order_by().values("partner")
+        count = Subquery(own.annotate(n=Count("pk")).values("n"), output_field=IntegerField())
+        return super().get_queryset(request).annotate(subscriptions_now=Coalesce(count, Value(0)))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A partner that ever had a subscription stays: its delivery log hangs on it."""
+        unused = not isinstance(obj, Partner) or not obj.subscriptions.exists()
+        return unused and super().has_delete_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:
+        if change:
+            obj.save(update_fields=[*form.changed_data, "updated_at"])
+        else:
+            super().save_model(request, obj, form, change)
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Partner | None = None,
+    ) -> HttpResponse:
+        if obj is not None:
+            context["panels"] = self.panels(obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def panels(self, partner: Partner) -> list[Panel]:
+        """What is shown below the form."""
+        newest = partner.subscriptions.filter(deleted_at=None).order_by("-id")[:PANEL_ROWS]
+        return [
+            Panel(
+                title="Subscriptions",
+                headers=("Endpoint", "Event types", "State"),
+                rows=[(link(one), ", ".join(one.event_types[:6]), state_badge(one)) for one in newest],
+                empty="This partner has not asked for anything yet.",
+                link=list_url(Subscription, partner__id__exact=partner.pk),
+            )
+        ]
+
+    @display(description="State")
+    def state(self, partner: Partner) -> SafeString:
+        if not partner.is_paused or partner.paused_until is None:
+            return badge("Active", "success")
+        if partner.paused_until >= FOREVER:
+            return badge("Paused", "warning", "until somebody resumes")
+        return badge(f"Paused until {partner.paused_until:%Y-%m-%d %H:%M}", "warning", ago(partner.paused_until))
+
+    @display(description="Rate limit")
+    def pace(self, partner: Partner) -> str:
+        return partner.rate_limit or partner.rate_limit_ceiling or "-"
+
+    @display(description="In flight", ordering="max_in_flight")
+    def cap(self, partner: Partner) -> str:
+        return f"at most {partner.max_in_flight}"
+
+    @display(description="Created", ordering="created_at")
+    def created(self, partner: Partner) -> SafeString:
+        return moment(partner.created_at)
+
+    @display(description="Subscriptions")
+    def subscription_count(self, partner: Partner) -> int:
+        count: int = partner.subscriptions_now  # type: ignore[attr-defined]  # annotated above
+        return count
+
+    @action(
+        description="Pause",
+        icon="pause",
+        permissions=["change"],
+        dialog={
+            "title": "Pause deliveries to this partner",
+            "description": "What is in flight ends normally. Events keep coming in and wait in the partner's queue.",
+            "form_class": PauseForm,
+            "form_submit_text": "Pause",
+        },
+    )
+    def pause(self, request: HttpRequest, form: PauseForm, object_id: str) -> HttpResponse:
+        partner = self.wanted(request, object_id)
+        ends_at = form.ends_at
+        services.pause_partner(partner, ends_at)
+        until = "somebody resumes" if ends_at == FOREVER else f"{ends_at:%Y-%m-%d %H:%M} UTC"
+        return self.done(request, partner, f"Paused until {until}.")
+
+    @action(
+        description="Resume",
+        icon="play_arrow",
+        permissions=["change"],
+        dialog={
+            "title": "Resume deliveries to this partner",
+            "description": "What has waited is sent at the partner's pace.",
+            "form_submit_text": "Resume",
+        },
+    )
+    def resume(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        partner = self.wanted(request, object_id)
+        services.resume_partner(partner)
+        return self.done(request, partner, "Resumed.")
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        """Only the one of pause and resume that changes something."""
+        partner = self.get_object(request, unquote(object_id))
+        idle = "resume" if partner is None or not partner.is_paused else "pause"
+        offered = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # Unfold's
+        return [one for one in offered if not one.action_name.endswith(f"_{idle}")]
+
+    @admin.action(description="Pause until somebody resumes", permissions=["change"])
+    def pause_selected(self, request: HttpRequest, queryset: QuerySet[Partner]) -> None:
+        for partner in queryset:
+            services.pause_partner(partner)
+            self.log_change(request, partner, "Paused until somebody resumes.")
+        messages.success(request, f"{len(queryset)} paused.")
+
+    @admin.action(description="Resume", permissions=["change"])
+    def resume_selected(self, request: HttpRequest, queryset: QuerySet[Partner]) -> None:
+        for partner in queryset:
+            services.resume_partner(partner)
+            self.log_change(request, partner, "Resumed.")
+        messages.success(request, f"{len(queryset)} resumed.")

@@ -1,0 +1,51 @@
+"""The dialog that asks how long a partner is to be paused."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django import forms
+from django.utils import timezone
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from partners.models import FOREVER
+
+if TYPE_CHECKING:
+    from django.forms import Form as BaseDialogForm
+else:
+    from unfold.forms import BaseDialogForm
+
+
+class PauseForm(BaseDialogForm):
+    """A length or an end; neither means until somebody resumes."""
+
+    length = forms.ChoiceField(
+        label="Send nothing",
+        choices=[
+            ("", "until somebody resumes"),
+            ("900", "for 15 minutes"),
+            ("3600", "for an hour"),
+            ("14400", "for 4 hours"),
+            ("86400", "for a day"),
+        ],
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+    )
+    until = forms.DateTimeField(
+        label="or until (UTC)",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "datetime-local"}),
+    )
+
+    def clean_until(self) -> datetime | None:
+        until: datetime | None = self.cleaned_data["until"]
+        if until is not None and until <= timezone.now():
+            raise forms.ValidationError("This time is over.")
+        return until
+
+    @property
+    def ends_at(self) -> datetime:
+        until: datetime | None = self.cleaned_data["until"]
+        length: str = self.cleaned_data["length"]
+        if until is not None:
+            return until
+        return timezone.now() + timedelta(seconds=int(length)) if length else FOREVER

@@ -1,0 +1,158 @@
+"""The page of a subscription: endpoint, what is sent and how, its state; secrets are shown once, when they are made."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import Q
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.decorators import display
+
+from partners import services
+from partners.admin.base import link
+from partners.admin.fields import delay
+from partners.admin.list_filters import ConditionFilter
+from partners.admin.looks import badge, code, headers_code, json_code, lines, moment
+from partners.admin.subscription_actions import SubscriptionActions
+from partners.admin.subscription_form import SubscriptionForm
+from partners.models import Subscription
+
+
+class StateFilter(ConditionFilter):
+    title = "state"
+    parameter_name = "state"
+    all_option: ClassVar[list[str]] = ["", "All but deleted"]
+    conditions: ClassVar = {
+        "enabled": ("Enabled", Q(is_enabled=True)),
+        "disabled": ("Disabled", Q(is_enabled=False, deleted_at=None)),
+        "failing": ("Failing", Q(is_enabled=True, failing_since__isnull=False)),
+        "deleted": ("Deleted", Q(deleted_at__isnull=False)),
+    }
+    otherwise = Q(deleted_at=None)
+
+
+_SHOWN = ("headers_shown", "retries_shown", "patterns_shown", "filter_shown", "transformation_shown")
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(SubscriptionActions):
+    form = SubscriptionForm
+    list_display = ("endpoint", "of_partner", "patterns", "state", "created")
+    list_filter = (StateFilter, ("partner", AutocompleteSelectFilter))
+    list_select_related = ("partner",)
+    search_fields = ("id__startswith", "url", "description", "partner__name")
+    search_help_text = "Id, URL, description or partner"
+    ordering = ("-id",)
+    autocomplete_fields = ("partner",)
+    readonly_fields = ("id", "state", "since", "signing", "created_at", "updated_at", *_SHOWN)
+    fieldsets = (
+        (None, {"fields": (("partner", "description"), ("state", "since"))}),
+        ("Endpoint", {"fields": ("url", "headers", "timeout_s", "retry_schedule_s", "signing")}),
+        ("What is sent", {"fields": ("event_types", "filter", "transformation")}),
+        ("Record", {"fields": ("id", "created_at", "updated_at"), "classes": ("collapse",)}),
+    )
+    add_fieldsets = (
+        (None, {"fields": (("partner", "description"),)}),
+        ("Endpoint", {"fields": ("url", "headers", "timeout_s", "retry_schedule_s")}),
+        ("What is sent", {"fields": ("event_types", "filter", "transformation")}),
+    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
+        """To those who only look, fields are shown in the form in which they are written, with credentials masked."""
+        if obj is None or self.has_change_permission(request, obj):
+            return super().get_fieldsets(request, obj)
+        return (
+            (None, {"fields": (("partner", "description"), ("state", "since"))}),
+            ("Endpoint", {"fields": ("url", "headers_shown", "timeout_s", "retries_shown", "signing")}),
+            ("What is sent", {"fields": ("patterns_shown", "filter_shown", "transformation_shown")}),
+            ("Record", {"fields": ("id", "created_at", "updated_at"), "classes": ("collapse",)}),
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Subscription | None = None) -> tuple[str, ...]:
+        return (*self.readonly_fields, "partner") if obj else self.readonly_fields
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A deleted subscription is read-only."""
+        deleted = isinstance(obj, Subscription) and obj.deleted_at is not None
+        return not deleted and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Its log stays, so the row does: the action `delete` marks it."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
+        values = {name: form.cleaned_data[name] for name in (form.changed_data if change else form.fields)}
+        if change:
+            services.update_subscription(obj, values)
+        else:
+            obj.pk = services.create_subscription(**values).pk
+            obj.refresh_from_db()
+            messages.info(request, "It signs with a new secret. Secret > Reveal shows it, to be handed to the partner.")
+
+    @display(description="Endpoint", header=True)
+    def endpoint(self, subscription: Subscription) -> tuple[str, str]:
+        return subscription.description or subscription.url, subscription.url if subscription.description else ""
+
+    @display(description="Partner", ordering="partner__name")
+    def of_partner(self, subscription: Subscription) -> SafeString:
+        return link(subscription.partner)
+
+    @display(description="Event types")
+    def patterns(self, subscription: Subscription) -> SafeString:
+        shown = subscription.event_types[:3]
+        more = len(subscription.event_types) - len(shown)
+        return lines([*shown, f"and {more} more"] if more else shown)
+
+    @display(description="State")
+    def state(self, subscription: Subscription) -> SafeString:
+        return state_badge(subscription)
+
+    @display(description="Event types")
+    def patterns_shown(self, subscription: Subscription) -> SafeString:
+        return lines(subscription.event_types)
+
+    @display(description="Headers")
+    def headers_shown(self, subscription: Subscription) -> SafeString:
+        written = "\n".join(f"{name}: {value}" for name, value in subscription.headers.items())
+        return headers_code(written) if written else SafeString("-")
+
+    @display(description="Retry schedule")
+    def retries_shown(self, subscription: Subscription) -> str:
+        schedule = subscription.retry_schedule_s
+        return "default" if schedule is None else ", ".join(map(delay, schedule))
+
+    @display(description="Filter")
+    def filter_shown(self, subscription: Subscription) -> SafeString:
+        return code(subscription.filter) if subscription.filter else SafeString("-")
+
+    @display(description="Transformation")
+    def transformation_shown(self, subscription: Subscription) -> SafeString:
+        return json_code(subscription.transformation) if subscription.transformation else SafeString("-")
+
+    @display(description="Created", ordering="id")
+    def created(self, subscription: Subscription) -> SafeString:
+        return moment(subscription.created_at)
+
+    @display(description="Since")
+    def since(self, subscription: Subscription) -> SafeString:
+        return moment(subscription.deleted_at or subscription.disabled_at or subscription.failing_since)
+
+    @display(description="Signing secrets")
+    def signing(self, subscription: Subscription) -> SafeString:
+        live = services.live_secrets(subscription)
+        return lines(
+            f"made {secret.created_at:%Y-%m-%d %H:%M}"
+            + (f", signs until {secret.expires_at:%Y-%m-%d %H:%M}" if secret.expires_at else ", signs")
+            for secret in live
+        ) or SafeString("none")
+
+
+def state_badge(subscription: Subscription) -> SafeString:
+    if subscription.deleted_at is not None:
+        return badge("Deleted")
+    if not subscription.is_enabled:
+        return badge("Disabled", "danger", subscription.get_disabled_reason_display())
+    if subscription.failing_since is not None:
+        return badge("Failing", "warning", f"since {subscription.failing_since:%Y-%m-%d %H:%M}")
+    return badge("Enabled", "success")

@@ -1,0 +1,105 @@
+"""What Unfold asks the project for: the sidebar, the quick search, the environment's name. Named in settings.UNFOLD."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Model, Q
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import NoReverseMatch, reverse
+from unfold.dataclasses import SearchResult
+
+from delivery.models import Delivery, Event
+from partners.admin.base import change_url
+from partners.models import EventType, Partner, Subscription
+
+FOUND_AT_MOST = 8
+"""Per kind. Every look-up is by an index, or over a table of configuration."""
+
+
+def stylesheet(request: HttpRequest) -> str:
+    return static("recart_hooks/admin.css")
+
+
+def favicon(request: HttpRequest) -> str:
+    return static("recart_hooks/favicon.svg")
+
+
+def environment(request: HttpRequest) -> list[str] | None:
+    """A badge beside the title, so that nobody takes one system for another."""
+    return ["Development", "info"] if settings.DEBUG else None
+
+
+def find(request: HttpRequest, lowered: str) -> list[SearchResult]:
+    """The quick search: identifiers, names, endpoints. `lowered` is not used: identifiers have capitals."""
+    term = request.GET.get("s", "").strip()
+    if len(term) < 2:
+        return []
+    lookups: list[tuple[type[Model], str, Q]] = [
+        (Partner, "storefront", Q(name__icontains=term) | Q(pk__startswith=term)),
+        (Subscription, "rss_feed", Q(url__icontains=term) | Q(description__icontains=term) | Q(pk__startswith=term)),
+        (EventType, "menu_book", Q(name__icontains=term)),
+        (Delivery, "outbox", Q(pk__startswith=term)),
+        (Event, "bolt", Q(pk__startswith=term)),
+    ]
+    found: list[SearchResult] = []
+    for model, icon, condition in lookups:
+        name = model._meta.model_name
+        if request.user.has_perm(f"{model._meta.app_label}.view_{name}"):
+            rows = model._default_manager.filter(condition).order_by("pk")[:FOUND_AT_MOST]
+            kind = str(model._meta.verbose_name)
+            found.extend(SearchResult(str(row), kind, change_url(row), icon) for row in rows)
+    return found
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """What this member of staff may look at, by subject."""
+    groups = [
+        _group("", _item("Dashboard", "dashboard", "admin:index")),
+        _group(
+            "Partners",
+            _page("Partners", "storefront", "partners", "partner", request),
+            _page("Subscriptions", "rss_feed", "partners", "subscription", request),
+        ),
+        _group(
+            "Delivery",
+            _page("Deliveries", "outbox", "delivery", "delivery", request),
+            _page("Events", "bolt", "delivery", "event", request),
+        ),
+        _group("Catalogue", _page("Event types", "menu_book", "partners", "eventtype", request)),
+        _group(
+            "Operations",
+            _page("Dead letters", "unsubscribe", "delivery", "deadletter", request),
+            _page("Task results", "task_alt", "django_celery_results", "taskresult", request),
+            _link("Flower", "monitoring", settings.FLOWER_URL),
+            _item("API docs", "api", "api-docs"),
+        ),
+        _group(
+            "Staff",
+            _page("Users", "person", "auth", "user", request),
+            _page("Groups", "group", "auth", "group", request),
+        ),
+    ]
+    return [group for group in groups if group["items"]]
+
+
+def _group(title: str, *items: dict[str, Any] | None) -> dict[str, Any]:
+    return {"title": title, "separator": bool(title), "items": [item for item in items if item]}
+
+
+def _page(title: str, icon: str, app: str, model: str, request: HttpRequest) -> dict[str, Any] | None:
+    if not request.user.has_perm(f"{app}.view_{model}"):
+        return None
+    return _item(title, icon, f"admin:{app}_{model}_changelist")
+
+
+def _item(title: str, icon: str, view: str) -> dict[str, Any] | None:
+    """None when this process does not answer that address."""
+    try:
+        return _link(title, icon, reverse(view))
+    except NoReverseMatch:
+        return None
+
+
+def _link(title: str, icon: str, address: str) -> dict[str, Any] | None:
+    return {"title": title, "icon": icon, "link": address} if address else None

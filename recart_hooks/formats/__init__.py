@@ -1,0 +1,1 @@
+"""How the admin writes times: sortable and unmistakable, in every browser the same."""

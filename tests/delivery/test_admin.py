@@ -1,0 +1,337 @@
+"""The admin pages of deliveries, events, dead letters and task results, against the real database."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin import site
+from django.contrib.auth.models import User
+from django.contrib.messages.storage.session import SessionStorage
+from django.db import connection
+from django.db.models import Func, QuerySet, TextField, Value
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django_celery_results.models import TaskResult
+from pytest_django import DjangoAssertNumQueries
+
+from delivery.admin.delivery import DeliveryAdmin
+from delivery.admin.list_filters import first_id
+from delivery.models import Attempt, DeadLetter, Delivery, Event
+from partners import services
+from partners.admin.base import change_url, list_url, url_of
+from partners.identifiers import new_id
+from partners.models import Partner, Subscription
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+def new_subscription(name: str = "Yotpo") -> Subscription:
+    partner = Partner.objects.filter(name=name).first() or services.create_partner(name)
+    return services.create_subscription(partner, "https://hooks.example.com/recart", ["*"])
+
+
+def new_event(**fields: Any) -> Event:
+    fields = {"id": new_id("evt"), "type": "orders.created", "occurred_at": NOON, "data": '{"n": 1.10}', **fields}
+    return Event.objects.create(**fields)
+
+
+def new_delivery(subscription: Subscription | None = None, event: Event | None = None, **fields: Any) -> Delivery:
+    subscription = subscription or new_subscription()
+    event = event or new_event()
+    finished = {"finished_at": NOON} if fields.get("status", "pending") != "pending" else {"next_attempt_at": NOON}
+    return Delivery.objects.create(
+        event=event,
+        subscription=subscription,
+        partner=subscription.partner,
+        event_type=event.type,
+        **finished,
+        **fields,
+    )
+
+
+def new_attempt(delivery: Delivery, number: int = 1, **fields: Any) -> Attempt:
+    return Attempt.objects.create(delivery=delivery, number=number, started_at=NOON, latency_ms=42.4, **fields)
+
+
+def shown(client: Client, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200, address
+    return answer.content.decode()
+
+
+def listed(client: Client, **filters: str) -> list[str]:
+    """The ids of the deliveries on the page, in their order."""
+    page = shown(client, list_url(Delivery, **filters))
+    return re.findall(r'title="(dlv_[0-9a-f]{32})"', page)
+
+
+def every_page() -> list[str]:
+    delivery = new_delivery()
+    new_attempt(delivery)
+    letter = DeadLetter.objects.create(source="nats", position="EVENTS:1", body=b"\xff", reason="not UTF-8")
+    result = TaskResult.objects.create(task_id=f"{delivery.pk}:1", task_name="delivery.deliver", status="FAILURE")
+    pages = []
+    for obj in (delivery, delivery.event, letter, result):
+        pages += [list_url(type(obj)), change_url(obj), change_url(obj).replace("/change/", "/history/")]
+    return pages
+
+
+def test_every_page_opens_for_staff(admin_client: Client) -> None:
+    for page in every_page():
+        assert admin_client.get(page).status_code == 200, page
+
+
+def test_every_page_refuses_strangers(client: Client) -> None:
+    for page in every_page():
+        answer = client.get(page)
+        assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/admin/login/"), page
+
+
+def test_logs_are_read_only(admin_client: Client) -> None:
+    for page in every_page():
+        if page.endswith("/change/"):
+            assert admin_client.post(page, {"status": "dead"}).status_code == 403, page
+            assert admin_client.post(page.replace("/change/", "/delete/"), {"post": "yes"}).status_code == 403, page
+        elif not page.endswith("/history/"):
+            assert admin_client.get(f"{page}add/").status_code == 403, page
+    assert Delivery.objects.get().status == "pending"
+
+
+def test_attempts_have_no_page_of_their_own(admin_client: Client) -> None:
+    assert admin_client.get("/admin/delivery/attempt/").status_code == 404
+
+
+def test_a_delivery_shows_its_attempts_and_the_data_as_it_came(admin_client: Client) -> None:
+    delivery = new_delivery(event=new_event(data='{"n": 1.10, "big": 12345678901234567890, "n": 2e5}'), attempt_count=2)
+    new_attempt(delivery, 1, error="timeout", detail="no answer within 15 s", worker="host:7")
+    new_attempt(
+        delivery,
+        2,
+        status_code=503,
+        error="http_status",
+        request_headers="webhook-id: evt_1\nAuthorization: Bearer hunter2",
+        response_headers="server: nginx",
+        response_excerpt="<script>alert(1)</script>",
+    )
+
+    page = shown(admin_client, change_url(delivery))
+
+    assert "no answer within 15 s" in page
+    assert "timed out" in page
+    assert "host:7" in page
+    assert "42 ms" in page
+    assert "<b>server</b>: nginx" in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert(1)" not in page
+    assert "hunter2" not in page
+    assert '<span class="rh-key">&quot;n&quot;</span>: <span class="rh-value">1.10</span>' in page
+    assert "12345678901234567890" in page
+    assert "2e5" in page
+
+
+def test_a_delivery_that_was_not_tried_yet_says_so(admin_client: Client) -> None:
+    assert "Nothing was sent yet." in shown(admin_client, change_url(new_delivery()))
+
+
+def test_only_the_latest_of_many_attempts_are_shown(admin_client: Client) -> None:
+    delivery = new_delivery(attempt_count=60)
+    for number in range(1, 61):
+        new_attempt(delivery, number, error="timeout")
+
+    page = shown(admin_client, change_url(delivery))
+
+    assert "The latest 50 of 60." in page
+    assert page.count('class="rh-attempt"') == 50
+
+
+def test_an_expunged_event_says_so(admin_client: Client) -> None:
+    event = new_event(data="", expunged_at=NOON)
+
+    assert "Expunged" in shown(admin_client, change_url(event))
+
+
+def test_an_event_shows_what_became_of_it(admin_client: Client) -> None:
+    event = new_event(id="shop-1/order:7")
+    new_delivery(new_subscription("Yotpo"), event, status="succeeded", attempt_count=1, last_status_code=204)
+    new_delivery(new_subscription("Okendo"), event)
+
+    page = shown(admin_client, change_url(event))
+
+    assert "204" in page
+    assert "not tried yet" in page
+    assert "Yotpo" in page
+    assert "Okendo" in page
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"a": 1}', '<span class="rh-key">&quot;a&quot;</span>: <span class="rh-value">1</span>'),
+        (b"<b>not JSON</b>", "&lt;b&gt;not JSON&lt;/b&gt;"),
+        (b'{"a": \xff\x00 "', "000000  7b 22 61 22 3a 20 ff 00 20 22"),
+    ],
+)
+def test_a_dead_letter_shows_its_bytes_safely(admin_client: Client, body: bytes, told: str) -> None:
+    letter = DeadLetter.objects.create(source="nats", position="EVENTS:1", body=body, reason="unreadable")
+
+    assert told in shown(admin_client, change_url(letter))
+
+
+def test_a_task_result_tells_what_failed_and_leads_to_the_delivery(admin_client: Client) -> None:
+    delivery = new_delivery()
+    result = TaskResult.objects.create(
+        task_id=f"{delivery.pk}:3",
+        task_name="delivery.deliver",
+        status="FAILURE",
+        result='{"exc_type": "DeliveryDead", "exc_message": ["the endpoint answered 503"]}',
+        task_args="('hunter2',)",
+        task_kwargs="{'secret': 'hunter2'}",
+    )
+
+    page = shown(admin_client, change_url(result))
+
+    assert "DeliveryDead: the endpoint answered 503" in page
+    assert change_url(delivery) in page
+    assert "hunter2" not in page
+
+
+def test_the_log_is_paged_from_new_to_old_and_back(admin_client: Client) -> None:
+    subscription = new_subscription()
+    made = [new_delivery(subscription).pk for _ in range(120)][::-1]
+    size = DeliveryAdmin.list_per_page
+
+    first = listed(admin_client)
+    second = listed(admin_client, older=first[-1])
+    third = listed(admin_client, older=second[-1])
+    back = listed(admin_client, newer=third[0])
+
+    assert first + second + third == made
+    assert back == second
+    assert len(first) == size
+
+
+def test_events_of_the_same_moment_are_paged_without_a_gap(admin_client: Client) -> None:
+    for number in range(120):
+        new_event(id=f"e{number:03}", received_at=NOON)
+    seen: list[str] = []
+    address = list_url(Event)
+
+    while address:
+        page = shown(admin_client, address)
+        seen += re.findall(r'class="rh-id" title="(e\d+)"', page)
+        older = re.search(r'href="(\?older=[^"]+)">Older', page)
+        address = list_url(Event) + older[1].replace("&amp;", "&") if older else ""
+
+    assert seen == [f"e{number:03}" for number in range(119, -1, -1)]
+
+
+def test_a_page_key_that_makes_no_sense_leads_back_to_the_list(admin_client: Client) -> None:
+    answer = admin_client.get(list_url(Event, older="yesterday"))
+
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/delivery/event/?e=1")
+
+
+def test_deliveries_are_found_by_every_identifier(admin_client: Client) -> None:
+    wanted = new_delivery(new_subscription("Yotpo"), new_event(id="shop-1/order:7"))
+    new_delivery(new_subscription("Okendo"))
+
+    for term in (wanted.pk, "shop-1/order:7", "shop-1", wanted.subscription_id, wanted.partner_id, f" {wanted.pk} "):
+        assert listed(admin_client, q=term.replace("/", "%2F")) == [wanted.pk], term
+    assert listed(admin_client, q="order:7") == []
+    assert listed(admin_client, q="%25") == []
+
+
+def test_an_event_is_found_though_its_id_begins_like_a_delivery(admin_client: Client) -> None:
+    wanted = new_delivery(event=new_event(id="dlv_of_the_shop"))
+
+    assert listed(admin_client, q="dlv_of") == [wanted.pk]
+
+
+def test_the_log_is_filtered(admin_client: Client) -> None:
+    yotpo, okendo = new_subscription("Yotpo"), new_subscription("Okendo")
+    dead = new_delivery(yotpo, status="dead", attempt_count=1)
+    pending = new_delivery(okendo, new_event(type="orders.items.added"))
+    other = new_delivery(okendo, new_event(type="ordersbook.opened"))
+
+    assert listed(admin_client, status__exact="dead") == [dead.pk]
+    assert listed(admin_client, partner__id__exact=yotpo.partner_id) == [dead.pk]
+    assert listed(admin_client, subscription__id__exact=okendo.pk) == [other.pk, pending.pk]
+    assert listed(admin_client, type="orders.items.added") == [pending.pk]
+    assert listed(admin_client, type="orders.*") == [pending.pk, dead.pk]
+
+
+def test_the_log_is_filtered_by_time(admin_client: Client) -> None:
+    subscription = new_subscription()
+    at = {hour: NOON.replace(hour=hour) for hour in (10, 11, 12)}
+    made = {
+        hour: new_delivery(subscription, id=f"{first_id('dlv', moment)}{hour:020x}", created_at=moment).pk
+        for hour, moment in at.items()
+    }
+
+    assert listed(admin_client, created_from="2026-05-01T11:00") == [made[12], made[11]]
+    assert listed(admin_client, created_to="2026-05-01T11:00") == [made[10]]
+    assert listed(admin_client, created_from="2026-05-01T10:30", created_to="2026-05-01T11:30") == [made[11]]
+    assert len(listed(admin_client, created_from="soon")) == 3
+
+
+def test_an_identifier_begins_with_its_time() -> None:
+    before, now, after = (timezone.now() + timedelta(seconds=shift) for shift in (-1, 0, 1))
+
+    assert first_id("dlv", before) < first_id("dlv", now) < new_id("dlv") < first_id("dlv", after)
+
+
+def test_no_list_counts_and_no_list_grows_with_its_rows(admin_client: Client) -> None:
+    every_page()
+    for number in range(12):
+        new_delivery(new_subscription(f"Partner {number}"))
+
+    for model, budget in ((Delivery, 9), (Event, 7), (DeadLetter, 7), (TaskResult, 7)):
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            shown(admin_client, list_url(model))
+        assert len(queries) <= budget, model
+        assert not any("count(" in query["sql"].lower() for query in queries), model
+
+
+def test_a_delivery_page_asks_few_questions(
+    admin_client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    delivery = new_delivery(attempt_count=9)
+    for number in range(1, 10):
+        new_attempt(delivery, number)
+
+    with django_assert_max_num_queries(9):
+        shown(admin_client, change_url(delivery))
+
+
+class SlowAdmin(DeliveryAdmin):
+    query_timeout_s = 0.05
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        return Delivery.objects.annotate(slow=Func(Value(2.0), function="pg_sleep", output_field=TextField()))
+
+
+def test_a_search_that_takes_too_long_is_cut_off_and_told(rf: RequestFactory, admin_user: User) -> None:
+    new_delivery()
+    request = rf.get(list_url(Delivery))
+    request.user = admin_user
+    request.session = {}  # type: ignore[assignment]  # for messages only
+    request._messages = SessionStorage(request)  # type: ignore[attr-defined]
+
+    page = SlowAdmin(Delivery, site).changelist_view(request)
+
+    page.render()  # type: ignore[attr-defined]
+    assert b"narrow it down by time" in page.content
+    assert b"dlv_" not in page.content
+
+
+def test_an_unknown_id_leads_to_the_dashboard(admin_client: Client) -> None:
+    answer = admin_client.get(url_of(Delivery, "dlv_nobody"))
+
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
