@@ -12,8 +12,13 @@ class Due:
     partner_id: str
     event_type: str
     due_at: float | None = None
+    brought_forward: bool = False
+    """Somebody wants it now, while the broker holds it for later: a message of its own, which overtakes that one.
+
+    Whichever comes second finds that the attempt was made already.
+    """
 
     @property
     def message_id(self) -> str:
         """What the broker knows this attempt by; also the Celery task id."""
-        return f"{self.delivery_id}:{self.attempt}"
+        return f"{self.delivery_id}:{self.attempt}" + (":now" if self.brought_forward else "")

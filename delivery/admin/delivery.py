@@ -1,28 +1,26 @@
 """The delivery log: what was sent to whom, every attempt with what came back; retrying."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
 
 from delivery.admin.event import data_shown
 from delivery.admin.list_filters import CreatedFilter, EventTypeFilter
 from delivery.admin.outcome import last_outcome_badge, shown, status_badge
 from delivery.admin.search import find_deliveries
 from delivery.models import Delivery, Event
-from partners.admin.base import ReadOnlyAdmin, link, url_of
+from delivery.verbs import retry_delivery
+from partners.admin.base import DialogForm, ReadOnlyAdmin, link, url_of
 from partners.admin.keyset import KeysetAdmin
 from partners.admin.looks import ago, moment, short
-
-if TYPE_CHECKING:
-    pass
-else:
-    pass
 
 ATTEMPTS_SHOWN = 50
 
@@ -63,6 +61,8 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
         "next_attempt",
         "finished",
     )
+    actions = ("retry_selected",)
+    actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = ("retry",)
     change_form_outer_after_template = "delivery/admin/delivery.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
@@ -73,6 +73,9 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
         self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
     ) -> tuple[QuerySet[Delivery], bool]:
         return find_deliveries(queryset, search_term), False
+
+    def has_retry_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("delivery.change_delivery")
 
     def render_change_form(
         self,
@@ -140,3 +143,36 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
     @display(description="Finished")
     def finished(self, delivery: Delivery) -> SafeString:
         return moment(delivery.finished_at)
+
+    @action(
+        description="Retry now",
+        icon="replay",
+        permissions=["retry"],
+        dialog={
+            "title": "Retry this delivery now",
+            "description": "The next attempt is made at once, at the partner's pace, whatever became of it before.",
+            "form_submit_text": "Retry",
+        },
+    )
+    def retry(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
+        found = self.wanted(request, object_id)
+        try:
+            retry_delivery(found)
+        except ValidationError as error:
+            return self.refused(request, found, " ".join(error.messages))
+        return self.done(request, found, "Another attempt is on its way.", log="Retried.")
+
+    @admin.action(description="Retry now", permissions=["retry"])
+    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
+        retried, refused = 0, []
+        for one in queryset[: self.list_per_page]:
+            try:
+                retry_delivery(one)
+            except ValidationError as error:
+                refused.append(f"{one}: {' '.join(error.messages)}")
+                continue
+            self.log_change(request, one, "Retried.")
+            retried += 1
+        messages.success(request, f"{retried} on their way.")
+        if refused:
+            messages.error(request, "\n".join(refused[:5]))

@@ -1,5 +1,6 @@
 """Events as they came, and what became of each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -53,8 +54,10 @@ class EventAdmin(ReadOnlyAdmin[Event], KeysetAdmin[Event]):
     ) -> HttpResponse:
         if obj is not None:
             context["data"] = data_shown(obj)
-            context["panels"] = [_deliveries(obj)]
         return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def panels(self, event: Event) -> Sequence[Panel]:
+        return [_deliveries(event)]
 
     @display(description="Id")
     def short_id(self, event: Event) -> SafeString:

@@ -58,11 +58,13 @@ class TaskResultAdmin(ReadOnlyAdmin[Any], KeysetAdmin[Any]):
 
     @display(description="Delivery")
     def of_delivery(self, result: Any) -> SafeString:
-        delivery_id, _, number = result.task_id.rpartition(":")
+        delivery_id, _, attempt = result.task_id.partition(":")
         if not delivery_id.startswith(f"{DELIVERY}_"):
             return SafeString("-")
         address = url_of(Delivery, delivery_id)
-        return format_html('<a class="text-link" href="{}">{}</a>, attempt {}', address, short(delivery_id), number)
+        return format_html(
+            '<a class="text-link" href="{}">{}</a>, attempt {}', address, short(delivery_id), attempt.partition(":")[0]
+        )
 
     @display(description="Done")
     def done_at(self, result: Any) -> SafeString:

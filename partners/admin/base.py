@@ -3,6 +3,7 @@
 Unfold carries no types: for the checker its classes are Django's own, which they extend.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import messages
@@ -15,15 +16,21 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from partners.admin.panel import Panel
+
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin as _ModelAdmin
+    from django.forms import Form as DialogForm
 else:
     from unfold.admin import ModelAdmin
+    from unfold.forms import BaseDialogForm as DialogForm
 
     class _ModelAdmin(ModelAdmin):
         def __class_getitem__(cls, _: Any) -> type:
             return cls
 
+
+__all__ = ["DialogForm", "ReadOnlyAdmin", "StaffAdmin", "change_url", "link", "list_url", "url_of"]
 
 Row = TypeVar("Row", bound=Model)
 
@@ -41,6 +48,23 @@ class StaffAdmin(_ModelAdmin[Row]):
         actions = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
+
+    def panels(self, obj: Row) -> Sequence[Panel]:
+        """The tables below the form (`change_form_outer_after_template` shows them)."""
+        return ()
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Row | None = None,
+    ) -> HttpResponse:
+        if obj is not None:
+            context["panels"] = self.panels(obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
 
     def wanted(self, request: HttpRequest, object_id: str) -> Row:
         """The object of a dialog; 404 when there is none."""

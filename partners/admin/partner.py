@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from partners import services
-from partners.admin.base import StaffAdmin, link, list_url
+from partners.admin.base import DialogForm, StaffAdmin, link, list_url
 from partners.admin.list_filters import ConditionFilter
 from partners.admin.looks import ago, badge, moment
 from partners.admin.panel import Panel
@@ -22,10 +22,8 @@ from partners.admin.subscription import state_badge
 from partners.models import FOREVER, Partner, Subscription
 
 if TYPE_CHECKING:
-    from django.forms import Form as BaseDialogForm
     from django.forms import Textarea as UnfoldAdminTextareaWidget
 else:
-    from unfold.forms import BaseDialogForm
     from unfold.widgets import UnfoldAdminTextareaWidget
 
 PANEL_ROWS = 20
@@ -99,21 +97,7 @@ class PartnerAdmin(StaffAdmin[Partner]):
         else:
             super().save_model(request, obj, form, change)
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Partner | None = None,
-    ) -> HttpResponse:
-        if obj is not None:
-            context["panels"] = self.panels(obj)
-        return super().render_change_form(request, context, add, change, form_url, obj)
-
-    def panels(self, partner: Partner) -> list[Panel]:
-        """What is shown below the form."""
+    def panels(self, partner: Partner) -> Sequence[Panel]:
         newest = partner.subscriptions.filter(deleted_at=None).order_by("-id")[:PANEL_ROWS]
         return [
             Panel(
@@ -178,7 +162,7 @@ class PartnerAdmin(StaffAdmin[Partner]):
             "form_submit_text": "Resume",
         },
     )
-    def resume(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+    def resume(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         partner = self.wanted(request, object_id)
         services.resume_partner(partner)
         return self.done(request, partner, "Resumed.")

@@ -1,21 +1,16 @@
 """The dialog that asks how long a partner is to be paused."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from django import forms
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from partners.admin.base import DialogForm
 from partners.models import FOREVER
 
-if TYPE_CHECKING:
-    from django.forms import Form as BaseDialogForm
-else:
-    from unfold.forms import BaseDialogForm
 
-
-class PauseForm(BaseDialogForm):
+class PauseForm(DialogForm):
     """A length or an end; neither means until somebody resumes."""
 
     length = forms.ChoiceField(

@@ -44,6 +44,7 @@ class SubscriptionAdmin(SubscriptionActions):
     search_fields = ("id__startswith", "url", "description", "partner__name")
     search_help_text = "Id, URL, description or partner"
     ordering = ("-id",)
+    change_form_outer_after_template = "partners/admin/panels.html"
     autocomplete_fields = ("partner",)
     readonly_fields = ("id", "state", "since", "signing", "created_at", "updated_at", *_SHOWN)
     fieldsets = (

@@ -5,7 +5,7 @@ A secret is in one answer only: that of rotating or revealing it. The history sa
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -16,19 +16,14 @@ from django.utils import timezone
 from unfold.decorators import action
 
 from partners import services
-from partners.admin.base import StaffAdmin
+from partners.admin.base import DialogForm, StaffAdmin
 from partners.admin.looks import span
 from partners.models import Subscription
-
-if TYPE_CHECKING:
-    from django.forms import Form as BaseDialogForm
-else:
-    from unfold.forms import BaseDialogForm
 
 STAFF = Subscription.DisabledReason.STAFF
 
 
-class RotateForm(BaseDialogForm):
+class RotateForm(DialogForm):
     form_before_template = "partners/admin/rotate_secret.html"
 
     def get_before_template_context(self, request: HttpRequest, object_id: Any = None) -> dict[str, Any]:
@@ -69,7 +64,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
             "form_submit_text": "Enable",
         },
     )
-    def enable(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+    def enable(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
         services.enable_subscription(subscription)
         return self.done(request, subscription, "Enabled.")
@@ -84,7 +79,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
             "form_submit_text": "Disable",
         },
     )
-    def disable(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+    def disable(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
         services.disable_subscription(subscription, STAFF)
         return self.done(request, subscription, "Disabled.")
@@ -99,7 +94,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
             "form_submit_text": "Delete",
         },
     )
-    def delete(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+    def delete(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
         services.delete_subscription(subscription)
         return self.done(request, subscription, "Deleted.")
@@ -134,7 +129,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
             "form_submit_text": "Reveal",
         },
     )
-    def reveal_secrets(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+    def reveal_secrets(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
         secrets = services.reveal_secrets(subscription)
         self.log_change(request, subscription, "Revealed the signing secrets.")

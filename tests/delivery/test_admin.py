@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from django.contrib.admin import site
-from django.contrib.auth.models import User
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
 from django.contrib.messages.storage.session import SessionStorage
 from django.db import connection
 from django.db.models import Func, QuerySet, TextField, Value
@@ -23,7 +24,7 @@ from delivery.models import Attempt, DeadLetter, Delivery, Event
 from partners import services
 from partners.admin.base import change_url, list_url, url_of
 from partners.identifiers import new_id
-from partners.models import Partner, Subscription
+from partners.models import EventType, Partner, Subscription
 
 pytestmark = pytest.mark.django_db
 
@@ -198,6 +199,107 @@ def test_a_task_result_tells_what_failed_and_leads_to_the_delivery(admin_client:
     assert "DeliveryDead: the endpoint answered 503" in page
     assert change_url(delivery) in page
     assert "hunter2" not in page
+
+
+def dialog_url(obj: Any, action: str) -> str:
+    return change_url(obj).replace("/change/", f"/{action}/")
+
+
+DIALOG = {"_form_submitted": "True"}
+
+
+def test_a_dead_delivery_is_retried(admin_client: Client) -> None:
+    delivery = new_delivery(status="dead", attempt_count=3)
+
+    admin_client.get(dialog_url(delivery, "retry"))
+    delivery.refresh_from_db()
+    assert delivery.status == "dead"
+
+    answer = admin_client.post(dialog_url(delivery, "retry"), DIALOG)
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.attempt_count) == ("pending", 3)
+    assert answer["HX-Redirect"] == change_url(delivery)
+    assert LogEntry.objects.get().change_message == "Retried."
+
+
+def test_selected_deliveries_are_retried_and_what_cannot_be_is_told(admin_client: Client) -> None:
+    subscription, disabled = new_subscription("Yotpo"), new_subscription("Okendo")
+    dead = [new_delivery(subscription, status="dead", attempt_count=1) for _ in range(2)]
+    stuck = new_delivery(disabled, status="dead", attempt_count=1)
+    services.disable_subscription(disabled, "staff")
+    chosen = [one.pk for one in (*dead, stuck)]
+
+    answer = admin_client.post(
+        list_url(Delivery), {"_selected_action": chosen, "action": "retry_selected"}, follow=True
+    )
+
+    assert set(Delivery.objects.filter(status="pending")) == set(dead)
+    page = answer.content.decode()
+    assert "2 on their way." in page
+    assert f"{stuck}: its subscription is disabled: enable it first" in page
+
+
+def test_who_may_only_look_retries_nothing(client: Client) -> None:
+    delivery = new_delivery(status="dead", attempt_count=1)
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.set(Permission.objects.filter(codename="view_delivery"))
+    client.force_login(viewer)
+
+    assert "/retry/" not in shown(client, change_url(delivery))
+    assert client.post(dialog_url(delivery, "retry"), DIALOG).status_code == 403
+    client.post(list_url(Delivery), {"_selected_action": [delivery.pk], "action": "retry_selected"})
+
+    delivery.refresh_from_db()
+    assert delivery.status == "dead"
+
+
+def test_a_test_event_is_sent_from_the_page_of_a_subscription(admin_client: Client) -> None:
+    subscription = new_subscription()
+    EventType.objects.create(name="orders.created", sample='{"n": 7}')
+
+    asked = admin_client.get(dialog_url(subscription, "send_test_event")).content
+    answer = admin_client.post(dialog_url(subscription, "send_test_event"), {**DIALOG, "event_type": "orders.created"})
+
+    delivery = Delivery.objects.get()
+    assert b"orders.created" in asked
+    assert (delivery.subscription, delivery.event.data) == (subscription, '{"n": 7}')
+    assert answer["HX-Redirect"] == change_url(subscription)
+    assert change_url(delivery) in shown(admin_client, change_url(subscription))
+
+
+def test_a_test_event_is_sent_from_the_page_of_a_partner(admin_client: Client) -> None:
+    subscription, other = new_subscription("Yotpo"), new_subscription("Okendo")
+    url = dialog_url(subscription.partner, "send_test_event")
+
+    admin_client.post(url, {**DIALOG, "subscription": other.pk})
+    assert not Delivery.objects.exists()
+
+    admin_client.post(url, {**DIALOG, "subscription": subscription.pk})
+    assert Delivery.objects.get().subscription == subscription
+
+
+def test_a_disabled_subscription_is_told_to_get_no_test_event(admin_client: Client) -> None:
+    subscription = new_subscription()
+    services.disable_subscription(subscription, "staff")
+
+    admin_client.post(dialog_url(subscription, "send_test_event"), {**DIALOG, "event_type": ""})
+
+    assert "Its subscription is disabled: enable it first" in shown(admin_client, change_url(subscription))
+    assert not Delivery.objects.exists()
+
+
+def test_partner_and_subscription_pages_show_their_latest_deliveries(
+    admin_client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    subscription, other = new_subscription("Yotpo"), new_subscription("Okendo")
+    own = [new_delivery(subscription) for _ in range(25)]
+    foreign = new_delivery(other)
+
+    for obj in (subscription, subscription.partner):
+        with django_assert_max_num_queries(12):
+            page = shown(admin_client, change_url(obj))
+        assert [change_url(one) in page for one in own] == [False] * 5 + [True] * 20
+        assert change_url(foreign) not in page
 
 
 def test_the_log_is_paged_from_new_to_old_and_back(admin_client: Client) -> None:

@@ -1,0 +1,139 @@
+"""What deliveries add to the pages of partners and subscriptions: the latest ones, and sending a test event.
+
+`partners` must not know `delivery`; so its pages are extended here and registered anew.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from unfold.decorators import action
+from unfold.widgets import UnfoldAdminSelectWidget
+
+from delivery.admin.outcome import last_outcome_badge, status_badge
+from delivery.models import Delivery
+from delivery.verbs import catalogued_types, send_test_event
+from partners.admin.base import DialogForm, StaffAdmin, link, list_url
+from partners.admin.looks import moment
+from partners.admin.panel import Panel
+from partners.admin.partner import PartnerAdmin
+from partners.admin.subscription import SubscriptionAdmin
+from partners.models import Partner, Subscription
+from partners.patterns import matches
+
+SHOWN = 20
+CHOICES_AT_MOST = 200
+
+
+class SubscriptionTestForm(DialogForm):
+    """Which type of event."""
+
+    event_type = forms.ChoiceField(label="Event type", required=False, widget=UnfoldAdminSelectWidget)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        subscription = Subscription.objects.filter(pk=unquote(options["object_id"])).first()
+        patterns = subscription.event_types if subscription else []
+        names = [one.name for one in catalogued_types() if any(matches(pattern, one.name) for pattern in patterns)]
+        choices = [("", "what it asks for first"), *((name, name) for name in names[:CHOICES_AT_MOST])]
+        self.fields["event_type"].choices = choices  # type: ignore[attr-defined]  # a ChoiceField
+
+
+class PartnerTestForm(DialogForm):
+    """Which subscription."""
+
+    subscription = forms.ModelChoiceField(
+        Subscription.objects.none(), widget=UnfoldAdminSelectWidget, empty_label=None, label="Subscription"
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        own = Subscription.objects.filter(partner_id=unquote(options["object_id"]), is_enabled=True)
+        self.fields["subscription"].queryset = own.order_by("-id")  # type: ignore[attr-defined]  # a ModelChoiceField
+
+
+class SendsTestEvents(StaffAdmin[Any]):
+    """A page from which a test event is sent."""
+
+    def send(self, request: HttpRequest, page: Model, subscription: Subscription, event_type: str = "") -> HttpResponse:
+        try:
+            delivery = send_test_event(subscription, event_type)
+        except ValidationError as error:
+            return self.refused(request, page, " ".join(error.messages).capitalize())
+        message = format_html("A test event {} is on its way: {}", delivery.event_type, link(delivery))
+        return self.done(request, page, message, log=f"Sent a test event ({delivery.pk}).")
+
+
+admin.site.unregister([Partner, Subscription])
+
+_DIALOG = {
+    "title": "Send a test event",
+    "description": "A real event with the catalogue's sample, to one subscription, signed and recorded as any other.",
+    "form_submit_text": "Send",
+}
+
+
+@admin.register(Partner)
+class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
+    actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = (*PartnerAdmin.actions_detail, "send_test_event")
+
+    def panels(self, partner: Partner) -> Sequence[Panel]:
+        return [
+            *super().panels(partner),
+            _latest({"partner": partner}, list_url(Delivery, partner__id__exact=partner.pk)),
+        ]
+
+    @action(
+        description="Send a test event",
+        icon="send",
+        permissions=["change"],
+        dialog={**_DIALOG, "form_class": PartnerTestForm},
+    )
+    def send_test_event(self, request: HttpRequest, form: PartnerTestForm, object_id: str) -> HttpResponse:
+        return self.send(request, self.wanted(request, object_id), form.cleaned_data["subscription"])
+
+
+@admin.register(Subscription)
+class SubscriptionWithDeliveriesAdmin(SubscriptionAdmin, SendsTestEvents):
+    actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = ("send_test_event", *SubscriptionAdmin.actions_detail)
+
+    def panels(self, subscription: Subscription) -> Sequence[Panel]:
+        address = list_url(Delivery, subscription__id__exact=subscription.pk)
+        return [*super().panels(subscription), _latest({"subscription": subscription}, address)]
+
+    @action(
+        description="Send a test event",
+        icon="send",
+        permissions=["change"],
+        dialog={**_DIALOG, "form_class": SubscriptionTestForm},
+    )
+    def send_test_event(self, request: HttpRequest, form: SubscriptionTestForm, object_id: str) -> HttpResponse:
+        subscription = self.undeleted(request, object_id)
+        return self.send(request, subscription, subscription, form.cleaned_data["event_type"])
+
+
+def _latest(whose: dict[str, Model], address: str) -> Panel:
+    found = Delivery.objects.filter(**whose).select_related("subscription").order_by("-id")[:SHOWN]
+    return Panel(
+        title="Latest deliveries",
+        headers=("Created", "Status", "Event type", "Subscription", "Outcome", "Attempts"),
+        rows=[
+            (
+                link(one, moment(one.created_at)),
+                status_badge(one),
+                one.event_type,
+                link(one.subscription),
+                last_outcome_badge(one),
+                str(one.attempt_count),
+            )
+            for one in found
+        ],
+        empty="Nothing was delivered yet.",
+        link=address,
+    )

@@ -1,0 +1,113 @@
+"""What people do to deliveries: retry one, send a test event. For the admin, the API and the commands alike.
+
+Each checks whether it makes sense (django.core.exceptions.ValidationError says why not), commits, and then queues the
+attempt. A broker that is away changes nothing about it: what is in PostgreSQL is queued later by reconciliation.
+"""
+
+import logging
+from datetime import timedelta
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.utils import timezone
+
+from delivery import publish
+from delivery.due import Due
+from delivery.models import Delivery, Event
+from partners.identifiers import EVENT, new_id
+from partners.models import EventType, Subscription
+from partners.patterns import EVERYTHING, matches
+
+logger = logging.getLogger(__name__)
+
+TEST_SOURCE = "test"
+_NO_SAMPLE = '{"test": true}'
+_ALREADY_DUE = timedelta(seconds=1)
+
+
+def retry_delivery(delivery: Delivery) -> None:
+    """The next attempt is made now; the schedule goes on from there. One that had ended is pending again."""
+    with transaction.atomic():
+        locked = Delivery.objects.select_for_update(of=("self",)).select_related("subscription", "event")
+        current = locked.get(pk=delivery.pk)
+        _check_enabled(current.subscription)
+        if current.event.expunged_at is not None:
+            raise ValidationError("the data of its event was expunged")
+        now = timezone.now()
+        waits = current.next_attempt_at is not None and current.next_attempt_at > now + _ALREADY_DUE
+        current.status = Delivery.Status.PENDING
+        current.next_attempt_at = now
+        current.finished_at = None
+        current.save(update_fields=["status", "next_attempt_at", "finished_at"])
+        _queue_on_commit(current, brought_forward=waits)
+
+
+def send_test_event(subscription: Subscription, event_type: str = "") -> Delivery:
+    """An event with the catalogue's sample, for this subscription alone, on the way that every event goes.
+
+    Without a type: one that the subscription's first pattern asks for. Its filter is not asked.
+    """
+    _check_enabled(subscription)
+    type_ = event_type or type_for(subscription)
+    sample = EventType.objects.filter(pk=type_).values_list("sample", flat=True).first()
+    now = timezone.now()
+    with transaction.atomic():
+        event = Event.objects.create(
+            id=new_id(EVENT),
+            type=type_,
+            source=TEST_SOURCE,
+            occurred_at=now,
+            received_at=now,
+            data=sample or _NO_SAMPLE,
+        )
+        delivery = Delivery.objects.create(
+            event=event,
+            subscription=subscription,
+            partner_id=subscription.partner_id,
+            event_type=type_,
+            next_attempt_at=now,
+            created_at=now,
+        )
+        _queue_on_commit(delivery)
+    return delivery
+
+
+def type_for(subscription: Subscription) -> str:
+    """A type that the first pattern asks for: itself, else one that is catalogued with a sample, else a made-up one."""
+    pattern = subscription.event_types[0]
+    if not pattern.endswith("*"):
+        return pattern
+    known = [one.name for one in catalogued_types() if matches(pattern, one.name)]
+    return known[0] if known else ("test.event" if pattern == EVERYTHING else f"{pattern[:-1]}test")
+
+
+def catalogued_types() -> QuerySet[EventType]:
+    """Types that a test event can be of, those with a sample first."""
+    without_sample = ExpressionWrapper(Q(sample=""), BooleanField())
+    return EventType.objects.filter(is_catalogued=True).only("name").order_by(without_sample, "name")
+
+
+def _check_enabled(subscription: Subscription) -> None:
+    if subscription.deleted_at is not None:
+        raise ValidationError("its subscription is deleted")
+    if not subscription.is_enabled:
+        raise ValidationError("its subscription is disabled: enable it first")
+
+
+def _queue_on_commit(delivery: Delivery, *, brought_forward: bool = False) -> None:
+    due = Due(
+        delivery.pk,
+        delivery.attempt_count + 1,
+        delivery.partner_id,
+        delivery.event_type,
+        brought_forward=brought_forward,
+    )
+    transaction.on_commit(lambda: _queue(due))
+
+
+def _queue(due: Due) -> None:
+    try:
+        publish.publish([due])
+    except publish.BrokerUnavailable as error:
+        logger.warning("not queued yet", extra={"delivery_id": due.delivery_id, "error": str(error)})

@@ -1,0 +1,179 @@
+"""Retrying and sending test events, with a real Valkey behind them."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+
+from delivery import publish
+from delivery.due import Due
+from delivery.models import Delivery, Event
+from delivery.verbs import retry_delivery, send_test_event
+from partners import services
+from partners.identifiers import new_id
+from partners.models import EventType, Subscription
+
+pytestmark = [pytest.mark.django_db, pytest.mark.servers]
+
+
+@pytest.fixture(autouse=True)
+def broker(valkey: str, settings: Settings) -> Iterator[None]:
+    own = publish.queues()
+    own.client.flushdb()
+    yield
+    own.client.flushdb()
+
+
+def new_subscription(*event_types: str) -> Subscription:
+    partner = services.create_partner(new_id("ptr"))
+    return services.create_subscription(partner, "https://hooks.example.com/recart", event_types or ["*"])
+
+
+def new_delivery(status: str, next_attempt_at: datetime | None = None, attempt_count: int = 2) -> Delivery:
+    subscription = new_subscription()
+    event = Event.objects.create(id=new_id("evt"), type="orders.created", occurred_at=timezone.now(), data="{}")
+    return Delivery.objects.create(
+        event=event,
+        subscription=subscription,
+        partner=subscription.partner,
+        event_type=event.type,
+        status=status,
+        attempt_count=attempt_count,
+        next_attempt_at=next_attempt_at,
+        finished_at=None if next_attempt_at else timezone.now(),
+    )
+
+
+def queued(delivery: Delivery) -> list[Any]:
+    """The arguments of the messages that are ready in the partner's queue."""
+    messages = publish.queues().client.lrange(publish.queue_of(delivery.partner_id), 0, -1)
+    return [json.loads(message)["headers"]["argsrepr"] for message in messages]
+
+
+@pytest.mark.parametrize("status", ["dead", "succeeded"])
+def test_a_delivery_that_ended_is_pending_again_and_its_next_attempt_is_queued(
+    status: str, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    delivery = new_delivery(status)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        retry_delivery(delivery)
+
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.attempt_count, delivery.finished_at) == ("pending", 2, None)
+    assert delivery.next_attempt_at is not None
+    assert timezone.now() - delivery.next_attempt_at < timedelta(seconds=30)
+    assert queued(delivery) == [f"orders.created {delivery.pk} attempt 3"]
+
+
+def test_a_delivery_that_waits_for_its_time_is_brought_forward(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    later = timezone.now() + timedelta(hours=2)
+    delivery = new_delivery("pending", later)
+    waiting = Due(delivery.pk, 3, delivery.partner_id, delivery.event_type, later.timestamp())
+    publish.publish([waiting])
+    assert queued(delivery) == []
+
+    with django_capture_on_commit_callbacks(execute=True):
+        retry_delivery(delivery)
+        retry_delivery(delivery)
+
+    assert queued(delivery) == [f"orders.created {delivery.pk} attempt 3"]
+
+
+def test_a_delivery_that_is_in_the_queue_already_is_not_queued_twice(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    delivery = new_delivery("pending", timezone.now() - timedelta(minutes=1))
+    publish.publish([Due(delivery.pk, 3, delivery.partner_id, delivery.event_type)])
+
+    with django_capture_on_commit_callbacks(execute=True):
+        retry_delivery(delivery)
+
+    assert len(queued(delivery)) == 1
+
+
+def test_nothing_is_retried_for_a_disabled_or_deleted_subscription_or_an_expunged_event() -> None:
+    disabled, deleted, expunged = (new_delivery("dead") for _ in range(3))
+    services.disable_subscription(disabled.subscription, "staff")
+    services.delete_subscription(deleted.subscription)
+    Event.objects.filter(pk=expunged.event_id).update(data="", expunged_at=timezone.now())
+
+    for delivery, reason in ((disabled, "disabled"), (deleted, "deleted"), (expunged, "expunged")):
+        with pytest.raises(ValidationError, match=reason):
+            retry_delivery(delivery)
+        delivery.refresh_from_db()
+        assert delivery.status == "dead"
+
+
+@pytest.fixture
+def broker_away(settings: Settings) -> Iterator[None]:
+    settings.BROKER_URL = "fair://127.0.0.1:1/0"
+    publish.queues.cache_clear()
+    yield
+    publish.queues.cache_clear()
+
+
+def test_a_broker_that_is_away_loses_nothing(
+    broker_away: None, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    delivery = new_delivery("dead")
+
+    with django_capture_on_commit_callbacks(execute=True):
+        retry_delivery(delivery)
+
+    delivery.refresh_from_db()
+    assert delivery.status == "pending"
+
+
+def test_a_test_event_goes_to_one_subscription_with_the_sample_of_its_type(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    EventType.objects.create(name="orders.created", sample='{"total": 1.10}')
+    subscription, _other = new_subscription("orders.created"), new_subscription("orders.created")
+
+    with django_capture_on_commit_callbacks(execute=True):
+        delivery = send_test_event(subscription)
+
+    assert (delivery.subscription, delivery.event_type, delivery.status) == (subscription, "orders.created", "pending")
+    assert (delivery.event.data, delivery.event.source) == ('{"total": 1.10}', "test")
+    assert Delivery.objects.count() == 1
+    assert queued(delivery) == [f"orders.created {delivery.pk} attempt 1"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "chosen"),
+    [
+        ("carts.abandoned", "carts.abandoned"),
+        ("orders.*", "orders.fulfilled"),
+        ("*", "orders.fulfilled"),
+        ("loyalty.*", "loyalty.test"),
+    ],
+)
+def test_the_type_of_a_test_event_is_one_that_is_asked_for(pattern: str, chosen: str) -> None:
+    EventType.objects.create(name="orders.created")
+    EventType.objects.create(name="orders.fulfilled", sample="{}")
+    EventType.objects.create(name="orders.a", sample="{}", is_catalogued=False)
+
+    assert send_test_event(new_subscription(pattern)).event_type == chosen
+
+
+def test_a_test_event_of_a_chosen_type_without_a_sample_has_data_of_its_own() -> None:
+    delivery = send_test_event(new_subscription("*"), "orders.created")
+
+    assert (delivery.event_type, delivery.event.data) == ("orders.created", '{"test": true}')
+
+
+def test_a_disabled_subscription_gets_no_test_event() -> None:
+    subscription = new_subscription()
+    services.disable_subscription(subscription, "staff")
+
+    with pytest.raises(ValidationError, match="disabled"):
+        send_test_event(subscription)
+    assert not Event.objects.exists()
