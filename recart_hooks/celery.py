@@ -8,6 +8,7 @@ Celery's own rate limits are off: the broker's are exact.
 import os
 
 from celery import Celery
+from celery.signals import setup_logging
 from kombu import Queue
 
 from delivery.broker import register
@@ -19,5 +20,11 @@ app = Celery("recart_hooks")
 app.config_from_object("recart_hooks.celery_config")
 app.autodiscover_tasks(["delivery"], related_name="tasks")
 app.autodiscover_tasks(["delivery"], related_name="maintenance")
+
+
+@setup_logging.connect
+def leave_logging_alone(**_: object) -> None:
+    """Django has set it up (settings.LOGGING); Celery, given a receiver of this signal, does not change it."""
+
 
 __all__ = ["Queue", "app"]

@@ -38,6 +38,7 @@ worker_soft_shutdown_timeout = 35  # longer than the longest attempt
 worker_enable_remote_control = True
 worker_cancel_long_running_tasks_on_connection_loss = False
 
+beat_schedule_filename = settings.BEAT_SCHEDULE_FILE
 beat_schedule = {
     "reconcile": {"task": "maintenance.reconcile", "schedule": 10.0, "options": {"expires": 30}},
     "roll-hours": {"task": "maintenance.roll_hours", "schedule": 300.0, "options": {"expires": 300}},

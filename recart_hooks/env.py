@@ -84,6 +84,15 @@ class Env:
             raise SettingError(f"{name}: every number must be positive")
         return found or default
 
+    def ports(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        """Port numbers separated by commas; the word `any` gives an empty tuple."""
+        words = self.words(name, tuple(map(str, default)))
+        if words == ["any"]:
+            return ()
+        if not all(word.isascii() and word.isdigit() and 0 < int(word) < 65_536 for word in words):
+            raise SettingError(f"{name}: expected port numbers separated by commas, or `any`, got {self._raw(name)!r}")
+        return tuple(map(int, words))
+
     def networks(self, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         """A list of networks in CIDR notation, separated by commas."""
         try:

@@ -69,7 +69,21 @@ SECRET_OVERLAP_S = env.seconds("SECRET_OVERLAP_S", 24 * 3600)
 
 WORKER_THREADS = env.integer("WORKER_THREADS", 32, minimum=1)
 
+# The web process (gunicorn_config.py)
+WEB_BIND = env.text("WEB_BIND", "127.0.0.1:8000")
+WEB_PROCESSES = env.integer("WEB_PROCESSES", 2, minimum=1)
+WEB_THREADS = env.integer("WEB_THREADS", 8, minimum=1)
+
+# Flower (flower_app.py)
+FLOWER_ADDRESS = env.text("FLOWER_ADDRESS", "127.0.0.1")
+FLOWER_PORT = env.integer("FLOWER_PORT", 5555, minimum=1)
+FLOWER_USER = env.text("FLOWER_USER", "flower")
+FLOWER_PASSWORD = env.text("FLOWER_PASSWORD", "")  # Flower does not start without one
+FLOWER_STATE_FILE = env.text("FLOWER_STATE_FILE", "")  # empty: what it has seen is forgotten at its end
+FLOWER_TASK_EVENTS = env.boolean("FLOWER_TASK_EVENTS", True)  # tasks cost 0.2 ms more while it is on
 FLOWER_URL = env.text("FLOWER_URL", "")  # where staff find Flower; empty: the admin does not link to it
+
+BEAT_SCHEDULE_FILE = env.text("BEAT_SCHEDULE_FILE", "celerybeat-schedule")  # beat notes there what it started when
 
 RESULTS_KEPT_DAYS = env.integer("RESULTS_KEPT_DAYS", 7, minimum=1)
 
@@ -77,7 +91,7 @@ RESULTS_KEPT_DAYS = env.integer("RESULTS_KEPT_DAYS", 7, minimum=1)
 ENDPOINT_ALLOWED_NETWORKS = env.networks("ENDPOINT_ALLOWED_NETWORKS")
 ENDPOINT_DENIED_NETWORKS = env.networks("ENDPOINT_DENIED_NETWORKS")  # of our own, although public
 ENDPOINT_SCHEMES = env.words("ENDPOINT_SCHEMES", ("https", "http"))
-ENDPOINT_PORTS = [int(port) for port in env.words("ENDPOINT_PORTS", ("80", "443", "8080", "8443"))]
+ENDPOINT_PORTS = env.ports("ENDPOINT_PORTS", (80, 443, 8080, 8443))  # `any`: all of them
 ENDPOINT_CA_FILE = env.text("ENDPOINT_CA_FILE", "")
 
 INSTALLED_APPS = [
@@ -143,7 +157,7 @@ USE_TZ = True
 FORMAT_MODULE_PATH = "recart_hooks.formats"
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "static-root"
+STATIC_ROOT = Path(env.text("STATIC_ROOT", str(BASE_DIR / "static-root")))
 WHITENOISE_USE_FINDERS = DEBUG
 
 REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}

@@ -1,0 +1,123 @@
+"""Flower, configured: `python -m recart_hooks.flower_app`.
+
+Flower asks the workers which queues there are, but ours consume every partner's queue as one (`partner.*`). So its
+broker page and `/api/queues/length` list the partners' queues themselves, also those that nobody consumes. There,
+*messages* are all that the broker holds of a queue, *ready* may be sent now, *unacked* is being sent; the rest waits
+for its time, a retry for example.
+"""
+
+import hashlib
+import hmac
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+import django
+from django.apps import apps
+from django.conf import settings
+from django.db import close_old_connections
+from flower.api.tasks import GetQueueLengths
+from flower.app import Flower
+from flower.options import options
+from flower.urls import settings as page_settings
+from flower.views.broker import BrokerView
+from tornado.ioloop import IOLoop
+
+from delivery import publish
+
+logger = logging.getLogger("recart_hooks.flower")
+
+QUEUES_MAX = 2_000
+TASKS_MAX = 10_000
+STATE_SAVED_EVERY_MS = 60_000
+
+
+def main() -> int:
+    if not settings.FLOWER_PASSWORD:
+        sys.stderr.write("FLOWER_PASSWORD is not set: Flower would be open to everybody\n")
+        return 2
+    configure()
+    flower = make_flower()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        flower.start_http_server()
+        logger.info("ready", extra={"address": f"http://{settings.FLOWER_ADDRESS}:{settings.FLOWER_PORT}"})
+        flower.start()
+    except (KeyboardInterrupt, SystemExit):
+        pass
+    finally:
+        flower.stop()
+    return 0
+
+
+def configure() -> None:
+    """Sets Flower's options, which are one global object of tornado."""
+    options.address = settings.FLOWER_ADDRESS
+    options.port = settings.FLOWER_PORT
+    options.basic_auth = [f"{settings.FLOWER_USER}:{settings.FLOWER_PASSWORD}"]
+    options.read_only = True  # what changes something belongs to the admin, where it is recorded who did it
+    options.enable_events = settings.FLOWER_TASK_EVENTS
+    options.max_tasks = TASKS_MAX  # of the default 100,000 each change costs memory and time
+    options.purge_offline_workers = 3600
+    options.persistent = bool(settings.FLOWER_STATE_FILE)
+    options.db = settings.FLOWER_STATE_FILE or "flower"
+    options.state_save_interval = STATE_SAVED_EVERY_MS if options.persistent else 0
+    options.tasks_columns = "name,args,state,received,started,runtime,worker,uuid"
+    options.natural_time = True
+    logging.getLogger("tornado.access").setLevel(logging.ERROR)
+
+
+def make_flower() -> Flower:
+    from recart_hooks.celery import app  # noqa: PLC0415 - needs the registry of applications
+
+    secret = hmac.digest(settings.SECRET_KEY.encode(), b"flower's cookies", hashlib.sha256).hex()
+    flower = Flower(capp=app, options=options, **{**page_settings, "cookie_secret": secret})
+    flower.add_handlers(".*", [(r"/broker", BrokerPage), (r"/api/queues/length", QueueLengths)])
+    return flower
+
+
+class PartnerQueues:
+    """In place of Flower's client of the broker: the queues of all partners, whoever consumes them."""
+
+    async def queues(self, _consumed: list[str]) -> list[dict[str, Any]]:
+        return await IOLoop.current().run_in_executor(None, list_queues)
+
+
+class ListsPartnerQueues:
+    def get_broker(self) -> PartnerQueues:
+        return PartnerQueues()
+
+
+class BrokerPage(ListsPartnerQueues, BrokerView):  # type: ignore[misc]  # Flower is untyped
+    """/broker"""
+
+
+class QueueLengths(ListsPartnerQueues, GetQueueLengths):  # type: ignore[misc]  # the same
+    """/api/queues/length"""
+
+
+def list_queues() -> list[dict[str, Any]]:
+    """The fullest first, at most QUEUES_MAX; the name of the partner stands behind that of the queue."""
+    close_old_connections()
+    partners = apps.get_model("partners", "Partner").objects.values_list("id", "name")
+    names = {publish.queue_of(id_): name for id_, name in partners}
+    stats = publish.queues().stats(list(names))
+    rows: list[dict[str, Any]] = [
+        {
+            "name": f"{queue} ({names[queue]})",
+            "messages": one.ready + one.delayed + one.in_flight,
+            "messages_ready": one.ready,
+            "messages_unacknowledged": one.in_flight,
+        }
+        for queue, one in stats.items()
+    ]
+    rows.sort(key=lambda row: (-row["messages"], row["name"]))
+    return rows[:QUEUES_MAX]
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "recart_hooks.settings")
+    django.setup()
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The environment of a system on one machine: embedded servers, generated secrets, loopback endpoints allowed.
+
+For the demo, `make dev`, the tests of the real processes and the benchmarks. A variable that is set already is kept.
+"""
+
+import base64
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from recart_hooks.ports import LOOPBACK, free_port
+from recart_hooks.stack import Stack
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the processes listen on the loopback address."""
+
+    web: int
+    flower: int
+
+    @classmethod
+    def choose(cls) -> "Ports":
+        """The usual ones, or free ones when others have taken them."""
+        web = free_port([8000, *range(8001, 8010)])
+        return cls(web, free_port([5555, *range(5556, 5565)]))
+
+
+def local_environment(stack: Stack, ports: Ports, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The whole environment for the processes. Secrets are made once and kept in the data directory."""
+    ours = {
+        **stack.environment,
+        "SECRET_KEY": kept_secret(stack.data_dir, "secret.key", lambda: secrets.token_urlsafe(50)),
+        "ENCRYPTION_KEYS": kept_secret(stack.data_dir, "encryption.key", encryption_key),
+        "ALLOWED_HOSTS": f"localhost,{LOOPBACK},[::1]",
+        "PUBLIC_URL": f"http://localhost:{ports.web}",
+        "WEB_BIND": f"{LOOPBACK}:{ports.web}",
+        "FLOWER_PORT": str(ports.flower),
+        "FLOWER_PASSWORD": kept_secret(stack.data_dir, "flower.password"),
+        "FLOWER_URL": f"http://localhost:{ports.flower}",
+        "FLOWER_STATE_FILE": str(stack.data_dir / "flower.state"),
+        "BEAT_SCHEDULE_FILE": str(stack.data_dir / "beat.schedule"),
+        "STATIC_ROOT": str(stack.data_dir / "static"),
+        "ENDPOINT_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
+        "ENDPOINT_PORTS": "any",
+        "LOG_FORMAT": "text",
+        "DJANGO_SETTINGS_MODULE": "recart_hooks.settings",
+        "PYTHONUNBUFFERED": "1",
+        **(more or {}),
+    }
+    return {**ours, **{name: value for name, value in os.environ.items() if value}}
+
+
+def kept_secret(data_dir: Path, name: str, make: Callable[[], str] | None = None) -> str:
+    """A random value, made at the first call and read back at the next ones; only its owner may read the file."""
+    path = data_dir / name
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text((make or (lambda: secrets.token_urlsafe(12)))())
+    return path.read_text()
+
+
+def encryption_key() -> str:
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
