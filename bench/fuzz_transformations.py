@@ -52,7 +52,7 @@ OPTIONS: dict[str, Callable[["Case"], Any]] = {
 PATH_FUNCTIONS = ["$path", "$all", "$if", "$each"]
 LIST_FUNCTIONS = ["$coalesce", "$merge", "$concat", "$multiply"]
 OTHER_FUNCTIONS = ["$value", "$string", "$lower", "$upper", "$trim", "$count", "$join", "$split"]
-OTHER_FUNCTIONS += ["$substring", "$number", "$sum", "$date", "$nonsense"]
+OTHER_FUNCTIONS += ["$substring", "$number", "$sum", "$date", "$first", "$last", "$nonsense"]
 OWN_OPTIONS = {
     "$each": ["$to"],
     "$if": ["$then", "$else"],

@@ -5,6 +5,6 @@ docs/transformations.md is the reference of the language.
 
 from partners.templates.compiler import TemplateCompiler
 from partners.templates.functions import NotPossible
-from partners.templates.nodes import Build
+from partners.templates.output import Build
 
 __all__ = ["Build", "NotPossible", "TemplateCompiler"]

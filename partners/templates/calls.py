@@ -1,136 +1,23 @@
-"""The functions that a template may call, with what each of them takes: `{"$join": ..., "$separator": ", "}`.
+"""The functions that a template may call: what each one makes of a `Call`.
 
-One entry of `_FUNCTIONS` for each; docs/transformations.md describes them in the same order.
+docs/transformations.md describes them in the same order.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from collections.abc import Callable
 
 from partners.errors import SpecError
-from partners.exact_json import Value
-from partners.paths import Path
 from partners.templates import functions, nodes
+from partners.templates.call import Call, is_straight
 from partners.templates.dates import check_format, zone_from_text
-from partners.templates.functions import Function, kind
-from partners.templates.nodes import Build, ListOf, ValueOf
-
-if TYPE_CHECKING:
-    from partners.templates.compiler import TemplateCompiler
+from partners.templates.functions import Function
+from partners.templates.output import Build, ValueOf, all_placed
 
 MAX_EACH_NESTED = 4
 MAX_DECIMALS = 20
 
-Items: TypeAlias = tuple[bool, ...]
-"""For every `$each` around: whether its items come straight from the event, so that none holds a part many times."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One use of a function: what was written, where, and what it stands in."""
-
-    compiler: "TemplateCompiler"
-    spec: dict[str, Value]
-    at: str
-    items: Items
-    into_output: bool
-
-    @property
-    def name(self) -> str:
-        """The function meant; raises SpecError when it is none, more than one, or has what it does not take."""
-        found = [key for key in self.spec if key in _FUNCTIONS]
-        unknown = [key for key in self.spec if key not in _FUNCTIONS and key not in _OPTIONS]
-        if unknown:
-            self._refuse_key(unknown[0], bool(found))
-        if len(found) != 1:
-            what = (
-                f"{' and '.join(found)} do not go together" if found else f"{next(iter(self.spec))} needs its function"
-            )
-            raise SpecError(f"{what} in one object", self.at)
-        for key in self.spec:
-            if key != found[0] and key not in (*_FUNCTIONS[found[0]].options, "$default"):
-                raise SpecError(f"{found[0]} takes no {key}", pointer(self.at, key))
-        return found[0]
-
-    def _refuse_key(self, key: str, has_function: bool) -> NoReturn:
-        at = pointer(self.at, key)
-        if not key.startswith("$") or key.startswith("$$"):
-            raise SpecError("a function and a plain key do not go together in one object", at)
-        near = get_close_matches(key, [*_FUNCTIONS, *_OPTIONS], n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(_FUNCTIONS))}"
-        raise SpecError(f"there is no function {key}; {hint} (the key {key} in the output is written ${key})", at)
-
-    @property
-    def argument_at(self) -> str:
-        return f"{self.at}/{self.name}"
-
-    @property
-    def argument(self) -> Value:
-        return self.spec[self.name]
-
-    def leaf(self, value_of: ValueOf, checked: bool = False) -> Build:
-        return nodes.placed(value_of, checked) if self.into_output else value_of
-
-    def value(self) -> ValueOf:
-        """The argument, as a template."""
-        return self.compiler.value(self.argument, self.argument_at, self.items)
-
-    def values(self) -> list[ValueOf]:
-        """The argument, as a list of templates."""
-        return [self.compiler.value(part, f"{self.argument_at}/{n}", self.items) for n, part in enumerate(self.parts())]
-
-    def parts(self) -> Sequence[Value]:
-        if not isinstance(self.argument, list):
-            raise SpecError(f"expected a list, not {kind(self.argument)}", self.argument_at)
-        return self.argument
-
-    def path(self) -> Path:
-        return self.compiler.path(self.argument, self.argument_at, self.items)
-
-    def list(self) -> ListOf:
-        """The argument, as a list: all matches of a path, the list at a definite path, or what a template makes."""
-        if isinstance(self.argument, str):
-            return nodes.list_at(self.path(), self.argument_at)
-        if not isinstance(self.argument, (list, dict)):
-            raise SpecError(f"expected a path or a list, not {kind(self.argument)}", self.argument_at)
-        return nodes.expect_list(self.value(), self.argument_at)
-
-    def template(self, key: str, items: Items | None = None) -> Build:
-        if key not in self.spec:
-            raise SpecError(f"{self.name} needs {key}", self.at)
-        inside = self.items if items is None else items
-        return self.compiler.template(self.spec[key], f"{self.at}/{key}", inside, self.into_output)
-
-    def text(self, key: str, default: str | None = None) -> str:
-        """An option that is plain text."""
-        given = self.spec.get(key, default)
-        if given is None:
-            raise SpecError(f"{self.name} needs {key}", self.at)
-        if not isinstance(given, str):
-            raise SpecError(f"expected text, not {kind(given)}", f"{self.at}/{key}")
-        return given
-
-    def whole_number(self, key: str, lowest: int, highest: int) -> int:
-        """An option that is a whole number."""
-        given = self.spec[key]
-        if isinstance(given, bool) or not isinstance(given, int) or not lowest <= given <= highest:
-            raise SpecError(f"expected a whole number from {lowest} to {highest}", f"{self.at}/{key}")
-        return given
-
 
 def compile_call(call: Call) -> Build:
-    return _FUNCTIONS[call.name].compile(call)
-
-
-def pointer(at: str, key: str) -> str:
-    """One step further in a JSON pointer."""
-    return f"{at}/{key.replace('~', '~0').replace('/', '~1')}"
-
-
-def is_straight(path: Path, items: Items) -> bool:
-    """Whether what it finds is a part of the event, in which nothing is there twice."""
-    return path.level == 0 or items[-path.level]
+    return _COMPILE[call.name](call)
 
 
 def _value(call: Call) -> Build:
@@ -146,7 +33,7 @@ def _all(call: Call) -> Build:
     path = call.path()
     if not call.into_output:
         return nodes.all_at(path)
-    return nodes.all_placed(path, checked=not is_straight(path, call.items))
+    return all_placed(path, checked=not is_straight(path, call.items))
 
 
 def _each(call: Call) -> Build:
@@ -233,6 +120,10 @@ def _count(call: Call) -> Build:
     return call.leaf(nodes.count(call.value(), call.at))
 
 
+def _element(index: int) -> Callable[[Call], Build]:
+    return lambda call: call.leaf(nodes.element(call.list(), index), checked=True)
+
+
 def _date(call: Call) -> Build:
     form = call.text("$format", "iso")
     try:
@@ -248,32 +139,27 @@ def _date(call: Call) -> Build:
     return call.leaf(nodes.call(functions.date_as(form, zone), call.value(), call.at))
 
 
-@dataclass(frozen=True, slots=True)
-class _Definition:
-    compile: Callable[[Call], Build]
-    options: tuple[str, ...] = ()
-
-
-_FUNCTIONS = {
-    "$value": _Definition(_value),
-    "$path": _Definition(_path),
-    "$all": _Definition(_all),
-    "$each": _Definition(_each, ("$to",)),
-    "$if": _Definition(_if, ("$then", "$else")),
-    "$coalesce": _Definition(_coalesce),
-    "$merge": _Definition(_merge),
-    "$string": _Definition(_of_one_value(functions.to_text)),
-    "$number": _Definition(_number, ("$decimals",)),
-    "$lower": _Definition(_of_one_value(functions.lower)),
-    "$upper": _Definition(_of_one_value(functions.upper)),
-    "$trim": _Definition(_of_one_value(functions.trim)),
-    "$substring": _Definition(_substring, ("$start", "$length")),
-    "$concat": _Definition(_concat),
-    "$join": _Definition(_join, ("$separator",)),
-    "$split": _Definition(_split, ("$separator",)),
-    "$count": _Definition(_count),
-    "$sum": _Definition(_sum, ("$decimals",)),
-    "$multiply": _Definition(_multiply, ("$decimals",)),
-    "$date": _Definition(_date, ("$format", "$zone")),
+_COMPILE: dict[str, Callable[[Call], Build]] = {
+    "$value": _value,
+    "$path": _path,
+    "$all": _all,
+    "$each": _each,
+    "$if": _if,
+    "$coalesce": _coalesce,
+    "$merge": _merge,
+    "$string": _of_one_value(functions.to_text),
+    "$number": _number,
+    "$lower": _of_one_value(functions.lower),
+    "$upper": _of_one_value(functions.upper),
+    "$trim": _of_one_value(functions.trim),
+    "$substring": _substring,
+    "$concat": _concat,
+    "$join": _join,
+    "$split": _split,
+    "$count": _count,
+    "$first": _element(0),
+    "$last": _element(-1),
+    "$sum": _sum,
+    "$multiply": _multiply,
+    "$date": _date,
 }
-_OPTIONS = frozenset(option for definition in _FUNCTIONS.values() for option in definition.options) | {"$default"}

@@ -10,9 +10,10 @@ from partners.errors import SpecError
 from partners.exact_json import Value
 from partners.paths import Path, compile_path
 from partners.templates import nodes
-from partners.templates.calls import Call, Items, compile_call, is_straight, pointer
+from partners.templates.call import Call, Items, is_straight, pointer
+from partners.templates.calls import compile_call
 from partners.templates.functions import kind
-from partners.templates.nodes import Build, ValueOf
+from partners.templates.output import Build, ValueOf, placed
 
 MAX_NODES = 1_000
 MAX_PATHS = 200
@@ -75,7 +76,7 @@ class TemplateCompiler:
         return nodes.object_of(list(zip(names, inner, strict=True)))
 
     def _leaf(self, value_of: ValueOf, into_output: bool, checked: bool = False) -> Build:
-        return nodes.placed(value_of, checked) if into_output else value_of
+        return placed(value_of, checked) if into_output else value_of
 
     def _function(self, spec: dict[str, Value], at: str, items: Items, into_output: bool) -> Build:
         build = compile_call(Call(self, spec, at, items, into_output))

@@ -1,50 +1,16 @@
 """What a compiled template is made of: functions from a scope (the event, the items around, the budget) to a value.
 
-What a template gives is either *placed*, becoming part of the output, or the argument of a function. What is placed
-is paid for at once out of the room that the budget has, and lists and objects are written there and then (as a
-`Fragment`), so an output that would be too large is never built. Missing is not null: what is missing leaves no trace
-in what is around it.
+Missing is not null: what is missing leaves no trace in what is around it.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
-import orjson
-
-from partners.exact_json import Number, Value, dumps
+from partners.exact_json import Value
 from partners.paths import MISSING, Missing, Path, Scope
-from partners.templates.functions import Function, NotPossible, joined_by, kind, weigh
-
-Built: TypeAlias = Value | Missing | orjson.Fragment
-Build: TypeAlias = Callable[[Scope], Built]
-ValueOf: TypeAlias = Callable[[Scope], Value | Missing]
-ListOf: TypeAlias = Callable[[Scope], list[Value] | Missing | None]
+from partners.templates.functions import Function, NotPossible, joined_by, kind
+from partners.templates.output import Build, Built, ListOf, ValueOf
 
 _join_directly = joined_by("")
-
-
-def placed(value_of: ValueOf, checked: bool = False) -> Build:
-    """`checked`: a list or an object may hold the same part many times, so look before writing it."""
-
-    def build(scope: Scope) -> Built:
-        value = value_of(scope)
-        return place(value, scope, checked)
-
-    return build
-
-
-def place(value: Value | Missing, scope: Scope, checked: bool = False) -> Built:
-    if isinstance(value, (dict, list)):
-        if checked:
-            weigh(value, scope.budget)
-        raw = dumps(value)
-        scope.budget.keep(len(raw))
-        return orjson.Fragment(raw)
-    if type(value) is str:
-        scope.budget.keep(len(value) + 3)
-    else:
-        scope.budget.keep(len(value.text) if type(value) is Number else 5)
-    return value
 
 
 def constant(value: Value) -> ValueOf:
@@ -68,15 +34,6 @@ def all_at(path: Path) -> ValueOf:
         return path.all(scope)
 
     return value_of
-
-
-def all_placed(path: Path, checked: bool) -> Build:
-    """One after the other, because matches may lie inside each other."""
-
-    def build(scope: Scope) -> Built:
-        return [place(value, scope, checked) for value in path.all(scope)]  # type: ignore[misc]
-
-    return build
 
 
 def object_of(fields: Sequence[tuple[str, Build]]) -> Build:
@@ -191,6 +148,18 @@ def expect_list(value_of: ValueOf, at: str) -> ListOf:
         raise NotPossible("not_a_list", f"{kind(value)} where a list was expected").at(at)
 
     return items
+
+
+def element(items_of: ListOf, index: int) -> ValueOf:
+    """The first or the last; missing when the list is empty."""
+
+    def value_of(scope: Scope) -> Value | Missing:
+        items = items_of(scope)
+        if items is None or isinstance(items, Missing):
+            return items
+        return items[index] if items else MISSING
+
+    return value_of
 
 
 def concat(parts: Sequence[ValueOf]) -> ValueOf:

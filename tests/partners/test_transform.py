@@ -123,6 +123,10 @@ def mapped(template: Any, data: bytes = DATA) -> str:
         ('{"$join":{"$each":"$.data.items","$to":{"$concat":["@.q","x"]}},"$separator":""}', '"1x2x0x"'),
         ('[{"$join":"$.data.zz","$separator":""},{"$join":"$.data.none","$separator":""}]', "[null]"),
         ('{"$split":"$.data.tags","$separator":", "}', '["vip","new"]'),
+        ('{"$first":{"$split":"$.data.tags","$separator":", "}}', '"vip"'),
+        ('{"$last":"$.data.items[*].sku"}', "null"),
+        ('{"$first":"$.data.items[?(@.q > 1)].sku"}', '"Y"'),
+        ('[{"$first":[]},{"$last":"$.data.zz"},{"$first":"$.data.none"}]', "[null]"),
         # numbers
         ('{"$number":"$.data.price"}', "199.00"),
         ('{"$number":"$.data.tax"}', "0.10"),
@@ -237,6 +241,7 @@ def test_a_wrong_specification_is_refused_with_the_place(spec: str, path: str, m
         ('{"x":{"$each":"$.data.name","$to":1}}', "not_a_list", "/map/x/$each"),
         ('{"x":{"$join":"$.data.customer","$separator":""}}', "not_a_list", "/map/x/$join"),
         ('{"x":{"$sum":{"$path":"$.data.name"}}}', "not_a_list", "/map/x/$sum"),
+        ('{"$first":"$.data.name"}', "not_a_list", "/map/$first"),
         ('{"x":{"$count":"$.data.yes"}}', "not_a_list", "/map/x"),
         ('{"$merge":["$.data.items"]}', "not_an_object", "/map"),
         ('{"$number":"$.data.name"}', "not_a_number", "/map"),

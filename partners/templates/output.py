@@ -1,0 +1,53 @@
+"""How values get into the output, and what that costs.
+
+What a template gives is either *placed*, becoming part of the output, or the argument of a function. What is placed
+is paid for at once out of the room that the budget has, and lists and objects are written there and then (as a
+`Fragment`), so an output that would be too large is never built.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import orjson
+
+from partners.exact_json import Number, Value, dumps
+from partners.paths import Missing, Path, Scope
+from partners.templates.functions import weigh
+
+Built: TypeAlias = Value | Missing | orjson.Fragment
+Build: TypeAlias = Callable[[Scope], Built]
+ValueOf: TypeAlias = Callable[[Scope], Value | Missing]
+ListOf: TypeAlias = Callable[[Scope], list[Value] | Missing | None]
+
+
+def placed(value_of: ValueOf, checked: bool = False) -> Build:
+    """`checked`: a list or an object may hold the same part many times, so look before writing it."""
+
+    def build(scope: Scope) -> Built:
+        value = value_of(scope)
+        return place(value, scope, checked)
+
+    return build
+
+
+def place(value: Value | Missing, scope: Scope, checked: bool = False) -> Built:
+    if isinstance(value, (dict, list)):
+        if checked:
+            weigh(value, scope.budget)
+        raw = dumps(value)
+        scope.budget.keep(len(raw))
+        return orjson.Fragment(raw)
+    if type(value) is str:
+        scope.budget.keep(len(value) + 3)
+    else:
+        scope.budget.keep(len(value.text) if type(value) is Number else 5)
+    return value
+
+
+def all_placed(path: Path, checked: bool) -> Build:
+    """One after the other, because matches may lie inside each other."""
+
+    def build(scope: Scope) -> Built:
+        return [place(value, scope, checked) for value in path.all(scope)]  # type: ignore[misc]
+
+    return build
