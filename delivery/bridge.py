@@ -13,11 +13,13 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import orjson
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, connections
 
 from delivery import publish
 from delivery.catalogue import Catalogue
@@ -30,6 +32,8 @@ from delivery.routes import Router
 from delivery.sources import Source, SourceMessage, SourceUnavailable
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
@@ -59,12 +63,21 @@ class Bridge:
     send: Callable[[Sequence[Due]], int] = publish.publish
     counts: Counts = field(default_factory=Counts)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _database: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "bridge-database"))
+    """One thread, and so one connection, for all that blocks."""
 
     def stop(self) -> None:
         self._stopping.set()
 
     async def run(self) -> None:
         """Connects and pumps; starts over when the source goes away."""
+        try:
+            await self._run()
+        finally:
+            await self._blocking(connections.close_all)
+            self._database.shutdown()
+
+    async def _run(self) -> None:
         pause = _Pause("the source is away", self._stopping)
         while not self._stopping.is_set():
             try:
@@ -86,14 +99,14 @@ class Bridge:
         pause = _Pause("the database is away", self._stopping)
         while True:
             try:
-                due, dead = await asyncio.to_thread(self._store, messages)
+                due, dead = await self._blocking(self._store, messages)
                 break
             except Exception as error:
                 if not is_passing(error) or self._stopping.is_set():
                     raise
                 await pause.wait(error)
         pause.over()
-        await asyncio.to_thread(self._publish, due)
+        await self._blocking(self._publish, due)
         dead_positions = {message.position for message in dead}
         await self.source.acknowledge([message for message in messages if message.position not in dead_positions])
         await self.source.terminate(dead)
@@ -107,6 +120,9 @@ class Bridge:
             except Unreadable as error:
                 unreadable.append((message, str(error)))
         return accepted, unreadable
+
+    async def _blocking(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._database, work, *arguments)
 
     def _store(self, messages: Sequence[SourceMessage]) -> tuple[Sequence[Due], list[SourceMessage]]:
         """Returns what is to be published, and which messages became dead letters."""

@@ -1,5 +1,6 @@
 """Holds events against the catalogue of event types: unknown types, schemas. Kept in memory, dropped on changes."""
 
+import logging
 import threading
 from dataclasses import dataclass
 
@@ -9,12 +10,17 @@ from delivery.errors import Unreadable
 from delivery.ingest import Accepted
 from delivery.messages import NewEvent
 from partners.changes import Change
+from partners.errors import DataInvalid, SchemaError
+from partners.event_schemas import EventSchema, compile_schema
 from partners.models import EventType
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     is_catalogued: bool
+    schema: EventSchema | None
     refuses: bool
 
 
@@ -40,6 +46,14 @@ class Catalogue:
         entry = self._entries.get(event.type) or self._load(event.type)
         if not entry.is_catalogued and self._unknown_types == "refuse":
             raise Unreadable(f"the event type {event.type!r} is not in the catalogue")
+        if entry.schema is None:
+            return Accepted(event)
+        try:
+            entry.schema.check(event.data)
+        except DataInvalid as error:
+            if entry.refuses:
+                raise Unreadable(f"the data breaks the schema of {event.type!r}: {error}") from None
+            return Accepted(event, str(error)[:1000])
         return Accepted(event)
 
     def _load(self, name: str) -> _Entry:
@@ -48,12 +62,22 @@ class Catalogue:
         if row is None:
             if self._unknown_types == "deliver":  # seen, not catalogued: staff find it in the admin
                 EventType.objects.bulk_create([EventType(name=name, is_catalogued=False)], ignore_conflicts=True)
-            return _Entry(is_catalogued=False, refuses=False)
+            return _Entry(is_catalogued=False, schema=None, refuses=False)
         entry = _Entry(
             is_catalogued=row.is_catalogued,
+            schema=_compiled(row),
             refuses=row.on_schema_error == EventType.OnSchemaError.REFUSE,
         )
         with self._lock:
             if generation == self._generation:
                 self._entries[name] = entry
         return entry
+
+
+def _compiled(row: EventType) -> EventSchema | None:
+    """Schemas are checked when they are saved; one that does not compile any more holds nothing up."""
+    try:
+        return compile_schema(row.schema) if row.schema else None
+    except SchemaError as error:
+        logger.error("a schema does not compile", extra={"event_type": row.name, "error": str(error)})
+        return None

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
-import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
@@ -24,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 ACK_WAIT_S = 60.0
 FETCH_WAIT_S = 1.0
+CONNECT_S = 5.0
 _EMPTY_FETCHES_BEFORE_A_LOOK = 30
 _UNAVAILABLE = (nats.errors.Error, nats.js.errors.Error, OSError, asyncio.TimeoutError)
 
@@ -45,14 +45,16 @@ class NatsSource:
 
     async def connect(self) -> None:
         try:
-            self._client = await nats.connect(
-                self._url,
+            self._client = Client()
+            connecting = self._client.connect(
+                self._url.split(","),
                 name="recart-hooks-bridge",
                 connect_timeout=5,
                 reconnect_time_wait=1,
                 max_reconnect_attempts=-1,  # the default gives up after two minutes, for good
                 error_cb=_say_once(),
             )
+            await asyncio.wait_for(connecting, CONNECT_S)  # it would try for ever here as well
             await self._bind()
         except _UNAVAILABLE as error:
             await self.close()

@@ -18,23 +18,26 @@ def is_away(error: BaseException) -> bool:
 
 
 def test_every_item_gets_its_own_answer_and_waiting_items_share_a_batch() -> None:
-    gate = threading.Event()
+    at_work, gate = threading.Event(), threading.Event()
     batches: list[int] = []
 
     def work(items: Sequence[int]) -> list[int]:
+        at_work.set()
         gate.wait(10)
         batches.append(len(items))
         return [item * 2 for item in items]
 
     batcher = Batcher("double", work, is_away, largest=10)
     with ThreadPoolExecutor(20) as pool:
-        answers = [pool.submit(batcher.submit, number) for number in range(20)]
+        answers = [pool.submit(batcher.submit, 0)]
+        assert at_work.wait(10)
+        answers += [pool.submit(batcher.submit, number) for number in range(1, 20)]
         while batcher._waiting.qsize() < 19:
             pass
         gate.set()
         assert [answer.result(10) for answer in answers] == [number * 2 for number in range(20)]
     assert sum(batches) == 20
-    assert max(batches) == 10
+    assert batches == [1, 10, 9]
     batcher.stop()
 
 

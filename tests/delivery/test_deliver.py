@@ -26,7 +26,7 @@ OK = answered(204, {}, b"", 12.5)
 ENDPOINT = Endpoint(
     subscription_id="sub_1",
     partner_id="ptr_1",
-    url="https://reviews.example/hook",
+    url="https://hooks.reviews.com/in",
     headers={"x-shop": "7"},
     secrets=(Secret(decode_secret(SECRET), None), Secret(decode_secret(OLD_SECRET), NOW + timedelta(hours=1))),
     transform=None,

@@ -33,12 +33,12 @@ def new(event_id: str, source: str = "", data: bytes = b'{"n": 1.10}') -> Accept
 
 @pytest.fixture
 def reviews() -> Subscription:
-    return create_subscription(create_partner("Awesome Reviews"), "https://reviews.example/hook", ["orders.*"])
+    return create_subscription(create_partner("Awesome Reviews"), "https://hooks.reviews.com/in", ["orders.*"])
 
 
 @pytest.fixture
 def loyalty() -> Subscription:
-    return create_subscription(create_partner("Loyal Llama"), "https://llama.example/hook", ["*"])
+    return create_subscription(create_partner("Loyal Llama"), "https://hooks.loyal-llama.com/all", ["*"])
 
 
 def test_an_event_is_stored_with_one_delivery_per_subscription(reviews: Subscription, loyalty: Subscription) -> None:

@@ -26,7 +26,7 @@ AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
 @pytest.fixture
 def subscription() -> Subscription:
-    return create_subscription(create_partner("Awesome Reviews"), "https://reviews.example/hook", ["orders.*"])
+    return create_subscription(create_partner("Awesome Reviews"), "https://hooks.reviews.com/in", ["orders.*"])
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ def partner() -> Partner:
 
 @pytest.fixture
 def subscription(partner: Partner) -> Subscription:
-    return services.create_subscription(partner, "https://reviews.example/hook", ["orders.*", "carts.abandoned"])
+    return services.create_subscription(partner, "https://hooks.reviews.com/in", ["orders.*", "carts.abandoned"])
 
 
 @pytest.mark.parametrize("rate", ["50", "50/d", "-1/s", "0/s", "ten/s", "50 /s", "1e3/s"])
@@ -93,7 +93,7 @@ def test_what_a_subscription_may_not_be_is_said_by_field(
     partner: Partner, fields: dict[str, object], wrong: str
 ) -> None:
     with pytest.raises(ValidationError) as caught:
-        services.create_subscription(partner, "https://x.example/", **{"event_types": ["*"], **fields})  # type: ignore[arg-type]
+        services.create_subscription(partner, "https://hooks.awesome-reviews.com/", **{"event_types": ["*"], **fields})  # type: ignore[arg-type]
     assert list(caught.value.message_dict) == [wrong]
 
 

@@ -1,0 +1,156 @@
+"""Batches are stored, published and acknowledged in that order; a failure at any step loses nothing."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+import redis
+from django.db import OperationalError
+
+from delivery.bridge import Bridge
+from delivery.catalogue import Catalogue
+from delivery.due import Due
+from delivery.models import DeadLetter, Delivery, Event
+from delivery.routes import SubscriptionRouter
+from delivery.sources import SourceMessage, SourceUnavailable
+from partners.services import create_partner, create_subscription
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
+
+AT = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def message(number: int, body: bytes = b'{"n": 1}') -> SourceMessage:
+    return SourceMessage(
+        "nats", "events.orders.created", {"nats-msg-id": f"e{number}"}, body, f"P_{number}", AT, number
+    )
+
+
+@dataclass
+class Script:
+    """A source that hands out these batches, and stops the bridge after the last one."""
+
+    batches: list[list[SourceMessage]]
+    bridge: Bridge | None = None
+    refusals: int = 0
+    acknowledged: list[str] = field(default_factory=list)
+    terminated: list[str] = field(default_factory=list)
+
+    async def connect(self) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise SourceUnavailable("nobody there")
+
+    async def fetch(self, limit: int) -> list[SourceMessage]:
+        if self.batches:
+            return self.batches.pop(0)
+        assert self.bridge is not None
+        self.bridge.stop()
+        return []
+
+    async def acknowledge(self, messages: Sequence[SourceMessage]) -> None:
+        self.acknowledged += [one.position for one in messages]
+
+    async def terminate(self, messages: Sequence[SourceMessage]) -> None:
+        self.terminated += [one.position for one in messages]
+
+    async def lag(self) -> int:
+        return len(self.batches)
+
+    async def close(self) -> None:
+        pass
+
+
+class Broker:
+    """Remembers what was published; away for the first `away` calls."""
+
+    def __init__(self, away: int = 0) -> None:
+        self.published: list[Due] = []
+        self.away = away
+
+    def __call__(self, due: Sequence[Due]) -> int:
+        if self.away:
+            self.away -= 1
+            raise redis.ConnectionError("away")
+        self.published += due
+        return len(due)
+
+
+def run(source: Script, broker: Broker) -> Bridge:
+    router = SubscriptionRouter()
+    router.load()
+    bridge = Bridge(source, router, Catalogue(), max_bytes=10_000, send=broker)
+    source.bridge = bridge
+    asyncio.run(bridge.run())
+    return bridge
+
+
+@pytest.fixture(autouse=True)
+def _subscription() -> None:
+    create_subscription(create_partner("Awesome Reviews"), "https://hooks.reviews.com/in", ["orders.*"])
+
+
+def test_a_batch_is_stored_published_and_acknowledged() -> None:
+    source, broker = Script([[message(1), message(2)], [message(3)]]), Broker()
+    bridge = run(source, broker)
+    assert Event.objects.count() == 3
+    assert {one.delivery_id for one in broker.published} == set(Delivery.objects.values_list("id", flat=True))
+    assert source.acknowledged == ["P_1", "P_2", "P_3"]
+    assert (bridge.counts.events, bridge.counts.deliveries, bridge.counts.duplicates) == (3, 3, 0)
+
+
+def test_a_batch_that_comes_again_is_published_again_and_stored_once() -> None:
+    source, broker = Script([[message(1)], [message(1)]]), Broker()
+    bridge = run(source, broker)
+    assert Delivery.objects.count() == 1
+    assert [one.delivery_id for one in broker.published] == [Delivery.objects.get().id] * 2
+    assert bridge.counts.duplicates == 1
+
+
+def test_what_cannot_be_read_is_kept_with_its_reason_and_terminated() -> None:
+    source = Script([[message(1, b"\xff\x00nonsense"), message(2)], [message(1, b"\xff\x00nonsense")]])
+    bridge = run(source, Broker())
+    letter = DeadLetter.objects.get()
+    assert (bytes(letter.body), letter.subject, letter.position) == (
+        b"\xff\x00nonsense",
+        "events.orders.created",
+        "P_1",
+    )
+    assert "UTF-8" in letter.reason
+    assert (source.terminated, source.acknowledged) == (["P_1", "P_1"], ["P_2"])
+    assert bridge.counts.dead_letters == 2
+
+
+def test_without_the_broker_events_are_stored_and_acknowledged_all_the_same() -> None:
+    source, broker = Script([[message(1)], [message(2)]]), Broker(away=1)
+    run(source, broker)
+    assert Delivery.objects.filter(status="pending").count() == 2
+    assert source.acknowledged == ["P_1", "P_2"]
+
+
+def test_without_the_database_the_batch_is_kept_and_nothing_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [OperationalError("server closed the connection"), OperationalError("still away")]
+
+    class Away(SubscriptionRouter):
+        def route(self, event):  # type: ignore[no-untyped-def]
+            if failures:
+                raise failures.pop()
+            assert source.acknowledged == []
+            return super().route(event)
+
+    source, broker = Script([[message(1)]]), Broker()
+    router = Away()
+    router.load()
+    bridge = Bridge(source, router, Catalogue(), max_bytes=10_000, send=broker)
+    source.bridge = bridge
+    asyncio.run(bridge.run())
+    assert source.acknowledged == ["P_1"]
+    assert len(broker.published) == 1
+
+
+def test_a_source_that_is_away_is_tried_again() -> None:
+    source = Script([[message(1)]], refusals=2)
+    run(source, Broker())
+    assert source.acknowledged == ["P_1"]

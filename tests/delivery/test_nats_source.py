@@ -1,0 +1,104 @@
+"""The NATS source against a real server: it makes what is missing, and hands out again what it never heard of."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+
+import nats
+import pytest
+
+from delivery.sources import SourceMessage, SourceUnavailable
+from delivery.sources.nats import NatsSource
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def name() -> str:
+    return f"T{uuid.uuid4().hex[:8]}"
+
+
+def source(url: str, name: str) -> NatsSource:
+    return NatsSource(url, name, [f"{name}.>"], "bridge")
+
+
+async def publish(url: str, *messages: tuple[str, bytes, dict[str, str] | None]) -> None:
+    client = await nats.connect(url)
+    for subject, body, headers in messages:
+        await client.jetstream().publish(subject, body, headers=headers)
+    await client.close()
+
+
+async def fetch_some(from_: NatsSource) -> list[SourceMessage]:
+    for _ in range(10):
+        if found := await from_.fetch(10):
+            return found
+    raise AssertionError("nothing came")
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(test())  # type: ignore[arg-type]
+
+
+def test_it_creates_stream_and_consumer_and_reads_what_was_published(nats: str, name: str) -> None:
+    async def test() -> None:
+        subject = f"{name}.orders.created"
+        bridge = source(nats, name)
+        await bridge.connect()
+        await publish(nats, (subject, b'{"n": 1}', {"Nats-Msg-Id": "e1"}), (subject, b'{"n": 2}', None))
+        found = await fetch_some(bridge)
+        assert [(one.subject, one.body) for one in found] == [(subject, b'{"n": 1}'), (subject, b'{"n": 2}')]
+        assert found[0].headers["nats-msg-id"] == "e1"
+        assert len({one.position for one in found}) == 2
+        await bridge.acknowledge(found)
+        assert await bridge.fetch(10) == []
+        assert await bridge.lag() == 0
+        await bridge.close()
+
+    run(test)
+
+
+def test_what_was_not_acknowledged_comes_again_at_the_same_position(nats: str, name: str) -> None:
+    async def test() -> None:
+        first = source(nats, name)
+        await first.connect()
+        await publish(nats, (f"{name}.a", b"{}", None))
+        (message,) = await fetch_some(first)
+        await message.handle.nak()
+        await first.close()
+        second = source(nats, name)
+        await second.connect()
+        (again,) = await fetch_some(second)
+        assert again.position == message.position
+        await second.terminate([again])
+        assert await second.fetch(10) == []
+        await second.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("lost", ["consumer", "stream"])
+def test_a_deleted_consumer_or_stream_is_made_again(nats: str, name: str, lost: str) -> None:
+    async def test() -> None:
+        import nats as library  # noqa: PLC0415 - the fixture has its name
+
+        bridge = source(nats, name)
+        await bridge.connect()
+        operator = await library.connect(nats)
+        if lost == "consumer":
+            await operator.jetstream().delete_consumer(name, "bridge")
+        else:
+            await operator.jetstream().delete_stream(name)
+        for _ in range(3):
+            await bridge.fetch(10)
+        await publish(nats, (f"{name}.a", b"{}", None))
+        assert len(await fetch_some(bridge)) == 1
+        await operator.close()
+        await bridge.close()
+
+    run(test)
+
+
+def test_nobody_there_is_said_as_such(name: str) -> None:
+    with pytest.raises(SourceUnavailable):
+        asyncio.run(source("nats://127.0.0.1:1", name).connect())
