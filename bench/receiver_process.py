@@ -1,0 +1,122 @@
+"""Runs the receiver (bench.receiver) beside us and asks it what came."""
+
+import http.client
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from bench.payloads import order
+from bench.receiver import LOOPBACK
+from recart_hooks.processes import Process
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What one group of endpoints received; times in seconds since 1970."""
+
+    delivered: int
+    repeated: int
+    first_at: float
+    last_at: float
+    latency: Mapping[str, float]
+
+
+NOTHING = Arrived(0, 0, 0.0, 0.0, {})
+
+
+class ReceiverProcess:
+    """A context manager. `ports[0]` also answers our questions."""
+
+    def __init__(self, ports: int = 1) -> None:
+        readable, writable = os.pipe()
+        command = [sys.executable, "-m", "bench.receiver", "--ports", str(ports)]
+        try:
+            self._process = Process(command, output=writable)
+        finally:
+            os.close(writable)
+        with open(readable, "rb") as output:
+            self.ports: list[int] = json.loads(output.readline())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.stop()
+
+    def url(self, mode: str, group: str, endpoint: int) -> str:
+        """The address of one endpoint; endpoints are spread over the ports."""
+        return f"http://{LOOPBACK}:{self.ports[endpoint % len(self.ports)]}/{mode}/{group}/{endpoint}"
+
+    def counts(self) -> dict[str, int]:
+        """POSTs by group, repeated ones included."""
+        return dict(self._ask("/count"))
+
+    def arrived(self, from_number: int = 0) -> dict[str, Arrived]:
+        """By group; events with a number below `from_number` are left out."""
+        groups = self._ask(f"/report?{from_number}")["groups"]
+        return {
+            name: Arrived(
+                one["delivered"], one["repeated"], one["first_ns"] / 1e9, one["last_ns"] / 1e9, one["latency"] or {}
+            )
+            for name, one in groups.items()
+        }
+
+    def cpu_s(self) -> float:
+        return float(self._ask("/report?0")["cpu_s"])
+
+    def reset(self) -> None:
+        """Forgets what came."""
+        self._ask("/reset")
+
+    def wait_for(self, group: str, count: int, patience_s: float, poll_s: float = 0.05) -> bool:
+        """Whether that many POSTs came to the group in time."""
+        return wait_until(lambda: self.counts().get(group, 0) >= count, patience_s, poll_s)
+
+    def _ask(self, path: str) -> Any:
+        connection = http.client.HTTPConnection(LOOPBACK, self.ports[0], timeout=60)
+        try:
+            connection.request("GET", path)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+
+def wait_until(condition: Callable[[], bool], patience_s: float, poll_s: float = 0.05) -> bool:
+    """Whether the condition came true in time."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(poll_s)
+    return True
+
+
+def ceiling(receiver: ReceiverProcess, seconds: float = 1.0, connections: int = 16) -> float:
+    """POSTs of 1 KB that the receiver takes per second of its CPU: what it could do with a core of its own."""
+    body = order(1024).fill(0, time.time_ns())
+    request = b"POST /ok/ceiling/0 HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    sockets = [socket.create_connection((LOOPBACK, receiver.ports[0])) for _ in range(connections)]
+    before, posts, end = receiver.cpu_s(), 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        for one in sockets:
+            one.sendall(request)
+        for one in sockets:
+            one.recv(4096)
+        posts += connections
+    used = receiver.cpu_s() - before
+    for one in sockets:
+        one.close()
+    receiver.reset()
+    return posts / used

@@ -1,0 +1,130 @@
+"""The two measurements: drain a backlog, and hold a steady load. The same for the system and for its peers."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from bench.load import Load, Published
+from bench.receiver_process import NOTHING, Arrived, ReceiverProcess
+from bench.seed import Group
+from bench.usage import Meter
+
+
+class UnderTest(Protocol):
+    """What the measurements need of the system or a peer."""
+
+    @property
+    def nats_url(self) -> str: ...
+
+    @property
+    def classes(self) -> dict[str, list[int]]: ...
+
+    def wait_until_recorded(self, patience_s: float = 30.0) -> None: ...
+
+
+class NotDeliveredError(Exception):
+    """Fewer POSTs came than events ask for: the numbers would be void."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """A backlog of `deliveries`, from the first POST to the last; CPU until the last is recorded."""
+
+    deliveries: int
+    repeated: int
+    deliveries_per_s: float
+    cpu_s_per_1000: float
+    cpu_split: dict[str, float]
+    """CPU seconds per 1,000 deliveries, by class of process."""
+    peak_rss_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """A steady load; latencies from the scheduled publish to the arrival of the POST."""
+
+    events_per_s: float
+    expected: int
+    arrived: Arrived
+    published: Published
+
+
+def start_load(nats_url: str, load: Load) -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.load", nats_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(asdict(load)).encode())
+    process.stdin.close()
+    return process
+
+
+def finish_load(process: "subprocess.Popen[bytes]") -> Published:
+    assert process.stdout is not None
+    output = process.stdout.read()
+    if process.wait():
+        raise NotDeliveredError("the publisher failed; its error is above")
+    return Published(**json.loads(output))
+
+
+def run_load(nats_url: str, load: Load) -> Published:
+    return finish_load(start_load(nats_url, load))
+
+
+def warm_up(under_test: UnderTest, receiver: ReceiverProcess, group: Group, events: int = 300) -> None:
+    """Until every partner got something: connections are open, what processes keep in memory is there."""
+    events = max(events, len(group.subjects))
+    run_load(under_test.nats_url, Load(group.subjects, events))
+    if not receiver.wait_for(group.name, events * group.fan_out, patience_s=90):
+        raise NotDeliveredError(f"warm-up: {receiver.counts()} of {events * group.fan_out} came")
+    under_test.wait_until_recorded()
+    receiver.reset()
+
+
+def drain(
+    under_test: UnderTest,
+    receiver: ReceiverProcess,
+    group: Group,
+    events: int,
+    size: int = 1024,
+    patience_s: float = 300,
+) -> Drained:
+    expected = events * group.fan_out
+    with Meter(under_test.classes) as meter:
+        run_load(under_test.nats_url, Load(group.subjects, events, size=size))
+        if not receiver.wait_for(group.name, expected, patience_s):
+            raise NotDeliveredError(f"drain: {receiver.counts()} of {expected} came")
+        under_test.wait_until_recorded()
+        cpu = meter.cpu_s()
+    arrived = receiver.arrived()[group.name]
+    receiver.reset()
+    if arrived.delivered != expected:
+        raise NotDeliveredError(f"drain: {arrived.delivered} different POSTs of {expected} came")
+    return Drained(
+        deliveries=expected,
+        repeated=arrived.repeated,
+        deliveries_per_s=round(expected / (arrived.last_at - arrived.first_at), 1),
+        cpu_s_per_1000=round(sum(cpu.values()) / expected * 1000, 4),
+        cpu_split={name: round(used / expected * 1000, 4) for name, used in cpu.items()},
+        peak_rss_mb=meter.peak_mb,
+    )
+
+
+def hold(
+    under_test: UnderTest,
+    receiver: ReceiverProcess,
+    group: Group,
+    events_per_s: float,
+    seconds: float,
+    warm_up_s: float = 2.0,
+    size: int = 1024,
+    patience_s: float = 20.0,
+) -> Steady:
+    """A steady load for `seconds` after `warm_up_s`, whose events do not count."""
+    events, skipped = int((seconds + warm_up_s) * events_per_s), int(warm_up_s * events_per_s)
+    published = run_load(under_test.nats_url, Load(group.subjects, events, events_per_s, size))
+    receiver.wait_for(group.name, events * group.fan_out, patience_s)
+    arrived = receiver.arrived(skipped).get(group.name, NOTHING)
+    return Steady(events_per_s, (events - skipped) * group.fan_out, arrived, published)

@@ -1,0 +1,58 @@
+"""What is measured: shapes of load and machine, one dimension changed at a time."""
+
+from dataclasses import dataclass
+
+from bench.receiver_process import ReceiverProcess
+from bench.seed import Group
+
+GROUP = "orders"
+MAX_PORTS = 50
+
+TRANSFORMATION = """
+{"omit": ["$.data.customer.email", "$.data.trace_id"], "rename": {"$.data.order_id": "id"},
+ "map": {"kind": "$.type", "marker": "$.data.trace", "order": "$.data.id", "total": "$.data.total_price",
+         "lines": {"$each": "$.data.line_items[*]", "$to": {"sku": "$.sku", "amount": "$.quantity"}}}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    name: str
+    partners: int = 1000
+    fan_out: int = 1
+    size: int = 1024
+    transform: bool = False
+    workers: int = 2
+    deliveries: int = 30_000
+    steady_s: float = 20.0
+
+    @property
+    def events(self) -> int:
+        return self.deliveries // self.fan_out
+
+    @property
+    def ports(self) -> int:
+        """Endpoints live on this many ports: connections are not all to one place."""
+        return min(self.partners, MAX_PORTS)
+
+    def group(self, receiver: ReceiverProcess) -> Group:
+        return Group(
+            GROUP,
+            [receiver.url("ok", GROUP, number) for number in range(self.partners)],
+            fan_out=self.fan_out,
+            transformation=TRANSFORMATION if self.transform else "",
+        )
+
+
+MAIN = Scenario("1 KB, 1 subscription an event, 1,000 partners, 2 workers")
+QUICK = Scenario("quick", partners=100, deliveries=6_000, steady_s=4.0)
+FULL = (
+    MAIN,
+    Scenario("10 KB", size=10_240),
+    Scenario("10 subscriptions an event", fan_out=10),
+    Scenario("with a transformation", transform=True),
+    Scenario("10 partners", partners=10),
+    Scenario("10,000 partners", partners=10_000),
+    Scenario("1 worker", workers=1),
+    Scenario("4 workers", workers=4),
+)

@@ -1,0 +1,90 @@
+"""Makes the tables and the partners of a benchmark. Run in a process of its own, with the system's settings.
+
+A group is a number of partners that are alike; each has one subscription. `fan_out` neighbours share an event type, so
+one event makes that many deliveries, and every partner gets as many as every other.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Partners that are alike. `urls` are their endpoints; there are as many partners as urls."""
+
+    name: str
+    urls: Sequence[str]
+    fan_out: int = 1
+    rate_limit: str = ""
+    max_in_flight: int = 16
+    transformation: str = ""
+
+    @property
+    def subjects(self) -> list[str]:
+        """Where its events are published."""
+        return [f"events.{event_type}" for event_type in self._event_types]
+
+    @property
+    def _event_types(self) -> list[str]:
+        return [self.event_type(index) for index in range(0, len(self.urls), self.fan_out)]
+
+    def event_type(self, partner: int) -> str:
+        return f"{self.name}.type{partner // self.fan_out}"
+
+    def partner_id(self, partner: int) -> str:
+        return f"ptr_{self.name}_{partner:06d}"
+
+
+def dump(groups: Sequence[Group]) -> str:
+    return json.dumps([asdict(group) for group in groups])
+
+
+def seed(groups: Sequence[Group]) -> None:
+    """Needs Django to be set up."""
+    from partners.encryption import encrypt  # noqa: PLC0415 - Django is set up by now
+    from partners.models import EventType, Partner, Subscription, SubscriptionSecret  # noqa: PLC0415
+    from partners.services import new_secret  # noqa: PLC0415
+
+    token = encrypt(new_secret())  # one for all: an encryption for each of 10,000 takes seconds
+    for group in groups:
+        members = range(len(group.urls))
+        EventType.objects.bulk_create([EventType(name=group.event_type(n)) for n in members[:: group.fan_out]])
+        Partner.objects.bulk_create(
+            [
+                Partner(
+                    id=group.partner_id(n),
+                    name=f"{group.name} {n}",
+                    rate_limit=group.rate_limit,
+                    max_in_flight=group.max_in_flight,
+                )
+                for n in members
+            ]
+        )
+        subscriptions = [
+            Subscription(
+                partner_id=group.partner_id(n),
+                url=group.urls[n],
+                event_types=[group.event_type(n)],
+                transformation=group.transformation,
+            )
+            for n in members
+        ]
+        Subscription.objects.bulk_create(subscriptions)
+        SubscriptionSecret.objects.bulk_create(
+            [SubscriptionSecret(subscription=one, token=token) for one in subscriptions]
+        )
+
+
+def main() -> None:
+    import django  # noqa: PLC0415
+    from django.core.management import call_command  # noqa: PLC0415
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+    seed([Group(**one) for one in json.load(sys.stdin)])
+
+
+if __name__ == "__main__":
+    main()
