@@ -13,6 +13,7 @@ from kombu.utils.encoding import bytes_to_str
 
 from delivery import publish
 from delivery.breaker import Opened
+from delivery.metrics.process import broker_failed
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class SharedBreakers:
         try:
             rows = self.client.hgetall(_OPEN)
         except redis.RedisError:
+            broker_failed("breaker")
             return {}
         return {bytes_to_str(key): Opened(*orjson.loads(value)) for key, value in rows.items()}
 
@@ -47,6 +49,7 @@ class SharedBreakers:
         try:
             return bool(self.client.set(_PROBE + subscription_id, b"1", nx=True, px=int(for_s * 1000)))
         except redis.RedisError:
+            broker_failed("breaker")
             return True
 
     def _open(self, subscription_id: str, opened: Opened) -> None:
@@ -65,4 +68,5 @@ class SharedBreakers:
         try:
             write()
         except redis.RedisError as error:
+            broker_failed("breaker")
             logger.warning("breaker not shared", extra={"change": what, "error": str(error)})

@@ -27,6 +27,7 @@ from delivery.due import Due
 from delivery.errors import Unreadable
 from delivery.ingest import Accepted, ingest
 from delivery.messages import read_message
+from delivery.metrics.process import broker_failed, timed
 from delivery.passing import is_passing
 from delivery.routes import Router
 from delivery.sources import Source, SourceMessage, SourceUnavailable
@@ -49,6 +50,8 @@ class Counts:
     deliveries: int = 0
     unpublished: int = 0
     """Stored since the broker went away; 0 while it is there."""
+    fetched_at: float = 0.0
+    """When the source was last asked, in Unix seconds."""
 
 
 @dataclass(slots=True)
@@ -92,6 +95,7 @@ class Bridge:
     async def _pump(self) -> None:
         while not self._stopping.is_set():
             messages = await self.source.fetch(self.batch_size)
+            self.counts.fetched_at = time.time()
             if messages:
                 await self._handle(messages)
 
@@ -99,7 +103,7 @@ class Bridge:
         pause = _Pause("the database is away", self._stopping)
         while True:
             try:
-                due, dead = await self._blocking(self._store, messages)
+                due, dead = await self._blocking(timed("bridge", self._store), messages)
                 break
             except Exception as error:
                 if not is_passing(error) or self._stopping.is_set():
@@ -140,6 +144,7 @@ class Bridge:
         try:
             self.send(due)
         except publish.BrokerUnavailable as error:
+            broker_failed("bridge")
             if not self.counts.unpublished:
                 logger.warning("the broker is away; deliveries are queued later", extra={"error": str(error)[:300]})
             self.counts.unpublished += len(due)

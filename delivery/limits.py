@@ -12,6 +12,7 @@ from django.db import connection
 
 from delivery import publish
 from delivery.broker import FairQueues, QueueLimits
+from delivery.metrics.process import broker_failed
 from partners.changes import Change
 from partners.models import FOREVER, Partner
 
@@ -47,6 +48,7 @@ class LimitKeeper:
         try:
             push_limits([change.id] if change.kind == "partner" else None)
         except redis.RedisError as error:  # reconciliation writes them again when Valkey is back
+            broker_failed("limits")
             logger.warning("limits not written", extra={"error": str(error)})
         finally:
             connection.close_if_unusable_or_obsolete()

@@ -33,6 +33,8 @@ class AttemptRecord:
     next_attempt_at: datetime | None
     finished_at: datetime | None
     worker: str
+    delay_s: float | None = None
+    """From the event's time to this request, of a first attempt that sent one."""
 
 
 _SQL = """

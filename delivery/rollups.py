@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import Error, close_old_connections, connection, transaction
 
 from delivery.histogram import SIZE, bucket_of
+from delivery.metrics.process import database_failed
 from delivery.recorder import AttemptRecord
 
 logger = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class Rollups:
                 failing = False
             except Error as error:
                 connection.close()
+                database_failed("rollups")
                 if not failing:
                     logger.warning("counts wait", extra={"error": str(error).strip()[:300]})
                 failing = True

@@ -10,6 +10,7 @@ from celery.exceptions import Ignore, Retry
 from delivery import publish
 from delivery.deliver import deliver as make_delivery
 from delivery.errors import DeliveryDead, Postponed, TryLater
+from delivery.metrics.process import broker_failed
 from delivery.worker import worker
 from recart_hooks.celery import app
 
@@ -27,6 +28,7 @@ class DeliveryTask(Task):  # type: ignore[type-arg]
         try:
             publish.publish([exc.due])
         except publish.BrokerUnavailable as error:  # it is in PostgreSQL; reconciliation queues it
+            broker_failed("retry")
             logger.warning("retry not queued", extra={"delivery_id": exc.due.delivery_id, "error": str(error)})
         raise Retry(str(exc), exc, cast("Real", exc.due.due_at or 0.0))
 

@@ -18,6 +18,8 @@ from delivery.deliver import Tools, worker_name
 from delivery.endpoints import EndpointCache
 from delivery.jobs import Job, JobLoader
 from delivery.limits import LimitKeeper
+from delivery.metrics import process
+from delivery.metrics.attempts import attempt_metrics
 from delivery.passing import is_passing
 from delivery.recorder import AttemptRecord, Recorder
 from delivery.rollups import Rollups
@@ -42,11 +44,20 @@ class Worker:
 
         self.listener = ChangeListener(take_over)
         self.loader: Batcher[str, Job | None] = Batcher(
-            "loader", _with_live_connection(load), is_passing, LARGEST_BATCH
+            "loader", _with_live_connection(process.timed("loader", load)), is_passing, LARGEST_BATCH
         )
         self.rollups = Rollups()
+        metrics = attempt_metrics()
+
+        def observe(records: Sequence[AttemptRecord]) -> None:
+            self.rollups.add(records)
+            metrics.add(records)
+
         self.recorder: Batcher[AttemptRecord, bool] = Batcher(
-            "recorder", _with_live_connection(Recorder(self.rollups.add)), is_passing, LARGEST_BATCH
+            "recorder",
+            _with_live_connection(process.timed("recorder", Recorder(observe))),
+            is_passing,
+            LARGEST_BATCH,
         )
         self.sender = configured_sender()
         self.tools = Tools(

@@ -20,6 +20,8 @@ app = Celery("recart_hooks")
 app.config_from_object("recart_hooks.celery_config")
 app.autodiscover_tasks(["delivery"], related_name="tasks")
 app.autodiscover_tasks(["delivery"], related_name="maintenance")
+app.steps["worker"].add("delivery.steps:MetricsStep")
+app.steps["consumer"].add("delivery.steps:ConnectionStep")
 
 
 @setup_logging.connect

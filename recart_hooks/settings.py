@@ -87,6 +87,12 @@ BEAT_SCHEDULE_FILE = env.text("BEAT_SCHEDULE_FILE", "celerybeat-schedule")  # be
 
 RESULTS_KEPT_DAYS = env.integer("RESULTS_KEPT_DAYS", 7, minimum=1)
 
+# Prometheus: each process has a port of its own, the first free one from METRICS_PORT on (0: none).
+METRICS_ADDRESS = env.text("METRICS_ADDRESS", "127.0.0.1")
+METRICS_PORT = env.integer("METRICS_PORT", 9400, minimum=0)
+METRICS_PARTNERS = env.integer("METRICS_PARTNERS", 200, minimum=1)  # partners that a process names; the rest is `other`
+METRICS_TOKEN = env.text("METRICS_TOKEN", "")  # what the web's /metrics asks for; empty: nothing
+
 # Where endpoints may be. The allow-list opens private networks (development, internal partners).
 ENDPOINT_ALLOWED_NETWORKS = env.networks("ENDPOINT_ALLOWED_NETWORKS")
 ENDPOINT_DENIED_NETWORKS = env.networks("ENDPOINT_DENIED_NETWORKS")  # of our own, although public

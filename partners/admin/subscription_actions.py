@@ -33,8 +33,10 @@ class RotateForm(DialogForm):
 class SubscriptionActions(StaffAdmin[Subscription]):
     actions = ("enable_selected", "disable_selected")
     actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = (
+        "enable",
+        "disable",
         {"title": "Secret", "icon": "key", "items": ["rotate_secret", "reveal_secrets"]},
-        {"title": "More", "icon": "more_horiz", "items": ["enable", "disable", "delete"]},
+        "delete",
     )
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:

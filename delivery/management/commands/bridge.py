@@ -10,7 +10,11 @@ from django.core.management.base import BaseCommand
 
 from delivery.bridge import Bridge
 from delivery.catalogue import Catalogue
+from delivery.metrics.intake import BridgeMetrics
+from delivery.metrics.process import REGISTRY
+from delivery.metrics.server import serve_process
 from delivery.routes import SubscriptionRouter
+from delivery.sources.lag import read_lag
 from delivery.sources.nats import NatsSource
 from partners.changes import Change, ChangeListener
 
@@ -30,8 +34,11 @@ class Command(BaseCommand):
         listener = ChangeListener(take_over)
         listener.start()
         listener.connected.wait()  # nothing is routed before the routes are known
-        source = NatsSource(settings.NATS_URL, settings.NATS_STREAM, settings.NATS_SUBJECTS, settings.NATS_CONSUMER)
+        url, stream, consumer = settings.NATS_URL, settings.NATS_STREAM, settings.NATS_CONSUMER
+        source = NatsSource(url, stream, settings.NATS_SUBJECTS, consumer)
         bridge = Bridge(source, router, catalogue, settings.EVENT_MAX_BYTES, settings.BRIDGE_BATCH_SIZE)
+        REGISTRY.register(BridgeMetrics(bridge.counts, lambda: read_lag(url, stream, consumer)))
+        serve_process("bridge")
         try:
             asyncio.run(_run(bridge))
         finally:

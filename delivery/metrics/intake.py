@@ -1,0 +1,52 @@
+"""The bridge's metrics: what went through, and how much waits in the source."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from delivery.bridge import Counts
+from delivery.sources import SourceUnavailable
+
+
+class BridgeMetrics(Collector):
+    """Reads the bridge's own counts. `lag` asks the source how many messages wait; it may raise SourceUnavailable."""
+
+    def __init__(self, counts: Counts, lag: Callable[[], int]) -> None:
+        self._counts = counts
+        self._lag = lag
+
+    def describe(self) -> list[Metric]:
+        return list(self._of_counts())
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._of_counts()
+        with contextlib.suppress(SourceUnavailable):
+            yield lag_metric(self._lag())
+
+    def _of_counts(self) -> Iterator[Metric]:
+        counts = self._counts
+        for name, help_, value in (
+            ("events", "Events stored.", counts.events),
+            ("duplicates", "Messages whose event was stored already.", counts.duplicates),
+            ("dead_letters", "Messages that could not become events.", counts.dead_letters),
+            ("deliveries", "Deliveries made of events.", counts.deliveries),
+        ):
+            yield CounterMetricFamily(f"recart_hooks_bridge_{name}", help_, value=value)
+        yield GaugeMetricFamily(
+            "recart_hooks_bridge_unpublished",
+            "Deliveries stored since the broker went away; 0 while it is there.",
+            value=counts.unpublished,
+        )
+        yield GaugeMetricFamily(
+            "recart_hooks_bridge_fetch_timestamp_seconds",
+            "When the bridge last asked its source for messages, in Unix seconds.",
+            value=counts.fetched_at,
+        )
+
+
+def lag_metric(lag: int) -> Metric:
+    return GaugeMetricFamily(
+        "recart_hooks_jetstream_lag", "Messages in the stream that no bridge has fetched yet.", value=lag
+    )

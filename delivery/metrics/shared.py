@@ -1,0 +1,179 @@
+"""What all processes share, asked for when Prometheus reads the web's `/metrics`: queues, breakers, subscriptions, lag.
+
+Per partner: all of them up to `most`, above that those with the longest queues; the totals are of everybody. Each
+server that does not answer costs its own metrics only, and `recart_hooks_server_up` says which.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import redis
+from django.conf import settings
+from django.db import Error, connection
+from django.db.models import Count, Q
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from delivery import publish
+from delivery.breaker import Opened
+from delivery.breaker_store import SharedBreakers
+from delivery.broker.queues import QueueStats
+from delivery.metrics.intake import lag_metric
+from delivery.sources import SourceUnavailable
+from delivery.sources.lag import read_lag
+from partners.models import Partner, Subscription
+
+logger = logging.getLogger(__name__)
+
+_SERVERS: dict[type[Exception], str] = {Error: "postgresql", redis.RedisError: "valkey", SourceUnavailable: "nats"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is asked, each by a function, so that a test can answer."""
+
+    partners: Callable[[], Mapping[str, Partner]]
+    queues: Callable[[Iterable[str]], Mapping[str, QueueStats]]
+    oldest: Callable[[], Mapping[str, float]]
+    breakers: Callable[[], Mapping[str, Opened]]
+    lag: Callable[[], int]
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+
+class SharedMetrics(Collector):
+    """`most` bounds how many partners are named."""
+
+    def __init__(self, reading: Reading, most: int) -> None:
+        self._reading = reading
+        self._most = most
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("recart_hooks_server_up", "Whether the server answers: 1 or 0.", labels=("server",))
+        states = dict.fromkeys(_SERVERS.values(), 1)
+        for part in (self._queues, self._oldest, self._breakers, self._subscriptions, self._lag):
+            try:
+                yield from list(part())
+            except tuple(_SERVERS) as error:
+                states[next(name for kind, name in _SERVERS.items() if isinstance(error, kind))] = 0
+                if isinstance(error, Error):
+                    connection.close()  # the next part gets a new one
+        for server, state in states.items():
+            up.add_metric((server,), state)
+        yield up
+
+    def _queues(self) -> Iterator[Metric]:
+        now = self._reading.now()
+        partners = self._reading.partners()
+        stats = self._reading.queues(partners)
+        total = GaugeMetricFamily(
+            "recart_hooks_backlog",
+            "Messages in all partner queues: ready, delayed (retries and what waits for its time), in_flight.",
+            labels=("state",),
+        )
+        ready = _by_partner("queue_ready", "Deliveries that may be sent as soon as the partner's limits allow.")
+        delayed = _by_partner("queue_delayed", "Deliveries that wait for their time: retries, mostly.")
+        in_flight = _by_partner("queue_in_flight", "Deliveries that a worker holds.")
+        paused = _by_partner("queue_paused", "Whether the partner's queue is paused: 1 or 0.")
+        names = GaugeMetricFamily("recart_hooks_partner_info", "Always 1; names.", labels=("partner", "name"))
+        for state in ("ready", "delayed", "in_flight"):
+            total.add_metric((state,), sum(getattr(one, state) for one in stats.values()))
+        for partner_id in self._named(stats):
+            one = stats[partner_id]
+            until = partners[partner_id].paused_until
+            ready.add_metric((partner_id,), one.ready)
+            delayed.add_metric((partner_id,), one.delayed)
+            in_flight.add_metric((partner_id,), one.in_flight)
+            paused.add_metric((partner_id,), int(until is not None and until > now))
+            names.add_metric((partner_id, partners[partner_id].name), 1)
+        yield from (total, ready, delayed, in_flight, paused, names)
+
+    def _named(self, stats: Mapping[str, QueueStats]) -> list[str]:
+        longest = sorted(stats, key=lambda id_: (-(stats[id_].ready + stats[id_].delayed + stats[id_].in_flight), id_))
+        return longest[: self._most]
+
+    def _oldest(self) -> Iterator[Metric]:
+        ages = self._reading.oldest()
+        oldest = _by_partner("queue_oldest_seconds", "For how long the oldest delivery that waits has been due.")
+        for partner_id in sorted(ages, key=lambda id_: -ages[id_])[: self._most]:
+            oldest.add_metric((partner_id,), ages[partner_id])
+        yield oldest
+        yield GaugeMetricFamily(
+            "recart_hooks_backlog_oldest_seconds",
+            "For how long the oldest delivery of all that wait has been due.",
+            value=max(ages.values(), default=0.0),
+        )
+
+    def _breakers(self) -> Iterator[Metric]:
+        opened = self._reading.breakers()
+        now = self._reading.now().timestamp()
+        owners = dict(Subscription.objects.filter(pk__in=list(opened)).values_list("pk", "partner_id"))
+        state = GaugeMetricFamily(
+            "recart_hooks_breaker_state",
+            "1 for each breaker that is open (nothing is sent) or half_open (it may be probed), not for closed ones.",
+            labels=("partner", "subscription", "state"),
+        )
+        for subscription_id in sorted(owners, key=lambda id_: -opened[id_].period_s)[: self._most]:
+            word = "open" if now < opened[subscription_id].until else "half_open"
+            state.add_metric((owners[subscription_id], subscription_id, word), 1)
+        yield state
+        yield GaugeMetricFamily("recart_hooks_breakers", "Breakers that are not closed.", value=len(owners))
+
+    def _subscriptions(self) -> Iterator[Metric]:
+        counted = Subscription.objects.filter(deleted_at=None).aggregate(
+            enabled=Count("pk", filter=Q(is_enabled=True)),
+            disabled=Count("pk", filter=Q(is_enabled=False)),
+            failing=Count("pk", filter=Q(is_enabled=True, failing_since__isnull=False)),
+        )
+        family = GaugeMetricFamily(
+            "recart_hooks_subscriptions",
+            "Subscriptions: enabled, disabled; failing are enabled ones that have nothing but failures.",
+            labels=("state",),
+        )
+        for name, count in counted.items():
+            family.add_metric((name,), count)
+        yield family
+
+    def _lag(self) -> Iterator[Metric]:
+        yield lag_metric(self._reading.lag())
+
+
+def shared_metrics() -> SharedMetrics:
+    """Of the servers that the settings name."""
+    reading = Reading(
+        partners=lambda: Partner.objects.only("name", "paused_until").in_bulk(),
+        queues=_queue_stats,
+        oldest=oldest_waiting,
+        breakers=lambda: SharedBreakers().read(),
+        lag=lambda: read_lag(settings.NATS_URL, settings.NATS_STREAM, settings.NATS_CONSUMER),
+    )
+    return SharedMetrics(reading, settings.METRICS_PARTNERS)
+
+
+def _queue_stats(partner_ids: Iterable[str]) -> dict[str, QueueStats]:
+    queues = {publish.queue_of(id_): id_ for id_ in partner_ids}
+    return {queues[queue]: stats for queue, stats in publish.queues().stats(list(queues)).items()}
+
+
+def oldest_waiting() -> dict[str, float]:
+    """Seconds that the oldest overdue delivery of each partner waits. One step in an index per partner."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT p.id, extract(epoch FROM now() - oldest.due_at)::float8
+            FROM partners_partner p CROSS JOIN LATERAL (
+                SELECT next_attempt_at AS due_at FROM delivery_delivery d
+                WHERE d.status = 'pending' AND d.partner_id = p.id ORDER BY next_attempt_at LIMIT 1
+            ) AS oldest
+            WHERE oldest.due_at < now()
+            """
+        )
+        return dict(cursor.fetchall())
+
+
+def _by_partner(name: str, help_: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"recart_hooks_{name}", help_, labels=("partner",))

@@ -1,0 +1,34 @@
+"""What our Celery workers start besides Celery's own parts. Added to the application in recart_hooks.celery."""
+
+from typing import Any
+
+from celery import bootsteps
+
+from delivery.metrics import server
+from delivery.metrics.process import broker_connected
+
+
+class MetricsStep(bootsteps.StartStopStep):
+    """The worker's port for Prometheus."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._server: server.MetricsServer | None = None
+
+    def start(self, parent: Any) -> None:
+        self._server = server.serve_process("worker")
+
+    def stop(self, parent: Any) -> None:
+        if self._server is not None:
+            self._server.stop()
+
+
+class ConnectionStep(bootsteps.StartStopStep):
+    """Counts connections to the broker: Celery starts its consumer anew after each loss."""
+
+    requires = ("celery.worker.consumer:Connection",)
+
+    def start(self, parent: Any) -> None:
+        broker_connected()

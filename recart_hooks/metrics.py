@@ -1,0 +1,52 @@
+"""`/metrics`: what all processes share (delivery.metrics.shared). What a process counts itself is at its own port.
+
+With METRICS_TOKEN set it asks for `Authorization: Bearer <token>`. A reading is kept for a few seconds, so that many
+readers cost the servers no more than one.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from delivery.metrics.shared import shared_metrics
+
+KEPT_S = 2.0
+
+
+class Kept:
+    """The last reading, made anew when it is older than `KEPT_S`."""
+
+    def __init__(self, read: Callable[[], bytes], clock: Callable[[], float] = time.monotonic) -> None:
+        self._read = read
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._body = b""
+        self._read_at = float("-inf")
+
+    def get(self) -> bytes:
+        with self._lock:
+            if self._clock() - self._read_at >= KEPT_S:
+                self._body = self._read()
+                self._read_at = self._clock()
+            return self._body
+
+
+def read() -> bytes:
+    registry = CollectorRegistry()
+    registry.register(shared_metrics())
+    return generate_latest(registry)
+
+
+_kept = Kept(read)
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    token = settings.METRICS_TOKEN
+    if token and not constant_time_compare(request.headers.get("authorization", ""), f"Bearer {token}"):
+        return HttpResponse("401: a bearer token is needed\n", status=401, headers={"WWW-Authenticate": "Bearer"})
+    return HttpResponse(_kept.get(), content_type=CONTENT_TYPE_LATEST)

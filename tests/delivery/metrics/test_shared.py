@@ -1,0 +1,139 @@
+"""The web's /metrics: the state that all processes share."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from django.test import Client
+from prometheus_client.core import Metric
+from pytest_django import Settings
+
+from delivery.breaker import Opened
+from delivery.broker.queues import QueueStats
+from delivery.metrics.shared import Reading, SharedMetrics, oldest_waiting
+from delivery.models import Delivery
+from delivery.sources import SourceUnavailable
+from partners.models import Partner, Subscription
+from partners.services import create_partner, create_subscription, disable_subscription
+from recart_hooks.metrics import KEPT_S, Kept
+from tests.delivery.test_recorder import due, subscription  # noqa: F401 - fixtures
+
+NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+SLOW = Partner(id="ptr_slow", name="Slow", paused_until=NOW + timedelta(hours=1))
+FAST = Partner(id="ptr_fast", name="Fast")
+READING = Reading(
+    partners=lambda: {"ptr_slow": SLOW, "ptr_fast": FAST},
+    queues=lambda _: {"ptr_slow": QueueStats(7, 2, 1), "ptr_fast": QueueStats(0, 0, 3)},
+    oldest=lambda: {"ptr_slow": 42.5},
+    breakers=dict,
+    lag=lambda: 12,
+    now=lambda: NOW,
+)
+
+
+def samples(reading: Reading, most: int = 10) -> Mapping[tuple[str, ...], float]:
+    families: list[Metric] = list(SharedMetrics(reading, most).collect())
+    return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_queues_are_told_by_partner_and_in_all() -> None:
+    seen = samples(READING)
+    assert seen["recart_hooks_queue_ready", "ptr_slow"] == 7
+    assert seen["recart_hooks_queue_in_flight", "ptr_fast"] == 3
+    assert seen["recart_hooks_queue_oldest_seconds", "ptr_slow"] == 42.5
+    assert (seen["recart_hooks_queue_paused", "ptr_slow"], seen["recart_hooks_queue_paused", "ptr_fast"]) == (1, 0)
+    assert [seen["recart_hooks_backlog", state] for state in ("ready", "delayed", "in_flight")] == [7, 2, 4]
+    assert seen["recart_hooks_jetstream_lag",] == 12
+    assert {key[1]: value for key, value in seen.items() if key[0] == "recart_hooks_server_up"} == dict.fromkeys(
+        ("postgresql", "valkey", "nats"), 1
+    )
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_of_many_partners_those_with_the_longest_queues_are_named() -> None:
+    seen = samples(READING, most=1)
+    assert {key[1] for key in seen if key[0] == "recart_hooks_queue_ready"} == {"ptr_slow"}
+    assert seen["recart_hooks_backlog", "in_flight"] == 4
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_a_server_that_is_away_costs_its_own_metrics_only() -> None:
+    def no_valkey(_: object) -> Mapping[str, QueueStats]:
+        raise redis.ConnectionError("refused")
+
+    def no_nats() -> int:
+        raise SourceUnavailable("refused")
+
+    seen = samples(replace(READING, queues=no_valkey, lag=no_nats))
+    assert seen["recart_hooks_server_up", "valkey"] == seen["recart_hooks_server_up", "nats"] == 0
+    assert seen["recart_hooks_server_up", "postgresql"] == 1
+    assert seen["recart_hooks_queue_oldest_seconds", "ptr_slow"] == 42.5
+    assert ("recart_hooks_queue_ready", "ptr_slow") not in seen
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_breakers_and_subscriptions_are_told_by_state(subscription: Subscription) -> None:  # noqa: F811
+    other = create_subscription(create_partner("Loyal Llama"), "https://hooks.llama.com/hook", ["*"])
+    disable_subscription(create_subscription(other.partner, "https://hooks.llama.com/2", ["*"]), "gone")
+    Subscription.objects.filter(pk=other.pk).update(failing_since=NOW)
+    opened = {
+        subscription.id: Opened(NOW.timestamp() + 60, 60),
+        other.id: Opened(NOW.timestamp() - 1, 5),
+        "sub_gone": Opened(NOW.timestamp(), 5),
+    }
+    seen = samples(replace(READING, breakers=lambda: opened))
+    assert seen["recart_hooks_breaker_state", subscription.partner_id, subscription.id, "open"] == 1
+    assert seen["recart_hooks_breaker_state", other.partner_id, other.id, "half_open"] == 1
+    assert seen["recart_hooks_breakers",] == 2
+    assert [seen["recart_hooks_subscriptions", state] for state in ("enabled", "disabled", "failing")] == [2, 1, 1]
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+@pytest.mark.usefixtures("due")
+def test_the_oldest_waiting_is_that_which_is_due_for_longest(subscription: Subscription) -> None:  # noqa: F811
+    now = datetime.now(UTC)
+    for delivery, age_s in zip(Delivery.objects.all(), (-3600, 5, 100), strict=True):
+        Delivery.objects.filter(pk=delivery.pk).update(next_attempt_at=now - timedelta(seconds=age_s))
+    assert oldest_waiting() == {subscription.partner_id: pytest.approx(100, abs=5)}
+    Delivery.objects.update(next_attempt_at=now + timedelta(hours=1))
+    assert oldest_waiting() == {}
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+@pytest.mark.usefixtures("valkey", "nats")
+def test_the_web_process_serves_them(client: Client, settings: Settings) -> None:
+    create_partner("Awesome Reviews")
+    settings.METRICS_TOKEN = "s3cret"
+    assert client.get("/metrics").status_code == 401
+    assert client.get("/metrics", headers={"authorization": "Bearer wrong"}).status_code == 401
+    answer = client.get("/metrics", headers={"authorization": "Bearer s3cret"})
+    assert answer.status_code == 200
+    assert answer["content-type"].startswith("text/plain; version=")
+    text = answer.content.decode()
+    assert 'recart_hooks_partner_info{name="Awesome Reviews"' in text
+    assert 'recart_hooks_server_up{server="postgresql"} 1.0' in text
+
+
+def test_a_reading_is_kept_for_a_moment() -> None:
+    now = 100.0
+    read: list[float] = []
+
+    def reader() -> bytes:
+        read.append(now)
+        return b"metrics"
+
+    kept = Kept(reader, lambda: now)
+    kept.get()
+    kept.get()
+    now += KEPT_S
+    assert kept.get() == b"metrics"
+    assert read == [100.0, 100.0 + KEPT_S]
