@@ -22,7 +22,7 @@ from partners.patterns import EVERYTHING, matches
 logger = logging.getLogger(__name__)
 
 TEST_SOURCE = "test"
-_NO_SAMPLE = '{"test": true}'
+NO_SAMPLE = '{"test": true}'
 _ALREADY_DUE = timedelta(seconds=1)
 
 
@@ -59,7 +59,7 @@ def send_test_event(subscription: Subscription, event_type: str = "") -> Deliver
             source=TEST_SOURCE,
             occurred_at=now,
             received_at=now,
-            data=sample or _NO_SAMPLE,
+            data=sample or NO_SAMPLE,
         )
         delivery = Delivery.objects.create(
             event=event,

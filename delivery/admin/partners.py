@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from delivery.admin.editor import EditsWithPreview
 from delivery.admin.outcome import last_outcome_badge, status_badge
 from delivery.models import Delivery
 from delivery.verbs import catalogued_types, send_test_event
@@ -79,6 +80,12 @@ _DIALOG = {
 }
 
 
+_EDITOR: tuple[str, dict[str, Any]] = (
+    "Filter and transformation",
+    {"fields": ("filter", "transformation", "sample_event", "preview_pane"), "classes": ("rh-editor",)},
+)
+
+
 @admin.register(Partner)
 class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
     actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = (*PartnerAdmin.actions_detail, "send_test_event")
@@ -90,7 +97,7 @@ class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
         ]
 
     @action(
-        description="Send a test event",
+        description="Send test",
         icon="send",
         permissions=["change"],
         dialog={**_DIALOG, "form_class": PartnerTestForm},
@@ -100,15 +107,24 @@ class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
 
 
 @admin.register(Subscription)
-class SubscriptionWithDeliveriesAdmin(SubscriptionAdmin, SendsTestEvents):
+class SubscriptionWithDeliveriesAdmin(EditsWithPreview, SubscriptionAdmin, SendsTestEvents):
     actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = ("send_test_event", *SubscriptionAdmin.actions_detail)
+
+    fieldsets = (
+        *SubscriptionAdmin.fieldsets[:2],
+        ("Event types", {"fields": ("event_types",)}),
+        _EDITOR,
+        *SubscriptionAdmin.fieldsets[3:],
+    )
+    add_fieldsets = (*SubscriptionAdmin.add_fieldsets[:2], ("Event types", {"fields": ("event_types",)}), _EDITOR)
+    readonly_fields = (*SubscriptionAdmin.readonly_fields, "sample_event", "preview_pane")
 
     def panels(self, subscription: Subscription) -> Sequence[Panel]:
         address = list_url(Delivery, subscription__id__exact=subscription.pk)
         return [*super().panels(subscription), _latest({"subscription": subscription}, address)]
 
     @action(
-        description="Send a test event",
+        description="Send test",
         icon="send",
         permissions=["change"],
         dialog={**_DIALOG, "form_class": SubscriptionTestForm},
@@ -122,7 +138,7 @@ def _latest(whose: dict[str, Model], address: str) -> Panel:
     found = Delivery.objects.filter(**whose).select_related("subscription").order_by("-id")[:SHOWN]
     return Panel(
         title="Latest deliveries",
-        headers=("Created", "Status", "Event type", "Subscription", "Outcome", "Attempts"),
+        headers=("Created", "Status", "Event type", "Endpoint", "Outcome", "Attempts"),
         rows=[
             (
                 link(one, moment(one.created_at)),

@@ -46,14 +46,22 @@ class SubscriptionAdmin(SubscriptionActions):
     ordering = ("-id",)
     change_form_outer_after_template = "partners/admin/panels.html"
     autocomplete_fields = ("partner",)
-    readonly_fields = ("id", "state", "since", "signing", "created_at", "updated_at", *_SHOWN)
-    fieldsets = (
+    readonly_fields: ClassVar[tuple[str, ...]] = (
+        "id",
+        "state",
+        "since",
+        "signing",
+        "created_at",
+        "updated_at",
+        *_SHOWN,
+    )
+    fieldsets: ClassVar[tuple[Any, ...]] = (
         (None, {"fields": (("partner", "description"), ("state", "since"))}),
         ("Endpoint", {"fields": ("url", "headers", "timeout_s", "retry_schedule_s", "signing")}),
         ("What is sent", {"fields": ("event_types", "filter", "transformation")}),
         ("Record", {"fields": ("id", "created_at", "updated_at"), "classes": ("collapse",)}),
     )
-    add_fieldsets = (
+    add_fieldsets: ClassVar[tuple[Any, ...]] = (
         (None, {"fields": (("partner", "description"),)}),
         ("Endpoint", {"fields": ("url", "headers", "timeout_s", "retry_schedule_s")}),
         ("What is sent", {"fields": ("event_types", "filter", "transformation")}),

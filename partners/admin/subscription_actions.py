@@ -33,10 +33,8 @@ class RotateForm(DialogForm):
 class SubscriptionActions(StaffAdmin[Subscription]):
     actions = ("enable_selected", "disable_selected")
     actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = (
-        "enable",
-        "disable",
         {"title": "Secret", "icon": "key", "items": ["rotate_secret", "reveal_secrets"]},
-        "delete",
+        {"title": "More", "icon": "more_horiz", "items": ["enable", "disable", "delete"]},
     )
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:

@@ -379,6 +379,38 @@ def test_a_schema_and_a_sample_must_be_json(admin_client: Client) -> None:
     assert not EventType.objects.exists()
 
 
+def event_type_form(**changes: str) -> dict[str, str]:
+    form = {"name": "orders.created", "description": "", "sample": "", "schema": ""}
+    return {**form, "on_schema_error": "flag", "version": "1", "is_catalogued": "on", **changes}
+
+
+def test_a_sample_must_be_what_its_schema_asks_for(admin_client: Client) -> None:
+    schema = '{"type": "object", "required": ["id"]}'
+    add = f"{list_url(EventType)}add/"
+
+    refused = admin_client.post(add, event_type_form(schema=schema, sample='{"number": 1}')).content.decode()
+    assert "It breaks the schema" in refused
+    assert not EventType.objects.exists()
+
+    admin_client.post(add, event_type_form(schema=schema, sample='{"id": 1.0}'))
+    assert EventType.objects.get().sample == '{"id": 1.0}'
+
+
+def test_a_schema_that_is_none_is_refused_beside_its_field(admin_client: Client) -> None:
+    form = event_type_form(schema='{"type": "text"}', sample="{}")
+
+    assert "/type" in admin_client.post(f"{list_url(EventType)}add/", form).content.decode()
+    assert not EventType.objects.exists()
+
+
+def test_the_name_of_an_event_type_stays(admin_client: Client) -> None:
+    event_type = EventType.objects.create(name="orders.created")
+
+    admin_client.post(change_url(event_type), event_type_form(name="orders.made", description="New."))
+
+    assert list(EventType.objects.values_list("name", "description")) == [("orders.created", "New.")]
+
+
 def test_the_number_of_queries_does_not_grow_with_the_rows(
     admin_client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

@@ -1,0 +1,147 @@
+"""The editor of filter and transformation: beside a sample event, with the POST that they would make.
+
+The preview is that of deliveries: the same filter, transformation and headers. Only the signature is left out, which
+belongs to the moment of sending. Nothing is stored and nothing is sent.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from unfold.decorators import display
+
+from delivery.admin.sample import sample_of, types_for
+from delivery.endpoints import Endpoint, Secret
+from delivery.jobs import PENDING, Job
+from delivery.prepare import prepare
+from partners.admin.base import StaffAdmin
+from partners.admin.looks import hide_credential, json_code
+from partners.models import Subscription
+from partners.patterns import matches
+from partners.preview import Preview, preview
+
+SAMPLE_ID = "evt_0123456789abcdef0123456789abcdef"
+SIGNED_LATER = "v1,… (made when it is sent)"
+_NO_SECRET = Secret(b"not a secret, only a placeholder", None)
+
+
+class DraftForm(forms.Form):
+    """What somebody is writing. Nothing is required: half of it is not there yet."""
+
+    url = forms.CharField(required=False, max_length=2048)
+    event_types = forms.CharField(required=False)
+    headers = forms.CharField(required=False)
+    filter = forms.CharField(required=False)
+    transformation = forms.CharField(required=False)
+    type = forms.CharField(required=False, max_length=200)
+    sample = forms.CharField(required=False, strip=False)
+
+
+class EditsWithPreview(StaffAdmin[Subscription]):
+    """The fields `sample_event` and `preview_pane`, and the views behind them."""
+
+    class Media:
+        js = ("delivery/editor.js",)
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path("preview/", self.admin_site.admin_view(self.preview_view), name="partners_subscription_preview"),
+            path("sample/", self.admin_site.admin_view(self.sample_view), name="partners_subscription_sample"),
+        ]
+        return [*own, *super().get_urls()]
+
+    @display(description="Sample event")
+    def sample_event(self, subscription: Subscription) -> SafeString:
+        types = types_for(subscription.event_types or ["*"])
+        context = {
+            "types": types,
+            "sample": sample_of(types[0]) if types else sample_of(""),
+            "sample_url": reverse("admin:partners_subscription_sample"),
+        }
+        return render_to_string("delivery/admin/sample_event.html", context)
+
+    @display(description="What is sent")
+    def preview_pane(self, subscription: Subscription) -> SafeString:
+        return render_to_string(
+            "delivery/admin/preview.html", {"preview_url": reverse("admin:partners_subscription_preview")}
+        )
+
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request) or request.method != "POST":
+            raise PermissionDenied
+        form = DraftForm(request.POST)
+        if not form.is_valid():
+            return JsonResponse({"errors": form.errors}, status=400)
+        return JsonResponse(preview_of(form.cleaned_data, timezone.now()))
+
+    def sample_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return JsonResponse({"data": sample_of(request.GET.get("type", ""))})
+
+
+def preview_of(draft: dict[str, str], now: datetime) -> dict[str, Any]:
+    """What the editor shows for a draft."""
+    job = _job(draft, now)
+    made = preview(draft["filter"], draft["transformation"], job.envelope)
+    return {
+        "verdict": _verdict(made, draft),
+        "sent": made.wanted is True and made.body is not None and _asked_for(draft),
+        "problems": [
+            {"where": one.where, "path": one.path, "message": one.message, "reason": one.reason}
+            for one in made.problems
+        ],
+        "headers": list(_headers(job, now)) if made.body is not None else [],
+        "body": json_code(made.body.decode()) if made.body is not None else "",
+        "bytes": len(made.body or b""),
+    }
+
+
+def _job(draft: dict[str, str], now: datetime) -> Job:
+    """The delivery that the draft would make of the sample; its body comes from `preview`."""
+    endpoint = Endpoint(
+        subscription_id="",
+        partner_id="",
+        url=draft["url"],
+        headers=dict(_own_headers(draft["headers"])),
+        secrets=(_NO_SECRET,),
+        transform=None,
+        timeout_s=settings.DELIVERY_TIMEOUT_S,
+        schedule_s=(),
+        stopped="",
+    )
+    return Job("", PENDING, 0, None, SAMPLE_ID, draft["type"], now, draft["sample"], "", endpoint)
+
+
+def _own_headers(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if name and colon:
+            yield name, hide_credential(name, value)
+
+
+def _headers(job: Job, now: datetime) -> Iterator[tuple[str, str]]:
+    request = prepare(job, now, f"Recart-Hooks/{settings.VERSION}", settings.DELIVERY_CONNECT_TIMEOUT_S)
+    for name, value in request.headers.items():
+        yield name, SIGNED_LATER if name == "webhook-signature" else value
+
+
+def _asked_for(draft: dict[str, str]) -> bool:
+    patterns = draft["event_types"].replace(",", " ").split()
+    return any(matches(pattern, draft["type"]) for pattern in patterns)
+
+
+def _verdict(made: Preview, draft: dict[str, str]) -> str:
+    if made.problems:
+        return "This cannot be sent."
+    if not _asked_for(draft):
+        return "Its event types do not ask for this event: nothing is sent."
+    return "This is sent." if made.wanted else "The filter leaves this event out: nothing is sent."
