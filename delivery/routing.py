@@ -10,7 +10,6 @@ half of one. `select` asks the filters of what was looked up.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
@@ -18,7 +17,7 @@ from itertools import chain
 from partners.envelope import Envelope
 from partners.errors import TransformError
 from partners.filters import Filter
-from partners.patterns import candidates, matches
+from partners.patterns import candidates
 
 SEEN_TYPES_MAX = 10_000
 """A producer that invents an event type for each event must not grow the process."""
@@ -76,7 +75,8 @@ class RoutingIndex:
         self._lock = threading.Lock()
         self._routes: dict[str, Route] = {}
         self._by_pattern: dict[str, dict[str, Route]] = {}
-        self._seen: OrderedDict[str, tuple[Route, ...]] = OrderedDict()
+        self._seen: dict[str, tuple[Route, ...]] = {}
+        self._seen_by_pattern: dict[str, set[str]] = {}
         self.replace_all(routes)
 
     def __len__(self) -> int:
@@ -107,14 +107,18 @@ class RoutingIndex:
         with self._lock:
             self._routes, self._by_pattern = by_id, by_pattern
             self._seen.clear()
+            self._seen_by_pattern.clear()
 
     def _look_up(self, event_type: str) -> tuple[Route, ...]:
         with self._lock:
-            groups = [self._by_pattern[p] for p in candidates(event_type) if p in self._by_pattern]
+            patterns = candidates(event_type)
+            groups = [self._by_pattern[pattern] for pattern in patterns if pattern in self._by_pattern]
             found = tuple(groups[0].values()) if len(groups) == 1 else _once_each(groups)
+            if len(self._seen) >= SEEN_TYPES_MAX:
+                self._drop(next(iter(self._seen)))
             self._seen[event_type] = found
-            if len(self._seen) > SEEN_TYPES_MAX:
-                self._seen.popitem(last=False)
+            for pattern in patterns:
+                self._seen_by_pattern.setdefault(pattern, set()).add(event_type)
             return found
 
     def _put_in(self, route: Route) -> None:
@@ -137,11 +141,16 @@ class RoutingIndex:
     def _forget(self, patterns: Iterable[str]) -> None:
         """Only the event types that these patterns match are looked up again."""
         for pattern in patterns:
-            if "*" not in pattern:
-                self._seen.pop(pattern, None)
-            else:
-                for event_type in [seen for seen in self._seen if matches(pattern, seen)]:
-                    del self._seen[event_type]
+            for event_type in tuple(self._seen_by_pattern.get(pattern, ())):
+                self._drop(event_type)
+
+    def _drop(self, event_type: str) -> None:
+        del self._seen[event_type]
+        for pattern in candidates(event_type):
+            seen = self._seen_by_pattern[pattern]
+            seen.remove(event_type)
+            if not seen:
+                del self._seen_by_pattern[pattern]
 
 
 def _once_each(groups: list[dict[str, Route]]) -> tuple[Route, ...]:

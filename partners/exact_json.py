@@ -190,10 +190,12 @@ def _check_depth(raw: bytes, limits: Limits) -> None:
         return
     bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw
     brackets = b"".join(bare.split(b'"')[::2]).translate(_ALL_SQUARE, _NO_BRACKETS)
-    for _ in range(limits.max_depth):
+    layers = 0
+    while brackets:
+        if layers == limits.max_depth:
+            raise _too_deep(limits)
         brackets = brackets.replace(b"[]", b"")
-    if brackets:
-        raise _too_deep(limits)
+        layers += 1
 
 
 def _decode(raw: bytes, limits: Limits, decoder: json.JSONDecoder = _EXACT) -> Value:

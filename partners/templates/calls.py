@@ -83,22 +83,25 @@ def _multiply(call: Call) -> Build:
 
 
 def _concat(call: Call) -> Build:
-    _refuse_bare_dollar(call)
+    _refuse_lone_signs(call)
     return call.leaf(nodes.concat(call.values()))
 
 
 def _join(call: Call) -> Build:
     if isinstance(call.argument, list):
-        _refuse_bare_dollar(call)
+        _refuse_lone_signs(call)
     return call.leaf(nodes.call(functions.joined_by(call.text("$separator")), call.list(), call.at))
 
 
-def _refuse_bare_dollar(call: Call) -> None:
-    """`$` is the whole event, and next to text always a mistake for the dollar sign."""
-    for number, part in enumerate(call.parts()):
-        if part == "$":
-            at = f"{call.argument_at}/{number}"
-            raise SpecError('`$` is the whole event; for a dollar sign write {"$value": "$"}', at)
+def _refuse_lone_signs(call: Call) -> None:
+    """`$` is the whole event, and next to text always a mistake for the dollar sign; `@` beside `@.name` likewise."""
+    parts = call.parts()
+    item_is_object = any(isinstance(part, str) and part.startswith(("@.", "@[")) for part in parts)
+    for number, part in enumerate(parts):
+        if part == "$" or (part == "@" and item_is_object):
+            what = "event" if part == "$" else "item"
+            message = f'`{part}` is the whole {what} here; for the sign itself write {{"$value": "{part}"}}'
+            raise SpecError(message, f"{call.argument_at}/{number}")
 
 
 def _split(call: Call) -> Build:
