@@ -14,7 +14,7 @@ READ_MAX_BYTES = 64 * 1024
 """Of an answer's body; one that is longer is TOO_LARGE, whatever its status."""
 HEAD_MAX_BYTES = 64 * 1024
 """Of an answer's status line and headers together, interim (1xx) answers included; more is INVALID."""
-HEAD_MAX_LINES = 200
+HEAD_MAX_LINES = 90
 EXCERPT_BYTES = 4096
 DETAIL_CHARACTERS = 500
 

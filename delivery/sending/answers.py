@@ -1,0 +1,127 @@
+"""Reads an answer as it comes in, line by line and piece by piece, within its bounds: one reading for all senders.
+
+The libraries differ in what they forgive (http.client takes a header without a colon for the start of the body, libcurl
+takes spaces before one). So they only split the stream; what its head says, and whether it may say so, is decided here.
+"""
+
+import re
+
+from delivery.outcomes import HEAD_MAX_BYTES, HEAD_MAX_LINES, READ_MAX_BYTES, ErrorClass, collect_headers
+from delivery.sending.failures import Failure
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: .*)?")
+_HEADER_LINE = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]+):([^\0\r]*)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_SWITCHING_PROTOCOLS = 101
+
+
+class Answer:
+    """To one request. Starts again after an interim (1xx) answer; the bounds count those too."""
+
+    __slots__ = ("_head_bytes", "_interim", "_lines", "body", "headers", "is_head_complete", "status_code")
+
+    def __init__(self) -> None:
+        self.status_code: int | None = None
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.is_head_complete = False
+        self._head_bytes = 0
+        self._interim = False
+        self._lines: list[bytes] = []
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything at all has come."""
+        return self._head_bytes > 0
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether nothing but the end of the connection says where the body ends."""
+        return "content-length" not in self.headers and "transfer-encoding" not in self.headers
+
+    def feed_line(self, line: bytes) -> None:
+        """The next line of the head with its line break, or a trailer after the body; empty where the stream ended.
+
+        Raises Failure when the head breaks off, is too long, or is no head of an answer in HTTP/1.
+        """
+        self._head_bytes += len(line)
+        if self._head_bytes > HEAD_MAX_BYTES:
+            raise Failure(ErrorClass.INVALID, f"the headers are longer than {HEAD_MAX_BYTES} bytes")
+        if self.is_head_complete:
+            return
+        if not line.endswith(b"\n"):
+            raise Failure(*_broken_off(self._head_bytes > 0, line, self.status_code))
+        text = line.rstrip(b"\r\n")
+        if self.status_code is None:
+            self._feed_status_line(text)
+        elif text:
+            self._lines.append(text)
+            if len(self._lines) > HEAD_MAX_LINES:
+                raise Failure(ErrorClass.INVALID, f"there are more than {HEAD_MAX_LINES} headers")
+        else:
+            self._end_head()
+
+    def feed_body(self, data: bytes) -> None:
+        """Raises Failure when the body is too long; what fits is kept."""
+        self.body += data[: READ_MAX_BYTES - len(self.body) + 1]
+        if len(self.body) > READ_MAX_BYTES:
+            raise Failure(ErrorClass.TOO_LARGE, f"the answer is longer than {READ_MAX_BYTES} bytes")
+
+    def check_complete(self) -> int:
+        """The final status; raises Failure when the stream ended before it."""
+        if self.status_code is None or not self.is_head_complete:
+            raise Failure(*_broken_off(self.has_begun, b"", self.status_code))
+        return self.status_code
+
+    def _feed_status_line(self, text: bytes) -> None:
+        match = _STATUS_LINE.fullmatch(text)
+        if match is None:
+            raise Failure(ErrorClass.INVALID, f"the answer does not start as HTTP/1 does: {text[:60]!r}")
+        self.status_code = int(match[1])
+        if self.status_code == _SWITCHING_PROTOCOLS:
+            raise Failure(ErrorClass.INVALID, "101: we did not ask for another protocol")
+        self._interim = self.status_code < 200
+
+    def _end_head(self) -> None:
+        headers = read_headers(self._lines)
+        self._lines = []
+        if self._interim:
+            self.status_code = None
+        else:
+            self.headers = headers
+            self.is_head_complete = True
+
+
+def read_headers(lines: list[bytes]) -> dict[str, str]:
+    """The header lines of one head as a mapping; raises Failure when one is none, or the lengths contradict."""
+    pairs: list[tuple[str, str]] = []
+    for line in lines:
+        if line[:1] in {b" ", b"\t"} and pairs:  # folded, obsolete but harmless
+            pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {_decode(line.strip())}")
+            continue
+        match = _HEADER_LINE.fullmatch(line)
+        if match is None:
+            raise Failure(ErrorClass.INVALID, f"this is not a header: {line[:60]!r}")
+        pairs.append((match[1].decode("ascii"), _decode(match[2])))
+    lengths = {value.strip() for name, value in pairs if name.lower() == "content-length"}
+    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        raise Failure(ErrorClass.INVALID, f"this is no content-length: {', '.join(sorted(lengths))[:60]}")
+    headers = collect_headers(pairs)
+    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+        raise Failure(ErrorClass.INVALID, f"we did not ask for a transfer-encoding {headers['transfer-encoding'][:60]}")
+    return headers
+
+
+def _decode(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _broken_off(has_begun: bool, line: bytes, status_code: int | None) -> tuple[ErrorClass, str]:
+    if not has_begun:
+        return ErrorClass.RESET, "the connection was closed without an answer"
+    if status_code is None and line and not line.startswith(b"HTTP/1."):
+        return ErrorClass.INVALID, f"the answer does not start as HTTP/1 does: {line[:60]!r}"
+    return ErrorClass.RESET, "the connection was closed in the middle of the answer's head"

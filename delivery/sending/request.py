@@ -1,0 +1,127 @@
+"""What is sent, the interface of those who send it, and the checks before anything is connected to."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from delivery.outcomes import ErrorClass, Outcome
+from delivery.sending.failures import Failure
+from partners.addresses import Address, AddressPolicy
+from partners.endpoints import Endpoint, check_scheme, read_url
+from partners.errors import EndpointRefused
+from partners.resolving import LookupFailed, Resolver
+
+CONNECT_TIMEOUT_S = 5.0
+TIMEOUT_S = 15.0
+LONGEST_TIMEOUT_S = 30.0
+
+_HEADERS_MAX_BYTES = 32 * 1024
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}")
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_OURS = frozenset(
+    {
+        *("accept-encoding", "connection", "content-length", "expect", "host", "http2-settings", "keep-alive"),
+        *("proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A POST. Host, Content-Length, Accept-Encoding and Connection are the senders' business, not part of `headers`."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    """For looking up the name, connecting and the TLS handshake together."""
+    timeout_s: float = TIMEOUT_S
+    """For everything, from the call to the last byte; at most LONGEST_TIMEOUT_S."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long connections are kept open for the next request, and how many."""
+
+    connections: int = 100
+    """By one process, over all endpoints."""
+    idle_s: float = 30.0
+    age_s: float = 60.0
+    """Not used beyond, so that a name's new address is noticed."""
+
+
+DEFAULT_KEEP = Keep()
+
+
+class Sender(Protocol):
+    """One per process, made after a fork and not before; `send` is called from many threads at the same time.
+
+    At least once: when a kept connection turns out to be closed and nothing of an answer came, the request is sent once
+    more on a new one, as part of the same attempt. The endpoint may then see it twice, and knows by `webhook-id`.
+    """
+
+    def send(self, request: Request) -> Outcome:
+        """Never raises for what an endpoint does; returns within the request's timeout."""
+        ...
+
+    def close(self) -> None:
+        """Closes the idle connections. What is being sent ends normally."""
+        ...
+
+
+def make_sender(name: str, policy: AddressPolicy, ca_file: str | None = None) -> Sender:
+    """The sender that the setting names: `requests` or `curl`. `ca_file` adds authorities to those of certifi. Imports what it needs only."""
+    if name == "curl":
+        from delivery.sending.curl_sender import CurlSender  # noqa: PLC0415 - libcurl takes 20 ms and 10 MB
+
+        return CurlSender(policy, ca_file=ca_file or "")
+    from delivery.sending.requests_sender import RequestsSender  # noqa: PLC0415 - the same for requests
+
+    return RequestsSender(policy, ca_file=ca_file or "")
+
+
+def read_endpoint(request: Request, policy: AddressPolicy) -> Endpoint:
+    """Where the request goes; raises Failure for a URL that may not be sent to whatever its address is."""
+    try:
+        endpoint = read_url(request.url)
+        check_scheme(endpoint, policy)
+    except EndpointRefused as refused:
+        raise Failure(ErrorClass.BLOCKED, str(refused)) from None
+    return endpoint
+
+
+def request_headers(request: Request, endpoint: Endpoint) -> list[tuple[str, str]]:
+    """All header lines, ours first; raises Failure for one that could inject lines or speak for us."""
+    lines = [("Host", endpoint.authority), ("Accept-Encoding", "identity"), ("Content-Length", str(len(request.body)))]
+    names = set(_OURS)
+    size = 0
+    for name, value in request.headers.items():
+        lower = name.lower()
+        if lower in names:
+            raise Failure(ErrorClass.UNSENDABLE, f"the header {name[:60]!r} is set by us, or given twice")
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise Failure(ErrorClass.UNSENDABLE, f"the header {name[:60]!r} is not one line of printable ASCII")
+        names.add(lower)
+        size += len(name) + len(value)
+        lines.append((name, value.strip(" \t")))
+    if size > _HEADERS_MAX_BYTES:
+        raise Failure(ErrorClass.UNSENDABLE, f"the headers have {size} bytes, more than {_HEADERS_MAX_BYTES}")
+    if "accept" not in names:
+        lines.append(("Accept", "*/*"))
+    return lines
+
+
+def locate(endpoint: Endpoint, policy: AddressPolicy, resolve: Resolver, timeout_s: float) -> tuple[Address, ...]:
+    """The addresses of the endpoint that may be connected to, best first; raises Failure when there is none."""
+    if endpoint.address is not None:
+        addresses: tuple[Address, ...] = (endpoint.address,)
+    else:
+        try:
+            addresses = resolve(endpoint.host, timeout_s)
+        except LookupFailed as error:
+            raise Failure(ErrorClass.DNS, str(error)) from None
+    permitted = tuple(address for address in addresses if policy.refusal(address, endpoint.port) is None)
+    if not permitted:
+        raise Failure(ErrorClass.BLOCKED, str(policy.refusal(addresses[0], endpoint.port)))
+    return permitted

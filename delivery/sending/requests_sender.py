@@ -1,0 +1,274 @@
+"""The reference sender: `requests`, with its connections made, limited and read by our sockets and our reader.
+
+`requests` brings pooling, TLS and HTTP; from its session nothing is used, because a session knows proxies and
+passwords from the environment, cookies and redirects.
+"""
+
+import http.client
+import ssl
+import time
+from collections.abc import Iterator
+from io import BufferedIOBase
+from typing import Any
+
+import requests
+import urllib3.exceptions
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util import SKIP_HEADER
+
+from delivery.outcomes import ErrorClass, Outcome
+from delivery.sending import trust
+from delivery.sending.answers import Answer
+from delivery.sending.attempt import attempt
+from delivery.sending.failures import Failure, caused
+from delivery.sending.request import (
+    DEFAULT_KEEP,
+    LONGEST_TIMEOUT_S,
+    Keep,
+    Request,
+    locate,
+    read_endpoint,
+    request_headers,
+)
+from delivery.sending.sockets import DeadlineSocket, DeadlineTLSSocket, Exchange, connect, current
+from partners.addresses import AddressPolicy
+from partners.endpoints import Endpoint
+from partners.resolving import Resolver, SystemResolver
+
+_PIECE_BYTES = 16 * 1024
+_CONNECTIONS_PER_ENDPOINT = 32
+
+
+class RequestsSender:
+    """See delivery.sending.request.Sender."""
+
+    def __init__(
+        self, policy: AddressPolicy, resolve: Resolver | None = None, ca_file: str = "", keep: Keep = DEFAULT_KEEP
+    ) -> None:
+        self._policy = policy
+        self._resolve = resolve or SystemResolver()
+        self._keep = keep
+        self._adapter = _Adapter(trust.client_context(ca_file), keep)
+
+    def send(self, request: Request) -> Outcome:
+        return attempt(lambda answer, started: self._exchange(request, answer, started))
+
+    def close(self) -> None:
+        self._adapter.close()
+
+    def _exchange(self, request: Request, answer: Answer, started: float) -> int:
+        endpoint = read_endpoint(request, self._policy)
+        prepared = _prepare(request, endpoint)
+        while True:
+            exchange = Exchange(
+                answer,
+                connect_deadline=started + request.connect_timeout_s,
+                deadline=started + min(request.timeout_s, LONGEST_TIMEOUT_S),
+                locate=lambda timeout_s: locate(endpoint, self._policy, self._resolve, timeout_s),
+                port=endpoint.port,
+                keep=self._keep,
+            )
+            try:
+                return self._adapter.exchange(prepared, exchange)
+            except Failure as failure:
+                if not _kept_connection_was_closed(failure, exchange):
+                    raise
+
+
+def _kept_connection_was_closed(failure: Failure, exchange: Exchange) -> bool:
+    """Whether to send again on another connection; each such failure uses one up, so it ends with a new one."""
+    return failure.error is ErrorClass.RESET and not exchange.is_connected and not exchange.answer.has_begun
+
+
+def _prepare(request: Request, endpoint: Endpoint) -> requests.PreparedRequest:
+    """By hand: what `requests` would do itself is done in our own words already, and must not be done twice."""
+    prepared = requests.PreparedRequest()
+    prepared.method = "POST"
+    prepared.url = endpoint.url
+    prepared.headers = CaseInsensitiveDict(request_headers(request, endpoint))
+    prepared.headers.setdefault("User-Agent", SKIP_HEADER)
+    prepared.body = request.body
+    return prepared
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, context: ssl.SSLContext, keep: Keep) -> None:
+        context.sslsocket_class = DeadlineTLSSocket
+        self._context = context
+        super().__init__(pool_connections=keep.connections, pool_maxsize=_CONNECTIONS_PER_ENDPOINT, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """One TLS context for all pools: reading the authorities takes 10 ms."""
+        host, _ = super().build_connection_pool_key_attributes(*args, **kwargs)
+        return host, ({"ssl_context": self._context} if host["scheme"] == "https" else {})
+
+    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
+        """The context knows the authorities."""
+
+    def exchange(self, prepared: requests.PreparedRequest, exchange: Exchange) -> int:
+        """Sends and reads; the final status. Raises Failure."""
+        current.exchange = exchange
+        try:
+            response = self.send(prepared, stream=True, timeout=None, proxies={})
+            try:
+                for piece in _pieces(response.raw):
+                    exchange.answer.feed_body(piece)
+            except BaseException:
+                response.raw.close()
+                raise
+            response.raw.release_conn()
+        except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+            raise _failure(error, exchange.answer) from error
+        return exchange.answer.check_complete()
+
+
+def _pieces(raw: Any) -> Iterator[bytes]:
+    """The body as it comes: not decoded, or a kilobyte becomes a gigabyte."""
+    if raw.chunked and raw.supports_chunked_reads():
+        yield from raw.read_chunked(_PIECE_BYTES, decode_content=False)
+        return
+    while piece := raw.read1(_PIECE_BYTES, decode_content=False):
+        yield piece
+
+
+class _Kept:
+    """When a connection was made and last used, to end its use in time."""
+
+    made_at = 0.0
+    used_at = 0.0
+
+    def may_be_used(self) -> bool:
+        keep, now = current.exchange.keep, time.monotonic()
+        fresh_enough = now - self.made_at < keep.age_s and now - self.used_at < keep.idle_s
+        self.used_at = now
+        return fresh_enough
+
+
+class _Stream:
+    """What comes over the connection: the lines of the head are shown to the answer, the rest passes through."""
+
+    def __init__(self, stream: BufferedIOBase, answer: Answer) -> None:
+        self._stream = stream
+        self._answer = answer
+        self.read1, self.readinto = stream.read1, stream.readinto
+        self.flush, self.close = stream.flush, stream.close
+
+    def readline(self, limit: int = -1) -> bytes:
+        line = self._stream.readline(limit)
+        if not self._answer.is_head_complete:
+            self._answer.feed_line(line)
+        return line
+
+    def read(self, size: int | None = -1) -> bytes:
+        """urllib3 takes a chunk's length of -1 for one, and would read for ever."""
+        if size is None or size < 0:
+            raise Failure(ErrorClass.INVALID, "a chunk has a negative length")
+        return self._stream.read(size)
+
+
+class _Response(http.client.HTTPResponse):
+    def begin(self) -> None:
+        self.fp: Any = _Stream(self.fp, current.exchange.answer)
+        super().begin()
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """http.client skips 100 and takes 103 for the final answer."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc] # not in typeshed
+            if not 102 <= status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
+class _Connection(_Kept, HTTPConnection):
+    response_class = _Response
+
+    def _new_conn(self) -> DeadlineSocket:
+        exchange = current.exchange
+        exchange.is_connected, exchange.is_ready = True, False
+        connection = connect(exchange)
+        self.made_at = self.used_at = time.monotonic()
+        exchange.is_ready = True
+        return connection
+
+    @property
+    def is_connected(self) -> bool:
+        return super().is_connected and self.may_be_used()
+
+
+class _TLSConnection(_Kept, HTTPSConnection):
+    response_class = _Response
+
+    def _new_conn(self) -> DeadlineSocket:
+        exchange = current.exchange
+        exchange.is_connected, exchange.is_ready = True, False
+        connection = connect(exchange)
+        self.made_at = self.used_at = time.monotonic()
+        return connection
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except TimeoutError:
+            raise caused(ErrorClass.CONNECT_TIMEOUT, "in the TLS handshake") from None
+        except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
+            raise caused(ErrorClass.TLS, str(error)) from error
+        current.exchange.is_ready = True
+
+    @property
+    def is_connected(self) -> bool:
+        return super().is_connected and self.may_be_used()
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+def _failure(error: BaseException, answer: Answer) -> Failure:
+    """The libraries wrap each other's exceptions: the first that says something counts, from the inside out."""
+    chain = _chain(error)
+    for one in chain:
+        if isinstance(one, http.client.IncompleteRead) and isinstance(one.partial, bytes):
+            answer.feed_body(one.partial)
+    for one in reversed(chain):
+        found = _classify(one)
+        if found is not None:
+            return caused(found, f"{type(one).__name__}: {one}"[:300])
+    return caused(ErrorClass.INVALID, f"{type(error).__name__}: {error}"[:300])
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The exception, and all that led to it."""
+    chain: list[BaseException] = []
+    pending: list[object] = [error]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, BaseException) and one not in chain:
+            chain.append(one)
+            pending += [one.__cause__, one.__context__, *one.args]
+    return chain
+
+
+def _classify(error: BaseException) -> ErrorClass | None:
+    if isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError)):
+        return ErrorClass.TIMEOUT
+    if isinstance(error, urllib3.exceptions.InvalidChunkLength):
+        return ErrorClass.INVALID
+    if isinstance(error, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
+        return ErrorClass.RESET
+    if isinstance(error, urllib3.exceptions.ProtocolError) and "ended prematurely" in str(error):
+        return ErrorClass.RESET  # the only sign of a stream that ends between two chunks
+    if isinstance(error, http.client.HTTPException):
+        return ErrorClass.INVALID
+    return None

@@ -1,0 +1,128 @@
+"""Sockets with a deadline for everything that is done with them, connected to permitted addresses only.
+
+A timeout per read, as `requests` has it, never ends a partner that sends one byte a second. These sockets are given,
+before each call, no more time than is left of the exchange that the calling thread is in, and no more bytes than an
+answer may have. One exchange belongs to one thread.
+"""
+
+import errno
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from delivery.outcomes import HEAD_MAX_BYTES, READ_MAX_BYTES, ErrorClass
+from delivery.sending.answers import Answer
+from delivery.sending.failures import Failure, caused
+from delivery.sending.request import Keep
+from partners.addresses import Address
+
+_RAW_MAX_BYTES = HEAD_MAX_BYTES + READ_MAX_BYTES + 1024 * 1024
+"""With generous room for the framing of chunks; beyond, it is no answer but a flood."""
+
+
+class Exchange:
+    """One request and its answer, from the view of the sockets."""
+
+    def __init__(
+        self,
+        answer: Answer,
+        *,
+        connect_deadline: float,
+        deadline: float,
+        locate: Callable[[float], tuple[Address, ...]],
+        port: int,
+        keep: Keep,
+    ) -> None:
+        self.answer = answer
+        self.connect_deadline = connect_deadline
+        self.deadline = deadline
+        self.locate = locate
+        """Called with the seconds that are left: the permitted addresses; raises Failure."""
+        self.port = port
+        self.keep = keep
+        self.is_connected = False
+        """By this exchange: False while a kept connection is in use."""
+        self.is_ready = True
+        """False from the start of connecting until the end of the TLS handshake."""
+        self._raw_bytes = 0
+
+    def seconds_left(self) -> float:
+        """Before the connection is ready its own deadline counts. Raises TimeoutError when there are none."""
+        deadline = self.deadline if self.is_ready else min(self.deadline, self.connect_deadline)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return left
+
+    def count(self, received: int) -> int:
+        self._raw_bytes += received
+        if self._raw_bytes > _RAW_MAX_BYTES:
+            raise Failure(ErrorClass.INVALID, "the answer has more framing than content")
+        return received
+
+
+class _Current(threading.local):
+    exchange: Exchange
+
+
+current = _Current()
+
+
+class DeadlineSocket(socket.socket):
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        exchange = current.exchange
+        self.settimeout(exchange.seconds_left())
+        return exchange.count(super().recv_into(buffer, nbytes, flags))
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        self.settimeout(current.exchange.seconds_left())
+        super().sendall(data, flags)
+
+
+class DeadlineTLSSocket(ssl.SSLSocket):
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        exchange = current.exchange
+        self.settimeout(exchange.seconds_left())
+        return exchange.count(super().recv_into(buffer, nbytes, flags))
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        self.settimeout(current.exchange.seconds_left())
+        return super().send(data, flags)
+
+    def do_handshake(self, block: bool = False) -> None:
+        self.settimeout(current.exchange.seconds_left())
+        super().do_handshake(block)
+
+
+def connect(exchange: Exchange) -> DeadlineSocket:
+    """A connection to the first permitted address that answers; raises Failure. Each one gets its share of the time."""
+    addresses = exchange.locate(exchange.connect_deadline - time.monotonic())
+    failure = caused(ErrorClass.CONNECT_TIMEOUT, "looking up the name took all the time")
+    for tried, address in enumerate(addresses):
+        try:
+            share_s = exchange.seconds_left() / (len(addresses) - tried)
+            return _connect_to(address, exchange.port, share_s)
+        except TimeoutError:
+            failure = caused(ErrorClass.CONNECT_TIMEOUT, str(address))
+        except OSError as error:
+            failure = caused(ErrorClass.REFUSED, f"{address}: {_reason(error)}")
+    raise failure
+
+
+def _connect_to(address: Address, port: int, timeout_s: float) -> DeadlineSocket:
+    connection = DeadlineSocket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(timeout_s)
+        connection.connect((str(address), port))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _reason(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, "") or str(error)

@@ -1,0 +1,73 @@
+"""Both senders, a receiver, and an authority for its certificates. Every test here takes both senders."""
+
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from delivery.sending import AddressPolicy, Sender
+from delivery.sending.curl_sender import CurlSender
+from delivery.sending.request import DEFAULT_KEEP, Keep
+from delivery.sending.requests_sender import RequestsSender
+from partners.addresses import Address
+from partners.resolving import LookupFailed, Resolver
+from tests.certificates import Authority, new_authority
+from tests.receiver import Receiver
+
+LOOPBACK = AddressPolicy(allow=[ip_network("127.0.0.0/8"), ip_network("::1/128")])
+
+MakeSender = Callable[..., Sender]
+
+_CLASSES: dict[str, type[RequestsSender] | type[CurlSender]] = {"requests": RequestsSender, "curl": CurlSender}
+
+
+class Names:
+    """A resolver that knows a few names: each look-up takes the next of a name's answers, the last one stays."""
+
+    def __init__(self, **answers: list[str]) -> None:
+        self._answers = {name.replace("_", "."): list(found) for name, found in answers.items()}
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, timeout_s: float) -> tuple[Address, ...]:
+        self.asked.append(host)
+        answers = self._answers.get(host)
+        if not answers:
+            raise LookupFailed(f"{host} does not resolve")
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        return tuple(map(ip_address, answer.split()))
+
+
+@pytest.fixture(params=list(_CLASSES))
+def make_sender(request: pytest.FixtureRequest) -> Iterator[MakeSender]:
+    """Makes senders of one of the two kinds; they are closed at the end."""
+    made: list[Sender] = []
+
+    def make(
+        policy: AddressPolicy = LOOPBACK,
+        resolve: Resolver | None = None,
+        ca_file: Path | str = "",
+        keep: Keep = DEFAULT_KEEP,
+    ) -> Sender:
+        made.append(_CLASSES[request.param](policy, resolve, str(ca_file), keep))
+        return made[-1]
+
+    yield make
+    for sender in made:
+        sender.close()
+
+
+@pytest.fixture
+def sender(make_sender: MakeSender) -> Sender:
+    return make_sender()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return new_authority(tmp_path_factory.mktemp("authority"))
