@@ -71,7 +71,7 @@ class Sender(Protocol):
 
 
 def make_sender(name: str, policy: AddressPolicy, ca_file: str | None = None) -> Sender:
-    """The sender that the setting names: `requests` or `curl`. `ca_file` adds authorities to those of certifi. Imports what it needs only."""
+    """The sender that the setting names: `requests` or `curl`. `ca_file` adds authorities to certifi's."""
     if name == "curl":
         from delivery.sending.curl_sender import CurlSender  # noqa: PLC0415 - libcurl takes 20 ms and 10 MB
 

@@ -5,6 +5,7 @@ passwords from the environment, cookies and redirects.
 """
 
 import http.client
+import logging
 import ssl
 import time
 from collections.abc import Iterator
@@ -40,6 +41,10 @@ from partners.resolving import Resolver, SystemResolver
 
 _PIECE_BYTES = 16 * 1024
 _CONNECTIONS_PER_ENDPOINT = 32
+_WITHOUT_BODY = frozenset({204, 304})
+
+# What endpoints do is kept with the attempt. urllib3 would also log every odd header of theirs as a warning.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class RequestsSender:
@@ -131,6 +136,8 @@ class _Adapter(HTTPAdapter):
 
 def _pieces(raw: Any) -> Iterator[bytes]:
     """The body as it comes: not decoded, or a kilobyte becomes a gigabyte."""
+    if raw.status in _WITHOUT_BODY:  # whatever their headers say
+        return
     if raw.chunked and raw.supports_chunked_reads():
         yield from raw.read_chunked(_PIECE_BYTES, decode_content=False)
         return
