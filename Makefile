@@ -1,0 +1,57 @@
+# One name for each action; people and CI use the same. `make VENV=/elsewhere …` uses another virtual environment.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo smoke dev check fix test bench faults clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
+REQUIREMENTS := $(shell cat requirements.txt requirements-dev.txt | cksum | tr -d ' ')
+INSTALLED := $(VENV)/.installed-$(REQUIREMENTS)
+
+help: ## says what there is
+	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(INSTALLED) ## makes the virtual environment; does nothing when it is up to date
+
+$(INSTALLED):
+	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { echo "Recart Hooks needs Python 3.11 or newer." \
+		"Name it if you have one: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "installing into $(VENV), about a minute …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@rm -f $(VENV)/.installed-* && touch $@
+
+demo: setup ## the whole system on this machine with a shop and two partners, until Ctrl-C
+	@$(BIN)/python -m recart_hooks.demo
+
+smoke: setup ## the same once: ends with "smoke: delivered N of N events"
+	@$(BIN)/python -m recart_hooks.demo --smoke
+
+dev: setup ## the whole system without the shop, restarted when the code changes, logs on the terminal
+	@$(BIN)/python -m recart_hooks.dev
+
+check: setup ## style, types, layers, migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	DEBUG=1 $(BIN)/mypy recart_hooks partners delivery tests
+	$(BIN)/lint-imports
+	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
+	DEBUG=1 $(BIN)/python manage.py check
+
+fix: setup ## what ruff can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup ## all tests, against real servers
+	$(BIN)/pytest
+
+faults: setup ## the long fault tests: kills, cuts, full disks
+	$(BIN)/pytest tests/faults
+
+bench: setup ## the load generator and its numbers
+	$(BIN)/python -m bench
+
+clean: ## removes the virtual environment and all data
+	rm -rf .venv .data static-root .mypy_cache .ruff_cache .pytest_cache .import_linter_cache htmlcov .coverage

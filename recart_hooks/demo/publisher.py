@@ -1,0 +1,39 @@
+"""Publishes the shop's events as a platform's service would: with a client of NATS, nothing of ours."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import nats
+import nats.errors
+import nats.js.errors
+from django.conf import settings
+
+from recart_hooks.demo.scoreboard import Scoreboard
+from recart_hooks.demo.shop import ShopEvent
+
+STREAM_PATIENCE_S = 60.0
+
+
+async def publish(
+    events: Iterator[ShopEvent], scoreboard: Scoreboard, pause_s: float, count: int | None = None
+) -> None:
+    """Publishes `count` events, or for ever, one each `pause_s`. TimeoutError when there is no stream to take them."""
+    client = await nats.connect(settings.NATS_URL, max_reconnect_attempts=-1)
+    try:
+        jetstream = client.jetstream()
+        async with asyncio.timeout(STREAM_PATIENCE_S):
+            while True:
+                with contextlib.suppress(nats.js.errors.Error, nats.errors.Error):
+                    await jetstream.stream_info(settings.NATS_STREAM)
+                    break
+                await asyncio.sleep(0.1)
+        for number, event in enumerate(events):
+            if number == count:
+                break
+            scoreboard.publish(event)
+            headers = {"Nats-Msg-Id": event.id}
+            await jetstream.publish(f"events.{event.type}", event.data, headers=headers)
+            await asyncio.sleep(pause_s)
+    finally:
+        await client.close()

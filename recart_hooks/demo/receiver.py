@@ -1,0 +1,100 @@
+"""The partners' side of the demo: an HTTP server that checks each delivery with a library that is not ours."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from recart_hooks.demo.partners import PARTNERS, DemoPartner
+from recart_hooks.ports import LOOPBACK, free_port
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One POST that came in, and what was answered."""
+
+    partner: DemoPartner
+    event_id: str
+    body: bytes
+    is_verified: bool
+    status: int
+    try_number: int
+
+
+@dataclass(slots=True)
+class Receiver:
+    """Answers on a free port of the loopback address until `stop()`. `on_arrival` is called from many threads."""
+
+    on_arrival: Callable[[Arrival], None]
+    port: int = field(default_factory=lambda: free_port(range(9000, 9010)))
+    secrets: dict[str, str] = field(default_factory=dict)
+    _tries: dict[tuple[str, str], int] = field(default_factory=dict)
+    _seen: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _server: ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def start(self, secrets: Mapping[str, str]) -> None:
+        """`secrets`: what the partners were given to verify with, by path."""
+        self.secrets.update(secrets)
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                status = receiver.receive(self.path, dict(self.headers.items()), body)
+                self.send_response(status)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """The scoreboard tells."""
+
+        self._server = ThreadingHTTPServer((LOOPBACK, self.port), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
+
+    def receive(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
+        """The status to answer with: 204, 401 for a bad signature, 404 for nobody, 503 now and then."""
+        partner = next((one for one in PARTNERS if one.path == path), None)
+        if partner is None:
+            return 404
+        event_id = {name.lower(): value for name, value in headers.items()}.get("webhook-id", "")
+        is_verified = verify(self.secrets[path], headers, body)
+        try_number, is_bad_moment = self._count(partner, event_id)
+        status = 401 if not is_verified else 503 if is_bad_moment else 204
+        self.on_arrival(Arrival(partner, event_id, body, is_verified, status, try_number))
+        return status
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+    def _count(self, partner: DemoPartner, event_id: str) -> tuple[int, bool]:
+        """Which try of this event it is, and whether the partner has a bad moment."""
+        with self._lock:
+            key = (partner.path, event_id)
+            if key not in self._tries:
+                self._seen[partner.path] = self._seen.get(partner.path, 0) + 1
+            self._tries[key] = self._tries.get(key, 0) + 1
+            number = self._seen[partner.path]
+            return self._tries[key], bool(
+                partner.fails_every and number % partner.fails_every == 0 and self._tries[key] == 1
+            )
+
+
+def verify(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
+    """By the rules of Standard Webhooks, as the library of that name reads them."""
+    try:
+        Webhook(secret).verify(body, {name.lower(): value for name, value in headers.items()})
+    except WebhookVerificationError:
+        return False
+    return True

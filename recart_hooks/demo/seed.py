@@ -1,0 +1,57 @@
+"""Puts the event types and the demo's partners into the database, where they are missing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth import get_user_model
+
+from partners.catalogue import parse_catalogue
+from partners.models import EventType, Partner, Subscription
+from partners.services import create_partner, create_subscription, reveal_secrets, update_subscription
+from recart_hooks.demo.partners import PARTNERS, DemoPartner
+
+CATALOGUE = Path(__file__).resolve().parents[2] / "partners" / "catalogues" / "ecommerce.yaml"
+
+
+def seed_administrator(password: str) -> None:
+    """The staff account `admin`; its password is set anew, so that what we print is true."""
+    admin, _ = get_user_model().objects.get_or_create(
+        username="admin", defaults={"is_staff": True, "is_superuser": True, "email": "admin@example.com"}
+    )
+    admin.set_password(password)
+    admin.save()
+
+
+def seed(receiver_url: str) -> Mapping[str, str]:
+    """Sets up the catalogue and the partners where they are missing; the signing secrets by the partners' paths."""
+    seed_catalogue()
+    return {one.path: _seed_partner(one, receiver_url + one.path) for one in PARTNERS}
+
+
+def seed_catalogue() -> None:
+    entries = parse_catalogue(CATALOGUE.read_bytes(), CATALOGUE.name)
+    EventType.objects.bulk_create(
+        [
+            EventType(name=one.name, description=one.description, schema=one.schema, sample=one.sample)
+            for one in entries
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _seed_partner(wanted: DemoPartner, url: str) -> str:
+    partner = Partner.objects.filter(name=wanted.name).first()
+    if partner is None:
+        partner = create_partner(wanted.name, rate_limit="100/s", notes="Made by `make demo`.")
+    subscription = Subscription.objects.filter(partner=partner, description="demo", deleted_at=None).first()
+    settings: dict[str, Any] = {
+        "url": url,  # the receiver's port may be another one this time
+        "transformation": wanted.transformation,
+        "retry_schedule_s": [2, 4, 8, 15, 30, 60],  # so that one need not wait for hours to see a retry
+    }
+    if subscription is None:
+        subscription = create_subscription(partner, event_types=wanted.event_types, description="demo", **settings)
+    else:
+        update_subscription(subscription, settings)
+    return reveal_secrets(subscription)[0]

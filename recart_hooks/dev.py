@@ -1,0 +1,106 @@
+"""`make dev`: the whole system on this machine, its output on the terminal, restarted when the code changes.
+
+A `.env` file in the project is read; what is set in the environment goes before it.
+"""
+
+import argparse
+import itertools
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from honcho.environ import parse
+
+from recart_hooks.local import Ports, local_environment
+from recart_hooks.runner import PROJECT, Runner
+from recart_hooks.stack import Stack, StackError
+from recart_hooks.system import StartError, prepare
+
+PACKAGES = ("recart_hooks", "delivery", "partners")
+LOOK_EVERY_S = 0.7
+COLOURS = itertools.cycle((36, 33, 32, 35, 34, 31))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m recart_hooks.dev", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, default=Path(".data"), help="where data is kept (default: .data)")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes (default: 1)")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    read_env_file(PROJECT / ".env")
+    try:
+        run(options.data_dir, options.workers)
+    except (StackError, StartError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def run(data_dir: Path, workers: int) -> None:
+    """Until it is interrupted."""
+    terminal = Terminal()
+    with Stack(data_dir) as stack:
+        environment = local_environment(stack, Ports.choose(), {"DEBUG": "1"})
+        prepare(environment)
+        with Runner(environment, terminal.write, workers=workers) as runner:
+            runner.start()
+            runner.keep_running()
+            terminal.write("dev", f"web {environment['PUBLIC_URL']}/admin/   Flower {environment['FLOWER_URL']}/")
+            for path in changes():
+                terminal.write("dev", f"{path} changed: starting all processes again")
+                runner.restart([*runner.programs])
+
+
+def read_env_file(path: Path) -> None:
+    """Adds what the file says to this process's environment."""
+    if path.exists():
+        for name, value in parse(path.read_text()).items():
+            os.environ.setdefault(name, value)
+
+
+def changes() -> Iterator[Path]:
+    """A path whenever one of our Python files was changed, added or removed."""
+    before = file_times()
+    while True:
+        time.sleep(LOOK_EVERY_S)
+        now = file_times()
+        changed = {path for path, _ in before.items() ^ now.items()}
+        before = now
+        if changed:
+            yield min(changed).relative_to(PROJECT)
+
+
+def file_times() -> dict[Path, int]:
+    found = {}
+    for package in PACKAGES:
+        for path in (PROJECT / package).rglob("*.py"):
+            try:
+                found[path] = path.stat().st_mtime_ns
+            except FileNotFoundError:  # an editor that replaces files
+                continue
+    return found
+
+
+class Terminal:
+    """Writes lines with the coloured name of their process before them. Called from several threads."""
+
+    def __init__(self) -> None:
+        self._colours: dict[str, int] = {}
+        self._is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+    def write(self, name: str, line: str) -> None:
+        label = f"{name:<9}|"
+        if self._is_coloured:
+            colour = self._colours.setdefault(name, next(COLOURS))
+            label = f"\x1b[{colour}m{label}\x1b[0m"
+        sys.stdout.write(f"{label} {line}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The demo itself, as a person starts it: the whole system with real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.timeout(180)]
+
+
+def start_demo(data_dir: Path, *options: str) -> subprocess.Popen[str]:
+    """Without the addresses and secrets of this test run: the demo makes its own."""
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return subprocess.Popen(
+        [sys.executable, "-m", "recart_hooks.demo", "--data-dir", str(data_dir), "--workers", "1", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+
+
+def wait_for(demo: subprocess.Popen[str], words: str) -> list[str]:
+    """The lines up to the one that has these words."""
+    assert demo.stdout is not None
+    lines: list[str] = []
+    for line in demo.stdout:
+        lines.append(line.rstrip())
+        if words in line:
+            return lines
+    pytest.fail(f"{words!r} was never said:\n" + "\n".join(lines))
+
+
+def test_the_smoke_test_delivers_every_event(tmp_path: Path) -> None:
+    demo = start_demo(tmp_path / "data", "--smoke", "--events", "40")
+
+    output, _ = demo.communicate()
+
+    assert output.splitlines()[-1] == "smoke: delivered 40 of 40 events"
+    assert demo.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_of_the_demo_when_it_ends(tmp_path: Path, number: signal.Signals) -> None:
+    demo = start_demo(tmp_path / "data", "--rate", "20")
+    said = wait_for(demo, "✓ try 2")
+    assert any("login admin" in line for line in said)
+    family = psutil.Process(demo.pid).children(recursive=True)
+    assert len(family) > 15  # three servers, five processes, their tethers and children
+
+    demo.send_signal(number)
+    demo.communicate()
+
+    assert psutil.wait_procs(family, timeout=30)[1] == []
+    if number == signal.SIGINT:
+        assert demo.returncode == 0
