@@ -6,7 +6,8 @@ allow-list. Whatever is not on the list (arithmetic, sorting, `parent`, unions, 
 later version of the library can't widen the language unnoticed.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jsonpath_ng import Child, Descendants, Fields, Index, Root, This
@@ -28,14 +29,26 @@ MAX_COMPARISONS = 20
 MAX_ITEM_LEVELS = 4
 
 
-def compile_path(text: str, levels: int = 0) -> Path:
+_parsers = threading.local()
+
+
+def parse_tokens(tokens: Iterator[Any]) -> Any:
+    """jsonpath-ng's tree. Making its parser costs ten times what parsing does, so every thread keeps one."""
+    try:
+        parser = _parsers.parser
+    except AttributeError:
+        parser = _parsers.parser = ExtendedJsonPathParser()
+    return parser.parse_token_stream(tokens)
+
+
+def compile_path(text: str, levels: int = 0, parse: Callable[[Iterator[Any]], Any] = parse_tokens) -> Path:
     """`levels` is how many items (`@`, `@@` ...) there are where the path stands. Raises SpecError, without a place."""
     level = len(text) - len(text.lstrip("@"))
     if level > levels:
         raise SpecError(f"{text!r} asks for an item, but {_where(levels)}")
     tokens = tokenize(text, max(level - 1, 0))
     keys = _plain_keys(tokens)
-    steps = _Translation(text, tokens).steps() if keys is None else tuple(map(_key_step, keys))
+    steps = _Translation(text, tokens).steps(parse) if keys is None else tuple(map(_key_step, keys))
     if len(steps) > MAX_STEPS_IN_PATH:
         raise SpecError(f"a path has at most {MAX_STEPS_IN_PATH} steps; {text!r} has {len(steps)}")
     return Path(text, level, steps, keys)
@@ -75,9 +88,9 @@ class _Translation:
         self.comparisons = 0
         self.descents = 0
 
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self, parse: Callable[[Iterator[Any]], Any]) -> tuple[Step, ...]:
         try:
-            tree = ExtendedJsonPathParser().parse_token_stream(self._stream())
+            tree = parse(self._stream())
         except JSONPathError:
             raise self._refusal() from None
         return self._query(tree).path.steps
