@@ -1,0 +1,219 @@
+"""The whole system under test: its own servers, the real processes of the Procfile, and a client of each.
+
+    with System(directory) as system:
+        system.seed([...])
+        system.start("bridge", "worker-1", "worker-2")
+        system.publish(numbers)
+        system.wait_until(lambda: ...)
+
+Processes and servers can be killed and started again by name, as a crash and an operator would.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import nats
+import psycopg
+import redis
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from delivery.broker import connect
+from recart_hooks.local import Ports, local_environment
+from recart_hooks.ports import free_port
+from recart_hooks.processes import Ending, Process
+from recart_hooks.stack import Stack
+
+_ENDING = Ending("TERM:20,KILL:5")
+ROOT = Path(__file__).resolve().parents[2]
+_SEED = """
+import json, sys, django
+django.setup()
+from partners.services import create_partner, create_subscription, reveal_secrets
+made = []
+for partner in json.load(sys.stdin):
+    subscriptions = partner.pop("subscriptions")
+    row = create_partner(**partner)
+    for subscription in subscriptions:
+        one = create_subscription(row, **subscription)
+        made.append({"partner_id": row.id, "subscription_id": one.id, "secret": reveal_secrets(one)[0]})
+print(json.dumps(made))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    partner_id: str
+    subscription_id: str
+    secret: str
+
+
+@dataclass
+class System:
+    """One installation in a directory of its own. Retries come after a second, not after hours, unless told so."""
+
+    directory: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    durable: bool = False
+    processes: dict[str, Process] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.stack = Stack(self.directory, durable=self.durable, environ={})
+        self.web_port = free_port()
+        self.log = self.directory / "processes.log"
+
+    def __enter__(self) -> Self:
+        self.stack.own()
+        for server in self.stack.servers:
+            server.start()
+        more = {
+            "RETRY_SCHEDULE_S": ",".join(["1"] * 30),
+            "WORKER_THREADS": "16",
+            "LOG_LEVEL": "INFO",
+            **self.stack.environment,
+            **self.env,
+        }
+        ours = local_environment(self.stack, Ports(self.web_port, free_port()), more)
+        self.environment = {**ours, **more, "DJANGO_SETTINGS_MODULE": "recart_hooks.settings"}
+        self.manage("migrate", "--verbosity", "0")
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for name in list(self.processes):
+            self.stop(name)
+        self.stack.stop()
+
+    def manage(self, *arguments: str, stdin: str = "") -> str:
+        return self._run([sys.executable, "manage.py", *arguments], stdin)
+
+    def seed(self, partners: Sequence[Mapping[str, Any]]) -> list[Seeded]:
+        """Each partner: fields of create_partner, and `subscriptions`: fields of create_subscription."""
+        return [Seeded(**one) for one in json.loads(self._run([sys.executable, "-c", _SEED], json.dumps(partners)))]
+
+    def start(self, *names: str) -> None:
+        """`bridge`, `web`, `beat`, or any other name for one more worker."""
+        for name in names:
+            with self.log.open("ab") as log:
+                self.processes[name] = Process(
+                    self._command(name),
+                    output=log.fileno(),
+                    env=self.environment,
+                    cwd=ROOT,
+                    ending=_ENDING,
+                )
+
+    def kill(self, name: str) -> None:
+        """As kill -9."""
+        self.processes.pop(name).kill()
+
+    def stop(self, name: str) -> int:
+        """As an operator, or a rolling update: SIGTERM first."""
+        return self.processes.pop(name).stop()
+
+    def publish(self, events: Iterable[tuple[str, str, bytes]]) -> None:
+        """(event type, event id, data), by the plain NATS protocol; returns when JetStream has them all."""
+        asyncio.run(_publish(self.stack.nats_url, list(events)))
+
+    def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.stack.database_url) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    def forget(self) -> None:
+        """Empties tables, queues and the stream, for the next test."""
+        with psycopg.connect(self.stack.database_url) as connection:
+            connection.execute("TRUNCATE partners_partner, delivery_event, delivery_deadletter CASCADE")
+        self.valkey.flushdb()
+        asyncio.run(_purge(self.stack.nats_url))
+
+    def count(self, sql: str, *values: Any) -> int:
+        return int(self.query(sql, *values)[0][0])
+
+    def unfinished(self) -> int:
+        return self.count("SELECT count(*) FROM delivery_delivery WHERE status = 'pending'")
+
+    @property
+    def valkey(self) -> "redis.Redis":
+        return connect(self.stack.broker_url)
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
+        """Asks several times a second; AssertionError with the end of the log when it does not come true."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what}: not within {timeout_s} s; the log ends with\n{self.log_end()}")
+            time.sleep(0.1)
+
+    def log_end(self, lines: int = 40) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+
+    def _command(self, name: str) -> list[str]:
+        celery = [sys.executable, "-m", "celery", "--quiet", "--app", "recart_hooks"]
+        if name == "bridge":
+            return [sys.executable, "manage.py", "bridge"]
+        if name == "beat":
+            return [*celery, "beat"]
+        if name == "web":
+            return [
+                sys.executable,
+                "-m",
+                "gunicorn",
+                "--config",
+                "python:recart_hooks.gunicorn_config",
+                "recart_hooks.wsgi",
+            ]
+        return [*celery, "worker", "--hostname", f"{name}@%h", "--without-gossip", "--without-mingle"]
+
+    def _run(self, command: Sequence[str], stdin: str) -> str:
+        done = subprocess.run(
+            command,
+            env=self.environment,
+            cwd=ROOT,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode:
+            raise AssertionError(f"{' '.join(command[:4])} failed:\n{done.stderr}")
+        return done.stdout
+
+
+async def _publish(url: str, events: Sequence[tuple[str, str, bytes]]) -> None:
+    client = await nats.connect(url)
+    stream = client.jetstream(publish_async_max_pending=500)
+    await _stream_is_there(stream)
+    waiting = [
+        await stream.publish_async(f"events.{type_}", data, headers={"Nats-Msg-Id": event_id})
+        for type_, event_id, data in events
+    ]
+    await asyncio.gather(*waiting)
+    await client.close()
+
+
+async def _stream_is_there(stream: JetStreamContext) -> None:
+    """The bridge makes it when it starts."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            await stream.stream_info("EVENTS")
+        except NotFoundError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
+
+
+async def _purge(url: str) -> None:
+    client = await nats.connect(url)
+    await client.jetstream().purge_stream("EVENTS")
+    await client.close()

@@ -1,0 +1,103 @@
+"""Events go in by NATS and come out at endpoints: signed, exact, retried, once; whatever is killed on the way."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from standardwebhooks import Webhook
+
+from tests.flow.system import System
+from tests.receiver import Receiver
+
+pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.timeout(240)]
+
+DATA = '{ "n": %d, "total": 1.10, "big": 123456789012345678901234567890, "z": "é\\u00e9", "a": [1e5, -0.0] }'
+
+
+def events(count: int, prefix: str = "e") -> list[tuple[str, str, bytes]]:
+    return [("orders.created", f"{prefix}{n}", (DATA % n).encode()) for n in range(count)]
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("system")) as running:
+        yield running
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as listening:
+        yield listening
+
+
+def delivered(system: System, count: int) -> None:
+    """Returns when nothing is pending and `count` deliveries have succeeded."""
+
+    def done() -> bool:
+        return system.count("SELECT count(*) FROM delivery_delivery WHERE status = 'succeeded'") >= count
+
+    system.wait_until(done, f"{count} deliveries", 90)
+
+
+@pytest.fixture(autouse=True)
+def _clean(system: System) -> Iterator[None]:
+    yield
+    for name in list(system.processes):
+        system.stop(name)
+    system.forget()
+
+
+def test_events_arrive_signed_and_exactly_as_published_although_every_tenth_fails_at_first(
+    system: System, receiver: Receiver
+) -> None:
+    (to,) = system.seed(
+        [{"name": "A", "subscriptions": [{"url": receiver.url("/fail-every/10"), "event_types": ["orders.*"]}]}]
+    )
+    system.start("bridge", "worker-1", "worker-2")
+    system.publish(events(200))
+    delivered(system, 200)
+    by_id = {request.webhook_id: request for request in receiver.requests}
+    assert len(by_id) == 200
+    for event_id, request in by_id.items():
+        Webhook(to.secret).verify(request.body, dict(request.headers))
+        data = (DATA % int(event_id.removeprefix("e"))).encode()
+        assert request.body.endswith(b',"data":' + data + b"}")
+        assert json.loads(request.body)["id"] == event_id
+    assert len(receiver.requests) == 220
+    assert system.count("SELECT count(*) FROM delivery_attempt WHERE error = 'http_status'") == 20
+    assert system.count("SELECT count(*) FROM delivery_delivery WHERE attempt_count = 2") == 20
+
+
+def test_a_killed_bridge_and_a_killed_worker_lose_nothing_and_repeat_only_what_was_in_flight(
+    system: System, receiver: Receiver
+) -> None:
+    system.seed([{"name": "B", "subscriptions": [{"url": receiver.url("/slow?s=0.02"), "event_types": ["orders.*"]}]}])
+    system.start("bridge", "worker-1", "worker-2")
+    system.publish(events(1000))
+    receiver.wait_for(100, timeout_s=60)
+    system.kill("worker-1")
+    system.kill("bridge")
+    system.publish(events(200, "later"))
+    system.start("bridge", "worker-3")
+    delivered(system, 1200)
+    posts = Counter(request.webhook_id for request in receiver.requests)
+    assert len(posts) == 1200
+    assert sum(count - 1 for count in posts.values()) <= 16  # the threads of the killed worker
+    assert system.unfinished() == 0
+
+
+def test_a_wiped_valkey_is_filled_again_from_postgresql(system: System, receiver: Receiver) -> None:
+    (to,) = system.seed(
+        [{"name": "C", "rate_limit": "40/s", "subscriptions": [{"url": receiver.url(), "event_types": ["orders.*"]}]}]
+    )
+    system.start("bridge", "worker-1", "beat")
+    system.publish(events(300))
+    receiver.wait_for(20, timeout_s=60)
+    system.valkey.flushall()
+    delivered(system, 300)
+    posts = Counter(request.webhook_id for request in receiver.requests)
+    assert len(posts) == 300
+    assert sum(count - 1 for count in posts.values()) <= 16
+    limits = system.valkey.hgetall(f"fair:limits:partner.{to.partner_id}")
+    assert limits, "the limit came back as well"
