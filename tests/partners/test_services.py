@@ -32,9 +32,9 @@ def test_a_rate_limit_in_another_grammar_is_refused(rate: str) -> None:
 def test_a_partner_pauses_until_a_time_or_until_resumed(partner: Partner) -> None:
     services.pause_partner(partner)
     assert Partner.objects.get().paused_until == FOREVER
-    assert partner.is_paused
+    assert partner.is_paused is True
     services.pause_partner(partner, timezone.now() - timedelta(seconds=1))
-    assert not partner.is_paused
+    assert Partner.objects.get().is_paused is False
     services.resume_partner(partner)
     assert Partner.objects.get().paused_until is None
 

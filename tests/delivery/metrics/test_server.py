@@ -37,9 +37,9 @@ def test_a_port_in_use_is_stepped_over(base_port: int, servers: list[MetricsServ
         servers.append(server)
     first, second = servers
     assert first.port == base_port < second.port
-    for one, value in zip(servers, ("1.0", "2.0"), strict=True):
+    for one, shown in zip(servers, ("1.0", "2.0"), strict=True):
         with urlopen(f"http://{LOOPBACK}:{one.port}/metrics") as answer:
-            assert f"recart_hooks_test {value}" in answer.read().decode()
+            assert f"recart_hooks_test {shown}" in answer.read().decode()
 
 
 def test_an_address_that_is_not_ours_costs_the_metrics_only() -> None:
