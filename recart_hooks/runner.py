@@ -17,7 +17,7 @@ from honcho.environ import parse_procfile
 from recart_hooks.processes import Ending, Process
 
 PROJECT = Path(__file__).resolve().parent.parent
-WARM_STOP = Ending(ladder="TERM:10,QUIT:5,KILL:5")
+WARM_STOP = Ending(ladder="TERM:25,QUIT:5,KILL:5")
 """What is running may finish; a worker's second signal gives its tasks back to the broker."""
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0

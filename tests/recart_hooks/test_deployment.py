@@ -1,0 +1,82 @@
+"""The files that people deploy with say the same as the code."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from recart_hooks.runner import PROJECT, procfile
+from recart_hooks.settings import env
+
+COMPOSE_ONLY = {"POSTGRES_PASSWORD"}
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    return dict(loaded["services"])
+
+
+def example_names() -> list[str]:
+    return re.findall(r"^#?([A-Z][A-Z_]*)=", (PROJECT / ".env.example").read_text(), re.MULTILINE)
+
+
+def test_the_example_lists_every_setting_once() -> None:
+    names = example_names()
+
+    assert sorted(names) == sorted(env.declared | COMPOSE_ONLY)
+
+
+def test_compose_runs_the_commands_of_the_procfile(services: dict[str, Any]) -> None:
+    ours = {name: service["command"] for name, service in services.items() if "build" in service}
+
+    assert ours == {"migrate": "python manage.py migrate --no-input", **procfile()}
+
+
+def test_one_image_runs_all_of_ours_and_not_as_root(services: dict[str, Any]) -> None:
+    ours = [service for service in services.values() if "build" in service]
+
+    assert {service["image"] for service in ours} == {"recart-hooks"}
+    assert all(service["cap_drop"] == ["ALL"] for service in ours)
+    assert re.findall(r"^USER (\w+)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE) == ["recart"]
+
+
+def test_every_lasting_service_has_a_health_check(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if "healthcheck" not in service} == {"migrate"}
+
+
+def test_ours_start_when_the_servers_are_healthy_and_the_tables_are_there(services: dict[str, Any]) -> None:
+    for name in procfile():
+        conditions = {what: one["condition"] for what, one in services[name]["depends_on"].items()}
+        assert conditions == {
+            "migrate": "service_completed_successfully",
+            "postgres": "service_healthy",
+            "valkey": "service_healthy",
+            "nats": "service_healthy",
+        }
+
+
+def test_the_servers_keep_what_they_hold(services: dict[str, Any]) -> None:
+    assert "--appendonly yes" in services["valkey"]["command"]
+    assert "--maxmemory-policy noeviction" in services["valkey"]["command"]
+    assert "--jetstream --store_dir /data" in services["nats"]["command"]
+    assert all(services[name]["volumes"] for name in ("postgres", "valkey", "nats"))
+
+
+def test_nothing_but_this_host_reaches_the_published_ports(services: dict[str, Any]) -> None:
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_compose_sets_only_settings_that_exist(services: dict[str, Any]) -> None:
+    for service in services.values():
+        if "build" in service:
+            assert set(service["environment"]) <= env.declared
+
+
+def test_what_compose_asks_for_is_in_the_example() -> None:
+    asked = set(re.findall(r"\$\{([A-Z_]+):\?", (PROJECT / "docker-compose.yml").read_text()))
+
+    assert asked <= set(example_names())
