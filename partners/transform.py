@@ -124,7 +124,9 @@ def _renaming(text: str, name: Value, compiler: TemplateCompiler) -> tuple[Path,
         case _:
             raise SpecError("a path to rename ends in one name: $.data.id, $.data.line_items[*].sku, $..id", at)
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_CHARS:
-        raise SpecError(f"the new name is text of 1 to {MAX_NAME_CHARS} characters; it is a name, not a path", at)
+        raise SpecError(f"the new name is text of 1 to {MAX_NAME_CHARS} characters", at)
+    if name.startswith(("$.", "$[")):
+        raise SpecError("the new name is a name and not a path; the key stays where it is", at)
     return path, name
 
 
