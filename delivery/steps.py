@@ -1,11 +1,17 @@
 """What our Celery workers start besides Celery's own parts. Added to the application in recart_hooks.celery."""
 
+import logging
 from typing import Any
 
 from celery import bootsteps
 
 from delivery.metrics import server
 from delivery.metrics.process import broker_connected
+from delivery.worker import worker
+
+logger = logging.getLogger(__name__)
+
+LIMITS_WAIT_S = 10.0
 
 
 class MetricsStep(bootsteps.StartStopStep):
@@ -23,6 +29,18 @@ class MetricsStep(bootsteps.StartStopStep):
     def stop(self, parent: Any) -> None:
         if self._server is not None:
             self._server.stop()
+
+
+class PartsStep(bootsteps.StartStopStep):
+    """Makes the loader, the recorder and the listener before the first task comes, and has the limits written: a worker
+    that consumed first would serve a wiped broker's queues without them."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def start(self, parent: Any) -> None:
+        made = worker()
+        if not made.listener.connected.wait(LIMITS_WAIT_S):
+            logger.warning("starting although PostgreSQL is away", extra={"waited_s": LIMITS_WAIT_S})
 
 
 class ConnectionStep(bootsteps.StartStopStep):

@@ -21,6 +21,7 @@ app.config_from_object("recart_hooks.celery_config")
 app.autodiscover_tasks(["delivery"], related_name="tasks")
 app.autodiscover_tasks(["delivery"], related_name="maintenance")
 app.steps["worker"].add("delivery.steps:MetricsStep")
+app.steps["worker"].add("delivery.steps:PartsStep")
 app.steps["consumer"].add("delivery.steps:ConnectionStep")
 
 
