@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-MAX_CHARS = 4_000_000
+MAX_CHARS = 1_000_000
+"""About 40 MB of compiled specifications, some ten thousand of them."""
 
 
 class CompiledCache(Generic[T]):
