@@ -1,6 +1,6 @@
 """What happened in a span of time, from the roll-ups: for the dashboards, the stats API and the alerts alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +9,7 @@ from django.db import connection
 
 from delivery.histogram import SIZE, percentile
 
+MINUTE_S, HOUR_S = 60, 3600
 MINUTES_UP_TO = timedelta(hours=48)
 """A longer span is read from the hours."""
 
@@ -21,10 +22,12 @@ class Span:
     until: datetime
     partner_id: str | None = None
     subscription_id: str | None = None
+    by_hour: bool = False
+    """Read hours where they are made already: much less to read; `since` then counts from the next full hour."""
 
     @property
     def resolution_s(self) -> int:
-        return 60 if self.until - self.since <= MINUTES_UP_TO else 3600
+        return 3600 if self.by_hour or self.until - self.since > MINUTES_UP_TO else 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,19 @@ class Stats:
 NOTHING = Stats(0, 0, 0, 0, 0.0, (0,) * SIZE)
 
 
+def summed(parts: Iterable[Stats]) -> Stats:
+    """Several figures as one: histograms add up, percentiles do not."""
+    known = list(parts)
+    return Stats(
+        attempts=sum(one.attempts for one in known),
+        failures=sum(one.failures for one in known),
+        succeeded=sum(one.succeeded for one in known),
+        dead=sum(one.dead for one in known),
+        latency_sum_ms=sum(one.latency_sum_ms for one in known),
+        histogram=tuple(map(sum, zip(*(one.histogram for one in (NOTHING, *known)), strict=True))),
+    )
+
+
 def total(span: Span) -> Stats:
     """One figure for all of the span."""
     return by("NULL::text", span).get(None, NOTHING)
@@ -74,31 +90,45 @@ def by_subscription(span: Span) -> dict[str, Stats]:
 
 def by(key: str, span: Span) -> dict[Any, Stats]:
     """Stats by an SQL expression over roll-ups. `key` is ours, never an input."""
-    where, values = _where(span)
+    rows, values = _rows(span)
     sql = f"""
-        WITH chosen AS (SELECT {key} AS key, * FROM delivery_rollup WHERE {where}),
-        buckets AS (
-            SELECT key, array_agg(total ORDER BY place) AS histogram
-            FROM (SELECT key, place, sum(count)::bigint AS total
-                  FROM chosen, unnest(histogram) WITH ORDINALITY AS bucket (count, place) GROUP BY 1, 2) AS places
-            GROUP BY 1
-        )
-        SELECT chosen.key, sum(attempts)::bigint, sum(failures)::bigint, sum(succeeded)::bigint, sum(dead)::bigint,
-               sum(latency_sum_ms), (SELECT histogram FROM buckets WHERE buckets.key IS NOT DISTINCT FROM chosen.key)
-        FROM chosen GROUP BY chosen.key ORDER BY chosen.key
+        SELECT {key} AS key, sum(attempts)::bigint, sum(failures)::bigint, sum(succeeded)::bigint, sum(dead)::bigint,
+               sum(latency_sum_ms), {_SUMMED_HISTOGRAM}
+        FROM ({rows}) AS chosen GROUP BY 1 ORDER BY 1
     """  # noqa: S608 - made of our own constants
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         return {row[0]: Stats(*row[1:6], tuple(row[6])) for row in cursor.fetchall()}  # type: ignore[call-arg]
 
 
-def _where(span: Span) -> tuple[str, Sequence[Any]]:
+# One sum per bucket, in one pass: unnesting every histogram took twenty times as long.
+_SUMMED_HISTOGRAM = f"ARRAY[{', '.join(f'sum(histogram[{place}])::bigint' for place in range(1, SIZE + 1))}]"
+
+
+def _rows(span: Span) -> tuple[str, Sequence[Any]]:
+    """Minutes; for a long span the hours that were made, and the minutes since."""
+    if span.resolution_s == MINUTE_S:
+        return _of(span, MINUTE_S, span.since, span.until)
+    made_until = max(span.since, min(_hours_made_until() or span.since, span.until))
+    hours, in_hours = _of(span, HOUR_S, span.since, made_until)
+    minutes, in_minutes = _of(span, MINUTE_S, made_until, span.until)
+    return f"{hours} UNION ALL {minutes}", [*in_hours, *in_minutes]
+
+
+def _of(span: Span, resolution_s: int, since: datetime, until: datetime) -> tuple[str, Sequence[Any]]:
     conditions = ["resolution_s = %s", "starts_at >= %s", "starts_at < %s"]
-    values: list[Any] = [span.resolution_s, span.since, span.until]
+    values: list[Any] = [resolution_s, since, until]
     if span.partner_id is not None:
         conditions.append("partner_id = %s")
         values.append(span.partner_id)
     if span.subscription_id is not None:
         conditions.append("subscription_id = %s")
         values.append(span.subscription_id)
-    return " AND ".join(conditions), values
+    return f"SELECT * FROM delivery_rollup WHERE {' AND '.join(conditions)}", values  # noqa: S608 - as above
+
+
+def _hours_made_until() -> datetime | None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT max(starts_at) FROM delivery_rollup WHERE resolution_s = %s", [HOUR_S])
+        last = cursor.fetchone()
+    return last[0] + timedelta(seconds=HOUR_S) if last and last[0] else None

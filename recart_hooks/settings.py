@@ -184,8 +184,9 @@ UNFOLD = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "recart_hooks.admin.navigation.favicon"}],
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": ["recart_hooks.admin.navigation.stylesheet"],
+    "DASHBOARD_CALLBACK": "delivery.admin.dashboard.index_context",
     "ENVIRONMENT": "recart_hooks.admin.navigation.environment",
-    "SIDEBAR": {"show_search": True, "navigation": "recart_hooks.admin.navigation.sidebar"},
+    "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "recart_hooks.admin.navigation.sidebar"},
     "COMMAND": {"search_callback": "recart_hooks.admin.navigation.find"},
     "COLORS": {
         "primary": {

@@ -12,10 +12,12 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils.html import format_html
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from delivery.admin.dashboard import traffic_context, traffic_view
 from delivery.admin.editor import EditsWithPreview
 from delivery.admin.outcome import last_outcome_badge, status_badge
 from delivery.models import Delivery
@@ -89,6 +91,25 @@ _EDITOR: tuple[str, dict[str, Any]] = (
 @admin.register(Partner)
 class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
     actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = (*PartnerAdmin.actions_detail, "send_test_event")
+
+    change_form_outer_after_template = "delivery/admin/partner.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        shown = path("traffic/", self.admin_site.admin_view(traffic_view), name="delivery_traffic")
+        return [shown, *super().get_urls()]
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Partner | None = None,
+    ) -> HttpResponse:
+        if obj is not None and request.user.has_perm("delivery.view_delivery"):
+            context.update(traffic_context(request, obj))
+        return super().render_change_form(request, context, add, change, form_url, obj)
 
     def panels(self, partner: Partner) -> Sequence[Panel]:
         return [

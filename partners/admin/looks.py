@@ -53,7 +53,7 @@ def span(length: timedelta) -> str:
 
 
 def milliseconds(value: float) -> str:
-    return f"{value:.0f} ms" if value < 10_000 else f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.3g} s"
 
 
 def short(identifier: str) -> SafeString:

@@ -96,6 +96,26 @@ def test_hours_are_made_of_their_minutes_however_often(due: Sequence[Due], subsc
 
 @pytest.mark.servers
 @pytest.mark.django_db
+def test_a_long_span_has_the_hours_and_the_minutes_since(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+    def count(at: datetime) -> None:
+        rollups = Rollups()
+        rollups.add([record_of(due[0], subscription, at)])
+        rollups.flush()
+
+    before = AT + timedelta(minutes=59)
+    count(before)
+    roll_hours(AT + timedelta(hours=1))
+    since = AT + timedelta(minutes=61)
+    count(since)
+
+    span = stats.Span(AT - timedelta(hours=5), AT + timedelta(hours=2), by_hour=True)
+    assert {at: one.attempts for at, one in stats.by_time(span, 3600).items()} == {AT: 1, AT + timedelta(hours=1): 1}
+    assert stats.total(span) == stats.total(replace(span, by_hour=False))
+    assert stats.total(replace(span, until=AT + timedelta(hours=1))).attempts == 1
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
 def test_counts_can_be_rebuilt_from_the_attempts(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
     made = [record_of(due[0], subscription), failure(due[1], subscription)]
     record(made)

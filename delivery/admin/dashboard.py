@@ -1,0 +1,52 @@
+"""Where traffic is shown: the admin's first page, the page of a partner, and the part of both that renews itself."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+
+from delivery.admin.traffic import DEFAULT_RANGE, RANGES, traffic
+from partners.models import Partner
+
+TEMPLATE = "delivery/admin/traffic.html"
+REFRESH_S = 10
+
+
+def index_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Unfold's DASHBOARD_CALLBACK."""
+    context["title"] = "Dashboard"
+    if _allowed(request):
+        context.update(traffic_context(request))
+    return context
+
+
+def traffic_context(request: HttpRequest, whose: Partner | None = None) -> dict[str, Any]:
+    chosen = request.GET.get("range", "")
+    name = chosen if chosen in RANGES else DEFAULT_RANGE
+    return {
+        "traffic": traffic(RANGES[name], timezone.now(), whose),
+        "traffic_url": reverse("admin:delivery_traffic"),
+        "traffic_of": whose.pk if whose else "",
+        "ranges": [(key, one.name, key == name) for key, one in RANGES.items()],
+        "range": name,
+        "refresh_s": REFRESH_S,
+    }
+
+
+def traffic_view(request: HttpRequest) -> HttpResponse:
+    """The part alone, for the page that asks again every few seconds."""
+    if not _allowed(request):
+        raise PermissionDenied
+    whose = None
+    if request.GET.get("partner"):
+        whose = Partner.objects.filter(pk=request.GET["partner"]).first()
+        if whose is None:
+            raise Http404
+    return render(request, TEMPLATE, traffic_context(request, whose))
+
+
+def _allowed(request: HttpRequest) -> bool:
+    return request.user.has_perm("delivery.view_delivery")

@@ -1,0 +1,133 @@
+"""Who stands out: the partners and endpoints that fail most, the slowest, and those with the most to wait for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import OperationalError, connection, transaction
+from django.db.models import QuerySet
+
+from delivery.models import Delivery
+from delivery.stats import Stats
+from partners.admin.base import list_url, url_of
+from partners.admin.keyset import limit_query_time
+from partners.admin.looks import ago, milliseconds
+from partners.models import Partner, Subscription
+
+SHOWN = 8
+SLOW_SHARE = 0.95
+FEWEST_ATTEMPTS = 5
+"""With fewer attempts an endpoint is not ranked by its latency."""
+BACKLOG_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A row of a ranking; `share` of the longest bar, 0 to 100."""
+
+    name: str
+    address: str
+    value: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class BarList:
+    """`kind` is a CSS class of its bars: danger, warning, info."""
+
+    title: str
+    kind: str
+    bars: Sequence[Bar]
+    empty: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Pending deliveries of a partner, and when the first of them was or is to be tried."""
+
+    pending: int
+    next_attempt_at: datetime | None
+
+
+def failing_partners(found: Mapping[str, Stats]) -> BarList:
+    bars = _ranked(found, Partner.objects.all(), lambda one: one.failures, _failures)
+    return BarList("Failing partners", "danger", bars, "Nothing failed.")
+
+
+def failing_endpoints(found: Mapping[str, Stats]) -> BarList:
+    bars = _ranked(found, _SUBSCRIPTIONS, lambda one: one.failures, _failures)
+    return BarList("Failing endpoints", "danger", bars, "Nothing failed.")
+
+
+def slowest_endpoints(found: Mapping[str, Stats]) -> BarList:
+    enough = {key: one for key, one in found.items() if sum(one.histogram) >= FEWEST_ATTEMPTS}
+    bars = _ranked(enough, _SUBSCRIPTIONS, _slowness, lambda one: milliseconds(_slowness(one)))
+    return BarList("Slowest endpoints (p95)", "warning", bars, "Too few attempts to tell.")
+
+
+def longest_backlogs(found: Mapping[str, Backlog] | None, now: datetime) -> BarList:
+    if found is None:
+        return BarList("Longest backlogs", "info", [], f"More than can be counted in {BACKLOG_TIMEOUT_S:g} s.")
+    most = dict(list(found.items())[:SHOWN])
+    names = Partner.objects.in_bulk(list(most))
+    longest = max((one.pending for one in most.values()), default=1)
+    bars = [
+        Bar(
+            name=str(names.get(key, key)),
+            address=list_url(Delivery, partner__id__exact=key, status__exact="pending"),
+            value=f"{one.pending:,}" + (f", next {ago(one.next_attempt_at, now)}" if one.next_attempt_at else ""),
+            share=100 * one.pending / longest,
+        )
+        for key, one in most.items()
+    ]
+    return BarList("Longest backlogs", "info", bars, "Nothing waits.")
+
+
+_COUNT = """
+SELECT partner_id, count(*) AS pending, min(next_attempt_at) FROM delivery_delivery
+WHERE status = 'pending' AND (%(partner)s::text IS NULL OR partner_id = %(partner)s) GROUP BY 1 ORDER BY 2 DESC, 1
+"""
+
+
+def backlog_by_partner(whose: Partner | None = None) -> Mapping[str, Backlog] | None:
+    """Most first, by the index of pending deliveries; None when that takes too long."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            limit_query_time(BACKLOG_TIMEOUT_S)
+            cursor.execute(_COUNT, {"partner": whose.pk if whose else None})
+            return {row[0]: Backlog(row[1], row[2]) for row in cursor.fetchall()}
+    except OperationalError:
+        return None
+
+
+_SUBSCRIPTIONS: "QuerySet[Subscription]" = Subscription.objects.select_related("partner").defer("transformation")
+
+
+def _ranked(
+    found: Mapping[str, Stats], rows: "QuerySet[Any]", size: Callable[[Stats], float], text: Callable[[Stats], str]
+) -> Sequence[Bar]:
+    most = sorted((key for key, one in found.items() if size(one) > 0), key=lambda key: -size(found[key]))[:SHOWN]
+    known = rows.in_bulk(most)
+    longest = max((size(found[key]) for key in most), default=1)
+    return [
+        Bar(
+            name=_name(known[key]) if key in known else key,
+            address=url_of(rows.model, key),
+            value=text(found[key]),
+            share=100 * size(found[key]) / longest,
+        )
+        for key in most
+    ]
+
+
+def _name(row: Partner | Subscription) -> str:
+    return f"{row.partner}: {row}" if isinstance(row, Subscription) else str(row)
+
+
+def _failures(one: Stats) -> str:
+    return f"{one.failures:,} ({one.error_share or 0:.0%})"
+
+
+def _slowness(one: Stats) -> float:
+    return one.percentile_ms(SLOW_SHARE) or 0.0

@@ -1,0 +1,148 @@
+"""How deliveries go: of everybody, of one partner or of one subscription, over a chosen range of time.
+
+Everything but the backlog is read from the roll-ups (delivery.stats), so its cost does not depend on the number of
+attempts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.utils.safestring import SafeString
+
+from delivery import stats
+from delivery.admin.charts import Series, lines, stacked_bars
+from delivery.admin.rankings import (
+    BACKLOG_TIMEOUT_S,
+    Backlog,
+    BarList,
+    backlog_by_partner,
+    failing_endpoints,
+    failing_partners,
+    longest_backlogs,
+    slowest_endpoints,
+)
+from partners.admin.looks import ago, milliseconds
+from partners.models import Partner
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    name: str
+    length: timedelta
+    step_s: int
+    by_hour: bool
+
+
+RANGES = {
+    "1h": Range("1 h", timedelta(hours=1), 60, by_hour=False),
+    "6h": Range("6 h", timedelta(hours=6), 300, by_hour=False),
+    "24h": Range("24 h", timedelta(hours=24), 3600, by_hour=True),
+    "7d": Range("7 days", timedelta(days=7), 3 * 3600, by_hour=True),
+    "30d": Range("30 days", timedelta(days=30), 12 * 3600, by_hour=True),
+}
+DEFAULT_RANGE = "1h"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    title: str
+    value: str
+    note: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the template shows."""
+
+    cards: Sequence[Card]
+    attempts: SafeString
+    latency: SafeString
+    lists: Sequence[BarList]
+
+
+def traffic(range_: Range, now: datetime, whose: Partner | None = None) -> Traffic:
+    span = _span(range_, now, whose)
+    over_time = stats.by_time(span, range_.step_s)
+    total = stats.summed(over_time.values())
+    backlog = backlog_by_partner(whose)
+    by_subscription = stats.by_subscription(span)
+    lists = [slowest_endpoints(by_subscription)]
+    if whose is None:
+        lists = [failing_partners(stats.by_partner(span)), *lists, longest_backlogs(backlog, now)]
+    else:
+        lists.append(failing_endpoints(by_subscription))
+    return Traffic(
+        cards=_cards(total, span, backlog, now),
+        attempts=_attempts_chart(span, range_, over_time),
+        latency=_latency_chart(span, range_, over_time),
+        lists=lists,
+    )
+
+
+def _span(range_: Range, now: datetime, whose: Partner | None) -> stats.Span:
+    """From a whole step to the step that runs now."""
+    step = range_.step_s
+    until = datetime.fromtimestamp((now.timestamp() // step + 1) * step, UTC)
+    return stats.Span(until - range_.length, until, whose.pk if whose else None, by_hour=range_.by_hour)
+
+
+def _cards(
+    total: stats.Stats, span: stats.Span, backlog: Mapping[str, Backlog] | None, now: datetime
+) -> Sequence[Card]:
+    seconds = max((min(now, span.until) - span.since).total_seconds(), 1)
+    well = None if total.error_share is None else 1 - total.error_share
+    return [
+        Card("Attempts", f"{total.attempts:,}", f"{total.attempts / seconds:.3g} a second"),
+        Card("Succeed", "-" if well is None else f"{well:.2%}", f"{total.failures:,} failed", _health(well)),
+        Card("Latency (p50)", _latency(total, 0.5), f"p95 {_latency(total, 0.95)}, p99 {_latency(total, 0.99)}"),
+        Card("Dead", f"{total.dead:,}", "deliveries given up", "danger" if total.dead else ""),
+        _backlog_card(backlog, now),
+    ]
+
+
+def _backlog_card(backlog: Mapping[str, Backlog] | None, now: datetime) -> Card:
+    if backlog is None:
+        return Card("Backlog", "many", f"more than can be counted in {BACKLOG_TIMEOUT_S:g} s", "danger")
+    due = [one.next_attempt_at for one in backlog.values() if one.next_attempt_at and one.next_attempt_at <= now]
+    note = f"the oldest due {ago(min(due), now)}" if due else "nothing is due"
+    return Card("Backlog", f"{sum(one.pending for one in backlog.values()):,}", note)
+
+
+def _health(well: float | None) -> str:
+    if well is None:
+        return ""
+    return "success" if well >= 0.99 else "warning" if well >= 0.9 else "danger"
+
+
+def _latency(total: stats.Stats, share: float) -> str:
+    found = total.percentile_ms(share)
+    return "-" if found is None else milliseconds(found)
+
+
+def _steps(span: stats.Span, range_: Range) -> list[datetime]:
+    count = int((span.until - span.since).total_seconds()) // range_.step_s
+    return [span.since + timedelta(seconds=step * range_.step_s) for step in range(count)]
+
+
+def _attempts_chart(span: stats.Span, range_: Range, over_time: Mapping[datetime, stats.Stats]) -> SafeString:
+    times = _steps(span, range_)
+    found = [over_time.get(moment, stats.NOTHING) for moment in times]
+    return stacked_bars(
+        times,
+        [
+            Series("succeeded", "success", [one.attempts - one.failures for one in found]),
+            Series("failed", "danger", [one.failures for one in found]),
+        ],
+    )
+
+
+def _latency_chart(span: stats.Span, range_: Range, over_time: Mapping[datetime, stats.Stats]) -> SafeString:
+    times = _steps(span, range_)
+    found = [over_time.get(moment, stats.NOTHING) for moment in times]
+    series = [
+        Series(name, name, [one.percentile_ms(share) for one in found])
+        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+    ]
+    return lines(times, series, "ms")
