@@ -14,9 +14,11 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from partners.access_models import ApiKey, AuditEntry
 from partners.fields import IdField
 from partners.patterns import category
 from partners.validation import (
+    per_second,
     validate_endpoint_url,
     validate_event_types,
     validate_filter,
@@ -29,12 +31,19 @@ from partners.validation import (
     validate_transformation,
 )
 
+__all__ = ["FOREVER", "ApiKey", "AuditEntry", "EventType", "Partner", "Subscription", "SubscriptionSecret"]
+
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 """A pause until somebody resumes."""
 
 
 class Partner(models.Model):
     """Who is told, at which pace."""
+
+    class PausedBy(models.TextChoices):
+        NONE = "", "-"
+        PARTNER = "partner", "The partner"
+        STAFF = "staff", "Staff"
 
     id = IdField("ptr")
     name = models.CharField(max_length=200, unique=True)
@@ -58,6 +67,7 @@ class Partner(models.Model):
     paused_until = models.DateTimeField(
         null=True, blank=True, help_text="Nothing is sent before; the queue fills meanwhile."
     )
+    paused_by = models.CharField(max_length=8, choices=PausedBy, blank=True, default="", editable=False)
     operational_url = models.CharField(
         max_length=2048, blank=True, validators=[validate_endpoint_url], help_text="Where operational events are sent."
     )
@@ -74,6 +84,15 @@ class Partner(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        super().clean()
+        try:
+            mine, most = per_second(self.rate_limit), per_second(self.rate_limit_ceiling)
+        except (ValueError, KeyError):
+            return  # not rates at all: the fields' own validators say so
+        if mine is not None and most is not None and mine > most:
+            raise ValidationError({"rate_limit": f"above the ceiling of {self.rate_limit_ceiling}"})
 
     @property
     def is_paused(self) -> bool:

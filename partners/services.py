@@ -6,7 +6,8 @@ nothing. The processes hear of the change from PostgreSQL (partners.changes); no
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from partners import audit
 from partners.encryption import decrypt, encrypt
 from partners.models import FOREVER, Partner, Subscription, SubscriptionSecret
 
@@ -24,19 +26,38 @@ MAX_LIVE_SECRETS = 10
 def create_partner(name: str, **fields: Any) -> Partner:
     partner = Partner(name=name, max_in_flight=fields.pop("max_in_flight", settings.DEFAULT_MAX_IN_FLIGHT), **fields)
     partner.full_clean()
-    partner.save(force_insert=True)
+    with transaction.atomic():
+        partner.save(force_insert=True)
+        audit.record("partner.create", partner, partner_id=partner.pk, after=audit.snapshot(partner))
     return partner
 
 
-def pause_partner(partner: Partner, until: datetime = FOREVER) -> None:
+def update_partner(partner: Partner, changes: Mapping[str, Any]) -> None:
+    with _changed_partner(partner, "partner.update"):
+        _assign(partner, changes)
+        partner.full_clean()
+        partner.save(update_fields=[*changes, "updated_at"])
+
+
+def pause_partner(partner: Partner, until: datetime = FOREVER, by: str = Partner.PausedBy.STAFF) -> None:
     """Sends nothing before `until`; the queue fills meanwhile. What is in flight ends normally."""
-    partner.paused_until = until
-    partner.save(update_fields=["paused_until", "updated_at"])
+    with _changed_partner(partner, "partner.pause"):
+        partner.paused_until, partner.paused_by = until, by
+        partner.save(update_fields=["paused_until", "paused_by", "updated_at"])
 
 
 def resume_partner(partner: Partner) -> None:
-    partner.paused_until = None
-    partner.save(update_fields=["paused_until", "updated_at"])
+    with _changed_partner(partner, "partner.resume"):
+        partner.paused_until, partner.paused_by = None, Partner.PausedBy.NONE
+        partner.save(update_fields=["paused_until", "paused_by", "updated_at"])
+
+
+@contextmanager
+def _changed_partner(partner: Partner, action: str) -> Iterator[None]:
+    with transaction.atomic():
+        before = audit.snapshot(Partner.objects.select_for_update().get(pk=partner.pk))
+        yield
+        audit.record(action, partner, partner_id=partner.pk, before=before, after=audit.snapshot(partner))
 
 
 def create_subscription(
@@ -48,30 +69,41 @@ def create_subscription(
     with transaction.atomic():
         subscription.save(force_insert=True)
         add_secret(subscription, secret or new_secret())
+        _record("subscription.create", subscription, after=audit.snapshot(subscription))
     return subscription
 
 
 def update_subscription(subscription: Subscription, changes: Mapping[str, Any]) -> None:
-    for name, value in changes.items():
-        setattr(subscription, name, value)
-    subscription.full_clean()
-    subscription.save()
+    with transaction.atomic():
+        before = audit.snapshot(Subscription.objects.select_for_update().get(pk=subscription.pk))
+        _assign(subscription, changes)
+        subscription.full_clean()
+        subscription.save(update_fields=[*changes, "updated_at"])
+        _record("subscription.update", subscription, before, audit.snapshot(subscription))
 
 
 def disable_subscription(subscription: Subscription, reason: str) -> bool:
     """Stops deliveries to it; False when it was disabled already. Safe against a change made at the same time."""
-    changed = Subscription.objects.filter(pk=subscription.pk, is_enabled=True).update(
-        is_enabled=False, disabled_at=timezone.now(), disabled_reason=reason, updated_at=timezone.now()
-    )
+    with transaction.atomic():
+        changed = Subscription.objects.filter(pk=subscription.pk, is_enabled=True).update(
+            is_enabled=False, disabled_at=timezone.now(), disabled_reason=reason, updated_at=timezone.now()
+        )
+        if changed:
+            on = {"is_enabled": True, "disabled_reason": ""}
+            _record("subscription.disable", subscription, on, {"is_enabled": False, "disabled_reason": reason})
     subscription.refresh_from_db()
     return bool(changed)
 
 
 def enable_subscription(subscription: Subscription) -> bool:
     """Starts deliveries of new events; what came while it was disabled can be replayed. False when it was enabled."""
-    changed = Subscription.objects.filter(pk=subscription.pk, is_enabled=False, deleted_at=None).update(
-        is_enabled=True, disabled_at=None, disabled_reason="", failing_since=None, updated_at=timezone.now()
-    )
+    with transaction.atomic():
+        changed = Subscription.objects.filter(pk=subscription.pk, is_enabled=False, deleted_at=None).update(
+            is_enabled=True, disabled_at=None, disabled_reason="", failing_since=None, updated_at=timezone.now()
+        )
+        if changed:
+            off = {"is_enabled": False, "disabled_reason": subscription.disabled_reason}
+            _record("subscription.enable", subscription, off, {"is_enabled": True, "disabled_reason": ""})
     subscription.refresh_from_db()
     return bool(changed)
 
@@ -79,10 +111,26 @@ def enable_subscription(subscription: Subscription) -> bool:
 def delete_subscription(subscription: Subscription) -> None:
     """Ends it for good; its delivery log stays readable for staff."""
     with transaction.atomic():
+        before = audit.snapshot(subscription)
         disable_subscription(subscription, Subscription.DisabledReason.PARTNER)
         subscription.deleted_at = timezone.now()
         subscription.save(update_fields=["deleted_at", "updated_at"])
         subscription.secrets.all().delete()
+        _record("subscription.delete", subscription, before, audit.snapshot(subscription))
+
+
+def _assign(row: Partner | Subscription, changes: Mapping[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(row, name, value)
+
+
+def _record(
+    action: str,
+    subscription: Subscription,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    audit.record(action, subscription, partner_id=subscription.partner_id, before=before, after=after)
 
 
 def new_secret() -> str:
@@ -106,6 +154,7 @@ def rotate_secret(subscription: Subscription, overlap_s: float | None = None) ->
         surplus = live_secrets(subscription).values_list("pk", flat=True)[MAX_LIVE_SECRETS:]
         subscription.secrets.filter(pk__in=list(surplus)).delete()
         subscription.secrets.filter(expires_at__lte=now).delete()
+        _record("subscription.rotate_secret", subscription, after={"old_secrets_sign_until": ends})
     return secret
 
 
@@ -115,5 +164,11 @@ def live_secrets(subscription: Subscription) -> Any:
 
 
 def reveal_secrets(subscription: Subscription) -> list[str]:
-    """The live secrets in plain text, newest first."""
+    """The live secrets in plain text, newest first. That somebody saw them is written down."""
+    note_reveal(subscription)
     return [decrypt(secret.token) for secret in live_secrets(subscription)]
+
+
+def note_reveal(subscription: Subscription) -> None:
+    """Writes down that somebody is shown the secrets."""
+    _record("subscription.reveal_secrets", subscription)

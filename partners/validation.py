@@ -51,7 +51,9 @@ def _as_validation_error() -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
-        raise ValidationError(str(error)) from None
+        refused = ValidationError(str(error))
+        refused.path = getattr(error, "path", "")  # type: ignore[attr-defined]  # the API points there
+        raise refused from None
 
 
 def per_second(rate_limit: str) -> float | None:

@@ -4,10 +4,14 @@ Code logs a short constant message and puts the facts into `extra={...}`; both f
 """
 
 import logging
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+
+request_id_of_thread: ContextVar[str] = ContextVar("request_id", default="")
+"""Set by recart_hooks.request_ids while a request is answered."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -46,3 +50,12 @@ class TextFormatter(logging.Formatter):
         line = super().formatMessage(record)
         extra = facts(record)
         return f"{line} {' '.join(f'{name}={value}' for name, value in extra.items())}" if extra else line
+
+
+class RequestIdFilter(logging.Filter):
+    """Puts the id of the request into every record that is logged while it is answered."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if request_id := request_id_of_thread.get():
+            record.request_id = request_id
+        return True

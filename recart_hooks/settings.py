@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from recart_hooks.env import Env, SettingError
+from recart_hooks.rest import rest_framework_settings, spectacular_settings
 
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -74,6 +75,15 @@ WEB_BIND = env.text("WEB_BIND", "127.0.0.1:8000")
 WEB_PROCESSES = env.integer("WEB_PROCESSES", 2, minimum=1)
 WEB_THREADS = env.integer("WEB_THREADS", 8, minimum=1)
 
+# The API. Limits per key, such as 600/m; `none`: no limit.
+API_RATE_LIMITS = {
+    "default": env.text("API_RATE_LIMIT", "1200/m"),
+    "publish": env.text("API_PUBLISH_RATE_LIMIT", "6000/m"),
+    "test": env.text("API_TEST_RATE_LIMIT", "60/m"),
+}
+API_BODY_MAX_BYTES = env.integer("API_BODY_MAX_BYTES", 10 * 1024 * 1024, minimum=1024)
+SUBSCRIPTIONS_MAX = env.integer("SUBSCRIPTIONS_MAX", 1000, minimum=1)  # of one partner
+
 # Flower (flower_app.py)
 FLOWER_ADDRESS = env.text("FLOWER_ADDRESS", "127.0.0.1")
 FLOWER_PORT = env.integer("FLOWER_PORT", 5555, minimum=1)
@@ -120,6 +130,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "recart_hooks.request_ids.RequestIds",
+    "recart_hooks.security.ContentSecurityPolicy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -128,6 +140,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "recart_hooks.security.StaffActor",
 ]
 
 ROOT_URLCONF = "recart_hooks.urls"
@@ -166,15 +179,8 @@ STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.text("STATIC_ROOT", str(BASE_DIR / "static-root")))
 WHITENOISE_USE_FINDERS = DEBUG
 
-REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
-SPECTACULAR_SETTINGS = {
-    "TITLE": "Recart Hooks",
-    "VERSION": VERSION,
-    "OAS_VERSION": "3.1.1",
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SERVE_INCLUDE_SCHEMA": False,
-}
+REST_FRAMEWORK = rest_framework_settings()
+SPECTACULAR_SETTINGS = spectacular_settings(VERSION, PUBLIC_URL)
 
 UNFOLD = {
     "SITE_TITLE": "Recart Hooks",
@@ -214,7 +220,10 @@ LOGGING = {
         "json": {"()": "recart_hooks.logs.JsonFormatter"},
         "text": {"()": "recart_hooks.logs.TextFormatter"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "filters": {"request_id": {"()": "recart_hooks.logs.RequestIdFilter"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["request_id"]},
+    },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django.server": {"handlers": ["stderr"], "level": LOG_LEVEL, "propagate": False},

@@ -1,14 +1,23 @@
 """Every address the web process answers."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from recart_hooks.health import healthz, readyz
 from recart_hooks.metrics import metrics
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/v1/", include("delivery.api.urls")),
+    path("api/v1/", include("partners.api.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
     path("metrics", metrics),
     path("healthz", healthz),
     path("readyz", readyz),
 ]
+
+handler400 = "recart_hooks.answers.bad_request"
+handler404 = "recart_hooks.answers.not_found"
+handler500 = "recart_hooks.answers.server_error"

@@ -13,6 +13,8 @@ from recart_hooks.stack import Stack
 os.environ.setdefault("SECRET_KEY", "only-for-tests")
 os.environ.setdefault("ENCRYPTION_KEYS", "dGVzdHMtdGVzdHMtdGVzdHMtdGVzdHMtdGVzdHMtMTI=")
 os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
+for limit in ("API_RATE_LIMIT", "API_PUBLISH_RATE_LIMIT", "API_TEST_RATE_LIMIT"):
+    os.environ.setdefault(limit, "none")
 
 stack_directory = tempfile.TemporaryDirectory(prefix="recart-hooks-tests-", ignore_cleanup_errors=True)
 stack = Stack(Path(stack_directory.name), durable=False)

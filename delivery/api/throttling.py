@@ -1,0 +1,120 @@
+"""Rate limits of the API itself, per key, kept in Valkey so that all web processes count together.
+
+A limit is written `600/m`: as many at once, refilled evenly over the time (GCRA). Each answer says what is left, by
+draft-ietf-httpapi-ratelimit-headers. With Valkey away nothing is limited: storing events matters more.
+"""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import redis
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from delivery.broker import connect
+from partners.models import ApiKey
+
+logger = logging.getLogger(__name__)
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
+_AWAY_S = 5.0
+"""After a failure Valkey is left alone for so long: a hanging one must not slow every request down."""
+
+_TAKE = """
+local now = redis.call('TIME')
+now = tonumber(now[1]) + tonumber(now[2]) / 1e6
+local quota, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+local next_full_at = full_at + window / quota
+local wait = next_full_at - window - now
+if wait > 0 then return {0, tostring(wait), tostring(full_at - now)} end
+redis.call('SET', KEYS[1], tostring(next_full_at), 'PX', math.ceil((next_full_at - now) * 1000))
+return {1, '0', tostring(next_full_at - now)}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many requests in `window_s` seconds."""
+
+    name: str
+    quota: int
+    window_s: int
+
+    @classmethod
+    def parse(cls, name: str, text: str) -> "Limit | None":
+        """`600/m`; `none`: no limit."""
+        quota, _, unit = text.partition("/")
+        return cls(name, int(quota), _UNITS_S[unit]) if text != "none" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Whether a request may go on, how long it should wait if not, and how long until all of the limit is free."""
+
+    allowed: bool
+    wait_s: float
+    full_in_s: float
+
+    def headers(self, limit: Limit) -> dict[str, str]:
+        left = 0 if not self.allowed else int(limit.quota * (1 - self.full_in_s / limit.window_s) + 1e-6)
+        until = math.ceil(self.full_in_s if self.allowed else self.wait_s)
+        return {
+            "RateLimit-Policy": f'"{limit.name}";q={limit.quota};w={limit.window_s}',
+            "RateLimit": f'"{limit.name}";r={left};t={until}',
+        }
+
+
+class Limiter(Protocol):
+    def take(self, who: str, limit: Limit) -> Taken: ...
+
+
+class SharedLimiter:
+    """Counts in Valkey."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self._take = client.register_script(_TAKE)
+        self._away_until = 0.0
+
+    def take(self, who: str, limit: Limit) -> Taken:
+        if time.monotonic() < self._away_until:
+            return Taken(True, 0, 0)
+        try:
+            allowed, wait, full_in = self._take(
+                keys=[f"api.rate.{limit.name}.{who}"], args=[limit.quota, limit.window_s]
+            )
+        except redis.RedisError as error:
+            self._away_until = time.monotonic() + _AWAY_S
+            logger.warning("requests are not limited: Valkey is away", extra={"error": str(error)[:300]})
+            return Taken(True, 0, 0)
+        return Taken(bool(allowed), float(wait), float(full_in))
+
+
+@lru_cache(maxsize=1)
+def limiter() -> Limiter:
+    return SharedLimiter(connect(settings.BROKER_URL))
+
+
+class KeyRate(BaseThrottle):
+    """Per key and kind of request: a view's `rate` names the limit, see settings.API_RATE_LIMITS."""
+
+    def __init__(self) -> None:
+        self._wait_s: float | None = None
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        name = getattr(view, "rate", "default")
+        limit = Limit.parse(name, settings.API_RATE_LIMITS[name])
+        if limit is None or not isinstance(request.auth, ApiKey):
+            return True
+        taken = limiter().take(request.auth.pk, limit)
+        request._request.rate_headers = taken.headers(limit)  # type: ignore[attr-defined]  # ApiView puts them out
+        self._wait_s = taken.wait_s
+        return taken.allowed
+
+    def wait(self) -> float | None:
+        return self._wait_s

@@ -1,0 +1,73 @@
+"""`Authorization: Bearer rk_…`, and who that is."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from partners import audit
+from partners.keys import find_key, mark_used
+from partners.models import ApiKey, Partner
+
+_INVALID = "this API key is unknown, expired or revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What the key of a request stands for. `request.user` of every authenticated request."""
+
+    key: ApiKey
+    is_authenticated: bool = True
+    is_active: bool = True
+
+    def __str__(self) -> str:
+        return str(self.key)
+
+    @property
+    def pk(self) -> str:
+        return self.key.pk
+
+    @property
+    def partner(self) -> Partner:
+        """Whose things the caller may see. Only for keys that belong to a partner: scopes are checked before."""
+        if self.key.partner is None:
+            raise LookupError("a producer's key has no partner")
+        return self.key.partner
+
+    def actor(self, request_id: str) -> audit.Actor:
+        return audit.Actor(audit.KINDS.KEY, self.key.pk, self.key.name, request_id)
+
+
+class Bearer(BaseAuthentication):
+    """A key as a bearer token. Browsers, which can't send one, may give it as the password of HTTP Basic to look
+    around (GET and HEAD): what changes something is never authenticated by what a browser sends on its own."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, ApiKey] | None:
+        scheme, _, credentials = get_authorization_header(request).partition(b" ")
+        if not scheme:
+            return None
+        token = _token(scheme.lower(), credentials.strip(), is_safe=request.method in {"GET", "HEAD"})
+        key = find_key(token)
+        if key is None:
+            raise AuthenticationFailed(_INVALID)
+        mark_used(key)
+        return Caller(key), key
+
+    def authenticate_header(self, request: HttpRequest | Request) -> str:
+        wants_page = "text/html" in request.META.get("HTTP_ACCEPT", "")
+        return 'Basic realm="API key as password", charset="UTF-8"' if wants_page else 'Bearer realm="api"'
+
+
+def _token(scheme: bytes, credentials: bytes, *, is_safe: bool) -> str:
+    try:
+        if scheme == b"bearer":
+            return credentials.decode("ascii")
+        if scheme == b"basic" and is_safe:
+            return base64.b64decode(credentials, validate=True).decode("ascii").partition(":")[2]
+    except (UnicodeDecodeError, binascii.Error):
+        raise AuthenticationFailed(_INVALID) from None
+    raise AuthenticationFailed("send the API key as `Authorization: Bearer rk_…`")

@@ -1,0 +1,49 @@
+"""The view that every resource extends: who may call, how errors read, whose rows there are."""
+
+from http import HTTPStatus
+from typing import Any, ClassVar, cast
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from partners import audit
+from partners.api.authentication import Caller
+from partners.api.problems import request_id_of
+from partners.api.refusals import Refused
+from partners.api.scopes import Scopes
+from partners.models import Partner
+
+
+class ApiView(APIView):
+    """`scopes` says per method which keys may call; see partners.api.scopes for what is not said."""
+
+    scopes: ClassVar[Scopes] = {}
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Changes inside are written down as the caller's; the entry is completed once the caller is known."""
+        with audit.acting(audit.SYSTEM):
+            return super().dispatch(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if request.META.get("HTTP_TRANSFER_ENCODING"):
+            raise Refused(HTTPStatus.LENGTH_REQUIRED, "length_required", "send the body with a Content-Length")
+        audit.act_as(self.caller.actor(request_id_of(request)))
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Response:
+        response.headers.setdefault("Cache-Control", "no-store")
+        for name, value in getattr(request, "rate_headers", {}).items():
+            response.headers[name] = value
+        return super().finalize_response(request, response, *args, **kwargs)
+
+    @property
+    def partner(self) -> Partner:
+        """The caller's."""
+        return self.caller.partner
+
+    @property
+    def caller(self) -> Caller:
+        return cast("Caller", self.request.user)  # nobody else passes HasScope

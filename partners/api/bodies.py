@@ -1,0 +1,98 @@
+"""JSON in and out: strict, bounded, and without changing what was written.
+
+A request's body is read once, within `settings.API_BODY_MAX_BYTES`, and must be JSON that we accept: UTF-8, not too
+deep, no key twice, no number beyond 64-bit floats. `Body.members` gives the untouched bytes of its parts, so
+that what people wrote (a transformation, an event's data) is stored as it was. Answers hold such bytes as `RawJSON`.
+"""
+
+from functools import cached_property
+from http import HTTPStatus
+from typing import IO, Any
+
+import orjson
+from django.conf import settings
+from rest_framework.exceptions import ParseError
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from partners.api.refusals import Refused
+from partners.errors import JSONError
+from partners.exact_json import Limits, check, loads_unique, members
+
+MAX_DEPTH = 70
+RawJSON = orjson.Fragment
+"""JSON text that goes into an answer as it is."""
+
+
+class Body(dict[str, Any]):
+    """A JSON object with the bytes it was read from."""
+
+    def __init__(self, values: dict[str, Any], raw: bytes) -> None:
+        super().__init__(values)
+        self.raw = raw
+
+    @cached_property
+    def members(self) -> dict[str, bytes]:
+        """Each member's exact bytes."""
+        return members(self.raw, limits())
+
+
+def limits() -> Limits:
+    return Limits(settings.API_BODY_MAX_BYTES, MAX_DEPTH)
+
+
+def read_body(stream: IO[bytes], meta: dict[str, Any]) -> bytes:
+    """The whole body; refuses one that is too long before reading it."""
+    length = int(meta.get("CONTENT_LENGTH") or 0)
+    if length > settings.API_BODY_MAX_BYTES:
+        raise Refused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "too_large",
+            f"the body has {length} bytes, at most {settings.API_BODY_MAX_BYTES} are allowed",
+        )
+    return stream.read()
+
+
+def parse(raw: bytes) -> Any:
+    """What a body says: an object as a Body. Raises ParseError with the place."""
+    try:
+        check(raw, limits())
+        value = orjson.loads(raw)
+        if isinstance(value, dict):
+            loads_unique(raw, limits())
+            return Body(value, raw)
+    except JSONError as error:
+        raise ParseError(str(error)) from None
+    except orjson.JSONDecodeError:
+        raise ParseError("a number is beyond what 64-bit floats hold") from None
+    return value
+
+
+class StrictJSONParser(BaseParser):
+    media_type = "application/json"
+
+    def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
+        return parse(read_body(stream, (parser_context or {})["request"].META))
+
+
+class OrjsonRenderer(BaseRenderer):
+    """Compact JSON. Times and enumerations are text already: serializers made them."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+        indented = orjson.OPT_INDENT_2 if "indent" in (renderer_context or {}) else 0  # in the browsable pages
+        return b"" if data is None else orjson.dumps(data, default=str, option=indented)
+
+
+class PageOrJSON(DefaultContentNegotiation):
+    """A page for who asks for HTML, JSON for everybody else, whatever they accept."""
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        wants_page = "text/html" in request.META.get("HTTP_ACCEPT", "")
+        chosen = next((one for one in renderers if (one.format == "api") == wants_page), renderers[0])
+        return chosen, chosen.media_type

@@ -1,0 +1,49 @@
+"""Entity tags: nobody overwrites what somebody else changed in between, if they say which state they saw.
+
+`If-Match` is not demanded. Given, it must name the state as it is, else 412 and nothing is changed. The tag is a hash
+of the answer's body, so it changes whenever anything in it does.
+"""
+
+import hashlib
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from partners.api.refusals import Refused
+
+
+def tag_of(body: Any) -> str:
+    return f'"{hashlib.sha256(orjson.dumps(body, default=str)).hexdigest()[:32]}"'
+
+
+def tagged(body: Any, status: int = 200) -> Response:
+    """An answer with its entity tag."""
+    return Response(body, status, headers={"ETag": tag_of(body)})
+
+
+def tagged_or_unchanged(request: Request, body: Any) -> Response:
+    """304 without a body for who has this state already."""
+    tag = tag_of(body)
+    known = _tags(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    if "*" in known or tag in {one.removeprefix("W/") for one in known}:
+        return Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
+    return tagged(body)
+
+
+def check_match(request: Request, current: Any) -> None:
+    """Raises Refused (412) when the request names another state than the current one."""
+    wanted = request.META.get("HTTP_IF_MATCH")
+    if wanted is None:
+        return
+    tags = _tags(wanted)
+    if "*" not in tags and tag_of(current) not in tags:
+        raise Refused(
+            HTTPStatus.PRECONDITION_FAILED, "changed_meanwhile", "it was changed meanwhile: read it again", {}
+        )
+
+
+def _tags(header: str) -> set[str]:
+    return {one.strip() for one in header.split(",") if one.strip()}

@@ -1,0 +1,111 @@
+"""Serializer fields that take what they say and nothing that could be read as it: `"1"` is no number, `1` no text."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rest_framework import serializers
+
+from partners.api.bodies import Body, RawJSON
+from partners.envelope import rfc3339
+from partners.models import FOREVER
+
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses members that it does not know: a typing error must not be taken for silence."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            unknown = [name for name in data if name not in self.fields or self.fields[name].read_only]
+            if unknown:
+                raise serializers.ValidationError({name: ["unknown"] for name in unknown})
+        return super().to_internal_value(data)
+
+
+class Text(serializers.CharField):
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("trim_whitespace", False)
+        super().__init__(**options)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Matching(serializers.RegexField):
+    """Text that the whole pattern matches, a line break at the end included."""
+
+    def __init__(self, pattern: str, **options: Any) -> None:
+        self._pattern = re.compile(pattern)
+        super().__init__(pattern, trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str) or not self._pattern.fullmatch(data):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Word(serializers.ChoiceField):
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            self.fail("invalid_choice", input=data)
+        return super().to_internal_value(data)
+
+
+class Flag(serializers.BooleanField):
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class Seconds(serializers.FloatField):
+    def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool) or not isinstance(data, (int, float)):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Moment(serializers.DateTimeField):
+    """A time with its zone, in RFC 3339; answered in UTC with six digits."""
+
+    default_error_messages = {"invalid": "expected a time with its zone, such as 2026-05-01T12:00:00Z"}  # noqa: RUF012
+
+    def to_internal_value(self, value: Any) -> datetime:
+        if not isinstance(value, str) or not _MOMENT.fullmatch(value):
+            self.fail("invalid", format="RFC 3339")
+        try:
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail("invalid", format="RFC 3339")
+
+    def to_representation(self, value: datetime) -> str:
+        return rfc3339(value)
+
+
+class Pause(Moment):
+    """When a pause ends; a pause without an end reads as null."""
+
+    def get_attribute(self, instance: Any) -> Any:
+        value = super().get_attribute(instance)
+        return None if value is None or value >= FOREVER else value
+
+
+class ExactJSON(serializers.Field[Any, Any, Any, Any]):
+    """Any JSON, kept as the bytes that came and answered as them. Stored as text; null is an empty text."""
+
+    def get_value(self, dictionary: Any) -> Any:
+        if isinstance(dictionary, Body) and self.field_name in dictionary.members:
+            return dictionary.members[self.field_name]
+        return serializers.empty
+
+    def to_internal_value(self, data: Any) -> str:
+        text = bytes(data).decode()
+        return "" if text == "null" else text
+
+    def to_representation(self, value: str) -> Any:
+        return RawJSON(value) if value else None

@@ -1,0 +1,87 @@
+"""Lists in pages: newest first, by a cursor that says where the last page ended.
+
+A cursor is opaque, not secret: what it leads to is filtered by the caller's partner like everything else. Pages never
+shift when rows are added, and the thousandth costs what the first does.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import orjson
+from django.db.models import Model, QuerySet
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from partners.api.problems import places_of
+from partners.api.refusals import Invalid
+
+DEFAULT_LIMIT, MAX_LIMIT = 50, 250
+_CURSOR_MAX = 600
+
+Row = TypeVar("Row", bound=Model)
+
+
+class Query(serializers.Serializer[Any]):
+    """The parameters after the question mark. Unknown ones are refused: a misspelled filter must not be ignored."""
+
+    @classmethod
+    def read(cls, request: Request) -> dict[str, Any]:
+        given = request.query_params
+        known: list[str] = list(cls().fields)
+        places = [{"parameter": name[:100], "detail": "unknown"} for name in given if name not in known]
+        places += [{"parameter": name, "detail": "given twice"} for name in known if len(given.getlist(name)) > 1]
+        query = cls(data=given.dict())
+        if not query.is_valid():
+            found = places_of(query.errors)
+            places += [{"parameter": one["pointer"].split("/")[-1], "detail": one["detail"]} for one in found]
+        if places:
+            raise Invalid(places)
+        return dict(query.validated_data)
+
+
+class PageQuery(Query):
+    limit = serializers.IntegerField(
+        min_value=1, max_value=MAX_LIMIT, default=DEFAULT_LIMIT, help_text="How many items at most."
+    )
+    cursor = serializers.CharField(
+        required=False,
+        max_length=_CURSOR_MAX,
+        help_text="`next_cursor` of the page before; it works with that page's filters.",
+    )
+
+
+def page(
+    rows: "QuerySet[Row]",
+    query: Mapping[str, Any],
+    shape: Callable[[Sequence[Row]], Any],
+    *,
+    key: str = "id",
+    ascending: bool = False,
+) -> Response:
+    """The page that `query` asks for. `key` is unique and decides the order."""
+    ordered = rows.order_by(key if ascending else f"-{key}")
+    if cursor := query.get("cursor"):
+        ordered = ordered.filter(**{f"{key}__{'gt' if ascending else 'lt'}": read_cursor(cursor)})
+    limit = query["limit"]
+    found = list(ordered[: limit + 1])
+    more = len(found) > limit
+    found = found[:limit]
+    next_cursor = make_cursor(str(getattr(found[-1], key))) if more else None
+    return Response({"items": shape(found), "next_cursor": next_cursor})
+
+
+def make_cursor(last: str) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([last])).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> str:
+    try:
+        (last,) = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if isinstance(last, str) and "\0" not in last and make_cursor(last) == cursor:
+            return last
+    except (ValueError, TypeError, binascii.Error):
+        pass
+    raise Invalid([{"parameter": "cursor", "detail": "not a cursor that a page gave"}])

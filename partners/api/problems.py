@@ -1,0 +1,141 @@
+"""Every error as RFC 9457 problem details, with the places of what is wrong, and never a traceback.
+
+    {"type": "about:blank", "title": "Bad Request", "status": 400, "code": "invalid", "detail": "…",
+     "request_id": "…", "errors": [{"pointer": "#/event_types/0", "detail": "…"}]}
+
+`pointer` is a JSON pointer into the request's body; `parameter` and `header` name the other places. `code` is for
+programs, `detail` for people.
+"""
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ValidationError as ModelInvalid
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from partners.api.refusals import Invalid, Refused
+
+logger = logging.getLogger("api.problem")
+
+CONTENT_TYPE = "application/problem+json"
+
+
+def handle(error: Exception, context: Mapping[str, Any]) -> Response:
+    """REST framework's EXCEPTION_HANDLER."""
+    set_rollback()
+    request = context.get("request")
+    known = _known(error)
+    if known.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("request failed", exc_info=error, extra={"status": known.status_code})
+    body = problem(known.status_code, _code(known), _detail(known), request_id_of(request), _places(known))
+    return Response(body, known.status_code, headers=_headers(known), content_type=_content_type(request))
+
+
+def problem(
+    status: int, code: str, detail: str, request_id: str, places: list[dict[str, str]] | None = None
+) -> dict[str, Any]:
+    """The body of a problem."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "request_id": request_id,
+    }
+    return {**body, "errors": places} if places else body
+
+
+def problem_response(request: HttpRequest, status: int, code: str, detail: str) -> JsonResponse:
+    """For errors that never reach REST framework: unknown addresses, refused hosts, our own faults."""
+    return JsonResponse(problem(status, code, detail, request_id_of(request)), status=status, content_type=CONTENT_TYPE)
+
+
+def request_id_of(request: Request | HttpRequest | None) -> str:
+    return str(getattr(request, "request_id", ""))
+
+
+def _known(error: Exception) -> exceptions.APIException:
+    if isinstance(error, exceptions.APIException):
+        return error
+    if isinstance(error, Http404):
+        return exceptions.NotFound("there is nothing here")
+    if isinstance(error, PermissionDenied):
+        return exceptions.PermissionDenied()
+    if isinstance(error, ModelInvalid):
+        return Invalid(list(_model_places(error)))
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return Refused(
+            HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "the database is away; try again", {"Retry-After": "2"}
+        )
+    return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "a fault of ours; it was noted with the request id")
+
+
+def _code(error: exceptions.APIException) -> str:
+    if isinstance(error, exceptions.ValidationError):
+        return "invalid"
+    codes = error.get_codes()
+    return codes if isinstance(codes, str) else error.default_code
+
+
+def _detail(error: exceptions.APIException) -> str:
+    if isinstance(error, exceptions.ValidationError):
+        return "the request is not valid; see errors"
+    return str(error.detail)
+
+
+def _headers(error: exceptions.APIException) -> dict[str, str]:
+    headers = dict(getattr(error, "headers", {}))
+    if authenticate := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = str(authenticate)
+    wait: float | None = getattr(error, "wait", None)  # of exceptions.Throttled
+    if wait is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(wait)))
+    return headers
+
+
+def _content_type(request: Request | None) -> str | None:
+    """A page for a browser stays a page."""
+    renderer = getattr(request, "accepted_renderer", None)
+    return CONTENT_TYPE if renderer is None or renderer.format == "json" else None
+
+
+def _places(error: exceptions.APIException) -> list[dict[str, str]]:
+    if isinstance(error, Invalid):
+        return error.places
+    if isinstance(error, exceptions.ValidationError):
+        return list(places_of(error.detail))
+    return []
+
+
+def places_of(detail: Any, at: str = "#") -> Iterator[dict[str, str]]:
+    """REST framework's nested errors as a flat list of places."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            yield from places_of(inner, at if name == "non_field_errors" else f"{at}/{_escaped(str(name))}")
+    elif isinstance(detail, (list, tuple)):
+        for number, inner in enumerate(detail):
+            yield from places_of(inner, f"{at}/{number}" if isinstance(inner, (Mapping, list)) else at)
+    else:
+        yield {"pointer": at, "detail": str(detail)}
+
+
+def _model_places(error: ModelInvalid) -> Iterator[dict[str, str]]:
+    by_field = error.error_dict if hasattr(error, "error_dict") else {"__all__": error.error_list}
+    for name, problems in by_field.items():
+        for one in problems:
+            at = "#" if name == "__all__" else f"#/{_escaped(name)}{getattr(one, 'path', '')}"
+            yield {"pointer": at, "detail": " ".join(one.messages)}
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

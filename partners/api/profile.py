@@ -1,0 +1,156 @@
+"""The caller's partner: its pace, whom we tell of trouble, and pausing."""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from partners import services
+from partners.api.base import ApiView
+from partners.api.etags import check_match, tagged, tagged_or_unchanged
+from partners.api.fields import Matching, Moment, Pause, StrictSerializer, Text
+from partners.api.refusals import Invalid, Refused
+from partners.api.schema import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, describe
+from partners.models import FOREVER, Partner
+
+TAG = "Partner"
+RATE_PATTERN = r"^([1-9][0-9]{0,6}(\.[0-9]{1,3})?/[smh])?$"
+_EXAMPLE = {
+    "id": "ptr_0192f1c7a5b07d3e8a4e5f60718293a4",
+    "name": "Yotpo",
+    "rate_limit": "50/s",
+    "rate_limit_ceiling": "100/s",
+    "max_in_flight": 16,
+    "is_paused": False,
+    "paused_until": None,
+    "paused_by": "",
+    "operational_url": "",
+    "operational_email": "hooks@example.com",
+    "created_at": "2026-05-01T12:00:00.000000Z",
+    "updated_at": "2026-05-01T12:00:00.000000Z",
+}
+_PAUSED = {**_EXAMPLE, "is_paused": True, "paused_until": "2026-05-01T14:00:00.000000Z", "paused_by": "partner"}
+
+
+class PartnerShape(serializers.Serializer[Partner]):
+    id = serializers.CharField()
+    name = serializers.CharField()
+    rate_limit = serializers.CharField(help_text="Deliveries per time: `50/s`, `600/m`, `1000/h`. Empty: the ceiling.")
+    rate_limit_ceiling = serializers.CharField(help_text="What you may set at most. Empty: no ceiling.")
+    max_in_flight = serializers.IntegerField(help_text="Requests to you at the same time, at most.")
+    is_paused = serializers.BooleanField()
+    paused_until = Pause(allow_null=True, help_text="Null while paused: until somebody resumes.")
+    paused_by = serializers.ChoiceField(Partner.PausedBy.values)
+    operational_url = serializers.CharField(help_text="Where we send operational events.")
+    operational_email = serializers.CharField()
+    created_at = Moment()
+    updated_at = Moment()
+
+
+class PartnerInput(StrictSerializer):
+    rate_limit = Matching(
+        RATE_PATTERN,
+        allow_blank=True,
+        help_text="`50/s`, `600/m`, `1000/h`, never above the ceiling. Empty: the ceiling.",
+    )
+    operational_url = Text(allow_blank=True, max_length=2048)
+    operational_email = Text(allow_blank=True, max_length=254)
+
+
+class PauseInput(StrictSerializer):
+    until = Moment(allow_null=True, default=None, help_text="In the future; null: until somebody resumes.")
+
+
+class Profile(ApiView):
+    @describe(
+        "Read your profile",
+        tag=TAG,
+        name="partner_read",
+        answer=PartnerShape,
+        example=_EXAMPLE,
+        parameters=[IF_NONE_MATCH],
+        more_answers={304: NOT_MODIFIED},
+    )
+    def get(self, request: Request) -> Response:
+        return tagged_or_unchanged(request, shape(self.partner))
+
+    @describe(
+        "Change your profile",
+        tag=TAG,
+        name="partner_update",
+        request=PartnerInput,
+        answer=PartnerShape,
+        example=_EXAMPLE,
+        request_example={"rate_limit": "50/s"},
+        parameters=[IF_MATCH],
+        problems=[412],
+        description="Only what is given is changed. A new rate limit holds within a second.",
+    )
+    def patch(self, request: Request) -> Response:
+        wanted = PartnerInput(data=request.data, partial=True)
+        wanted.is_valid(raise_exception=True)
+        with transaction.atomic():
+            partner = locked(self.partner)
+            check_match(request, shape(partner))
+            services.update_partner(partner, wanted.validated_data)
+        return tagged(shape(partner))
+
+
+class PauseView(ApiView):
+    @describe(
+        "Pause deliveries",
+        tag=TAG,
+        name="partner_pause",
+        request=PauseInput,
+        answer=PartnerShape,
+        example=_PAUSED,
+        request_example={"until": "2026-05-01T14:00:00Z"},
+        problems=[409],
+        description="Nothing is sent to you before that time, or until you resume. Events are kept for you meanwhile.",
+    )
+    def post(self, request: Request) -> Response:
+        wanted = PauseInput(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        until = wanted.validated_data["until"] or FOREVER
+        if until <= timezone.now():
+            raise Invalid([{"pointer": "#/until", "detail": "this time is over"}])
+        with transaction.atomic():
+            partner = _not_paused_by_staff(self.partner)
+            services.pause_partner(partner, min(until, FOREVER), Partner.PausedBy.PARTNER)
+        return tagged(shape(partner))
+
+
+class ResumeView(ApiView):
+    @describe(
+        "Resume deliveries",
+        tag=TAG,
+        name="partner_resume",
+        answer=PartnerShape,
+        example=_EXAMPLE,
+        problems=[409],
+        description="What has waited is sent at your pace. A pause that staff made is theirs to end: 409.",
+    )
+    def post(self, request: Request) -> Response:
+        with transaction.atomic():
+            partner = _not_paused_by_staff(self.partner)
+            services.resume_partner(partner)
+        return tagged(shape(partner))
+
+
+def shape(partner: Partner) -> dict[str, Any]:
+    return dict(PartnerShape(partner).data)
+
+
+def locked(partner: Partner) -> Partner:
+    return Partner.objects.select_for_update().get(pk=partner.pk)
+
+
+def _not_paused_by_staff(partner: Partner) -> Partner:
+    current = locked(partner)
+    if current.is_paused and current.paused_by == Partner.PausedBy.STAFF:
+        raise Refused(HTTPStatus.CONFLICT, "paused_by_staff", "staff paused deliveries to you: ask them")
+    return current

@@ -1,0 +1,27 @@
+"""How a view says no: raised anywhere below it, written as a problem by partners.api.problems."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from rest_framework.exceptions import APIException
+
+
+class Refused(APIException):
+    """A request that can't be done, for a reason of its own."""
+
+    def __init__(self, status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail, code)
+        self.status_code = int(status)
+        self.headers = dict(headers or {})
+
+
+class Invalid(APIException):
+    """Wrong at known places. `places` are `{"pointer" | "parameter" | "header": …, "detail": …}`."""
+
+    status_code = 400
+    default_code = "invalid"
+
+    def __init__(self, places: list[dict[str, str]], detail: str = "", status: int = 400) -> None:
+        super().__init__(detail or "the request is not valid; see errors")
+        self.places = places
+        self.status_code = status

@@ -1,0 +1,173 @@
+"""How the API describes itself: what drf-spectacular can't see from the code is added here.
+
+`describe` is the one way in which an operation is documented: summary, shapes, examples, and which problems it answers
+with. `complete` adds what is the same for all of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+
+from partners.api.problems import CONTENT_TYPE
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PROBLEMS = {
+    400: "Something in the request is not valid; `errors` says where.",
+    401: "No API key, or one that is unknown, expired or revoked.",
+    403: "The API key's scope does not allow this.",
+    404: "There is no such thing, or it is another partner's.",
+    409: "It is not in a state in which this can be done.",
+    411: "The body came without a Content-Length.",
+    412: "It was changed since you read it (`If-Match`).",
+    413: "The body is too large.",
+    415: "The body is not `application/json`.",
+    422: "The `Idempotency-Key` was used for another request.",
+    429: "Too many requests: wait `Retry-After` seconds.",
+    503: "The service is unavailable for a moment; try again.",
+}
+IF_MATCH = OpenApiParameter(
+    "If-Match", str, OpenApiParameter.HEADER, description="The `ETag` of the state that you mean to change."
+)
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match", str, OpenApiParameter.HEADER, description="The `ETag` that you have: 304 when it is still that."
+)
+NOT_MODIFIED = OpenApiResponse(description="It is still in the state that you have.")
+
+
+class ProblemPlace(serializers.Serializer[Any]):
+    """Where something is wrong: one of pointer, parameter and header."""
+
+    pointer = serializers.CharField(required=False, help_text="JSON pointer into the body, as a URI fragment.")
+    parameter = serializers.CharField(required=False, help_text="Name of a query parameter.")
+    header = serializers.CharField(required=False, help_text="Name of a request header.")
+    detail = serializers.CharField()
+
+
+class Problem(serializers.Serializer[Any]):
+    """RFC 9457 problem details."""
+
+    type = serializers.CharField(default="about:blank")
+    title = serializers.CharField(help_text="The status in words.")
+    status = serializers.IntegerField(min_value=400, max_value=599)
+    code = serializers.CharField(help_text="For programs: `invalid`, `not_found`, `changed_meanwhile`, …")
+    detail = serializers.CharField(help_text="For people.")
+    request_id = serializers.CharField(help_text="Tell us this when you ask for help.")
+    errors = ProblemPlace(many=True, required=False)  # type: ignore[assignment]  # RFC 9457's own example has it
+
+
+def describe(  # noqa: PLR0913 - keywords, the parts of one operation
+    summary: str,
+    *,
+    tag: str,
+    name: str,
+    answer: Any = None,
+    status: int = 200,
+    request: Any = None,
+    example: Any = None,
+    request_example: Any = None,
+    problems: Sequence[int] = (),
+    parameters: Sequence[Any] = (),
+    description: str = "",
+    more_answers: Mapping[int, Any] | None = None,
+) -> Callable[[F], F]:
+    """Documents one operation. `example` is its answer's, `request_example` its body's (or several by name)."""
+    examples = (
+        [OpenApiExample(summary, value=example, response_only=True, status_codes=[str(status)])] if example else []
+    )
+    for title, value in _named(request_example).items():
+        examples.append(OpenApiExample(title, value=value, request_only=True))
+    answers: dict[Any, Any] = {status: answer if answer is not None else OpenApiResponse(description="Done.")}
+    answers.update(more_answers or {})
+    for code in sorted({*problems, 400, 401, 403, 429, 503} | ({411, 413, 415} if request is not None else set())):
+        answers[code, CONTENT_TYPE] = OpenApiResponse(Problem, description=PROBLEMS[code])
+    return extend_schema(
+        summary=summary,
+        description=description or None,
+        tags=[tag],
+        operation_id=name,
+        request=request,
+        responses=answers,
+        parameters=list(parameters),
+        examples=examples,
+    )
+
+
+def _named(request_example: Any) -> Mapping[str, Any]:
+    if request_example is None:
+        return {}
+    if isinstance(request_example, Several):
+        return request_example
+    return {"For example": request_example}
+
+
+class Several(dict[str, Any]):
+    """Several request examples by their names."""
+
+
+def page_of(shape: type[serializers.Serializer[Any]], name: str) -> type[serializers.Serializer[Any]]:
+    """The shape of a page of these items."""
+    return type(
+        name,
+        (serializers.Serializer,),
+        {
+            "items": shape(many=True),
+            "next_cursor": serializers.CharField(
+                allow_null=True, help_text="Give it as `cursor` for the next page; null at the end."
+            ),
+            "__doc__": "One page.",
+        },
+    )
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # theirs
+    target_class = "partners.api.authentication.Bearer"
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {"type": "http", "scheme": "bearer", "description": "An API key: `rk_…`."}
+
+
+class StrictShape(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # theirs
+    """What refuses unknown members says so."""
+
+    target_class = "partners.api.fields.StrictSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        if direction == "request":
+            schema["additionalProperties"] = False
+        return schema
+
+
+_HEADERS: dict[str, Any] = {
+    "X-Request-Id": {"description": "The id of this request, yours if you sent one.", "schema": {"type": "string"}},
+    "RateLimit": {
+        "description": 'What is left: `"default";r=599;t=1` (draft-ietf-httpapi-ratelimit-headers).',
+        "schema": {"type": "string"},
+    },
+    "RateLimit-Policy": {"description": 'The limit: `"default";q=600;w=60`.', "schema": {"type": "string"}},
+}
+_MORE_HEADERS: dict[str, dict[str, Any]] = {
+    "429": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "string"}}},
+    "401": {"WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}}},
+}
+
+
+def complete(result: Any, generator: Any, request: Any, public: bool) -> Any:
+    """drf-spectacular's postprocessing hook: headers of every answer, and a problem for whatever else comes."""
+    problem = {"$ref": "#/components/schemas/Problem"}
+    for path in result["paths"].values():
+        for operation in path.values():
+            answers = operation["responses"]
+            answers["default"] = {
+                "description": "Any other problem.",
+                "content": {CONTENT_TYPE: {"schema": problem}},
+            }
+            for code, answer in answers.items():
+                answer.setdefault("headers", {}).update({**_HEADERS, **_MORE_HEADERS.get(code, {})})
+    return result

@@ -1,0 +1,97 @@
+"""How a subscription reads and is written."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from partners.api.fields import ExactJSON, Matching, Moment, Seconds, StrictSerializer, Text
+from partners.api.scopes import READ_ONLY
+from partners.audit import HIDDEN
+from partners.models import ApiKey, Subscription
+from partners.patterns import EVENT_TYPE_MAX, PATTERNS_MAX
+from partners.validation import LONGEST_DELAY_S, MAX_ATTEMPTS, MAX_HEADERS
+
+PATTERN = r"^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)$"
+EXAMPLE_INPUT = {
+    "url": "https://hooks.example.com/recart",
+    "event_types": ["orders.*", "carts.abandoned"],
+    "description": "production",
+    "filter": "$.data[?(@.total_price > 100)]",
+    "transformation": {"omit": ["$.data.customer.email"], "map": {"order": "$.data.id", "paid": "$.data.total_price"}},
+    "headers": {"X-Tenant": "blue"},
+    "retry_schedule_s": [5, 60, 600, 3600],
+    "timeout_s": 10,
+}
+EXAMPLE = {
+    "id": "sub_0192f1c7a5b07d3e8a4e5f60718293a4",
+    **EXAMPLE_INPUT,
+    "is_enabled": True,
+    "disabled_at": None,
+    "disabled_reason": "",
+    "failing_since": None,
+    "created_at": "2026-05-01T12:00:00.000000Z",
+    "updated_at": "2026-05-01T12:00:00.000000Z",
+}
+
+
+@extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
+class Transformation(ExactJSON):
+    """`{"omit", "rename", "map"}`, see docs/transformations.md."""
+
+
+class SubscriptionShape(serializers.Serializer[Subscription]):
+    id = serializers.CharField()
+    url = serializers.CharField()
+    event_types = serializers.ListField(child=serializers.CharField())
+    description = serializers.CharField()
+    filter = serializers.CharField(help_text="JSONPath; empty: everything is wanted.")
+    transformation = Transformation(help_text="Null: events are sent as they are.")
+    headers = serializers.DictField(child=serializers.CharField())
+    retry_schedule_s = serializers.ListField(
+        child=serializers.FloatField(), allow_null=True, help_text="Seconds between attempts; null: the default."
+    )
+    timeout_s = serializers.FloatField()
+    is_enabled = serializers.BooleanField()
+    disabled_at = Moment(allow_null=True)
+    disabled_reason = serializers.ChoiceField(
+        Subscription.DisabledReason.values, help_text="Empty while it is enabled."
+    )
+    failing_since = Moment(allow_null=True, help_text="Every attempt has failed since; null: the last one did not.")
+    created_at = Moment()
+    updated_at = Moment()
+
+
+class SubscriptionInput(StrictSerializer):
+    url = Text(max_length=2048, help_text="https or http, on a public address.")
+    event_types = serializers.ListField(
+        child=Matching(PATTERN, max_length=EVENT_TYPE_MAX),
+        min_length=1,
+        max_length=PATTERNS_MAX,
+        help_text="Names or patterns: `orders.created`, `orders.*`, `*`.",
+    )
+    description = Text(max_length=500, allow_blank=True, required=False)
+    filter = Text(allow_blank=True, required=False, help_text="JSONPath; the event is sent if it finds something.")
+    transformation = Transformation(required=False, help_text="Null: none.")
+    headers = serializers.DictField(
+        child=Text(allow_blank=True, max_length=4096),
+        required=False,
+        help_text=f"Sent with every request; at most {MAX_HEADERS}.",
+    )
+    retry_schedule_s = serializers.ListField(
+        child=Seconds(min_value=1, max_value=LONGEST_DELAY_S),
+        min_length=1,
+        max_length=MAX_ATTEMPTS,
+        allow_null=True,
+        required=False,
+        help_text="Seconds between attempts; null: the default, about three days.",
+    )
+    timeout_s = Seconds(min_value=1, max_value=30, required=False, help_text="For one attempt, all in all.")
+
+
+def shape(subscription: Subscription, key: ApiKey) -> dict[str, Any]:
+    """As the key may see it: headers may hold credentials, which a read-only key is not shown."""
+    body = dict(SubscriptionShape(subscription).data)
+    if key.scope == READ_ONLY:
+        body["headers"] = dict.fromkeys(body["headers"], HIDDEN)
+    return body

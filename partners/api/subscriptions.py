@@ -1,0 +1,178 @@
+"""Subscriptions of the caller's partner: what it wants, where, in which form."""
+
+from http import HTTPStatus
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import Http404
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from partners import services
+from partners.api.base import ApiView
+from partners.api.etags import check_match, tag_of, tagged, tagged_or_unchanged
+from partners.api.pages import PageQuery, page
+from partners.api.profile import locked as locked_partner
+from partners.api.refusals import Refused
+from partners.api.schema import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, describe, page_of
+from partners.api.subscription_shapes import EXAMPLE, EXAMPLE_INPUT, SubscriptionInput, SubscriptionShape, shape
+from partners.models import Subscription
+
+TAG = "Subscriptions"
+Reason = Subscription.DisabledReason
+_DISABLED = {
+    **EXAMPLE,
+    "is_enabled": False,
+    "disabled_at": "2026-05-02T12:00:00.000000Z",
+    "disabled_reason": "partner",
+}
+
+
+class SubscriptionQuery(PageQuery):
+    is_enabled = serializers.BooleanField(required=False, allow_null=True, default=None)
+
+
+class Subscriptions(ApiView):
+    @describe(
+        "List subscriptions",
+        tag=TAG,
+        name="subscriptions_list",
+        answer=page_of(SubscriptionShape, "SubscriptionPage"),
+        parameters=[SubscriptionQuery],
+        example={"items": [EXAMPLE], "next_cursor": None},
+    )
+    def get(self, request: Request) -> Response:
+        query = SubscriptionQuery.read(request)
+        rows = own_subscriptions(self)
+        if query["is_enabled"] is not None:
+            rows = rows.filter(is_enabled=query["is_enabled"])
+        return page(rows, query, lambda found: [shape(one, self.caller.key) for one in found])
+
+    @describe(
+        "Subscribe",
+        tag=TAG,
+        name="subscriptions_create",
+        request=SubscriptionInput,
+        answer=SubscriptionShape,
+        status=201,
+        problems=[409],
+        request_example=EXAMPLE_INPUT,
+        example=EXAMPLE,
+        description="Events that come from now on are sent. Its signing secret: `GET /subscriptions/{id}/secrets`.",
+    )
+    def post(self, request: Request) -> Response:
+        wanted = SubscriptionInput(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        with transaction.atomic():
+            locked_partner(self.partner)
+            if own_subscriptions(self).count() >= settings.SUBSCRIPTIONS_MAX:
+                raise Refused(
+                    HTTPStatus.CONFLICT, "too_many", f"at most {settings.SUBSCRIPTIONS_MAX} subscriptions: delete one"
+                )
+            made = services.create_subscription(self.partner, **wanted.validated_data)
+        body = shape(made, self.caller.key)
+        where = f"{request.path}/{made.pk}"
+        return Response(body, HTTPStatus.CREATED, headers={"Location": where, "ETag": tag_of(body)})
+
+
+class SubscriptionView(ApiView):
+    @describe(
+        "Read a subscription",
+        tag=TAG,
+        name="subscriptions_read",
+        answer=SubscriptionShape,
+        example=EXAMPLE,
+        problems=[404],
+        parameters=[IF_NONE_MATCH],
+        more_answers={304: NOT_MODIFIED},
+    )
+    def get(self, request: Request, subscription_id: str) -> Response:
+        return tagged_or_unchanged(request, shape(own_subscription(self, subscription_id), self.caller.key))
+
+    @describe(
+        "Change a subscription",
+        tag=TAG,
+        name="subscriptions_update",
+        request=SubscriptionInput,
+        answer=SubscriptionShape,
+        example=EXAMPLE,
+        request_example={"event_types": ["orders.created"], "filter": ""},
+        problems=[404, 412],
+        parameters=[IF_MATCH],
+        description="Only what is given is changed, for every attempt from about a second later on.",
+    )
+    def patch(self, request: Request, subscription_id: str) -> Response:
+        own_subscription(self, subscription_id)
+        wanted = SubscriptionInput(data=request.data, partial=True)
+        wanted.is_valid(raise_exception=True)
+        with transaction.atomic():
+            current = own_subscription(self, subscription_id, lock=True)
+            check_match(request, shape(current, self.caller.key))
+            services.update_subscription(current, wanted.validated_data)
+        return tagged(shape(current, self.caller.key))
+
+    @describe(
+        "Unsubscribe",
+        tag=TAG,
+        name="subscriptions_delete",
+        status=204,
+        problems=[404, 412],
+        parameters=[IF_MATCH],
+        description="For good: nothing more is sent, its secrets are removed. Its deliveries stay in the log.",
+    )
+    def delete(self, request: Request, subscription_id: str) -> Response:
+        with transaction.atomic():
+            current = own_subscription(self, subscription_id, lock=True)
+            check_match(request, shape(current, self.caller.key))
+            services.delete_subscription(current)
+        return Response(status=HTTPStatus.NO_CONTENT)
+
+
+class EnableView(ApiView):
+    @describe(
+        "Enable a subscription",
+        tag=TAG,
+        name="subscriptions_enable",
+        answer=SubscriptionShape,
+        example=EXAMPLE,
+        problems=[404, 409],
+        description="New events are sent again. To get what came meanwhile, make a replay with the mode `missing`. "
+        "What staff disabled is theirs to enable: 409.",
+    )
+    def post(self, request: Request, subscription_id: str) -> Response:
+        with transaction.atomic():
+            current = own_subscription(self, subscription_id, lock=True)
+            if current.disabled_reason == Reason.STAFF:
+                raise Refused(HTTPStatus.CONFLICT, "disabled_by_staff", "staff disabled this subscription: ask them")
+            services.enable_subscription(current)
+        return tagged(shape(current, self.caller.key))
+
+
+class DisableView(ApiView):
+    @describe(
+        "Disable a subscription",
+        tag=TAG,
+        name="subscriptions_disable",
+        answer=SubscriptionShape,
+        example=_DISABLED,
+        problems=[404],
+        description="Nothing more is sent to it, until it is enabled.",
+    )
+    def post(self, request: Request, subscription_id: str) -> Response:
+        current = own_subscription(self, subscription_id)
+        services.disable_subscription(current, Reason.PARTNER)
+        return tagged(shape(current, self.caller.key))
+
+
+def own_subscriptions(view: ApiView) -> "QuerySet[Subscription]":
+    return Subscription.objects.filter(partner=view.partner, deleted_at=None)
+
+
+def own_subscription(view: ApiView, subscription_id: str, *, lock: bool = False) -> Subscription:
+    rows = own_subscriptions(view)
+    found = (rows.select_for_update() if lock else rows).filter(pk=subscription_id).first()
+    if found is None:
+        raise Http404
+    return found

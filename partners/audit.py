@@ -1,0 +1,96 @@
+"""The audit log: who changed what. The verbs write it, in the transaction of the change itself.
+
+Who acts is known from where a request came in (`acting`), so that the verbs need not be told. What may be a credential
+is never written down: header values, tokens and secrets are left out, only that they changed is said.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from django.db.models import Model
+
+from partners.access_models import AuditEntry
+
+KINDS = AuditEntry.ActorKind
+HIDDEN = "(hidden)"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Somebody who changes something, and the request in which it happens."""
+
+    kind: str
+    id: str = ""
+    name: str = ""
+    request_id: str = ""
+
+
+SYSTEM = Actor(KINDS.SYSTEM)
+"""Workers, commands and everything else that nobody asked for in a request."""
+
+_acting: ContextVar[Actor] = ContextVar("acting", default=SYSTEM)
+
+
+@contextmanager
+def acting(actor: Actor) -> Iterator[None]:
+    """Changes inside are this actor's."""
+    token = _acting.set(actor)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
+def act_as(actor: Actor) -> None:
+    """From here to the end of the surrounding `acting`."""
+    _acting.set(actor)
+
+
+def current_actor() -> Actor:
+    return _acting.get()
+
+
+def record(
+    action: str,
+    subject: Model,
+    *,
+    partner_id: str | None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """Writes one entry. Of fields that are in both `before` and `after`, only those that differ are kept."""
+    old, new = dict(before or {}), dict(after or {})
+    same = {name for name in old.keys() & new.keys() if old[name] == new[name]}
+    actor = _acting.get()
+    return AuditEntry.objects.create(
+        actor_kind=actor.kind,
+        actor_id=actor.id,
+        actor_name=actor.name[:200],
+        request_id=actor.request_id,
+        partner_id=partner_id,
+        action=action,
+        subject_type=str(subject._meta.model_name),
+        subject_id=str(subject.pk)[:260],
+        before={name: _shown(name, value) for name, value in old.items() if name not in same},
+        after={name: _shown(name, value) for name, value in new.items() if name not in same},
+    )
+
+
+_BOOKKEEPING = frozenset(["created_at", "updated_at", "failing_since"])
+_CREDENTIALS = frozenset(["token_hash", "password"])
+
+
+def snapshot(row: Model) -> dict[str, Any]:
+    """The fields of a row as they are now, for `before` and `after`."""
+    fields = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
+    return {name: value for name, value in fields.items() if name not in _BOOKKEEPING | _CREDENTIALS}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name == "headers" and isinstance(value, dict):
+        return dict.fromkeys(value, HIDDEN)
+    return value.isoformat() if isinstance(value, date) else value

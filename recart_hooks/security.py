@@ -1,0 +1,51 @@
+"""What the answers to browsers say about themselves: a content security policy for pages, none of it for JSON.
+
+The admin runs on Alpine.js and htmx, whose expressions in attributes need `unsafe-eval`; its templates hold a few
+inline scripts. The pages of the API need neither. Nobody may put any of our pages into a frame.
+See docs/adr/0043-content-security-policy.md.
+"""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from partners import audit
+from partners.api.problems import request_id_of
+from recart_hooks.paths import is_admin
+
+_BASE = (
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "img-src 'self' data:; style-src 'self' 'unsafe-inline'; connect-src 'self'"
+)
+API_POLICY = f"{_BASE}; script-src 'self'"
+ADMIN_POLICY = f"{_BASE}; script-src 'self' 'unsafe-inline' 'unsafe-eval'"
+
+
+class ContentSecurityPolicy:
+    """Middleware: the policy of every page."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self._get_response(request)
+        response.headers.setdefault("Content-Security-Policy", ADMIN_POLICY if is_admin(request.path) else API_POLICY)
+        response.headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
+        return response
+
+
+class StaffActor:
+    """Middleware after authentication: what is changed in the admin is written down as that member of staff's."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not is_admin(request.path) or not request.user.is_authenticated:
+            return self._get_response(request)
+        actor = audit.Actor(
+            audit.KINDS.STAFF, str(request.user.pk), request.user.get_username(), request_id_of(request)
+        )
+        with audit.acting(actor):
+            return self._get_response(request)

@@ -1,0 +1,241 @@
+"""Subscriptions: what is written comes back as it was written, what is wrong is refused with its place."""
+
+from typing import Any
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from partners import services
+from partners.api.subscription_shapes import EXAMPLE_INPUT
+from partners.models import AuditEntry, Subscription, SubscriptionSecret
+from tests.api_calls import caller, is_problem, subscription_of
+
+pytestmark = pytest.mark.django_db
+
+SMALL: dict[str, Any] = {"url": "https://hooks.example.com/in", "event_types": ["orders.*"]}
+
+
+def test_a_subscription_comes_back_as_it_was_written() -> None:
+    one = caller()
+
+    made = one.post("/subscriptions", EXAMPLE_INPUT)
+    assert made.status_code == 201, made.content
+    read = one.get(f"/subscriptions/{made.json()['id']}")
+
+    assert read.content == made.content
+    assert made["Location"] == f"/api/v1/subscriptions/{made.json()['id']}"
+    assert made["ETag"] == read["ETag"]
+    assert {name: made.json()[name] for name in EXAMPLE_INPUT} == EXAMPLE_INPUT
+    assert (made.json()["is_enabled"], made.json()["disabled_reason"]) == (True, "")
+
+
+def test_a_transformation_keeps_its_key_order_and_its_numbers() -> None:
+    one = caller()
+    template = b'{"map": {"z": {"$value": 1.10}, "a": {"$value": 12345678901234567890123}, "m": {"$value": 1E5}}}'
+    body = b'{"url": "https://hooks.example.com/in", "event_types": ["*"], "transformation": ' + template + b"}"
+
+    made = one.post("/subscriptions", body)
+
+    assert Subscription.objects.get().transformation == template.decode()
+    assert template in made.content
+
+
+def test_the_smallest_subscription_has_defaults() -> None:
+    body = caller().post("/subscriptions", SMALL).json()
+
+    assert (body["filter"], body["transformation"], body["headers"], body["retry_schedule_s"]) == ("", None, {}, None)
+    assert (body["timeout_s"], body["description"]) == (15, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"url": None}, "#/url"),
+        ({"url": 5}, "#/url"),
+        ({"url": "http://169.254.169.254/latest"}, "#/url"),
+        ({"url": "https://localhost/"}, "#/url"),
+        ({"url": "ftp://example.com/"}, "#/url"),
+        ({"url": "https://exa\u00admple.com/"}, "#/url"),
+        ({"url": "https://x.com/" + "a" * 2048}, "#/url"),
+        ({"event_types": []}, "#/event_types"),
+        ({"event_types": "orders.*"}, "#/event_types"),
+        ({"event_types": ["orders*"]}, "#/event_types/0"),
+        ({"event_types": ["ok", ""]}, "#/event_types/1"),
+        ({"event_types": ["ok", 5]}, "#/event_types/1"),
+        ({"event_types": ["x"] * 101}, "#/event_types"),
+        ({"filter": "$.data["}, "#/filter"),
+        ({"filter": {}}, "#/filter"),
+        ({"transformation": {"omit": "no list"}}, "#/transformation/omit"),
+        ({"transformation": {"map": {"a": "$.data["}}}, "#/transformation/map/a"),
+        ({"transformation": {"unheard_of": 1}}, "#/transformation/unheard_of"),
+        ({"transformation": "text"}, "#/transformation"),
+        ({"headers": {"X": "a\r\nEvil: 1"}}, "#/headers"),
+        ({"headers": {"Host": "x"}}, "#/headers"),
+        ({"headers": {"webhook-signature": "v1,x"}}, "#/headers"),
+        ({"headers": {"a b": "x"}}, "#/headers"),
+        ({"headers": {"X": 1}}, "#/headers/X"),
+        ({"headers": []}, "#/headers"),
+        ({"retry_schedule_s": []}, "#/retry_schedule_s"),
+        ({"retry_schedule_s": [0.5]}, "#/retry_schedule_s/0"),
+        ({"retry_schedule_s": [90000]}, "#/retry_schedule_s/0"),
+        ({"retry_schedule_s": [True]}, "#/retry_schedule_s/0"),
+        ({"retry_schedule_s": [5] * 31}, "#/retry_schedule_s"),
+        ({"timeout_s": 31}, "#/timeout_s"),
+        ({"timeout_s": "5"}, "#/timeout_s"),
+        ({"description": "x" * 501}, "#/description"),
+        ({"description": "\0"}, "#/description"),
+        ({"is_enabled": False}, "#/is_enabled"),
+        ({"partner_id": "ptr_1"}, "#/partner_id"),
+        ({"id": "sub_1"}, "#/id"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_its_place_and_nothing_is_stored(change: dict[str, Any], place: str) -> None:
+    one = caller()
+
+    assert is_problem(one.post("/subscriptions", {**SMALL, **change}), 400, "invalid", place)
+
+    assert not Subscription.objects.exists()
+
+
+def test_only_what_is_given_is_changed() -> None:
+    one = caller()
+    made = one.post("/subscriptions", EXAMPLE_INPUT).json()
+
+    changed = one.patch(f"/subscriptions/{made['id']}", {"filter": "", "transformation": None, "timeout_s": 5}).json()
+
+    expected = {**made, "filter": "", "transformation": None, "timeout_s": 5, "updated_at": changed["updated_at"]}
+    assert changed == expected
+    entry = AuditEntry.objects.get(action="subscription.update")
+    assert entry.before.keys() == entry.after.keys() == {"filter", "transformation", "timeout_s"}
+    assert (entry.before["timeout_s"], entry.after["timeout_s"]) == (10, 5)
+
+
+def test_an_update_of_a_state_that_is_gone_changes_nothing() -> None:
+    one = caller()
+    path = f"/subscriptions/{subscription_of(one.partner).pk}"
+    seen = one.get(path)["ETag"]
+    assert one.patch(path, {"timeout_s": 5}, if_match=seen).status_code == 200
+
+    assert is_problem(one.patch(path, {"timeout_s": 6}, if_match=seen), 412, "changed_meanwhile")
+    assert is_problem(one.delete(path, if_match=seen), 412, "changed_meanwhile")
+
+    assert Subscription.objects.get().timeout_s == 5
+
+
+def test_a_deleted_subscription_is_gone_for_its_partner() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+    path = f"/subscriptions/{subscription.pk}"
+
+    assert one.delete(path).status_code == 204
+
+    for method, below in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/enable"), ("GET", "/secrets")):
+        assert is_problem(one.call(method, path + below), 404, "not_found")
+    assert one.get("/subscriptions").json()["items"] == []
+    assert not SubscriptionSecret.objects.exists()
+    assert Subscription.objects.get().deleted_at is not None
+
+
+def test_disabling_and_enabling() -> None:
+    one = caller()
+    path = f"/subscriptions/{subscription_of(one.partner).pk}"
+
+    off = one.post(f"{path}/disable").json()
+    assert (off["is_enabled"], off["disabled_reason"]) == (False, "partner")
+    assert [found["id"] for found in one.get("/subscriptions?is_enabled=false").json()["items"]] == [off["id"]]
+    assert one.get("/subscriptions?is_enabled=true").json()["items"] == []
+    on = one.post(f"{path}/enable").json()
+
+    assert (on["is_enabled"], on["disabled_at"], on["disabled_reason"]) == (True, None, "")
+
+
+def test_what_staff_disabled_is_theirs_to_enable() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+    services.disable_subscription(subscription, Subscription.DisabledReason.STAFF)
+
+    assert is_problem(one.post(f"/subscriptions/{subscription.pk}/enable"), 409, "disabled_by_staff")
+    one.post(f"/subscriptions/{subscription.pk}/disable")
+    assert is_problem(one.post(f"/subscriptions/{subscription.pk}/enable"), 409, "disabled_by_staff")
+
+    assert not Subscription.objects.get().is_enabled
+
+
+def test_there_is_a_limit_to_subscriptions(settings: Any) -> None:
+    settings.SUBSCRIPTIONS_MAX = 1
+    one = caller()
+    assert one.post("/subscriptions", SMALL).status_code == 201
+
+    assert is_problem(one.post("/subscriptions", SMALL), 409, "too_many")
+
+
+def test_read_only_keys_see_no_credentials() -> None:
+    subscription = subscription_of(caller().partner, headers={"Authorization": "Bearer of-theirs"})
+    reader = caller("read_only")
+
+    body = reader.get(f"/subscriptions/{subscription.pk}").json()
+
+    assert body["headers"] == {"Authorization": "(hidden)"}
+    assert is_problem(reader.get(f"/subscriptions/{subscription.pk}/secrets"), 403, "permission_denied")
+
+
+def test_header_values_are_not_in_the_audit_log() -> None:
+    one = caller()
+    made = one.post("/subscriptions", {**SMALL, "headers": {"Authorization": "Bearer of-theirs"}}).json()
+    one.patch(f"/subscriptions/{made['id']}", {"headers": {"Authorization": "Bearer other-secret"}})
+
+    entry = AuditEntry.objects.get(action="subscription.update")
+    assert entry.before == entry.after == {"headers": {"Authorization": "(hidden)"}}
+    assert b"of-theirs" not in one.get("/audit-log").content
+
+
+def test_a_page_costs_the_same_whatever_its_length(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    one = caller()
+    for number in range(12):
+        subscription_of(one.partner, description=str(number))
+    one.get("/subscriptions")
+
+    with django_assert_num_queries(2):  # the key, the page
+        body = one.get("/subscriptions?limit=10").json()
+    assert [found["description"] for found in body["items"]] == [str(11 - number) for number in range(10)]
+    with django_assert_num_queries(2):
+        rest = one.get(f"/subscriptions?limit=10&cursor={body['next_cursor']}").json()
+
+    assert [found["description"] for found in rest["items"]] == ["1", "0"]
+    assert rest["next_cursor"] is None
+
+
+def test_secrets_are_revealed_to_partners_and_that_is_written_down() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+
+    answer = one.get(f"/subscriptions/{subscription.pk}/secrets")
+
+    (shown,) = answer.json()["items"]
+    assert shown["secret"].startswith("whsec_")
+    assert shown["expires_at"] is None
+    assert answer["Cache-Control"] == "no-store"
+    entry = AuditEntry.objects.get(action="subscription.reveal_secrets")
+    assert (entry.actor_id, entry.before, entry.after) == (one.key.pk, {}, {})
+
+
+def test_a_rotation_keeps_the_former_secret_for_a_while() -> None:
+    one = caller()
+    path = f"/subscriptions/{subscription_of(one.partner).pk}/secrets"
+    (old,) = one.get(path).json()["items"]
+
+    new, former = one.post(f"{path}/rotate", {"overlap_s": 60}).json()["items"]
+
+    assert former["secret"] == old["secret"] != new["secret"]
+    assert (new["expires_at"], former["expires_at"] is None) == (None, False)
+    (only,) = one.post(f"{path}/rotate", {"overlap_s": 0}).json()["items"]
+    assert only["secret"] not in {old["secret"], new["secret"]}
+
+
+@pytest.mark.parametrize("overlap", [-1, 604801, "60", True, None])
+def test_an_overlap_has_bounds(overlap: object) -> None:
+    one = caller()
+    path = f"/subscriptions/{subscription_of(one.partner).pk}/secrets/rotate"
+
+    assert is_problem(one.post(path, {"overlap_s": overlap}), 400, "invalid", "#/overlap_s")
+    assert SubscriptionSecret.objects.count() == 1
