@@ -106,6 +106,8 @@ def read_headers(lines: list[bytes]) -> dict[str, str]:
     lengths = {value.strip() for name, value in pairs if name.lower() == "content-length"}
     if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
         raise Failure(ErrorClass.INVALID, f"this is no content-length: {', '.join(sorted(lengths))[:60]}")
+    if len({value.strip() for name, value in pairs if name.lower() == "location"}) > 1:
+        raise Failure(ErrorClass.INVALID, "there are several locations")
     headers = collect_headers(pairs)
     if headers.get("transfer-encoding", "chunked").lower() != "chunked":
         raise Failure(ErrorClass.INVALID, f"we did not ask for a transfer-encoding {headers['transfer-encoding'][:60]}")

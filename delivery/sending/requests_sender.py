@@ -9,7 +9,6 @@ import logging
 import ssl
 import time
 from collections.abc import Iterator
-from io import BufferedIOBase
 from typing import Any
 
 import requests
@@ -35,13 +34,13 @@ from delivery.sending.request import (
     request_headers,
 )
 from delivery.sending.sockets import DeadlineSocket, DeadlineTLSSocket, Exchange, connect, current
+from delivery.sending.streams import ChunkStream, HeadStream
 from partners.addresses import AddressPolicy
 from partners.endpoints import Endpoint
 from partners.resolving import Resolver, SystemResolver
 
 _PIECE_BYTES = 16 * 1024
 _CONNECTIONS_PER_ENDPOINT = 32
-_WITHOUT_BODY = frozenset({204, 304})
 
 # What endpoints do is kept with the attempt. urllib3 would also log every odd header of theirs as a warning.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -130,17 +129,12 @@ class _Adapter(HTTPAdapter):
                 raise
             response.raw.release_conn()
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
-            raise _failure(error, exchange.answer) from error
+            raise _failure(error) from error
         return exchange.answer.check_complete()
 
 
 def _pieces(raw: Any) -> Iterator[bytes]:
     """The body as it comes: not decoded, or a kilobyte becomes a gigabyte."""
-    if raw.status in _WITHOUT_BODY:  # whatever their headers say
-        return
-    if raw.chunked and raw.supports_chunked_reads():
-        yield from raw.read_chunked(_PIECE_BYTES, decode_content=False)
-        return
     while piece := raw.read1(_PIECE_BYTES, decode_content=False):
         yield piece
 
@@ -158,32 +152,22 @@ class _Kept:
         return fresh_enough
 
 
-class _Stream:
-    """What comes over the connection: the lines of the head are shown to the answer, the rest passes through."""
-
-    def __init__(self, stream: BufferedIOBase, answer: Answer) -> None:
-        self._stream = stream
-        self._answer = answer
-        self.read1, self.readinto = stream.read1, stream.readinto
-        self.flush, self.close = stream.flush, stream.close
-
-    def readline(self, limit: int = -1) -> bytes:
-        line = self._stream.readline(limit)
-        if not self._answer.is_head_complete:
-            self._answer.feed_line(line)
-        return line
-
-    def read(self, size: int | None = -1) -> bytes:
-        """urllib3 takes a chunk's length of -1 for one, and would read for ever."""
-        if size is None or size < 0:
-            raise Failure(ErrorClass.INVALID, "a chunk has a negative length")
-        return self._stream.read(size)
-
-
 class _Response(http.client.HTTPResponse):
+    """Reads head and chunks through delivery.sending.streams instead of by http.client's own, laxer ways."""
+
     def begin(self) -> None:
-        self.fp: Any = _Stream(self.fp, current.exchange.answer)
-        super().begin()
+        answer = current.exchange.answer
+        stream: Any = self.fp
+        self.fp: Any = HeadStream(stream, answer)
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:  # None: there is no body, and the stream is closed
+                self.fp = stream
+        if self.chunked:
+            self.chunked = False
+            if self.length is None:  # not 0, as with a 204
+                self.fp = ChunkStream(stream, answer)
 
     def _read_status(self) -> tuple[str, int, str]:
         """http.client skips 100 and takes 103 for the final answer."""
@@ -242,13 +226,9 @@ class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
 
 
-def _failure(error: BaseException, answer: Answer) -> Failure:
+def _failure(error: BaseException) -> Failure:
     """The libraries wrap each other's exceptions: the first that says something counts, from the inside out."""
-    chain = _chain(error)
-    for one in chain:
-        if isinstance(one, http.client.IncompleteRead) and isinstance(one.partial, bytes):
-            answer.feed_body(one.partial)
-    for one in reversed(chain):
+    for one in reversed(_chain(error)):
         found = _classify(one)
         if found is not None:
             return caused(found, f"{type(one).__name__}: {one}"[:300])
@@ -270,12 +250,8 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _classify(error: BaseException) -> ErrorClass | None:
     if isinstance(error, (TimeoutError, urllib3.exceptions.TimeoutError)):
         return ErrorClass.TIMEOUT
-    if isinstance(error, urllib3.exceptions.InvalidChunkLength):
-        return ErrorClass.INVALID
     if isinstance(error, (http.client.IncompleteRead, http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
         return ErrorClass.RESET
-    if isinstance(error, urllib3.exceptions.ProtocolError) and "ended prematurely" in str(error):
-        return ErrorClass.RESET  # the only sign of a stream that ends between two chunks
     if isinstance(error, http.client.HTTPException):
         return ErrorClass.INVALID
     return None

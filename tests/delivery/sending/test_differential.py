@@ -86,7 +86,7 @@ def differing(both: Both, request: Request) -> tuple[dict[str, object], dict[str
 
 @pytest.mark.parametrize("path", PATHS)
 def test_both_say_the_same_of_every_behaviour(both: Both, shared_receiver: Receiver, path: str) -> None:
-    request = Request(shared_receiver.url(path), {"webhook-id": "evt_1"}, b"{}", timeout_s=0.5)
+    request = Request(shared_receiver.url(path), {"webhook-id": "evt_1"}, b"{}", timeout_s=0.3)
     first, second, details = differing(both, request)
     assert first == second, details
     assert first["error"] is not ErrorClass.INTERNAL
@@ -122,26 +122,19 @@ HEADER = st.sampled_from(
             b"content-length: 0",
             b"content-length: 2, 2",
             b"content-length:",
-            b"x: y",
-            b"x:",
-            b" z",
-        ),
-        *(
-            b"transfer-encoding: chunked",
-            b"transfer-encoding: Chunked",
-            b"transfer-encoding: identity",
             b"connection: close",
         ),
+        *(b"transfer-encoding: chunked", b"transfer-encoding: Chunked", b"transfer-encoding: identity", b"x:", b" z"),
+        *(b"content-encoding: gzip", b"location: /x", b"location: /y", b"\xff: 1", b"a b: 1", b"upgrade: x", b"no"),
+        *(b"trailer: x", b"\tfold", b'alt-svc: h3=":1"', b"strict-transport-security: max-age=1", b"set-cookie: a=b"),
         *(
-            b"content-encoding: gzip",
-            b"location: /x",
-            b"\xff: 1",
-            b"a b: 1",
-            b"upgrade: x",
-            b"trailer: x",
-            b"\tfold",
-            b"no",
+            b"keep-alive: 1",
+            b"proxy-connection: close",
+            b"connection: keep-alive",
+            b"retry-after: 1",
+            b"retry-after: x",
         ),
+        *(b"content-range: x", b"www-authenticate: Negotiate", b"content-encoding: x, y", b"last-modified: x", b"x: y"),
     ]
 )
 BODY = st.sampled_from(
@@ -150,7 +143,7 @@ BODY = st.sampled_from(
 END = st.sampled_from([b"\r\n", b"\n"])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(LINE, st.lists(HEADER, max_size=4), BODY, END)
 @example(b"HTTP/1.1 200 OK", [b"transfer-encoding: chunked", b"content-length: 2"], b"2\r\nok\r\n0\r\n\r\n", b"\r\n")
 def test_both_say_the_same_of_answers_put_together_at_random(
@@ -159,7 +152,7 @@ def test_both_say_the_same_of_answers_put_together_at_random(
     _compare_raw(both, shared_receiver, end.join([line, *headers, b"", body]))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=200))
 def test_no_bytes_at_all_are_a_success_or_a_bug(both: Both, shared_receiver: Receiver, data: bytes) -> None:
     _answer_raw(shared_receiver, data)
@@ -168,7 +161,7 @@ def test_no_bytes_at_all_are_a_success_or_a_bug(both: Both, shared_receiver: Rec
         assert outcome.error in {ErrorClass.INVALID, ErrorClass.RESET}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=100), st.sampled_from([b"", b"content-length: 5\r\n", b"transfer-encoding: chunked\r\n"]))
 def test_whatever_follows_a_good_start_is_no_bug(
     both: Both, shared_receiver: Receiver, data: bytes, header: bytes

@@ -97,8 +97,7 @@ def test_what_is_left_of_a_bad_answer_does_not_reach_the_next_request(
 
 def test_an_answer_nobody_asked_for_is_not_taken_for_the_next_one(sender: Sender, receiver: Receiver) -> None:
     def twice(exchange: Exchange) -> None:
-        exchange.answer(200, body=b"first")
-        exchange.answer(200, body=b"smuggled")
+        exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirstHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nX")
 
     receiver.answer("/twice", twice)
     assert sender.send(post(receiver, "/twice")).response_excerpt == "first"
