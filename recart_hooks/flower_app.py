@@ -17,7 +17,7 @@ from typing import Any
 import django
 from django.apps import apps
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import connection
 from flower.api.tasks import GetQueueLengths
 from flower.app import Flower
 from flower.options import options
@@ -100,9 +100,11 @@ class QueueLengths(ListsPartnerQueues, GetQueueLengths):  # type: ignore[misc]  
 
 def list_queues() -> list[dict[str, Any]]:
     """The fullest first, at most QUEUES_MAX; the name of the partner stands behind that of the queue."""
-    close_old_connections()
-    partners = apps.get_model("partners", "Partner").objects.values_list("id", "name")
-    names = {publish.queue_of(id_): name for id_, name in partners}
+    try:
+        partners = apps.get_model("partners", "Partner").objects.values_list("id", "name")
+        names = {publish.queue_of(id_): name for id_, name in partners}
+    finally:
+        connection.close()  # the threads that run this come and go
     stats = publish.queues().stats(list(names))
     rows: list[dict[str, Any]] = [
         {
