@@ -12,13 +12,15 @@ import redis
 from kombu.utils.encoding import bytes_to_str
 
 from delivery import publish
-from delivery.breaker import Opened
+from delivery.breaker import FIRST_PERIOD_S, Opened
 from delivery.metrics.process import broker_failed
 
 logger = logging.getLogger(__name__)
 
 _OPEN = "breakers"
 _PROBE = "breaker-probe:"
+_COUNTS = "breakers-opened"
+"""How often each was opened since somebody asked."""
 
 
 class SharedBreakers:
@@ -52,9 +54,19 @@ class SharedBreakers:
             broker_failed("breaker")
             return True
 
+    def take_opened(self) -> dict[str, int]:
+        """How often each breaker opened since the last call. Raises redis.RedisError."""
+        with self.client.pipeline() as pipeline:
+            pipeline.hgetall(_COUNTS)
+            pipeline.delete(_COUNTS)
+            counts, _ = pipeline.execute()
+        return {bytes_to_str(key): int(count) for key, count in counts.items()}
+
     def _open(self, subscription_id: str, opened: Opened) -> None:
         with self.client.pipeline() as pipeline:
             pipeline.hset(_OPEN, subscription_id, orjson.dumps([opened.until, opened.period_s]))
+            if opened.period_s <= FIRST_PERIOD_S:  # not after a failed probe
+                pipeline.hincrby(_COUNTS, subscription_id, 1)
             pipeline.delete(_PROBE + subscription_id)
             pipeline.execute()
 

@@ -1,5 +1,6 @@
 """Celery tasks that beat starts: reconciliation and housekeeping. Results are kept, so that staff see them run."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,8 @@ from django.conf import settings
 from django.db import connection
 
 from delivery.metrics.process import maintained
+from delivery.operational import failing, mail, trouble
+from delivery.operational.notify import notify
 from delivery.reconcile import reconcile as run_reconciliation
 from delivery.rollups import roll_hours as run_hours
 from recart_hooks.celery import app
@@ -33,6 +36,32 @@ def reconcile() -> dict[str, Any]:
 def roll_hours() -> int:
     """Makes hours out of minutes."""
     return run_hours(datetime.now(UTC))
+
+
+@app.task(base=MaintenanceTask, name="maintenance.watch_failing", acks_late=False)
+def watch_failing() -> dict[str, int]:
+    """Follows subscriptions that have nothing but failures, up to disabling them."""
+    every_h = settings.TRIAL_EVERY_HOURS
+    done = failing.watch_failing(
+        datetime.now(UTC),
+        timedelta(seconds=settings.DISABLE_AFTER_S),
+        timedelta(hours=every_h) if every_h else None,
+    )
+    return asdict(done)
+
+
+@app.task(base=MaintenanceTask, name="maintenance.tell_of_trouble", acks_late=False)
+def tell_of_trouble() -> dict[str, int]:
+    """Stores, delivers and mails operational events."""
+    now = datetime.now(UTC)
+    notices = trouble.all_trouble(
+        now,
+        quiet=timedelta(seconds=settings.OPERATIONAL_QUIET_S),
+        bound=timedelta(seconds=settings.OPERATIONAL_BACKLOG_S),
+        failing_quiet=timedelta(seconds=settings.DISABLE_AFTER_S),
+    )
+    told = notify(notices, now)
+    return {"told": len(told), "mails": mail.send_mail(now, settings.OPERATIONAL_EMAILS)}
 
 
 @app.task(base=MaintenanceTask, name="maintenance.remove_old_results", acks_late=False, ignore_result=False)

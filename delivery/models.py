@@ -141,6 +141,30 @@ class Rollup(models.Model):
         return f"{self.subscription_id} {self.starts_at:%Y-%m-%d %H:%M} {self.resolution_s} s"
 
 
+class OperationalEvent(models.Model):
+    """What a partner (and staff) were told about its deliveries; see delivery.operational. Its id is the webhook-id."""
+
+    id = IdField("evt")
+    kind = models.CharField(max_length=40, db_collation="C")
+    key = models.CharField(max_length=200, unique=True, help_text="What happened, so that it is told once.")
+    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="+", db_index=False)
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    title = models.CharField(max_length=500)
+    data = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+    emailed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-id"]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["partner", "id"], name="operational_event_of_partner"),
+            models.Index(fields=["created_at"], name="operational_event_created_at"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+
 class DeadLetter(models.Model):
     """A source message that could not become an event: its bytes and the reason."""
 

@@ -53,7 +53,7 @@ class SubscriptionRouter:
 
 def load_routes(subscriptions: QuerySet[Subscription]) -> Iterator[Route]:
     """One route per enabled subscription; one whose filter does not compile any more is left out, loudly."""
-    enabled = subscriptions.filter(is_enabled=True, deleted_at=None)
+    enabled = subscriptions.filter(is_enabled=True, deleted_at=None, is_operational=False)
     for row in enabled.values_list("id", "partner_id", "event_types", "filter").iterator(chunk_size=5000):
         subscription_id, partner_id, event_types, filter_ = row
         try:

@@ -51,15 +51,15 @@ def send_test_event(subscription: Subscription, event_type: str = "") -> Deliver
     _check_enabled(subscription)
     type_ = event_type or type_for(subscription)
     sample = EventType.objects.filter(pk=type_).values_list("sample", flat=True).first()
+    return send_to(subscription, type_, sample or NO_SAMPLE, TEST_SOURCE)
+
+
+def send_to(subscription: Subscription, type_: str, data: str, source: str, *, event_id: str = "") -> Delivery:
+    """An event of ours for one subscription, whatever it asked for. `data` is JSON."""
     now = timezone.now()
     with transaction.atomic():
         event = Event.objects.create(
-            id=new_id(EVENT),
-            type=type_,
-            source=TEST_SOURCE,
-            occurred_at=now,
-            received_at=now,
-            data=sample or NO_SAMPLE,
+            id=event_id or new_id(EVENT), type=type_, source=source, occurred_at=now, received_at=now, data=data
         )
         delivery = Delivery.objects.create(
             event=event,

@@ -172,6 +172,11 @@ class Subscription(models.Model):
     disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
     disabled_reason = models.CharField(max_length=16, choices=DisabledReason, blank=True, default="", editable=False)
     failing_since = models.DateTimeField(null=True, blank=True, editable=False)
+    is_operational = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="Made for the partner's operational URL: gets its operational events only.",
+    )
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -187,6 +192,11 @@ class Subscription(models.Model):
                 condition=Q(timeout_s__gte=1, timeout_s__lte=30), name="subscription_timeout_within_1_and_30_s"
             ),
             models.CheckConstraint(condition=Q(event_types__len__gte=1), name="subscription_wants_something"),
+            models.UniqueConstraint(
+                fields=["partner"],
+                condition=Q(is_operational=True, deleted_at=None),
+                name="subscription_operational_once_per_partner",
+            ),
         ]
 
     def __str__(self) -> str:

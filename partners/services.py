@@ -37,6 +37,8 @@ def update_partner(partner: Partner, changes: Mapping[str, Any]) -> None:
         _assign(partner, changes)
         partner.full_clean()
         partner.save(update_fields=[*changes, "updated_at"])
+        if changes.get("operational_url"):
+            operational_subscription(partner)  # now, so that its secret can be read before anything is sent
 
 
 def pause_partner(partner: Partner, until: datetime = FOREVER, by: str = Partner.PausedBy.STAFF) -> None:
@@ -106,6 +108,34 @@ def enable_subscription(subscription: Subscription) -> bool:
             _record("subscription.enable", subscription, off, {"is_enabled": True, "disabled_reason": ""})
     subscription.refresh_from_db()
     return bool(changed)
+
+
+def try_again(subscription: Subscription) -> bool:
+    """Enables one that was disabled for its failures, on trial: it keeps the reason until something succeeds."""
+    with transaction.atomic():
+        changed = Subscription.objects.filter(
+            pk=subscription.pk, is_enabled=False, deleted_at=None, disabled_reason=Subscription.DisabledReason.FAILING
+        ).update(is_enabled=True, disabled_at=None, failing_since=None, updated_at=timezone.now())
+        if changed:
+            _record("subscription.try_again", subscription, {"is_enabled": False}, {"is_enabled": True})
+    return bool(changed)
+
+
+def operational_subscription(partner: Partner) -> Subscription | None:
+    """Where the partner's operational events go: made on first use, moved when the URL has changed.
+
+    None without an operational URL, or when it is disabled. Raises ValidationError when the URL is refused now.
+    """
+    current = Subscription.objects.filter(partner=partner, is_operational=True, deleted_at=None).first()
+    url = partner.operational_url
+    if not url:
+        return None
+    if current is None:
+        return create_subscription(partner, url, ["*"], is_operational=True, description="Operational events")
+    if current.url != url:
+        update_subscription(current, {"url": url})
+        enable_subscription(current)
+    return current if current.is_enabled else None
 
 
 def delete_subscription(subscription: Subscription) -> None:

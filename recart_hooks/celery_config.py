@@ -42,5 +42,7 @@ beat_schedule_filename = settings.BEAT_SCHEDULE_FILE
 beat_schedule = {
     "reconcile": {"task": "maintenance.reconcile", "schedule": 10.0, "options": {"expires": 30}},
     "roll-hours": {"task": "maintenance.roll_hours", "schedule": 300.0, "options": {"expires": 300}},
+    "watch-failing": {"task": "maintenance.watch_failing", "schedule": 60.0, "options": {"expires": 60}},
+    "tell-of-trouble": {"task": "maintenance.tell_of_trouble", "schedule": 60.0, "options": {"expires": 60}},
     "remove-old-results": {"task": "maintenance.remove_old_results", "schedule": 3600.0, "options": {"expires": 3600}},
 }

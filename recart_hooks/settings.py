@@ -97,6 +97,20 @@ BEAT_SCHEDULE_FILE = env.text("BEAT_SCHEDULE_FILE", "celerybeat-schedule")  # be
 
 RESULTS_KEPT_DAYS = env.integer("RESULTS_KEPT_DAYS", 7, minimum=1)
 
+# Operational events: what partners and staff are told
+DISABLE_AFTER_S = env.seconds("DISABLE_AFTER_S", 5 * 24 * 3600)  # of nothing but failures
+TRIAL_EVERY_HOURS = env.integer("TRIAL_EVERY_HOURS", 0, minimum=0)  # tries what was disabled for failures; 0: never
+OPERATIONAL_QUIET_S = env.seconds("OPERATIONAL_QUIET_S", 3600)  # between two of a kind about the same thing
+OPERATIONAL_BACKLOG_S = env.seconds("OPERATIONAL_BACKLOG_S", 600)  # of sending at the rate limit
+OPERATIONAL_EMAILS = env.words("OPERATIONAL_EMAILS")  # of staff
+EMAIL_HOST = env.text("EMAIL_HOST", "")  # empty: no e-mail is sent
+EMAIL_PORT = env.integer("EMAIL_PORT", 587, minimum=1)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = env.boolean("EMAIL_USE_TLS", True)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "recart-hooks@localhost")
+
 # Prometheus: each process has a port of its own, the first free one from METRICS_PORT on (0: none).
 METRICS_ADDRESS = env.text("METRICS_ADDRESS", "127.0.0.1")
 METRICS_PORT = env.integer("METRICS_PORT", 9400, minimum=0)

@@ -124,7 +124,7 @@ class SharedMetrics(Collector):
         yield GaugeMetricFamily("recart_hooks_breakers", "Breakers that are not closed.", value=len(owners))
 
     def _subscriptions(self) -> Iterator[Metric]:
-        counted = Subscription.objects.filter(deleted_at=None).aggregate(
+        counted = Subscription.objects.filter(deleted_at=None, is_operational=False).aggregate(
             enabled=Count("pk", filter=Q(is_enabled=True)),
             disabled=Count("pk", filter=Q(is_enabled=False)),
             failing=Count("pk", filter=Q(is_enabled=True, failing_since__isnull=False)),

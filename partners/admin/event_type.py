@@ -155,7 +155,7 @@ class EventTypeAdmin(StaffAdmin[EventType]):
 
 def wanted_patterns() -> list[tuple[list[str], int]]:
     """Each combination of patterns that enabled subscriptions ask for, and how many ask for it: one query."""
-    live = Subscription.objects.filter(is_enabled=True, deleted_at=None).order_by()
+    live = Subscription.objects.filter(is_enabled=True, deleted_at=None, is_operational=False).order_by()
     return list(live.values_list("event_types").annotate(Count("pk")))
 
 

@@ -29,6 +29,7 @@ _EXAMPLE = {
     "paused_until": None,
     "paused_by": "",
     "operational_url": "",
+    "operational_subscription_id": None,
     "operational_email": "hooks@example.com",
     "created_at": "2026-05-01T12:00:00.000000Z",
     "updated_at": "2026-05-01T12:00:00.000000Z",
@@ -46,9 +47,16 @@ class PartnerShape(serializers.Serializer[Partner]):
     paused_until = Pause(allow_null=True, help_text="Null while paused: until somebody resumes.")
     paused_by = serializers.ChoiceField(Partner.PausedBy.values)
     operational_url = serializers.CharField(help_text="Where we send operational events.")
+    operational_subscription_id = serializers.SerializerMethodField(
+        help_text="Whose secret signs operational events; null before there was an operational URL."
+    )
     operational_email = serializers.CharField()
     created_at = Moment()
     updated_at = Moment()
+
+    def get_operational_subscription_id(self, partner: Partner) -> str | None:
+        own = partner.subscriptions.filter(is_operational=True, deleted_at=None)
+        return own.values_list("pk", flat=True).first()
 
 
 class PartnerInput(StrictSerializer):

@@ -45,7 +45,7 @@ class Subscriptions(ApiView):
     )
     def get(self, request: Request) -> Response:
         query = SubscriptionQuery.read(request)
-        rows = own_subscriptions(self)
+        rows = own_subscriptions(self).filter(is_operational=False)
         if query["is_enabled"] is not None:
             rows = rows.filter(is_enabled=query["is_enabled"])
         return page(rows, query, lambda found: [shape(one, self.caller.key) for one in found])
@@ -67,7 +67,7 @@ class Subscriptions(ApiView):
         wanted.is_valid(raise_exception=True)
         with transaction.atomic():
             locked_partner(self.partner)
-            if own_subscriptions(self).count() >= settings.SUBSCRIPTIONS_MAX:
+            if own_subscriptions(self).filter(is_operational=False).count() >= settings.SUBSCRIPTIONS_MAX:
                 raise Refused(
                     HTTPStatus.CONFLICT, "too_many", f"at most {settings.SUBSCRIPTIONS_MAX} subscriptions: delete one"
                 )
@@ -167,6 +167,7 @@ class DisableView(ApiView):
 
 
 def own_subscriptions(view: ApiView) -> "QuerySet[Subscription]":
+    """With that of the operational URL, which is in no list but can be read by its id."""
     return Subscription.objects.filter(partner=view.partner, deleted_at=None)
 
 

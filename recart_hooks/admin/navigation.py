@@ -69,6 +69,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         _group("Catalogue", _page("Event types", "menu_book", "partners", "eventtype", request)),
         _group(
             "Operations",
+            _page("Operational events", "campaign", "delivery", "operationalevent", request),
             _page("Dead letters", "unsubscribe", "delivery", "deadletter", request),
             _page("Task results", "task_alt", "django_celery_results", "taskresult", request),
             _link("Flower", "monitoring", settings.FLOWER_URL),

@@ -31,8 +31,8 @@ def registry(value: float) -> CollectorRegistry:
 
 
 def test_a_port_in_use_is_stepped_over(base_port: int, servers: list[MetricsServer]) -> None:
-    for value in (1, 2):
-        server = serve(registry(value), LOOPBACK, base_port)
+    for number in (1, 2):
+        server = serve(registry(number), LOOPBACK, base_port)
         assert server is not None
         servers.append(server)
     first, second = servers

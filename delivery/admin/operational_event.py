@@ -1,0 +1,70 @@
+"""What partners and staff were told: failing and disabled subscriptions, breakers, dead deliveries, full queues."""
+
+from typing import ClassVar
+
+from django.contrib import admin
+from django.db.models import Q
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.decorators import display
+
+from delivery.models import Delivery, OperationalEvent
+from delivery.operational.kinds import BREAKER, DEAD, DISABLED, FAILING, KINDS, LIMITED
+from partners.admin.base import ReadOnlyAdmin, link, url_of
+from partners.admin.keyset import KeysetAdmin
+from partners.admin.list_filters import ConditionFilter
+from partners.admin.looks import Kind, badge, json_code, moment
+
+_LOOKS: dict[str, Kind] = {DISABLED: "danger", DEAD: "danger", FAILING: "warning", BREAKER: "warning", LIMITED: "info"}
+
+
+class KindFilter(ConditionFilter):
+    title = "kind"
+    parameter_name = "kind"
+    conditions: ClassVar = {name: (name, Q(kind=name)) for name in KINDS}
+
+
+@admin.register(OperationalEvent)
+class OperationalEventAdmin(ReadOnlyAdmin[OperationalEvent], KeysetAdmin[OperationalEvent]):
+    list_display = ("created", "what", "of_partner", "title")
+    list_filter = (KindFilter, ("partner", AutocompleteSelectFilter))
+    list_select_related = ("partner",)
+    search_fields = ("partner__id", "subscription__id")
+    search_help_text = "Id of a partner or a subscription"
+    fieldsets = (
+        (None, {"fields": (("what", "created"), ("of_partner", "of_subscription"), "title", "sent", "mailed")}),
+        ("Data", {"fields": ("data_shown",)}),
+    )
+    readonly_fields = ("what", "created", "of_partner", "of_subscription", "sent", "mailed", "data_shown")
+
+    @display(description="Kind")
+    def what(self, event: OperationalEvent) -> SafeString:
+        return badge(event.kind, _LOOKS.get(event.kind, ""))
+
+    @display(description="Time")
+    def created(self, event: OperationalEvent) -> SafeString:
+        return moment(event.created_at)
+
+    @display(description="Partner")
+    def of_partner(self, event: OperationalEvent) -> SafeString:
+        return link(event.partner)
+
+    @display(description="Subscription")
+    def of_subscription(self, event: OperationalEvent) -> SafeString:
+        return link(event.subscription) if event.subscription is not None else SafeString("-")
+
+    @display(description="Delivery to the operational URL")
+    def sent(self, event: OperationalEvent) -> SafeString:
+        delivery = Delivery.objects.filter(event=event.pk).first()
+        if delivery is None:
+            return SafeString("none")
+        return format_html('<a class="text-link" href="{}">{}</a>', url_of(Delivery, delivery.pk), delivery.status)
+
+    @display(description="E-mail")
+    def mailed(self, event: OperationalEvent) -> SafeString:
+        return moment(event.emailed_at, "none")
+
+    @display(description="Data")
+    def data_shown(self, event: OperationalEvent) -> SafeString:
+        return json_code(event.data)

@@ -1,0 +1,181 @@
+"""Disables a subscription that had nothing but failures for days (issue 6), telling its partner on the way.
+
+`failing_since` is the first failure after the last success, as the roll-ups of the last minutes tell; it is written
+only when it changes, and not before a few minutes of nothing but failures, so that an endpoint that fails now and then
+is never touched. Before anything is said or disabled, the whole time since then is read: one success in it ends it, and
+what counts is how far the last failure is from the first. So a failure five days ago with silence since does not
+disable, and neither do many failures in an hour.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.db.models import Q
+
+from delivery.models import OperationalEvent
+from delivery.operational.kinds import FAILING
+from delivery.operational.notify import Notice, notify
+from partners.models import Subscription
+from partners.services import disable_subscription, try_again
+
+STAGES = (0.9, 0.7, 0.5)
+"""Shares of the time at which the partner is told."""
+SETTLED = timedelta(minutes=5)
+"""Nothing but failures for less than this is not written down."""
+WINDOW = timedelta(minutes=20)
+"""What one look reads; looks are a minute apart."""
+TRIAL = timedelta(minutes=30)
+"""Nothing but failures for so long ends a trial."""
+
+_MARK = """
+WITH minutes AS (
+    SELECT subscription_id, starts_at, succeeded > 0 AS is_good, failures > 0 AND latency_sum_ms > 0 AS is_bad
+    FROM delivery_rollup WHERE resolution_s = 60 AND starts_at >= %(since)s AND starts_at <= %(now)s
+), good AS (
+    SELECT subscription_id, max(starts_at) AS last_at FROM minutes WHERE is_good GROUP BY 1
+), bad AS (
+    SELECT minutes.subscription_id, min(starts_at) AS first_at FROM minutes LEFT JOIN good USING (subscription_id)
+    WHERE is_bad AND NOT is_good AND (good.last_at IS NULL OR starts_at > good.last_at) GROUP BY 1
+), seen AS (
+    SELECT subscription_id, good.last_at AS good_at,
+           CASE WHEN bad.first_at <= %(settled)s THEN bad.first_at END AS bad_at
+    FROM good FULL JOIN bad USING (subscription_id)
+), now_failing AS (
+    SELECT s.id, CASE WHEN good_at IS NULL THEN coalesce(s.failing_since, bad_at)
+                      WHEN s.failing_since > good_at THEN s.failing_since ELSE bad_at END AS since
+    FROM seen JOIN partners_subscription s ON s.id = seen.subscription_id WHERE s.is_enabled
+)
+UPDATE partners_subscription s SET failing_since = now_failing.since
+FROM now_failing WHERE s.id = now_failing.id AND s.failing_since IS DISTINCT FROM now_failing.since
+"""
+
+_EVIDENCE = """
+SELECT max(starts_at) FILTER (WHERE failures > 0 AND latency_sum_ms > 0), coalesce(sum(failures), 0)::bigint,
+       coalesce(bool_or(succeeded > 0 AND starts_at > %(since)s), false)
+FROM delivery_rollup
+WHERE resolution_s = 60 AND partner_id = %(partner)s AND subscription_id = %(subscription)s
+  AND starts_at >= %(since)s AND starts_at <= %(now)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the roll-ups say since `failing_since`."""
+
+    last_failure_at: datetime | None
+    failures: int
+    has_succeeded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What one look did."""
+
+    changed: int
+    told: int
+    disabled: int
+    tried: int
+
+
+def watch_failing(now: datetime, disable_after: timedelta, trial_every: timedelta | None = None) -> Watched:
+    """One look. Disabled subscriptions are told of by `trouble`. Running it twice changes nothing more."""
+    changed = mark(now)
+    _end_good_trials(now)
+    told = disabled = 0
+    for subscription in Subscription.objects.filter(_may_matter(now, disable_after)).iterator():
+        on_trial = subscription.disabled_reason == Subscription.DisabledReason.FAILING
+        limit = TRIAL if on_trial else disable_after
+        stage = _stage(subscription, now, limit)
+        if stage is None or (stage < 1 and (on_trial or _was_told(subscription, stage))):
+            continue
+        evidence = read_evidence(subscription, now)
+        if evidence.has_succeeded:
+            Subscription.objects.filter(pk=subscription.pk).update(failing_since=None)
+        elif evidence.last_failure_at is not None:
+            stage = _stage(subscription, evidence.last_failure_at + timedelta(minutes=1), limit)
+            if stage == 1:
+                disabled += disable_subscription(subscription, Subscription.DisabledReason.FAILING)
+            elif stage is not None and not on_trial:
+                told += len(notify([_notice(subscription, stage, evidence, disable_after)], now))
+    return Watched(changed, told, disabled, _try_again(now, trial_every) if trial_every else 0)
+
+
+def mark(now: datetime) -> int:
+    """Brings `failing_since` up to date; returns how many subscriptions changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MARK, {"since": now - WINDOW, "now": now, "settled": now - SETTLED})
+        return int(cursor.rowcount)
+
+
+def read_evidence(subscription: Subscription, now: datetime) -> Evidence:
+    with connection.cursor() as cursor:
+        values = {
+            "partner": subscription.partner_id,
+            "subscription": subscription.pk,
+            "since": subscription.failing_since,
+            "now": now,
+        }
+        cursor.execute(_EVIDENCE, values)
+        return Evidence(*cursor.fetchone())
+
+
+def _may_matter(now: datetime, disable_after: timedelta) -> Q:
+    on_trial = Q(disabled_reason=Subscription.DisabledReason.FAILING, failing_since__lte=now - TRIAL)
+    return Q(is_enabled=True) & (Q(failing_since__lte=now - min(STAGES) * disable_after) | on_trial)
+
+
+def _stage(subscription: Subscription, until: datetime, limit: timedelta) -> float | None:
+    """The highest stage reached, 1 for the end, None for none."""
+    if subscription.failing_since is None:
+        return None
+    share = (until - subscription.failing_since) / limit
+    return next((stage for stage in (1.0, *STAGES) if share >= stage), None)
+
+
+def _key(subscription: Subscription, stage: float) -> str:
+    since = subscription.failing_since
+    return f"{FAILING}:{subscription.pk}:{since.isoformat() if since else ''}:{stage:g}"
+
+
+def _was_told(subscription: Subscription, stage: float) -> bool:
+    keys = [_key(subscription, one) for one in STAGES if one >= stage]
+    return OperationalEvent.objects.filter(key__in=keys).exists()
+
+
+def _notice(subscription: Subscription, stage: float, evidence: Evidence, disable_after: timedelta) -> Notice:
+    since = subscription.failing_since
+    data = {
+        "subscription_id": subscription.pk,
+        "url": subscription.url,
+        "failing_since": since,
+        "share": stage,
+        "failures": evidence.failures,
+        "disabled_from": since + disable_after if since else None,
+    }
+    return Notice(FAILING, _key(subscription, stage), subscription.partner_id, data, subscription.pk)
+
+
+def _end_good_trials(now: datetime) -> None:
+    """A success during a trial makes the subscription an ordinary one again."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE partners_subscription s SET disabled_reason = ''
+            WHERE is_enabled AND disabled_reason = 'failing' AND EXISTS (
+                SELECT 1 FROM delivery_rollup r
+                WHERE r.resolution_s = 60 AND r.starts_at >= %s AND r.partner_id = s.partner_id
+                  AND r.subscription_id = s.id AND r.succeeded > 0)
+            """,
+            [now - WINDOW],
+        )
+
+
+def _try_again(now: datetime, every: timedelta) -> int:
+    due = Subscription.objects.filter(
+        is_enabled=False,
+        deleted_at=None,
+        disabled_reason=Subscription.DisabledReason.FAILING,
+        disabled_at__lte=now - every,
+    )
+    return sum(try_again(subscription) for subscription in due.iterator())

@@ -1,0 +1,83 @@
+"""Stores operational events, each once, and delivers them as signed webhooks on the way that every event goes.
+
+A key says what "the same occurrence" is; the database holds it. A partner without an operational URL has its events in
+the admin, and by e-mail if it has an address. What is about the operational endpoint itself is
+not delivered to it.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from delivery.models import OperationalEvent
+from delivery.operational.kinds import KINDS
+from delivery.verbs import send_to
+from partners.envelope import rfc3339
+from partners.models import Partner
+from partners.services import operational_subscription
+
+logger = logging.getLogger("delivery.operational")
+
+SOURCE = "recart-hooks"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is to be told. Times in `data` are datetimes."""
+
+    kind: str
+    key: str
+    partner_id: str
+    data: Mapping[str, Any]
+    subscription_id: str | None = None
+
+
+def notify(notices: Iterable[Notice], now: datetime) -> list[OperationalEvent]:
+    """Stores and delivers what was not told before; returns that."""
+    told = []
+    for notice in notices:
+        event = _store(notice, now)
+        if event is not None:
+            told.append(event)
+            logger.warning(notice.kind, extra={"partner_id": notice.partner_id, **_plain(notice.data)})
+    return told
+
+
+def _store(notice: Notice, now: datetime) -> OperationalEvent | None:
+    data = _plain(notice.data)
+    with transaction.atomic():
+        event, is_new = OperationalEvent.objects.get_or_create(
+            key=notice.key,
+            defaults={
+                "kind": notice.kind,
+                "partner_id": notice.partner_id,
+                "subscription_id": notice.subscription_id,
+                "title": KINDS[notice.kind].title_of(data)[:500],
+                "data": orjson.dumps(data).decode(),
+                "created_at": now,
+            },
+        )
+        if not is_new:
+            return None
+        _deliver(event)
+    return event
+
+
+def _deliver(event: OperationalEvent) -> None:
+    try:
+        target = operational_subscription(Partner.objects.get(pk=event.partner_id))
+    except ValidationError as error:
+        logger.warning("operational URL refused", extra={"partner_id": event.partner_id, "error": str(error.messages)})
+        return
+    if target is not None and target.pk != event.subscription_id:
+        send_to(target, event.kind, event.data, SOURCE, event_id=event.pk)
+
+
+def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: rfc3339(value) if isinstance(value, datetime) else value for name, value in data.items()}

@@ -1,0 +1,144 @@
+"""Finds what partners and staff should hear of, beside what `failing` finds.
+
+Level-triggered where it can be (a disabled subscription is told of whenever that was not done), counted where it must
+be (breakers, dead deliveries). `quiet` is how long a subscription or a partner hears nothing more of the same kind.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+import redis
+from celery.utils.time import rate as per_second
+from django.db.models import Q, Sum
+
+from delivery import publish
+from delivery.breaker_store import SharedBreakers
+from delivery.broker import FairQueues
+from delivery.models import Delivery, OperationalEvent, Rollup
+from delivery.operational.kinds import BREAKER, DEAD, DISABLED, LIMITED
+from delivery.operational.notify import Notice
+from delivery.rollups import MINUTE_S
+from partners.models import Partner, Subscription
+
+logger = logging.getLogger("delivery.operational")
+
+TOLD_WITHIN = timedelta(days=1)
+"""A subscription that was disabled longer ago is not told of any more."""
+WINDOW = timedelta(minutes=20)
+"""Roll-ups that one look reads for dead deliveries; looks are a minute apart."""
+_NAMED = 5
+_LOOKED_AT = 500
+_Reason = Subscription.DisabledReason
+
+
+def disabled_subscriptions(now: datetime, failing_quiet: timedelta) -> Iterator[Notice]:
+    """Not those that the partner disabled. One that fails through each trial is told of once per `failing_quiet`."""
+    found = Subscription.objects.filter(
+        is_enabled=False,
+        deleted_at=None,
+        disabled_at__gte=now - TOLD_WITHIN,
+        disabled_reason__in=[_Reason.GONE, _Reason.FAILING, _Reason.STAFF],
+    )
+    for one in found:
+        if one.disabled_reason == _Reason.FAILING and _spoke(DISABLED, now - failing_quiet, subscription_id=one.pk):
+            continue
+        data = {
+            "subscription_id": one.pk,
+            "url": one.url,
+            "reason": one.disabled_reason,
+            "disabled_at": one.disabled_at,
+        }
+        at = one.disabled_at.isoformat() if one.disabled_at else ""
+        yield Notice(DISABLED, f"{DISABLED}:{one.pk}:{at}", one.partner_id, data, one.pk)
+
+
+def opened_breakers(opened: Mapping[str, int], now: datetime, quiet: timedelta) -> Iterator[Notice]:
+    """`opened` is how often each subscription's breaker opened since the last look."""
+    for one in Subscription.objects.filter(pk__in=list(opened), is_enabled=True):
+        if not _spoke(BREAKER, now - quiet, subscription_id=one.pk):
+            data = {"subscription_id": one.pk, "url": one.url, "opened": opened[one.pk]}
+            yield Notice(BREAKER, _key(BREAKER, one.pk, now), one.partner_id, data, one.pk)
+
+
+def dead_deliveries(now: datetime, quiet: timedelta) -> Iterator[Notice]:
+    """What has died in whole minutes since the subscription was told last, or within `quiet`."""
+    until = _minute(now)
+    for subscription_id, partner_id in _with_dead(until - WINDOW, until):
+        last = _last(DEAD, subscription_id)
+        if last is not None and last > now - quiet:
+            continue
+        since = _minute(last if last is not None and last > now - 2 * quiet else now - quiet)
+        one = Subscription.objects.get(pk=subscription_id)
+        data = {
+            "subscription_id": one.pk,
+            "url": one.url,
+            "count": _dead_count(one, since, until),
+            "since": since,
+            "deliveries": _newest_dead(one, since),
+        }
+        yield Notice(DEAD, _key(DEAD, one.pk, now), partner_id, data, one.pk)
+
+
+def limited_partners(
+    now: datetime, quiet: timedelta, bound: timedelta, of: FairQueues | None = None
+) -> Iterator[Notice]:
+    """Whose queue holds more than the rate limit lets through in `bound`. Raises redis.RedisError."""
+    partners = {
+        publish.queue_of(one.pk): one for one in Partner.objects.filter(~Q(rate_limit="") | ~Q(rate_limit_ceiling=""))
+    }
+    for queue, stats in (of or publish.queues()).stats(list(partners)).items():
+        partner = partners[queue]
+        limit = partner.rate_limit or partner.rate_limit_ceiling
+        wait_s = stats.ready / float(per_second(limit))
+        if wait_s <= bound.total_seconds() or partner.is_paused or _spoke(LIMITED, now - quiet, partner_id=partner.pk):
+            continue
+        data = {"waiting": stats.ready, "rate_limit": limit, "wait_s": round(wait_s)}
+        yield Notice(LIMITED, _key(LIMITED, partner.pk, now), partner.pk, data)
+
+
+def all_trouble(now: datetime, quiet: timedelta, bound: timedelta, failing_quiet: timedelta) -> Iterator[Notice]:
+    """Valkey away: what the database knows is told all the same."""
+    yield from disabled_subscriptions(now, failing_quiet)
+    yield from dead_deliveries(now, quiet)
+    try:
+        yield from opened_breakers(SharedBreakers().take_opened(), now, quiet)
+        yield from limited_partners(now, quiet, bound)
+    except redis.RedisError as error:
+        logger.warning("nothing is known of breakers and queues", extra={"error": str(error)})
+
+
+def _with_dead(since: datetime, until: datetime) -> list[tuple[str, str]]:
+    rows = Rollup.objects.filter(resolution_s=MINUTE_S, starts_at__gte=since, starts_at__lt=until, dead__gt=0)
+    return list(rows.order_by("subscription_id").distinct().values_list("subscription_id", "partner_id"))
+
+
+def _dead_count(of: Subscription, since: datetime, until: datetime) -> int:
+    rows = Rollup.objects.filter(
+        resolution_s=MINUTE_S, partner=of.partner_id, subscription=of, starts_at__gte=since, starts_at__lt=until
+    )
+    return rows.aggregate(count=Sum("dead"))["count"] or 0
+
+
+def _newest_dead(of: Subscription, since: datetime) -> list[str]:
+    """A few examples, looked for among the partner's newest."""
+    newest = Delivery.objects.filter(partner=of.partner_id, status=Delivery.Status.DEAD).order_by("-id")
+    rows = newest.values_list("pk", "subscription_id", "finished_at")[:_LOOKED_AT]
+    return [pk for pk, owner, at in rows if owner == of.pk and at is not None and at >= since][:_NAMED]
+
+
+def _minute(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)
+
+
+def _key(kind: str, of: str, now: datetime) -> str:
+    return f"{kind}:{of}:{now:%Y-%m-%dT%H:%M}"
+
+
+def _last(kind: str, subscription_id: str) -> datetime | None:
+    told = OperationalEvent.objects.filter(kind=kind, subscription_id=subscription_id).order_by("-created_at")
+    return told.values_list("created_at", flat=True).first()
+
+
+def _spoke(kind: str, since: datetime, **of: str) -> bool:
+    return OperationalEvent.objects.filter(kind=kind, created_at__gt=since, **of).exists()

@@ -1,0 +1,40 @@
+"""A subscription with a history, told to the roll-ups minute by minute."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from delivery.rollups import Cell, Key, write
+from partners.models import Subscription
+from partners.services import create_partner, create_subscription
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+History = Callable[..., None]
+
+
+@pytest.fixture
+def subscription() -> Subscription:
+    return create_subscription(create_partner("Awesome Reviews"), "https://hooks.reviews.com/in", ["*"])
+
+
+@pytest.fixture
+def history(subscription: Subscription) -> History:
+    """`history(failed=[hours before NOW…], succeeded=[…], dead=[…])`: one attempt each."""
+
+    def tell(
+        failed: tuple[float, ...] = (),
+        succeeded: tuple[float, ...] = (),
+        dead: tuple[float, ...] = (),
+        of: Subscription = subscription,
+        latency_ms: float = 20.0,
+    ) -> None:
+        cells: dict[Key, Cell] = {}
+        for status, hours in (("pending", failed), ("succeeded", succeeded), ("dead", dead)):
+            for hour in hours:
+                minute = (NOW - timedelta(hours=hour)).replace(second=0, microsecond=0)
+                cell = cells.setdefault((minute, of.pk), Cell(of.partner_id))
+                cell.count(latency_ms or None, failed=status != "succeeded", status=status)
+        write(cells, 60)
+
+    return tell

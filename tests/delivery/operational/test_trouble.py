@@ -1,0 +1,129 @@
+"""What partners and staff hear of, each kind with its threshold and its quiet time."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from delivery.broker import FairQueues
+from delivery.broker.queues import QueueStats
+from delivery.models import Delivery, Event, OperationalEvent
+from delivery.operational.notify import Notice, notify
+from delivery.operational.trouble import (
+    dead_deliveries,
+    disabled_subscriptions,
+    limited_partners,
+    opened_breakers,
+)
+from partners.models import Subscription
+from partners.services import disable_subscription, enable_subscription, pause_partner
+from tests.delivery.operational.conftest import NOW, History
+
+pytestmark = [pytest.mark.django_db, pytest.mark.servers]
+
+QUIET = timedelta(hours=1)
+FIVE_DAYS = timedelta(days=5)
+LATER = NOW + timedelta(minutes=61)
+
+
+class Queues(FairQueues):
+    """A broker in which so much is ready in every queue."""
+
+    def __init__(self, ready: int) -> None:
+        self.ready = ready
+
+    def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+        return {queue: QueueStats(self.ready, 0, 0) for queue in queues}
+
+
+def disable(subscription: Subscription, reason: str, hours_ago: float = 0.1) -> None:
+    disable_subscription(subscription, reason)
+    at = NOW - timedelta(hours=hours_ago)
+    Subscription.objects.filter(pk=subscription.pk).update(disabled_at=at)
+
+
+@pytest.mark.parametrize(("reason", "told"), [("gone", 1), ("failing", 1), ("staff", 1), ("partner", 0)])
+def test_a_disabled_subscription_is_told_of_once(subscription: Subscription, reason: str, told: int) -> None:
+    disable(subscription, reason)
+    assert len(notify(disabled_subscriptions(NOW, FIVE_DAYS), NOW)) == told
+    assert notify(disabled_subscriptions(NOW, FIVE_DAYS), NOW) == []
+
+
+def test_one_that_was_disabled_long_ago_is_not_told_of(subscription: Subscription) -> None:
+    disable(subscription, "gone", hours_ago=25)
+    assert list(disabled_subscriptions(NOW, FIVE_DAYS)) == []
+
+
+def test_one_that_is_disabled_again_after_each_trial_is_told_of_once_in_five_days(subscription: Subscription) -> None:
+    disable(subscription, "failing")
+    notify(disabled_subscriptions(NOW, FIVE_DAYS), NOW)
+    enable_subscription(subscription)
+    disable(subscription, "failing", hours_ago=0)
+    assert list(disabled_subscriptions(NOW + timedelta(minutes=1), FIVE_DAYS)) == []
+    assert len(list(disabled_subscriptions(NOW + timedelta(minutes=1), timedelta(seconds=1)))) == 1
+
+
+def test_an_opened_breaker_is_told_of_once_an_hour(subscription: Subscription) -> None:
+    opened = {subscription.pk: 3, "sub_unknown": 1}
+    (event,) = notify(opened_breakers(opened, NOW, QUIET), NOW)
+    assert (event.kind, event.partner_id, event.subscription_id) == (
+        "breaker.opened",
+        subscription.partner_id,
+        subscription.pk,
+    )
+    assert '"opened":3' in event.data
+    assert list(opened_breakers(opened, NOW + timedelta(minutes=59), QUIET)) == []
+    assert len(list(opened_breakers(opened, LATER, QUIET))) == 1
+
+
+def test_dead_deliveries_are_told_of_together(subscription: Subscription, history: History) -> None:
+    event = Event.objects.create(id="e1", type="orders.created", occurred_at=NOW, data="{}")
+    delivery = Delivery.objects.create(
+        event=event,
+        subscription=subscription,
+        partner_id=subscription.partner_id,
+        event_type=event.type,
+        status="dead",
+        finished_at=NOW - timedelta(minutes=6),
+    )
+    history(dead=(0.1, 0.1, 0.2))
+    (notice,) = dead_deliveries(NOW, QUIET)
+    assert notice.data["count"] == 3
+    assert notice.data["deliveries"] == [delivery.pk]
+    assert notify([notice], NOW)[0].title == "3 deliveries to https://hooks.reviews.com/in ended without success"
+    history(dead=(-0.5, -0.9, -1.0))
+    assert list(dead_deliveries(NOW + timedelta(minutes=59), QUIET)) == []
+    (again,) = dead_deliveries(LATER, QUIET)
+    assert (again.data["count"], again.data["since"]) == (3, NOW)
+
+
+def test_the_minute_that_is_not_over_waits_for_the_next_look(subscription: Subscription, history: History) -> None:
+    history(dead=(0,))
+    assert list(dead_deliveries(NOW + timedelta(seconds=30), QUIET)) == []
+    assert len(list(dead_deliveries(NOW + timedelta(seconds=60), QUIET))) == 1
+
+
+@pytest.mark.parametrize(("limit", "ready", "told"), [("50/s", 30_000, 0), ("50/s", 30_100, 1), ("", 30_100, 0)])
+def test_a_queue_is_told_of_when_it_needs_more_than_ten_minutes(
+    subscription: Subscription, limit: str, ready: int, told: int
+) -> None:
+    partner = subscription.partner
+    partner.rate_limit = limit
+    partner.save()
+    bound = timedelta(minutes=10)
+    notices = list(limited_partners(NOW, QUIET, bound, Queues(ready)))
+    assert len(notices) == told
+    notify(notices, NOW)
+    assert list(limited_partners(NOW + timedelta(minutes=59), QUIET, bound, Queues(ready))) == []
+
+
+def test_a_paused_partner_knows_why_its_queue_grows(subscription: Subscription) -> None:
+    subscription.partner.rate_limit = "1/s"
+    pause_partner(subscription.partner)
+    assert list(limited_partners(NOW, QUIET, timedelta(minutes=10), Queues(100_000))) == []
+
+
+def test_the_same_key_is_stored_once(subscription: Subscription) -> None:
+    notice = Notice("breaker.opened", "k", subscription.partner_id, {"url": "u", "opened": 1})
+    assert len(notify([notice, notice], NOW)) == 1
+    assert OperationalEvent.objects.count() == 1
