@@ -2,10 +2,17 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from recart_hooks.stack import Server, Stack
 from tests import settings
+
+# Machines that run tests are busy: a slow example says nothing about the code.
+hypothesis.settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")
