@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from honcho.environ import parse
@@ -63,22 +63,22 @@ def read_env_file(path: Path) -> None:
             os.environ.setdefault(name, value)
 
 
-def changes() -> Iterator[Path]:
+def changes(root: Path = PROJECT, pause: Callable[[float], None] = time.sleep) -> Iterator[Path]:
     """A path whenever one of our Python files was changed, added or removed."""
-    before = file_times()
+    before = file_times(root)
     while True:
-        time.sleep(LOOK_EVERY_S)
-        now = file_times()
+        pause(LOOK_EVERY_S)
+        now = file_times(root)
         changed = {path for path, _ in before.items() ^ now.items()}
         before = now
         if changed:
-            yield min(changed).relative_to(PROJECT)
+            yield min(changed).relative_to(root)
 
 
-def file_times() -> dict[Path, int]:
+def file_times(root: Path) -> dict[Path, int]:
     found = {}
     for package in PACKAGES:
-        for path in (PROJECT / package).rglob("*.py"):
+        for path in (root / package).rglob("*.py"):
             try:
                 found[path] = path.stat().st_mtime_ns
             except FileNotFoundError:  # an editor that replaces files

@@ -71,8 +71,9 @@ def prepare(environment: Mapping[str, str]) -> None:
         )
         for command in commands
     ]
-    for command, process in zip(commands, running, strict=True):
-        if process.wait():
+    codes = [process.wait() for process in running]
+    for command, code in zip(commands, codes, strict=True):
+        if code:
             raise StartError(f"manage.py {command[0]} failed")
 
 

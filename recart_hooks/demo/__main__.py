@@ -50,13 +50,14 @@ def read_options() -> argparse.Namespace:
 
 def play(system: System, options: argparse.Namespace) -> int:
     """Seeds, starts the processes and publishes. For the smoke test: whether all arrived; otherwise returns never."""
-    from recart_hooks.demo.seed import seed, seed_administrator  # noqa: PLC0415 - needs the database
+    from recart_hooks.demo.seed import seed, seed_administrator, seed_key  # noqa: PLC0415 - needs the database
 
     password = kept_secret(options.data_dir, "admin.password")
     seed_administrator(password)
     scoreboard = Scoreboard(say, is_quiet=options.smoke)
     receiver = Receiver(scoreboard.arrive)
     receiver.start(seed(receiver.url))
+    api_key = seed_key(options.data_dir / "demo.key")
     try:
         system.runner.start()
         system.runner.keep_running()
@@ -64,7 +65,7 @@ def play(system: System, options: argparse.Namespace) -> int:
         run = f"{int(time.time()):x}"
         if options.smoke:
             return smoke(scoreboard, run, options.events)
-        show_addresses(system, password)
+        show_addresses(system, password, api_key)
         asyncio.run(sell(scoreboard, run, options.rate))
         return 0
     finally:
@@ -101,12 +102,12 @@ def smoke(scoreboard: Scoreboard, run: str, count: int) -> int:
     return 1 if problems or scoreboard.delivered < count else 0
 
 
-def show_addresses(system: System, password: str) -> None:
+def show_addresses(system: System, password: str, api_key: str) -> None:
     web, flower = system.environment["PUBLIC_URL"], system.environment["FLOWER_URL"]
     say("")
-    say(f"  admin     {web}/admin/      login admin, password {password}")
-    say(f"  API docs  {web}/api/docs/")
-    say(f"  Flower    {flower}/           login flower, password {system.environment['FLOWER_PASSWORD']}")
+    say(f"  admin     {web}/admin/   login admin, password {password}")
+    say(f"  API docs  {web}/api/docs/   key of Awesome Reviews {api_key}")
+    say(f"  Flower    {flower}/   login flower, password {system.environment['FLOWER_PASSWORD']}")
     say(f"  NATS      {system.environment['NATS_URL']}   publish to events.<type>, for example events.orders.created")
     say(f"  logs      {system.logs}/")
     say("")

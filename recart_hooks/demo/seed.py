@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 
 from partners.catalogue import parse_catalogue
+from partners.keys import create_key, find_key
 from partners.models import EventType, Partner, Subscription
 from partners.services import create_partner, create_subscription, reveal_secrets, update_subscription
 from recart_hooks.demo.partners import PARTNERS, DemoPartner
@@ -21,6 +22,16 @@ def seed_administrator(password: str) -> None:
     )
     admin.set_password(password)
     admin.save()
+
+
+def seed_key(kept_in: Path) -> str:
+    """A key of the first partner, to try the API with. It is kept in a file: the database has only its hash."""
+    if kept_in.exists() and find_key(kept_in.read_text()):
+        return kept_in.read_text()
+    token = create_key("demo", partner=Partner.objects.get(name=PARTNERS[0].name)).token
+    kept_in.touch(mode=0o600)
+    kept_in.write_text(token)
+    return token
 
 
 def seed(receiver_url: str) -> Mapping[str, str]:

@@ -1,0 +1,101 @@
+from collections.abc import Callable
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recart_hooks.env import Env, SettingError
+from recart_hooks.settings import database_from_url
+
+Read = Callable[[Env], Any]
+
+
+@pytest.mark.parametrize(
+    ("value", "read", "expected"),
+    [
+        (" text ", lambda env: env.text("X"), "text"),
+        ("", lambda env: env.text("X", "default"), "default"),
+        ("7", lambda env: env.integer("X", 1), 7),
+        ("", lambda env: env.integer("X", 1), 1),
+        ("1.5", lambda env: env.seconds("X", 1), 1.5),
+        ("Yes", lambda env: env.boolean("X", False), True),
+        ("off", lambda env: env.boolean("X", True), False),
+        ("a, b,,c ", lambda env: env.words("X"), ["a", "b", "c"]),
+        ("", lambda env: env.words("X", ("d",)), ["d"]),
+        ("1,2.5", lambda env: env.numbers("X", ()), (1.0, 2.5)),
+        ("", lambda env: env.numbers("X", (3.0,)), (3.0,)),
+        ("80, 443", lambda env: env.ports("X", (1,)), (80, 443)),
+        ("any", lambda env: env.ports("X", (1,)), ()),
+        ("", lambda env: env.ports("X", (1,)), (1,)),
+        ("10.0.0.0/8,::1/128", lambda env: env.networks("X"), (ip_network("10.0.0.0/8"), ip_network("::1/128"))),
+        ("b", lambda env: env.choice("X", ("a", "b"), "a"), "b"),
+    ],
+)
+def test_a_value_is_read_as_its_type(value: str, read: Read, expected: object) -> None:
+    assert read(Env({"X": value})) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "read", "problem"),
+    [
+        ("", lambda env: env.text("X"), "X is not set"),
+        ("seven", lambda env: env.integer("X", 1), "X: expected a whole number, got 'seven'"),
+        ("0", lambda env: env.integer("X", 1, minimum=1), "X: must be at least 1, got 0"),
+        ("soon", lambda env: env.seconds("X", 1), "X: expected a number of seconds, got 'soon'"),
+        ("inf", lambda env: env.seconds("X", 1), "X: expected a positive number of seconds, got inf"),
+        ("nan", lambda env: env.seconds("X", 1), "X: expected a positive number of seconds, got nan"),
+        ("maybe", lambda env: env.boolean("X", True), "X: expected true or false, got 'maybe'"),
+        ("1,two", lambda env: env.numbers("X", ()), "X: expected numbers separated by commas, got '1,two'"),
+        ("1,-2", lambda env: env.numbers("X", ()), "X: every number must be positive"),
+        ("http", lambda env: env.ports("X", ()), "X: expected port numbers separated by commas, or `any`, got 'http'"),
+        ("65536", lambda env: env.ports("X", ()), "X: expected port numbers"),
+        ("10.0.0.1/8", lambda env: env.networks("X"), "X: 10.0.0.1/8 has host bits set"),
+        ("c", lambda env: env.choice("X", ("a", "b"), "a"), "X: expected one of a, b, got 'c'"),
+    ],
+)
+def test_a_value_that_is_wrong_is_named(value: str, read: Read, problem: str) -> None:
+    with pytest.raises(SettingError, match=f"^{problem}".replace("(", r"\(")):
+        read(Env({"X": value}))
+
+
+def test_a_secret_can_be_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("from the file\n")
+    environ = {"X_FILE": str(tmp_path / "secret"), "X": "from the variable"}
+
+    assert Env(environ).text("X") == "from the file"
+
+
+def test_a_file_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(SettingError, match="X_FILE: cannot read '/does/not/exist'"):
+        Env({"X_FILE": "/does/not/exist"}).text("X")
+
+
+def test_every_name_that_was_read_is_known() -> None:
+    env = Env({})
+    env.text("A", "")
+    env.words("B")
+
+    assert env.declared == {"A", "B"}
+
+
+def test_a_database_url_has_all_its_parts() -> None:
+    parts = database_from_url("postgresql://ada:p%40ss@db.example:6543/hooks?sslmode=require")
+
+    assert {name: parts[name] for name in ("USER", "PASSWORD", "HOST", "PORT", "NAME")} == {
+        "USER": "ada",
+        "PASSWORD": "p@ss",
+        "HOST": "db.example",
+        "PORT": "6543",
+        "NAME": "hooks",
+    }
+    assert parts["OPTIONS"] == {"connect_timeout": 5, "sslmode": "require"}
+
+
+def test_a_database_url_can_name_a_socket() -> None:
+    assert database_from_url("postgresql://ada@/hooks?host=/run/postgresql")["HOST"] == "/run/postgresql"
+
+
+def test_a_database_that_is_not_postgresql_is_refused() -> None:
+    with pytest.raises(SettingError, match="DATABASE_URL: expected postgresql://…, got the scheme 'mysql'"):
+        database_from_url("mysql://localhost/hooks")
