@@ -8,6 +8,7 @@ from celery import Task
 from django.conf import settings
 from django.db import connection
 
+from delivery.idempotency import remove_old
 from delivery.metrics.process import maintained
 from delivery.operational import failing, mail, trouble
 from delivery.operational.notify import notify
@@ -62,6 +63,12 @@ def tell_of_trouble() -> dict[str, int]:
     )
     told = notify(notices, now)
     return {"told": len(told), "mails": mail.send_mail(now, settings.OPERATIONAL_EMAILS)}
+
+
+@app.task(base=MaintenanceTask, name="maintenance.remove_old_idempotency_keys", acks_late=False)
+def remove_old_idempotency_keys() -> int:
+    """Forgets answers that were kept for a day."""
+    return remove_old()
 
 
 @app.task(base=MaintenanceTask, name="maintenance.remove_old_results", acks_late=False, ignore_result=False)

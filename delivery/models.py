@@ -12,7 +12,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from partners.fields import IdField
-from partners.models import Partner, Subscription
+from partners.models import ApiKey, Partner, Subscription
 
 
 class Event(models.Model):
@@ -163,6 +163,29 @@ class OperationalEvent(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class IdempotentRequest(models.Model):
+    """A request with an `Idempotency-Key`: being worked on, or how it was answered. Forgotten after a day."""
+
+    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="+")
+    idempotency_key = models.CharField(max_length=255, db_collation="C")
+    fingerprint = models.CharField(max_length=64)
+    seed = models.CharField(max_length=32)
+    first_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    status = models.PositiveSmallIntegerField(null=True)
+    body = models.TextField(default="")
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["key", "idempotency_key"], name="idempotency_key_once"),
+        ]
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["first_at"], name="idempotent_request_age")]
+
+    def __str__(self) -> str:
+        return self.idempotency_key
 
 
 class DeadLetter(models.Model):

@@ -1,5 +1,9 @@
 """What this package answers under `/api/v1/`."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from delivery.api.publishing import Publish
+
+urlpatterns = [
+    path("events", Publish.as_view(), name="events"),
+]

@@ -1,0 +1,129 @@
+"""Reads what a producer posts into events, each with what is wrong about it and where.
+
+An event's data is cut out of the body as the bytes that came. Refused is what could hurt those who read it: too deep,
+too large, bad UTF-8, NUL characters, numbers beyond 64-bit floats.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from delivery.errors import Unreadable
+from delivery.messages import NewEvent, parse_time
+from partners.errors import InvalidInput, JSONError
+from partners.exact_json import Limits, check, members
+from partners.identifiers import EVENT_ID_MAX, check_event_id
+from partners.patterns import check_event_type
+
+DATA_MAX_DEPTH = 64
+SOURCE_MAX = 500
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_KNOWN = frozenset(["id", "type", "data", "timestamp", "source"])
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+class EventInvalid(Exception):  # noqa: N818 - a name for what it is
+    """One event that can't be taken. `pointer` is a JSON pointer within it."""
+
+    def __init__(self, pointer: str, detail: str, *, too_large: bool = False) -> None:
+        super().__init__(detail)
+        self.pointer = pointer
+        self.detail = detail
+        self.too_large = too_large
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What an event gets that says nothing about it."""
+
+    id: Callable[[], str]
+    received_at: datetime
+
+
+def read_event(raw: bytes, defaults: Defaults) -> NewEvent:
+    """The event in its exact bytes; raises EventInvalid."""
+    if len(raw) > settings.EVENT_MAX_BYTES:
+        detail = f"the event has {len(raw)} bytes, at most {settings.EVENT_MAX_BYTES} are allowed"
+        raise EventInvalid("", detail, too_large=True)
+    parts = _members(raw)
+    for name in parts.keys() - _KNOWN:
+        raise EventInvalid(f"/{name[:100]}", f"unknown; an event has {', '.join(sorted(_KNOWN))}")
+    given = parts.get("id", b"null") != b"null"
+    time = _value(parts, "timestamp")
+    return NewEvent(
+        id=_event_id(_value(parts, "id")) if given else defaults.id(),
+        type=_event_type(_value(parts, "type")),
+        source=_source(_value(parts, "source")),
+        occurred_at=defaults.received_at if time is None else _time(time),
+        data=_data(parts),
+    )
+
+
+def _members(raw: bytes) -> Mapping[str, bytes]:
+    try:
+        return members(raw, Limits(len(raw), DATA_MAX_DEPTH + 1))
+    except JSONError as error:
+        raise EventInvalid("", str(error)) from None
+
+
+def _value(parts: Mapping[str, bytes], name: str) -> Any:
+    try:
+        return orjson.loads(parts.get(name, b"null"))
+    except orjson.JSONDecodeError:
+        raise EventInvalid(f"/{name}", "a number beyond what 64-bit floats hold") from None
+
+
+def _event_id(value: Any) -> str:
+    if not isinstance(value, str):
+        raise EventInvalid("/id", f"expected text of 1 to {EVENT_ID_MAX} visible ASCII characters")
+    try:
+        return check_event_id(value)
+    except InvalidInput as error:
+        raise EventInvalid("/id", str(error)) from None
+
+
+def _event_type(value: Any) -> str:
+    if not isinstance(value, str):
+        raise EventInvalid("/type", "expected the name of an event type, such as orders.created")
+    try:
+        return check_event_type(value)
+    except InvalidInput as error:
+        raise EventInvalid("/type", str(error)) from None
+
+
+def _source(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > SOURCE_MAX or "\0" in value:
+        raise EventInvalid("/source", f"expected text of at most {SOURCE_MAX} characters, without NUL")
+    return value
+
+
+def _time(value: Any) -> datetime:
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise EventInvalid("/timestamp", "expected a time with its zone, such as 2026-05-01T12:00:00Z")
+    try:
+        return parse_time(value.upper())
+    except Unreadable as error:
+        raise EventInvalid("/timestamp", str(error)) from None
+
+
+def _data(parts: Mapping[str, bytes]) -> bytes:
+    if "data" not in parts:
+        raise EventInvalid("/data", "missing: what happened, as JSON")
+    data = parts["data"]
+    try:
+        check(data, Limits(settings.EVENT_MAX_BYTES, DATA_MAX_DEPTH))
+        orjson.loads(data)
+    except JSONError as error:
+        raise EventInvalid("/data", str(error)) from None
+    except orjson.JSONDecodeError:
+        raise EventInvalid("/data", "a number is beyond what 64-bit floats hold") from None
+    if _NUL.search(data):
+        raise EventInvalid("/data", "a text holds the NUL character")
+    return data

@@ -1,0 +1,231 @@
+"""Publishing events: one, or up to 1,000 at once, each with its own result."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, cast
+
+import orjson
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer
+from rest_framework import serializers
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from delivery import idempotency
+from delivery.api.published import SOURCE_MAX, Defaults, EventInvalid, read_event
+from delivery.intake import Taken, intake
+from partners.api.base import ApiView
+from partners.api.bodies import RawJSON, limits, read_body
+from partners.api.fields import Matching, Moment, StrictSerializer, Text
+from partners.api.refusals import Invalid, Refused
+from partners.api.schema import Several, describe
+from partners.api.scopes import PRODUCERS
+from partners.errors import JSONError
+from partners.exact_json import check, elements, members
+from partners.identifiers import EVENT, EVENT_ID_MAX, new_id
+
+TAG = "Publishing"
+MAX_EVENTS = 1000
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_ONE = {
+    "id": "order-820982911946154508-created",
+    "type": "orders.created",
+    "timestamp": "2026-05-01T12:00:00Z",
+    "data": {"id": 820982911946154508, "total_price": "199.00"},
+}
+_ANSWER = {
+    "items": [{"id": "order-820982911946154508-created", "status": "stored"}],
+    "stored": 1,
+    "duplicates": 0,
+    "refused": 0,
+}
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="1 to 255 visible ASCII characters. The same key and body answer as the first time, for 24 hours; "
+    "the same key with another body answers 422, and 409 while the first is still being worked on.",
+)
+
+
+class RawParser(BaseParser):
+    """The body as its bytes; it is known to be JSON that we accept."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        return read_body(stream, (parser_context or {})["request"].META)
+
+
+class EventInput(StrictSerializer):
+    """What happened. Only for the schema: the real reading keeps the data's bytes (delivery.api.published)."""
+
+    id = Matching(
+        rf"^[\x21-\x7e]{{1,{EVENT_ID_MAX}}}$",
+        required=False,
+        allow_null=True,
+        help_text="Yours, unique; the `webhook-id` that partners see. Without one it gets one.",
+    )
+    type = Matching(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=200, help_text="`orders.created`")
+    timestamp = Moment(required=False, allow_null=True, help_text="When it happened; without it, now.")
+    source = Text(  # type: ignore[assignment]  # Field has a `source` of its own
+        max_length=SOURCE_MAX,
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        help_text="Where it happened. Two sources may use the same id for different events.",
+    )
+    data = serializers.JSONField(  # type: ignore[assignment]  # Serializer has a `data` of its own
+        help_text="Any JSON, stored and sent as the bytes that came."
+    )
+
+
+class BatchInput(StrictSerializer):
+    events = serializers.ListField(child=EventInput(), min_length=1, max_length=MAX_EVENTS)
+
+
+class ItemShape(serializers.Serializer[Any]):
+    """What became of the event at this place."""
+
+    id = serializers.CharField(allow_null=True, help_text="Null for a refused one without an id.")
+    status = serializers.ChoiceField(["stored", "duplicate", "refused"])
+    detail = serializers.CharField(required=False, help_text="Why it was refused.")
+    pointer = serializers.CharField(required=False, help_text="Where, as a JSON pointer into the body.")
+
+
+class ItemsShape(serializers.Serializer[Any]):
+    items = ItemShape(many=True, help_text="In the order of the events.")
+    stored = serializers.IntegerField()
+    duplicates = serializers.IntegerField()
+    refused = serializers.IntegerField()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One event's result on its way into the answer."""
+
+    taken: Taken
+    pointer: str = ""
+    too_large: bool = False
+
+    @property
+    def body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"id": self.taken.id or None, "status": self.taken.status}
+        return {**body, "detail": self.taken.detail} if self.taken.detail else body
+
+
+class Publish(ApiView):
+    scopes = {"POST": PRODUCERS}  # noqa: RUF012
+    parser_classes = (RawParser,)
+    rate = "publish"
+
+    @describe(
+        "Publish events",
+        tag=TAG,
+        name="events_publish",
+        request=PolymorphicProxySerializer(
+            "EventOrBatch", serializers=[EventInput, BatchInput], resource_type_field_name=None
+        ),
+        answer=ItemsShape,
+        status=202,
+        request_example=Several({"One event": _ONE, "A batch": {"events": [_ONE, {**_ONE, "id": "order-7"}]}}),
+        example=_ANSWER,
+        parameters=[IDEMPOTENCY_KEY],
+        problems=[409, 422],
+        more_answers={207: OpenApiResponse(ItemsShape, description="Some events were refused, the others are stored.")},
+        description="One event, or up to 1,000 as `events`. 202: every event is durably stored, or was before "
+        "(`duplicate`: it is never sent twice). 207: some were refused, see `items`. 400: none was taken.",
+    )
+    def post(self, request: Request) -> Response:
+        raw = bytes(cast("bytes", request.data) or b"")  # without a body it is an empty dict
+        events, is_batch = split(raw)
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return answer(take(events, lambda _: new_id(EVENT)), is_batch)
+        claim = self._claim(key, raw)
+        if claim.answer is not None:
+            return _again(claim.answer)
+        try:
+            response = answer(take(events, claim.event_id), is_batch)
+        except BaseException:
+            claim.give_up()
+            raise
+        claim.finish(idempotency.Answer(response.status_code, orjson.dumps(response.data)))
+        return response
+
+    def _claim(self, key: str, raw: bytes) -> idempotency.Claim:
+        if not _KEY.fullmatch(key):
+            raise Invalid([{"header": "Idempotency-Key", "detail": "expected 1 to 255 visible ASCII characters"}])
+        try:
+            return idempotency.claim(self.caller.key, key, raw)
+        except idempotency.InProgress:
+            raise Refused(
+                HTTPStatus.CONFLICT, "in_progress", "this request is still being worked on", {"Retry-After": "1"}
+            ) from None
+        except idempotency.Reused:
+            raise Refused(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused", "this key was used for another body"
+            ) from None
+
+
+def split(raw: bytes) -> tuple[list[bytes], bool]:
+    """The events' exact bytes, and whether they came as a batch. Raises Invalid."""
+    try:
+        check(raw, limits())
+        parts = members(raw, limits())
+        if "events" not in parts:
+            return [raw.strip()], False
+        for name in parts.keys() - {"events"}:
+            raise Invalid([{"pointer": f"#/{name[:100]}", "detail": "unknown beside `events`"}])
+        events = elements(parts["events"], limits())
+    except JSONError as error:
+        raise Invalid([{"pointer": "#", "detail": str(error)}]) from None
+    if not 1 <= len(events) <= MAX_EVENTS:
+        raise Invalid([{"pointer": "#/events", "detail": f"1 to {MAX_EVENTS} events, not {len(events)}"}])
+    return events, True
+
+
+def take(events: Sequence[bytes], id_at: Any) -> list[Item]:
+    """Reads and stores them; `id_at` gives an id to the event at a place that has none."""
+    now = datetime.now(UTC)
+    items: dict[int, Item] = {}
+    read = {}
+    for place, raw in enumerate(events):
+        try:
+            read[place] = read_event(raw, Defaults(lambda place=place: id_at(place), now))  # type: ignore[misc]
+        except EventInvalid as error:
+            items[place] = Item(Taken("", "refused", error.detail), error.pointer, error.too_large)
+    if read:
+        for place, taken in zip(read, intake().take(list(read.values())), strict=True):
+            items[place] = Item(taken)
+    return [items[place] for place in range(len(events))]
+
+
+def answer(items: Sequence[Item], is_batch: bool) -> Response:
+    """202, or 207 when some were refused; raises Invalid when all were."""
+    refused = [(place, item) for place, item in enumerate(items) if item.taken.status == "refused"]
+    if len(refused) == len(items):
+        status = 413 if all(item.too_large for item in items) else 400
+        places = [{"pointer": _pointer(place, item, is_batch), "detail": item.taken.detail} for place, item in refused]
+        raise Invalid(places, status=status)
+    body = {
+        "items": [
+            {**item.body, **({"pointer": _pointer(place, item, is_batch)} if item.taken.detail else {})}
+            for place, item in enumerate(items)
+        ],
+        "stored": sum(item.taken.status == "stored" for item in items),
+        "duplicates": sum(item.taken.status == "duplicate" for item in items),
+        "refused": len(refused),
+    }
+    return Response(body, HTTPStatus.MULTI_STATUS if refused else HTTPStatus.ACCEPTED)
+
+
+def _pointer(place: int, item: Item, is_batch: bool) -> str:
+    return f"#/events/{place}{item.pointer}" if is_batch else f"#{item.pointer}"
+
+
+def _again(first: idempotency.Answer) -> Response:
+    return Response(RawJSON(first.body.decode()), first.status, headers={"Idempotent-Replayed": "true"})

@@ -1,0 +1,93 @@
+"""`Idempotency-Key`: the first answer again, for a day, and never the same work twice.
+
+A row says that a request is being worked on, and later how it was answered. Who finds it unfinished gets a conflict,
+until it is so old that its process must have died: then the next one takes over, with the row's seed, so that events
+without an id of their own get the same ids again and are recognised.
+"""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from delivery.models import IdempotentRequest
+from partners.identifiers import EVENT
+from partners.models import ApiKey
+
+KEPT = timedelta(hours=24)
+_ABANDONED = timedelta(seconds=60)
+_REMOVED_PER_STEP = 5_000
+
+
+class InProgress(Exception):  # noqa: N818 - a state
+    """The same request is being worked on."""
+
+
+class Reused(Exception):  # noqa: N818 - a state
+    """The key was used for another body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a request, or its answer from before."""
+
+    row: IdempotentRequest
+    answer: Answer | None
+
+    def event_id(self, place: int) -> str:
+        """The id of an event without one: the same each time this request is tried. Sorts by the first time."""
+        milliseconds = int(self.row.first_at.timestamp() * 1000)
+        tail = hashlib.sha256(f"{self.row.seed}:{place}".encode()).hexdigest()[:20]
+        return f"{EVENT}_{milliseconds:012x}{tail}"
+
+    def finish(self, answer: Answer) -> None:
+        IdempotentRequest.objects.filter(pk=self.row.pk).update(
+            finished_at=timezone.now(), status=answer.status, body=answer.body.decode()
+        )
+
+    def give_up(self) -> None:
+        """Lets the next one try at once, with the same seed."""
+        IdempotentRequest.objects.filter(pk=self.row.pk, finished_at=None).update(started_at=None)
+
+
+def claim(key: ApiKey, idempotency_key: str, raw: bytes) -> Claim:
+    """Raises InProgress or Reused. The claim is committed before anything is done."""
+    fingerprint = hashlib.sha256(raw).hexdigest()
+    now = timezone.now()
+    IdempotentRequest.objects.filter(key=key, idempotency_key=idempotency_key, first_at__lt=now - KEPT).delete()
+    IdempotentRequest.objects.bulk_create(
+        [IdempotentRequest(key=key, idempotency_key=idempotency_key, fingerprint=fingerprint, seed=uuid.uuid4().hex)],
+        ignore_conflicts=True,
+    )
+    with transaction.atomic():
+        row = IdempotentRequest.objects.select_for_update().get(key=key, idempotency_key=idempotency_key)
+        if row.fingerprint != fingerprint:
+            raise Reused
+        if row.finished_at is not None:
+            return Claim(row, Answer(row.status or 202, row.body.encode()))
+        if row.started_at is not None and row.started_at > now - _ABANDONED:
+            raise InProgress
+        row.started_at = now
+        row.save(update_fields=["started_at"])
+    return Claim(row, None)
+
+
+def remove_old() -> int:
+    """Forgets what is older than a day, in small steps."""
+    removed = 0
+    while True:
+        old = IdempotentRequest.objects.filter(Q(first_at__lt=timezone.now() - KEPT)).values("pk")[:_REMOVED_PER_STEP]
+        count, _ = IdempotentRequest.objects.filter(pk__in=old).delete()
+        removed += count
+        if count < _REMOVED_PER_STEP:
+            return removed

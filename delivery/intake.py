@@ -1,0 +1,129 @@
+"""Takes events in from requests, by the same steps as the bridge: catalogue, one transaction, then publish.
+
+One per web process, made when the first event comes. A caller that has just changed a subscription may publish at once:
+what changed in the last seconds is looked up before routing, because the announcement of the change may still be on
+its way. With Valkey away the events are stored all the same; reconciliation queues their deliveries.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from django.db import OperationalError
+from django.utils import timezone
+
+from delivery import publish
+from delivery.catalogue import Catalogue
+from delivery.due import Due
+from delivery.errors import Unreadable
+from delivery.ingest import Accepted, ingest
+from delivery.messages import NewEvent
+from delivery.routes import SubscriptionRouter
+from partners.changes import Change, ChangeListener
+from partners.models import Subscription
+
+logger = logging.getLogger(__name__)
+
+_RECENT = timedelta(seconds=5)
+"""Longer than an announcement takes, and than the clocks of two machines differ."""
+_START_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one event."""
+
+    id: str
+    status: Literal["stored", "duplicate", "refused"]
+    detail: str = ""
+
+
+class Intake:
+    """Thread-safe. `send` publishes; the router and the catalogue are kept current by whoever made this."""
+
+    def __init__(
+        self,
+        router: SubscriptionRouter,
+        catalogue: Catalogue,
+        send: Callable[[Sequence[Due]], int] = publish.publish,
+    ) -> None:
+        self._router = router
+        self._catalogue = catalogue
+        self._send = send
+
+    def take(self, events: Sequence[NewEvent]) -> list[Taken]:
+        """Stores what may be stored, in one transaction; raises django.db.Error with nothing stored."""
+        answers: dict[int, Taken] = {}
+        accepted: list[Accepted] = []
+        places: list[int] = []
+        for place, event in enumerate(events):
+            try:
+                accepted.append(self._catalogue.accept(event))
+                places.append(place)
+            except Unreadable as error:
+                answers[place] = Taken(event.id, "refused", str(error))
+        if accepted:
+            self._take_over_recent()
+            answers.update(zip(places, self._store(accepted), strict=True))
+        return [answers[place] for place in range(len(events))]
+
+    def _store(self, accepted: Sequence[Accepted]) -> list[Taken]:
+        done = ingest(accepted, self._router)
+        try:
+            self._send(done.due)
+        except publish.BrokerUnavailable as error:
+            logger.warning("the broker is away; deliveries are queued later", extra={"error": str(error)[:300]})
+        fresh = set(done.stored)
+        answers = []
+        for event_id in done.ids:
+            answers.append(Taken(event_id, "stored" if event_id in fresh else "duplicate"))
+            fresh.discard(event_id)  # the same id once more in this batch is a duplicate of the first
+        return answers
+
+    def _take_over_recent(self) -> None:
+        changed = Subscription.objects.filter(updated_at__gt=timezone.now() - _RECENT).values_list("pk", flat=True)
+        for subscription_id in changed:
+            self._router.take_over(Change("subscription", subscription_id))
+
+
+class _Running:
+    """An intake with its listener."""
+
+    def __init__(self) -> None:
+        router, catalogue = SubscriptionRouter(), Catalogue()
+
+        def take_over(change: Change) -> None:
+            router.take_over(change)
+            catalogue.take_over(change)
+
+        self.intake = Intake(router, catalogue)
+        self.listener = ChangeListener(take_over)
+        self.listener.start()
+
+
+_lock = threading.Lock()
+_running: _Running | None = None
+
+
+def intake() -> Intake:
+    """This process' one. Raises OperationalError while the routes are not known."""
+    global _running  # noqa: PLW0603 - one per process is what it is
+    with _lock:
+        if _running is None:
+            _running = _Running()
+        running = _running
+    if not running.listener.connected.wait(_START_S):
+        raise OperationalError("the subscriptions are not loaded yet")
+    return running.intake
+
+
+def stop_intake() -> None:
+    """Ends the listener; the next call of `intake` begins anew."""
+    global _running
+    with _lock:
+        running, _running = _running, None
+    if running is not None:
+        running.listener.stop()
