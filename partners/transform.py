@@ -22,9 +22,9 @@ from partners.edits import omit, rename
 from partners.envelope import Envelope
 from partners.errors import JSONError, SpecError, TransformError
 from partners.exact_json import Limits, Value, dumps, loads_unique
+from partners.mapping import Build, NotPossible, TemplateCompiler
 from partners.paths import MISSING, Path, Scope
 from partners.paths.steps import Filter, Names
-from partners.templates import Build, NotPossible, TemplateCompiler
 
 SPEC_LIMITS = Limits(max_bytes=32_768, max_depth=24)
 MAX_NAME_CHARS = 200

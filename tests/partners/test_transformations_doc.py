@@ -9,8 +9,8 @@ from partners.envelope import Envelope
 from partners.errors import SpecError, TransformError
 from partners.exact_json import dumps, loads, members
 from partners.filters import compile_filter
-from partners.templates.call import TAKES
-from partners.templates.dates import DATE_FORMATS
+from partners.mapping.call import TAKES
+from partners.mapping.dates import DATE_FORMATS
 from partners.transform import compile_transformation
 
 DOC = (Path(__file__).parents[2] / "docs" / "transformations.md").read_text()

@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from partners.templates.dates import check_format, date_from_number, date_from_text, format_date, zone_from_text
+from partners.mapping.dates import check_format, date_from_number, date_from_text, format_date, zone_from_text
 
 NEW_YORK = timezone(timedelta(hours=-5))
 MOMENT = datetime(2026, 3, 7, 0, 5, 9, 123456, NEW_YORK)

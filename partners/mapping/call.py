@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from partners.errors import SpecError
 from partners.exact_json import Value
+from partners.mapping import nodes
+from partners.mapping.functions import kind
+from partners.mapping.output import Build, ListOf, ValueOf, placed
 from partners.paths import Path
-from partners.templates import nodes
-from partners.templates.functions import kind
-from partners.templates.output import Build, ListOf, ValueOf, placed
 
 if TYPE_CHECKING:
-    from partners.templates.compiler import TemplateCompiler
+    from partners.mapping.compiler import TemplateCompiler
 
 Items: TypeAlias = tuple[bool, ...]
 """For every `$each` around: whether its items come straight from the event, so that none holds a part many times."""

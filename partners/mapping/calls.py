@@ -6,11 +6,11 @@ docs/transformations.md describes them in the same order.
 from collections.abc import Callable
 
 from partners.errors import SpecError
-from partners.templates import functions, nodes
-from partners.templates.call import Call, is_straight
-from partners.templates.dates import check_format, zone_from_text
-from partners.templates.functions import Function
-from partners.templates.output import Build, ValueOf, all_placed
+from partners.mapping import functions, nodes
+from partners.mapping.call import Call, is_straight
+from partners.mapping.dates import check_format, zone_from_text
+from partners.mapping.functions import Function
+from partners.mapping.output import Build, ValueOf, all_placed
 
 MAX_EACH_NESTED = 4
 MAX_DECIMALS = 20

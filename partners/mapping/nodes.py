@@ -6,9 +6,9 @@ Missing is not null: what is missing leaves no trace in what is around it.
 from collections.abc import Sequence
 
 from partners.exact_json import Value
+from partners.mapping.functions import Function, NotPossible, joined_by, kind
+from partners.mapping.output import Build, Built, ListOf, ValueOf
 from partners.paths import MISSING, Missing, Path, Scope
-from partners.templates.functions import Function, NotPossible, joined_by, kind
-from partners.templates.output import Build, Built, ListOf, ValueOf
 
 _join_directly = joined_by("")
 

@@ -11,8 +11,8 @@ from typing import TypeAlias
 import orjson
 
 from partners.exact_json import Number, Value, dumps
+from partners.mapping.functions import weigh
 from partners.paths import Missing, Path, Scope
-from partners.templates.functions import weigh
 
 Built: TypeAlias = Value | Missing | orjson.Fragment
 Build: TypeAlias = Callable[[Scope], Built]

@@ -10,8 +10,8 @@ from decimal import ROUND_HALF_UP, Context, Decimal, localcontext
 
 from partners.budget import Budget
 from partners.exact_json import Number, Value, decimal_of, dumps
+from partners.mapping.dates import date_from_number, date_from_text, format_date
 from partners.paths.comparisons import worth
-from partners.templates.dates import date_from_number, date_from_text, format_date
 
 Function = Callable[[Value, Budget], Value]
 

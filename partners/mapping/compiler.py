@@ -8,12 +8,12 @@ import re
 
 from partners.errors import SpecError
 from partners.exact_json import Value
+from partners.mapping import nodes
+from partners.mapping.call import Call, Items, is_straight, pointer
+from partners.mapping.calls import compile_call
+from partners.mapping.functions import kind
+from partners.mapping.output import Build, ValueOf, placed
 from partners.paths import Path, compile_path
-from partners.templates import nodes
-from partners.templates.call import Call, Items, is_straight, pointer
-from partners.templates.calls import compile_call
-from partners.templates.functions import kind
-from partners.templates.output import Build, ValueOf, placed
 
 MAX_NODES = 1_000
 MAX_PATHS = 200
