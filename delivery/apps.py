@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core import checks
 
 
 class DeliveryConfig(AppConfig):
@@ -6,3 +7,9 @@ class DeliveryConfig(AppConfig):
 
     name = "delivery"
     verbose_name = "Delivery"
+
+    def ready(self) -> None:
+        from delivery.retention import rules  # noqa: PLC0415 - needs the registry of applications
+
+        checks.register(rules.check_ages)
+        checks.register(rules.check_archive)

@@ -8,11 +8,13 @@ from celery import Task
 from django.conf import settings
 from django.db import connection
 
-from delivery.idempotency import remove_old
+from delivery.idempotency import remove_old as remove_old_keys
 from delivery.metrics.process import maintained
 from delivery.operational import failing, mail, trouble
 from delivery.operational.notify import notify
 from delivery.reconcile import reconcile as run_reconciliation
+from delivery.retention.removal import Remover
+from delivery.retention.rules import configured_archive, configured_rules
 from delivery.rollups import roll_hours as run_hours
 from recart_hooks.celery import app
 
@@ -68,7 +70,13 @@ def tell_of_trouble() -> dict[str, int]:
 @app.task(base=MaintenanceTask, name="maintenance.remove_old_idempotency_keys", acks_late=False)
 def remove_old_idempotency_keys() -> int:
     """Forgets answers that were kept for a day."""
-    return remove_old()
+    return remove_old_keys()
+
+
+@app.task(base=MaintenanceTask, name="maintenance.remove_old", acks_late=False)
+def remove_old() -> dict[str, int]:
+    """Removes what is past its age, for a few minutes at most."""
+    return Remover(configured_archive()).run(configured_rules(), datetime.now(UTC))
 
 
 @app.task(base=MaintenanceTask, name="maintenance.remove_old_results", acks_late=False, ignore_result=False)

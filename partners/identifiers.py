@@ -5,6 +5,7 @@ Owns their form and nothing else. An event's own identifier is its producer's, v
 """
 
 import re
+from datetime import datetime
 
 import uuid_utils
 
@@ -21,6 +22,12 @@ _VISIBLE_ASCII = re.compile(rf"[\x21-\x7e]{{1,{EVENT_ID_MAX}}}")
 def new_id(prefix: str) -> str:
     """`new_id("dlv")` is `dlv_` and 32 hex digits. A later one sorts after an earlier one."""
     return f"{prefix}_{uuid_utils.uuid7().hex}"
+
+
+def first_id(prefix: str, moment: datetime) -> str:
+    """Not after any identifier made at this time: a UUIDv7 begins with its milliseconds."""
+    milliseconds = max(int(moment.timestamp() * 1000), 0)
+    return f"{prefix}_{milliseconds:012x}"
 
 
 def check(identifier: str, prefix: str) -> str:

@@ -49,5 +49,6 @@ beat_schedule = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "remove-old": {"task": "maintenance.remove_old", "schedule": 300.0, "options": {"expires": 300}},
     "remove-old-results": {"task": "maintenance.remove_old_results", "schedule": 3600.0, "options": {"expires": 3600}},
 }

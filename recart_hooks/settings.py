@@ -95,7 +95,16 @@ FLOWER_URL = env.text("FLOWER_URL", "")  # where staff find Flower; empty: the a
 
 BEAT_SCHEDULE_FILE = env.text("BEAT_SCHEDULE_FILE", "celerybeat-schedule")  # beat notes there what it started when
 
+# Retention (delivery/retention); what is pending is kept whatever its age
+ATTEMPTS_KEPT_DAYS = env.integer("ATTEMPTS_KEPT_DAYS", 30, minimum=1)
+DELIVERIES_KEPT_DAYS = env.integer("DELIVERIES_KEPT_DAYS", 30, minimum=1)
+EVENTS_KEPT_DAYS = env.integer("EVENTS_KEPT_DAYS", 30, minimum=1)
+MINUTES_KEPT_DAYS = env.integer("MINUTES_KEPT_DAYS", 14, minimum=1)  # roll-ups
+HOURS_KEPT_DAYS = env.integer("HOURS_KEPT_DAYS", 400, minimum=1)  # roll-ups
+DEAD_LETTERS_KEPT_DAYS = env.integer("DEAD_LETTERS_KEPT_DAYS", 90, minimum=1)
+OPERATIONAL_EVENTS_KEPT_DAYS = env.integer("OPERATIONAL_EVENTS_KEPT_DAYS", 365, minimum=1)
 RESULTS_KEPT_DAYS = env.integer("RESULTS_KEPT_DAYS", 7, minimum=1)
+ARCHIVE_HOOK = env.text("ARCHIVE_HOOK", "")  # package.module.function: gets rows before they are removed
 
 # Operational events: what partners and staff are told
 DISABLE_AFTER_S = env.seconds("DISABLE_AFTER_S", 5 * 24 * 3600)  # of nothing but failures

@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from delivery.models import Delivery
 from partners.admin.list_filters import TextFilter, TimeRangeFilter
-from partners.identifiers import DELIVERY
+from partners.identifiers import DELIVERY, first_id
 
 ID_SLACK = timedelta(minutes=10)
 """An id is made shortly before its row; by clocks that differ a little."""
@@ -52,9 +52,3 @@ class EventTypeFilter(TextFilter):
         if wanted.endswith(".*"):
             return queryset.filter(**{f"{column}__startswith": wanted[:-1]})
         return queryset.filter(**{column: wanted})
-
-
-def first_id(prefix: str, moment: datetime) -> str:
-    """Not after any identifier made at this time: a UUIDv7 begins with its milliseconds."""
-    milliseconds = max(int(moment.timestamp() * 1000), 0)
-    return f"{prefix}_{milliseconds:012x}"

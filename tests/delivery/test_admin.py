@@ -19,11 +19,10 @@ from django_celery_results.models import TaskResult
 from pytest_django import DjangoAssertNumQueries
 
 from delivery.admin.delivery import DeliveryAdmin
-from delivery.admin.list_filters import first_id
 from delivery.models import Attempt, DeadLetter, Delivery, Event
 from partners import services
 from partners.admin.base import change_url, list_url, url_of
-from partners.identifiers import new_id
+from partners.identifiers import first_id, new_id
 from partners.models import EventType, Partner, Subscription
 
 pytestmark = pytest.mark.django_db

@@ -1,0 +1,97 @@
+"""Removes old rows in small transactions.
+
+After each one it rests for as long as it worked, so that it takes half of one connection at most; a lock that is not
+to be had within a second ends the run, and the next one goes on. The archive hook (a function named by the setting
+ARCHIVE_HOOK) gets the rows before they are gone for good: when it raises, they stay.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+
+from delivery.retention.tables import Table
+from partners.identifiers import DELIVERY, first_id
+
+logger = logging.getLogger(__name__)
+
+BATCH = 2_000
+
+Archive = Callable[[str, Sequence[Mapping[str, Any]]], None]
+"""Called with the table's name and its rows, within the transaction that removes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Rows of this table are kept for `kept`."""
+
+    table: Table
+    kept: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Remover:
+    """One run over all rules, at most `budget_s` seconds; a later run goes on. Raises django.db.Error."""
+
+    archive: Archive | None = None
+    batch: int = BATCH
+    budget_s: float = 240.0
+    rest: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+    def run(self, rules: Iterable[Rule], now: datetime) -> dict[str, int]:
+        """How many rows of each table were removed."""
+        ends = self.clock() + self.budget_s
+        removed: dict[str, int] = {}
+        for rule in rules:
+            count = self._remove_all(rule.table, now - rule.kept, ends, removed)
+            if count:
+                logger.info("removed what was old", extra={"table": rule.table.name, "pages": count})
+        return removed
+
+    def _remove_all(self, table: Table, before: datetime, ends: float, removed: dict[str, int]) -> int:
+        after, pages = table.start, 0
+        while self.clock() < ends:
+            started = self.clock()
+            position = self._remove_page(table, before, after, removed)
+            if position is None:
+                break
+            after, pages = position, pages + 1
+            self.rest(self.clock() - started)
+        return pages
+
+    def _remove_page(
+        self, table: Table, before: datetime, after: tuple[Any, ...], removed: dict[str, int]
+    ) -> tuple[Any, ...] | None:
+        """Where the next page begins, or None when this one was empty."""
+        values = {f"after_{place}": value for place, value in enumerate(after)}
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '1s'")
+            cursor.execute("SET LOCAL synchronous_commit = off")  # a crash only removes the same rows again
+            names = {**values, "before": before, "bound": first_id(DELIVERY, before), "size": self.batch}
+            cursor.execute(table.page, names)
+            rows = cursor.fetchall()
+            if not rows:
+                return None
+            names["keys"] = [row[0] for row in rows]
+            if table.choose:
+                cursor.execute(table.choose, names)
+                names["keys"] = [row[0] for row in cursor.fetchall()]
+            for name, statement in table.delete:
+                removed[name] = removed.get(name, 0) + self._delete(cursor, name, statement, names)
+        return tuple(rows[-1][1:])
+
+    def _delete(self, cursor: Any, name: str, statement: str, values: Mapping[str, Any]) -> int:
+        if self.archive is None:
+            cursor.execute(statement, values)
+            return int(cursor.rowcount)
+        cursor.execute(f"{statement} RETURNING *", values)
+        columns = [column.name for column in cursor.description]
+        rows = [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+        if rows:
+            self.archive(name, rows)
+        return len(rows)

@@ -1,0 +1,60 @@
+"""The ages of the settings, and whether they fit each other."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.utils.module_loading import import_string
+
+from delivery.retention import tables
+from delivery.retention.removal import Archive, Rule
+
+
+def configured_rules() -> list[Rule]:
+    return [
+        Rule(tables.ATTEMPTS, timedelta(days=settings.ATTEMPTS_KEPT_DAYS)),
+        Rule(tables.DELIVERIES, timedelta(days=settings.DELIVERIES_KEPT_DAYS)),
+        Rule(tables.EVENTS, timedelta(days=settings.EVENTS_KEPT_DAYS)),
+        Rule(tables.MINUTES, timedelta(days=settings.MINUTES_KEPT_DAYS)),
+        Rule(tables.HOURS, timedelta(days=settings.HOURS_KEPT_DAYS)),
+        Rule(tables.DEAD_LETTERS, timedelta(days=settings.DEAD_LETTERS_KEPT_DAYS)),
+        Rule(tables.OPERATIONAL_EVENTS, timedelta(days=settings.OPERATIONAL_EVENTS_KEPT_DAYS)),
+    ]
+
+
+def configured_archive() -> Archive | None:
+    """The function that ARCHIVE_HOOK names. Raises ImportError or TypeError."""
+    if not settings.ARCHIVE_HOOK:
+        return None
+    hook: Archive = import_string(settings.ARCHIVE_HOOK)
+    if not callable(hook):
+        raise TypeError(f"{settings.ARCHIVE_HOOK} is not a function")
+    return hook
+
+
+def check_ages(**_: Any) -> Sequence[checks.CheckMessage]:
+    """delivery.E001: what hangs on something is not kept longer than it. delivery.E002: failures must stay known."""
+    found: list[checks.CheckMessage] = []
+    if not settings.ATTEMPTS_KEPT_DAYS <= settings.DELIVERIES_KEPT_DAYS <= settings.EVENTS_KEPT_DAYS:
+        found.append(
+            checks.Error("ATTEMPTS_KEPT_DAYS <= DELIVERIES_KEPT_DAYS <= EVENTS_KEPT_DAYS must hold", id="delivery.E001")
+        )
+    if timedelta(days=settings.MINUTES_KEPT_DAYS) <= timedelta(seconds=settings.DISABLE_AFTER_S):
+        found.append(
+            checks.Error(
+                "MINUTES_KEPT_DAYS must be longer than DISABLE_AFTER_S: who fails is read from the minutes",
+                id="delivery.E002",
+            )
+        )
+    return found
+
+
+def check_archive(**_: Any) -> Sequence[checks.CheckMessage]:
+    """delivery.E003: ARCHIVE_HOOK names a function."""
+    try:
+        configured_archive()
+    except (ImportError, TypeError) as error:
+        return [checks.Error(f"ARCHIVE_HOOK: {error}", id="delivery.E003")]
+    return []

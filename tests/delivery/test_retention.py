@@ -1,0 +1,184 @@
+"""What is old goes, in small steps; what is needed stays."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core import checks
+from pytest_django import Settings
+
+from delivery.models import Attempt, DeadLetter, Delivery, Event, OperationalEvent, Rollup
+from delivery.retention import tables
+from delivery.retention.removal import Remover, Rule
+from delivery.retention.rules import check_ages, check_archive, configured_archive, configured_rules
+from delivery.rollups import Cell, write
+from partners.identifiers import first_id
+from partners.models import Subscription
+from partners.services import create_partner, create_subscription
+
+pytestmark = [pytest.mark.django_db, pytest.mark.servers]
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+KEPT = timedelta(days=30)
+OLD, YOUNG = NOW - timedelta(days=31), NOW - timedelta(days=29)
+LONG_RULES = [Rule(table, KEPT) for table in (tables.ATTEMPTS, tables.DELIVERIES, tables.EVENTS)]
+
+
+@pytest.fixture
+def subscription() -> Subscription:
+    return create_subscription(create_partner("Awesome Reviews"), "https://hooks.reviews.com/in", ["*"])
+
+
+class Store:
+    """Makes deliveries of some age, with an attempt each."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.count = 0
+
+    def delivery(self, at: datetime, status: str = "succeeded", attempt_at: datetime | None = None) -> Delivery:
+        self.count += 1
+        event = Event.objects.create(
+            id=f"e{self.count}", type="orders.created", occurred_at=at, received_at=at, data="{}"
+        )
+        made = Delivery.objects.create(
+            id=f"{first_id('dlv', at)}{self.count:020x}",
+            event=event,
+            subscription=self.subscription,
+            partner_id=self.subscription.partner_id,
+            event_type=event.type,
+            status=status,
+            created_at=at,
+            finished_at=None if status == "pending" else attempt_at or at,
+            next_attempt_at=at if status == "pending" else None,
+        )
+        Attempt.objects.create(delivery=made, number=1, started_at=attempt_at or at, latency_ms=5)
+        return made
+
+
+@pytest.fixture
+def store(subscription: Subscription) -> Store:
+    return Store(subscription)
+
+
+def remover(**options: Any) -> Remover:
+    return Remover(rest=lambda _: None, **options)
+
+
+def test_old_deliveries_go_with_their_attempts_and_events(store: Store) -> None:
+    old, young = store.delivery(OLD), store.delivery(YOUNG)
+    store.delivery(OLD, "dead")
+    removed = remover().run(LONG_RULES, NOW)
+    assert removed == {"delivery_attempt": 2, "delivery_delivery": 2, "delivery_event": 2}
+    assert list(Delivery.objects.all()) == [young]
+    assert list(Event.objects.all()) == [young.event]
+    assert not Attempt.objects.filter(delivery=old).exists()
+
+
+def test_what_is_pending_stays_with_its_event_whatever_its_age(store: Store) -> None:
+    store.delivery(OLD, "pending")
+    remover().run(LONG_RULES[1:], NOW)
+    assert (Delivery.objects.count(), Event.objects.count(), Attempt.objects.count()) == (1, 1, 1)
+
+
+def test_a_delivery_that_was_retried_lately_stays(store: Store) -> None:
+    store.delivery(OLD, "dead", attempt_at=YOUNG)
+    assert sum(remover().run(LONG_RULES, NOW).values()) == 0
+
+
+def test_attempts_can_go_before_their_deliveries(store: Store) -> None:
+    store.delivery(YOUNG)
+    removed = remover().run([Rule(tables.ATTEMPTS, timedelta(days=7)), *LONG_RULES[1:]], NOW)
+    assert removed["delivery_attempt"] == 1
+    assert Delivery.objects.count() == 1
+
+
+def test_small_pages_remove_as_much_as_one_and_step_over_what_stays(store: Store) -> None:
+    for number in range(25):
+        store.delivery(OLD + timedelta(minutes=number), "pending" if number % 3 == 0 else "succeeded")
+    rests: list[float] = []
+    removed = Remover(rest=rests.append, batch=2).run(LONG_RULES, NOW)
+    assert removed["delivery_delivery"] == removed["delivery_event"] == 16
+    assert Delivery.objects.count() == 9
+    assert len(rests) == 13 * 3
+
+
+def test_a_run_ends_with_its_time_and_the_next_one_goes_on(store: Store) -> None:
+    for number in range(10):
+        store.delivery(OLD + timedelta(minutes=number))
+    ticks = iter(range(1000))
+    first = Remover(rest=lambda _: None, batch=2, budget_s=10, clock=lambda: float(next(ticks)))
+    assert first.run(LONG_RULES[1:], NOW)["delivery_delivery"] == 6
+    assert remover().run(LONG_RULES[1:], NOW)["delivery_delivery"] == 4
+
+
+def test_roll_ups_go_by_their_resolution(subscription: Subscription) -> None:
+    for at in (OLD, YOUNG):
+        minute = at.replace(second=0)
+        write({(minute, subscription.pk): Cell(subscription.partner_id, attempts=1)}, 60)
+        write({(minute.replace(minute=0), subscription.pk): Cell(subscription.partner_id, attempts=1)}, 3600)
+    removed = remover().run([Rule(tables.MINUTES, KEPT), Rule(tables.HOURS, timedelta(days=400))], NOW)
+    assert removed == {"delivery_rollup": 1}
+    assert sorted(Rollup.objects.values_list("resolution_s", flat=True)) == [60, 3600, 3600]
+
+
+def test_dead_letters_and_operational_events_go_by_their_age(subscription: Subscription) -> None:
+    for name, at in (("old", OLD), ("young", YOUNG)):
+        DeadLetter.objects.create(source="nats", position=name, body=b"", reason="no", received_at=at)
+        OperationalEvent.objects.create(
+            kind="breaker.opened", key=name, partner=subscription.partner, title=name, data="{}", created_at=at
+        )
+    remover().run([Rule(tables.DEAD_LETTERS, KEPT), Rule(tables.OPERATIONAL_EVENTS, KEPT)], NOW)
+    assert list(DeadLetter.objects.values_list("position", flat=True)) == ["young"]
+    assert list(OperationalEvent.objects.values_list("key", flat=True)) == ["young"]
+
+
+class TestTheArchiveHook:
+    def test_gets_every_row_before_it_is_gone(self, store: Store) -> None:
+        old = store.delivery(OLD)
+        kept: dict[str, Sequence[Mapping[str, Any]]] = {}
+        remover(archive=kept.__setitem__).run(LONG_RULES[1:], NOW)
+        assert [row["id"] for row in kept["delivery_delivery"]] == [old.pk]
+        assert kept["delivery_event"][0]["data"] == "{}"
+        assert kept["delivery_attempt"][0]["latency_ms"] == 5
+
+    def test_keeps_the_rows_when_it_raises(self, store: Store) -> None:
+        store.delivery(OLD)
+
+        def full(_table: str, _rows: Sequence[Mapping[str, Any]]) -> None:
+            raise OSError("disk full")
+
+        with pytest.raises(OSError, match="disk full"):
+            remover(archive=full).run(LONG_RULES, NOW)
+        assert (Delivery.objects.count(), Event.objects.count(), Attempt.objects.count()) == (1, 1, 1)
+
+    def test_is_named_by_a_setting(self, settings: Settings) -> None:
+        settings.ARCHIVE_HOOK = "tests.delivery.test_retention.archive"
+        assert configured_archive() is archive
+        assert check_archive() == []
+        settings.ARCHIVE_HOOK = "tests.delivery.test_retention.nothing"
+        assert [found.id for found in check_archive()] == ["delivery.E003"]
+        settings.ARCHIVE_HOOK = ""
+        assert configured_archive() is None
+
+
+def archive(_table: str, _rows: Sequence[Mapping[str, Any]]) -> None:
+    """For the setting."""
+
+
+def test_ages_must_fit_each_other(settings: Settings) -> None:
+    assert check_ages() == []
+    settings.ATTEMPTS_KEPT_DAYS = settings.EVENTS_KEPT_DAYS + 1
+    settings.MINUTES_KEPT_DAYS = 5
+    assert [found.id for found in check_ages()] == ["delivery.E001", "delivery.E002"]
+
+
+def test_django_runs_the_checks(settings: Settings) -> None:
+    settings.ATTEMPTS_KEPT_DAYS = settings.EVENTS_KEPT_DAYS + 1
+    assert "delivery.E001" in {found.id for found in checks.run_checks()}
+
+
+def test_every_table_has_an_age() -> None:
+    names = [rule.table.name for rule in configured_rules()]
+    assert names == ["attempts", "deliveries", "events", "minutes", "hours", "dead_letters", "operational_events"]
