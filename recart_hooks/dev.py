@@ -18,10 +18,11 @@ from recart_hooks.local import Ports, local_environment
 from recart_hooks.runner import PROJECT, Runner
 from recart_hooks.stack import Stack, StackError
 from recart_hooks.system import StartError, prepare
+from recart_hooks.terminal import paint, say
 
 PACKAGES = ("recart_hooks", "delivery", "partners")
 LOOK_EVERY_S = 0.7
-COLOURS = itertools.cycle((36, 33, 32, 35, 34, 31))
+COLOURS = itertools.cycle(("cyan", "yellow", "green", "magenta", "blue", "red"))
 
 
 def main() -> int:
@@ -87,19 +88,14 @@ def file_times(root: Path) -> dict[Path, int]:
 
 
 class Terminal:
-    """Writes lines with the coloured name of their process before them. Called from several threads."""
+    """Says lines with the coloured name of their process before them."""
 
     def __init__(self) -> None:
-        self._colours: dict[str, int] = {}
-        self._is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self._colours: dict[str, str] = {}
 
     def write(self, name: str, line: str) -> None:
-        label = f"{name:<9}|"
-        if self._is_coloured:
-            colour = self._colours.setdefault(name, next(COLOURS))
-            label = f"\x1b[{colour}m{label}\x1b[0m"
-        sys.stdout.write(f"{label} {line}\n")
-        sys.stdout.flush()
+        """The runner's sink."""
+        say(f"{paint(f'{name:<9}|', self._colours.setdefault(name, next(COLOURS)))} {line}")
 
 
 if __name__ == "__main__":

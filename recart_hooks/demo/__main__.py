@@ -16,6 +16,7 @@ from recart_hooks.demo.shop import Shop
 from recart_hooks.local import kept_secret
 from recart_hooks.stack import StackError
 from recart_hooks.system import StartError, System, run_system
+from recart_hooks.terminal import say
 
 SUMMARY_EVERY_S = 15.0
 SMOKE_PATIENCE_S = 45.0
@@ -111,10 +112,6 @@ def show_addresses(system: System, password: str, api_key: str) -> None:
     say(f"  NATS      {system.environment['NATS_URL']}   publish to events.<type>, for example events.orders.created")
     say(f"  logs      {system.logs}/")
     say("")
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

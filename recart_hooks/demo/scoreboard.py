@@ -1,7 +1,5 @@
 """Counts what was published against what arrived, and says so in lines that a person likes to read."""
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,15 +10,7 @@ import orjson
 from recart_hooks.demo.partners import PARTNERS, DemoPartner
 from recart_hooks.demo.receiver import Arrival
 from recart_hooks.demo.shop import ShopEvent
-
-_COLOURS = {"green": "32", "red": "31", "yellow": "33", "dim": "2", "bold": "1"}
-
-
-def paint(text: str, colour: str, coloured: bool | None = None) -> str:
-    """Coloured on a terminal, plain elsewhere and where NO_COLOR is set."""
-    if coloured is None:
-        coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if coloured else text
+from recart_hooks.terminal import paint
 
 
 @dataclass(slots=True)
