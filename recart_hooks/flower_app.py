@@ -30,6 +30,7 @@ from delivery import publish
 logger = logging.getLogger("recart_hooks.flower")
 
 QUEUES_MAX = 2_000
+MAINTENANCE = "maintenance"
 TASKS_MAX = 10_000
 STATE_SAVED_EVERY_MS = 60_000
 
@@ -64,7 +65,7 @@ def configure() -> None:
     options.persistent = bool(settings.FLOWER_STATE_FILE)
     options.db = settings.FLOWER_STATE_FILE or "flower"
     options.state_save_interval = STATE_SAVED_EVERY_MS if options.persistent else 0
-    options.tasks_columns = "name,args,state,received,started,runtime,worker,uuid"
+    options.tasks_columns = "name,args,state,received,runtime,worker,uuid"
     options.natural_time = True
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
 
@@ -99,13 +100,14 @@ class QueueLengths(ListsPartnerQueues, GetQueueLengths):  # type: ignore[misc]  
 
 
 def list_queues() -> list[dict[str, Any]]:
-    """The fullest first, at most QUEUES_MAX; the name of the partner stands behind that of the queue."""
+    """The fullest first, at most QUEUES_MAX; the name of the partner stands behind that of its queue."""
     try:
         partners = apps.get_model("partners", "Partner").objects.values_list("id", "name")
         names = {publish.queue_of(id_): name for id_, name in partners}
     finally:
         connection.close()  # the threads that run this come and go
-    stats = publish.queues().stats(list(names))
+    queues = publish.queues()
+    stats = queues.stats(list(names))
     rows: list[dict[str, Any]] = [
         {
             "name": f"{queue} ({names[queue]})",
@@ -115,6 +117,8 @@ def list_queues() -> list[dict[str, Any]]:
         }
         for queue, one in stats.items()
     ]
+    waiting = int(queues.client.llen(MAINTENANCE))
+    rows.append({"name": MAINTENANCE, "messages": waiting, "messages_ready": waiting})
     rows.sort(key=lambda row: (-row["messages"], row["name"]))
     return rows[:QUEUES_MAX]
 

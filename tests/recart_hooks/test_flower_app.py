@@ -75,6 +75,7 @@ def test_lengths_tell_what_is_ready_from_what_waits_for_its_time_the_fullest_fir
 
     assert page.get("/api/queues/length").json()["active_queues"] == [
         {"name": f"{busy} (Busy)", "messages": 2, "messages_ready": 1, "messages_unacknowledged": 0},
+        {"name": "maintenance", "messages": 0, "messages_ready": 0},
         {"name": f"{idle} (Idle)", "messages": 0, "messages_ready": 0, "messages_unacknowledged": 0},
     ]
 
