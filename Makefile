@@ -48,7 +48,7 @@ test: setup ## all tests, against real servers
 	$(BIN)/pytest
 
 faults: setup ## the long fault tests: kills, cuts, full disks
-	$(BIN)/pytest tests/faults
+	$(BIN)/pytest -m "long or not long" tests/faults
 
 bench: setup ## the load generator and its numbers
 	$(BIN)/python -m bench

@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from tests.flow.system import System
 from tests.receiver import Receiver
 
-_CONFIGURATION = ("fair:limits:", "fair:epoch", "fair:workers", "fair:bell", "_kombu.binding", "fair:bucket:")
+_CONFIGURATION = (
+    *("fair:limits", "fair:epoch", "fair:workers", "fair:fences", "fair:watch", "fair:bell", "fair:bucket"),
+    "_kombu.binding",
+)
 
 
 @dataclass

@@ -39,6 +39,7 @@ def _running(system: System, receiver: Receiver) -> Iterator[None]:
     system.forget()
 
 
+@pytest.mark.long
 def test_a_killed_worker(system: System, receiver: Receiver) -> None:
     count = count_after(system, receiver, lambda: system.kill("worker-1"))
     assert count.repeated <= THREADS
@@ -53,6 +54,7 @@ def test_all_workers_killed(system: System, receiver: Receiver) -> None:
     assert count_after(system, receiver, disturb).repeated <= 2 * THREADS
 
 
+@pytest.mark.long
 def test_a_killed_bridge(system: System, receiver: Receiver) -> None:
     def disturb() -> None:
         system.kill("bridge")
@@ -61,6 +63,7 @@ def test_a_killed_bridge(system: System, receiver: Receiver) -> None:
     assert count_after(system, receiver, disturb).repeated == 0
 
 
+@pytest.mark.long
 def test_a_killed_beat(system: System, receiver: Receiver) -> None:
     def disturb() -> None:
         system.kill("beat")
@@ -69,7 +72,9 @@ def test_a_killed_beat(system: System, receiver: Receiver) -> None:
     assert count_after(system, receiver, disturb).repeated == 0
 
 
-@pytest.mark.parametrize("name", ["bridge", "worker-1", "beat"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("bridge", marks=pytest.mark.long), "worker-1", pytest.param("beat", marks=pytest.mark.long)]
+)
 def test_sigterm_under_load_ends_it_in_order(system: System, receiver: Receiver, name: str) -> None:
     def disturb() -> None:
         process = system.processes.pop(name)
@@ -88,6 +93,7 @@ def test_valkey_killed_and_started_from_its_append_only_file(system: System, rec
     assert count_after(system, receiver, disturb).repeated <= 2 * THREADS
 
 
+@pytest.mark.long
 def test_valkey_killed_and_started_empty(system: System, receiver: Receiver) -> None:
     def disturb() -> None:
         system.stack.valkey.kill()
@@ -105,6 +111,7 @@ def test_postgresql_killed(system: System, receiver: Receiver) -> None:
     assert count_after(system, receiver, disturb).repeated <= 2 * THREADS
 
 
+@pytest.mark.long
 def test_nats_killed(system: System, receiver: Receiver) -> None:
     def disturb() -> None:
         system.stack.nats.kill()
