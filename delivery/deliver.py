@@ -27,6 +27,8 @@ from partners.errors import TransformError
 
 logger = logging.getLogger("delivery.attempt")
 
+EXPUNGED = "the event's data was expunged"
+
 
 @dataclass(frozen=True, slots=True)
 class Tools:
@@ -101,6 +103,8 @@ def worker_name(process_id: int) -> str:
 
 def _send(job: Job, now: datetime, tools: Tools) -> tuple[str, Outcome]:
     """The request's headers as text (empty: nothing was sent) and what came back."""
+    if job.is_expunged:
+        return "", failed(ErrorClass.DISABLED, EXPUNGED)
     if job.endpoint.stopped:
         return "", failed(ErrorClass.DISABLED, job.endpoint.stopped)
     try:

@@ -26,6 +26,7 @@ class Job:
     data: str
     traceparent: str
     endpoint: Endpoint
+    is_expunged: bool = False
 
     @property
     def envelope(self) -> Envelope:
@@ -43,7 +44,8 @@ class JobLoader:
             cursor.execute(
                 """
                 SELECT d.id, d.status, d.attempt_count, d.next_attempt_at,
-                       e.id, e.type, e.occurred_at, e.data, e.traceparent, d.subscription_id
+                       e.id, e.type, e.occurred_at, e.data, e.traceparent,
+                       e.expunged_at IS NOT NULL, d.subscription_id
                 FROM delivery_delivery d JOIN delivery_event e ON e.id = d.event_id
                 WHERE d.id = ANY(%s)
                 """,
@@ -51,5 +53,5 @@ class JobLoader:
             )
             rows = cursor.fetchall()
         endpoints = self._endpoints.get(row[-1] for row in rows)
-        jobs = {row[0]: Job(*row[:-1], endpoints[row[-1]]) for row in rows}  # type: ignore[call-arg]
+        jobs = {row[0]: Job(*row[:-2], endpoints[row[-1]], row[-2]) for row in rows}  # type: ignore[call-arg]
         return [jobs.get(delivery_id) for delivery_id in delivery_ids]

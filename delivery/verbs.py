@@ -13,16 +13,21 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.utils import timezone
 
 from delivery import publish
+from delivery.deliver import EXPUNGED
 from delivery.due import Due
-from delivery.models import Delivery, Event
+from delivery.models import Attempt, Delivery, Event
+from partners import audit
 from partners.identifiers import EVENT, new_id
 from partners.models import EventType, Subscription
 from partners.patterns import EVERYTHING, matches
 
 logger = logging.getLogger(__name__)
 
-TEST_SOURCE = "test"
+OUR_SOURCE = "recart-hooks"
+"""How the source of an event for one subscription alone begins. Nobody else's does, and no replay takes them."""
+TEST_SOURCE = f"{OUR_SOURCE}:test"
 NO_SAMPLE = '{"test": true}'
+NO_DATA = "null"
 _ALREADY_DUE = timedelta(seconds=1)
 
 
@@ -33,13 +38,14 @@ def retry_delivery(delivery: Delivery) -> None:
         current = locked.get(pk=delivery.pk)
         _check_enabled(current.subscription)
         if current.event.expunged_at is not None:
-            raise ValidationError("the data of its event was expunged")
+            raise ValidationError(EXPUNGED)
         now = timezone.now()
         waits = current.next_attempt_at is not None and current.next_attempt_at > now + _ALREADY_DUE
         current.status = Delivery.Status.PENDING
         current.next_attempt_at = now
         current.finished_at = None
         current.save(update_fields=["status", "next_attempt_at", "finished_at"])
+        audit.record("delivery.retry", current, partner_id=current.partner_id)
         _queue_on_commit(current, brought_forward=waits)
 
 
@@ -71,6 +77,26 @@ def send_to(subscription: Subscription, type_: str, data: str, source: str, *, e
         )
         _queue_on_commit(delivery)
     return delivery
+
+
+def expunge_event(event: Event) -> bool:
+    """Removes what the event said, for good: its data, and what endpoints answered to it. False when it was done.
+
+    The event and its deliveries stay, so that they are not made anew; those that still wait are dead.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        changed = Event.objects.filter(pk=event.pk, expunged_at=None).update(
+            data=NO_DATA, schema_error="", expunged_at=now
+        )
+        if changed:
+            Attempt.objects.filter(delivery__event_id=event.pk).update(response_excerpt="", response_headers="")
+            event.deliveries.filter(status=Delivery.Status.PENDING).update(
+                status=Delivery.Status.DEAD, next_attempt_at=None, finished_at=now, last_error=EXPUNGED
+            )
+            audit.record("event.expunge", event, partner_id=None)
+    event.refresh_from_db()
+    return bool(changed)
 
 
 def type_for(subscription: Subscription) -> str:

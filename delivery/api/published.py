@@ -15,6 +15,7 @@ from django.conf import settings
 
 from delivery.errors import Unreadable
 from delivery.messages import NewEvent, parse_time
+from delivery.verbs import OUR_SOURCE
 from partners.errors import InvalidInput, JSONError
 from partners.exact_json import Limits, check, members
 from partners.identifiers import EVENT_ID_MAX, check_event_id
@@ -101,6 +102,8 @@ def _source(value: Any) -> str:
         return ""
     if not isinstance(value, str) or len(value) > SOURCE_MAX or "\0" in value:
         raise EventInvalid("/source", f"expected text of at most {SOURCE_MAX} characters, without NUL")
+    if value.startswith(OUR_SOURCE):
+        raise EventInvalid("/source", f"sources that begin with {OUR_SOURCE} are ours")
     return value
 
 

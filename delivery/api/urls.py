@@ -1,9 +1,40 @@
 """What this package answers under `/api/v1/`."""
 
-from django.urls import path
+from django.urls import path, register_converter
 
+from delivery.api.deliveries import Attempts, AttemptView, Deliveries, DeliveryView, Retry
+from delivery.api.events import EventView, Expunge
 from delivery.api.publishing import Publish
+from delivery.api.statistics import StatsView
+from delivery.api.trials import PreviewView, TestView
+from partners.api.urls import IdConverter
+
+
+class EventIdConverter(IdConverter):
+    """A producer's own id: visible ASCII, slashes too, and the suffix of one whose id another source had before."""
+
+    regex = r"[\x21-\x7e]{1,260}"
+
+
+class NumberConverter(IdConverter):
+    """An attempt's number. Bounded, so that it fits its column."""
+
+    regex = "[1-9][0-9]{0,8}"
+
+
+register_converter(EventIdConverter, "event")
+register_converter(NumberConverter, "number")
 
 urlpatterns = [
     path("events", Publish.as_view(), name="events"),
+    path("events/<event:event_id>/expunge", Expunge.as_view(), name="event-expunge"),
+    path("events/<event:event_id>", EventView.as_view(), name="event"),
+    path("deliveries", Deliveries.as_view(), name="deliveries"),
+    path("deliveries/<id:delivery_id>", DeliveryView.as_view(), name="delivery"),
+    path("deliveries/<id:delivery_id>/retry", Retry.as_view(), name="delivery-retry"),
+    path("deliveries/<id:delivery_id>/attempts", Attempts.as_view(), name="attempts"),
+    path("deliveries/<id:delivery_id>/attempts/<number:number>", AttemptView.as_view(), name="attempt"),
+    path("subscriptions/<id:subscription_id>/test", TestView.as_view(), name="subscription-test"),
+    path("preview", PreviewView.as_view(), name="preview"),
+    path("stats", StatsView.as_view(), name="stats"),
 ]

@@ -17,14 +17,12 @@ from django.db import transaction
 
 from delivery.models import OperationalEvent
 from delivery.operational.kinds import KINDS
-from delivery.verbs import send_to
+from delivery.verbs import OUR_SOURCE, send_to
 from partners.envelope import rfc3339
 from partners.models import Partner
 from partners.services import operational_subscription
 
 logger = logging.getLogger("delivery.operational")
-
-SOURCE = "recart-hooks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ def _deliver(event: OperationalEvent) -> None:
         logger.warning("operational URL refused", extra={"partner_id": event.partner_id, "error": str(error.messages)})
         return
     if target is not None and target.pk != event.subscription_id:
-        send_to(target, event.kind, event.data, SOURCE, event_id=event.pk)
+        send_to(target, event.kind, event.data, OUR_SOURCE, event_id=event.pk)
 
 
 def _plain(data: Mapping[str, Any]) -> dict[str, Any]:

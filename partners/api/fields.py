@@ -14,6 +14,9 @@ from partners.models import FOREVER
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
+EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+
+
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses members that it does not know: a typing error must not be taken for silence."""
 
@@ -79,9 +82,10 @@ class Moment(serializers.DateTimeField):
         if not isinstance(value, str) or not _MOMENT.fullmatch(value):
             self.fail("invalid", format="RFC 3339")
         try:
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+            moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail("invalid", format="RFC 3339")
+        return min(max(moment, EARLIEST), FOREVER)  # so that there is room for sums and differences
 
     def to_representation(self, value: datetime) -> str:
         return rfc3339(value)

@@ -59,28 +59,29 @@ def page(
     shape: Callable[[Sequence[Row]], Any],
     *,
     key: str = "id",
+    kind: type[str] | type[int] = str,
     ascending: bool = False,
 ) -> Response:
-    """The page that `query` asks for. `key` is unique and decides the order."""
+    """The page that `query` asks for. `key` is unique, of this kind, and decides the order."""
     ordered = rows.order_by(key if ascending else f"-{key}")
     if cursor := query.get("cursor"):
-        ordered = ordered.filter(**{f"{key}__{'gt' if ascending else 'lt'}": read_cursor(cursor)})
+        ordered = ordered.filter(**{f"{key}__{'gt' if ascending else 'lt'}": read_cursor(cursor, kind)})
     limit = query["limit"]
     found = list(ordered[: limit + 1])
     more = len(found) > limit
     found = found[:limit]
-    next_cursor = make_cursor(str(getattr(found[-1], key))) if more else None
+    next_cursor = make_cursor(getattr(found[-1], key)) if more else None
     return Response({"items": shape(found), "next_cursor": next_cursor})
 
 
-def make_cursor(last: str) -> str:
+def make_cursor(last: str | int) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([last])).decode().rstrip("=")
 
 
-def read_cursor(cursor: str) -> str:
+def read_cursor(cursor: str, kind: type[str] | type[int] = str) -> str | int:
     try:
         (last,) = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if isinstance(last, str) and "\0" not in last and make_cursor(last) == cursor:
+        if isinstance(last, kind) and make_cursor(last) == cursor and "\0" not in str(last):
             return last
     except (ValueError, TypeError, binascii.Error):
         pass

@@ -30,6 +30,7 @@ EXAMPLE = {
     "disabled_at": None,
     "disabled_reason": "",
     "failing_since": None,
+    "is_operational": False,
     "created_at": "2026-05-01T12:00:00.000000Z",
     "updated_at": "2026-05-01T12:00:00.000000Z",
 }
@@ -58,6 +59,7 @@ class SubscriptionShape(serializers.Serializer[Subscription]):
         Subscription.DisabledReason.values, help_text="Empty while it is enabled."
     )
     failing_since = Moment(allow_null=True, help_text="Every attempt has failed since; null: the last one did not.")
+    is_operational = serializers.BooleanField(help_text="Made for your operational URL, and goes with it.")
     created_at = Moment()
     updated_at = Moment()
 

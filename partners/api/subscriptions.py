@@ -118,7 +118,7 @@ class SubscriptionView(ApiView):
         tag=TAG,
         name="subscriptions_delete",
         status=204,
-        problems=[404, 412],
+        problems=[404, 409, 412],
         parameters=[IF_MATCH],
         description="For good: nothing more is sent, its secrets are removed. Its deliveries stay in the log.",
     )
@@ -126,6 +126,8 @@ class SubscriptionView(ApiView):
         with transaction.atomic():
             current = own_subscription(self, subscription_id, lock=True)
             check_match(request, shape(current, self.caller.key))
+            if current.is_operational:
+                raise Refused(HTTPStatus.CONFLICT, "operational", "it goes with your profile's operational_url")
             services.delete_subscription(current)
         return Response(status=HTTPStatus.NO_CONTENT)
 

@@ -142,7 +142,7 @@ def test_a_test_event_goes_to_one_subscription_with_the_sample_of_its_type(
         delivery = send_test_event(subscription)
 
     assert (delivery.subscription, delivery.event_type, delivery.status) == (subscription, "orders.created", "pending")
-    assert (delivery.event.data, delivery.event.source) == ('{"total": 1.10}', "test")
+    assert (delivery.event.data, delivery.event.source) == ('{"total": 1.10}', "recart-hooks:test")
     assert Delivery.objects.count() == 1
     assert queued(delivery) == [f"orders.created {delivery.pk} attempt 1"]
 

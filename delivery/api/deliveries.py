@@ -1,0 +1,173 @@
+"""The delivery log of the caller's partner: what was sent, every attempt with what came back, retrying one."""
+
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import Http404
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE, AttemptShape, attempt_shape
+from delivery.models import Attempt, Delivery
+from delivery.verbs import retry_delivery
+from partners.api.base import ApiView
+from partners.api.fields import Moment
+from partners.api.pages import PageQuery, page
+from partners.api.refusals import Refused
+from partners.api.schema import describe, page_of
+from partners.identifiers import DELIVERY, first_id
+
+TAG = "Delivery log"
+ID_SLACK = timedelta(minutes=10)
+"""An id is made shortly before its row; by clocks that differ a little."""
+EXAMPLE: dict[str, Any] = {
+    "id": "dlv_0192f1c7a5b07d3e8a4e5f60718293a4",
+    "event_id": "order-820982911946154508-created",
+    "event_type": "orders.created",
+    "subscription_id": "sub_0192f1c7a5b07d3e8a4e5f60718293a4",
+    "status": "pending",
+    "attempt_count": 2,
+    "next_attempt_at": "2026-05-01T12:05:00.000000Z",
+    "created_at": "2026-05-01T12:00:00.000000Z",
+    "finished_at": None,
+    "last_status_code": 503,
+    "last_error": "the endpoint answered 503",
+}
+
+
+class DeliveryShape(serializers.Serializer[Any]):
+    """One event for one subscription."""
+
+    id = serializers.CharField()
+    event_id = serializers.CharField(help_text="The `webhook-id` of every attempt.")
+    event_type = serializers.CharField()
+    subscription_id = serializers.CharField()
+    status = serializers.ChoiceField(Delivery.Status.values)
+    attempt_count = serializers.IntegerField()
+    next_attempt_at = Moment(allow_null=True)
+    created_at = Moment()
+    finished_at = Moment(allow_null=True)
+    last_status_code = serializers.IntegerField(allow_null=True)
+    last_error = serializers.CharField(help_text="Empty after a success.")
+
+
+class DeliveryQuery(PageQuery):
+    status = serializers.ChoiceField(Delivery.Status.values, required=False)
+    subscription_id = serializers.CharField(required=False, max_length=40)
+    event_id = serializers.CharField(required=False, max_length=260)
+    event_type = serializers.CharField(
+        required=False, max_length=200, help_text="A type, or everything below one: `orders.*`."
+    )
+    since = Moment(required=False, help_text="Made at this time or later.")
+    until = Moment(required=False, help_text="Made before this time.")
+
+
+class Deliveries(ApiView):
+    @describe(
+        "List deliveries",
+        tag=TAG,
+        name="deliveries_list",
+        answer=page_of(DeliveryShape, "DeliveryPage"),
+        parameters=[DeliveryQuery],
+        example={"items": [EXAMPLE], "next_cursor": None},
+        description="Newest first.",
+    )
+    def get(self, request: Request) -> Response:
+        query = DeliveryQuery.read(request)
+        rows = _chosen(own_deliveries(self), query)
+        return page(rows, query, lambda found: DeliveryShape(found, many=True).data)
+
+
+class DeliveryView(ApiView):
+    @describe("Read a delivery", tag=TAG, name="deliveries_read", answer=DeliveryShape, example=EXAMPLE, problems=[404])
+    def get(self, request: Request, delivery_id: str) -> Response:
+        return Response(DeliveryShape(own_delivery(self, delivery_id)).data)
+
+
+class Retry(ApiView):
+    @describe(
+        "Retry a delivery now",
+        tag=TAG,
+        name="deliveries_retry",
+        answer=DeliveryShape,
+        status=202,
+        example=EXAMPLE,
+        problems=[404, 409],
+        description="Whatever became of it: one that waits is tried at once, one that ended is sent again.",
+    )
+    def post(self, request: Request, delivery_id: str) -> Response:
+        delivery = own_delivery(self, delivery_id)
+        try:
+            retry_delivery(delivery)
+        except ValidationError as error:
+            raise Refused(HTTPStatus.CONFLICT, "not_retryable", " ".join(error.messages)) from None
+        delivery.refresh_from_db()
+        return Response(DeliveryShape(delivery).data, HTTPStatus.ACCEPTED)
+
+
+class Attempts(ApiView):
+    @describe(
+        "List the attempts of a delivery",
+        tag=TAG,
+        name="attempts_list",
+        answer=page_of(AttemptShape, "AttemptPage"),
+        parameters=[PageQuery],
+        example={"items": [ATTEMPT_EXAMPLE], "next_cursor": None},
+        problems=[404],
+        description="In their order.",
+    )
+    def get(self, request: Request, delivery_id: str) -> Response:
+        query = PageQuery.read(request)
+        attempts = own_delivery(self, delivery_id).attempts.all()
+        return page(
+            attempts,
+            query,
+            lambda found: [attempt_shape(one, self.caller.key) for one in found],
+            key="number",
+            kind=int,
+            ascending=True,
+        )
+
+
+class AttemptView(ApiView):
+    @describe(
+        "Read an attempt", tag=TAG, name="attempts_read", answer=AttemptShape, example=ATTEMPT_EXAMPLE, problems=[404]
+    )
+    def get(self, request: Request, delivery_id: str, number: int) -> Response:
+        found = Attempt.objects.filter(delivery=own_delivery(self, delivery_id), number=number).first()
+        if found is None:
+            raise Http404
+        return Response(attempt_shape(found, self.caller.key))
+
+
+def own_deliveries(view: ApiView) -> "QuerySet[Delivery]":
+    return Delivery.objects.filter(partner=view.partner)
+
+
+def own_delivery(view: ApiView, delivery_id: str) -> Delivery:
+    found = own_deliveries(view).filter(pk=delivery_id).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def _chosen(rows: "QuerySet[Delivery]", query: dict[str, Any]) -> "QuerySet[Delivery]":
+    for name in ("status", "subscription_id", "event_id"):
+        if name in query:
+            rows = rows.filter(**{name: query[name]})
+    if type_ := query.get("event_type", "").removesuffix("*"):
+        rows = rows.filter(event_type__startswith=type_) if type_.endswith(".") else rows.filter(event_type=type_)
+    return made_between(rows, query.get("since"), query.get("until"))
+
+
+def made_between(rows: "QuerySet[Delivery]", since: datetime | None, until: datetime | None) -> "QuerySet[Delivery]":
+    """By the ids, which carry their time and have an index; `created_at` has none and needs none."""
+    if since is not None:
+        rows = rows.filter(pk__gte=first_id(DELIVERY, since - ID_SLACK), created_at__gte=since)
+    if until is not None:
+        rows = rows.filter(pk__lt=first_id(DELIVERY, until + ID_SLACK), created_at__lt=until)
+    return rows

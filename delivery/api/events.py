@@ -1,0 +1,87 @@
+"""Single events: read by who got them or publishes them, expunged by who publishes."""
+
+from typing import Any
+
+from django.http import Http404
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from delivery.models import Delivery, Event
+from delivery.verbs import expunge_event
+from partners.api.base import ApiView
+from partners.api.fields import ExactJSON, Moment
+from partners.api.schema import describe
+from partners.api.scopes import EVERYBODY, PRODUCER, PRODUCERS
+
+TAG = "Events"
+_EXAMPLE: dict[str, Any] = {
+    "id": "order-820982911946154508-created",
+    "type": "orders.created",
+    "source": "shop",
+    "occurred_at": "2026-05-01T12:00:00.000000Z",
+    "received_at": "2026-05-01T12:00:01.000000Z",
+    "data": {"id": 820982911946154508, "total_price": "199.00"},
+    "expunged_at": None,
+}
+
+
+@extend_schema_field({})
+class EventData(ExactJSON):
+    """Any JSON, as it came."""
+
+
+class EventShape(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    type = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]  # Field has a `source` of its own
+    occurred_at = Moment()
+    received_at = Moment()
+    data = EventData(help_text="As it came; null when it was expunged.")  # type: ignore[assignment]  # as above
+    expunged_at = Moment(allow_null=True)
+
+
+class EventView(ApiView):
+    scopes = {"GET": EVERYBODY}  # noqa: RUF012
+
+    @describe(
+        "Read an event",
+        tag=TAG,
+        name="events_read",
+        answer=EventShape,
+        example=_EXAMPLE,
+        problems=[404],
+        description="A partner reads events that were sent to it or will be; a producer reads any.",
+    )
+    def get(self, request: Request, event_id: str) -> Response:
+        found = Event.objects.filter(pk=event_id).first()
+        if found is None or not self._may_read(found):
+            raise Http404
+        return Response(EventShape(found).data)
+
+    def _may_read(self, event: Event) -> bool:
+        if self.caller.key.scope == PRODUCER:
+            return True
+        return Delivery.objects.filter(event=event, partner=self.partner).exists()
+
+
+class Expunge(ApiView):
+    scopes = {"POST": PRODUCERS}  # noqa: RUF012
+
+    @describe(
+        "Expunge an event's data",
+        tag=TAG,
+        name="events_expunge",
+        answer=EventShape,
+        example={**_EXAMPLE, "data": None, "expunged_at": "2026-05-02T12:00:00.000000Z"},
+        problems=[404],
+        description="For good: what happened is forgotten, with what endpoints answered. That there was an event, and "
+        "to whom it was sent, stays. Deliveries of it that still wait are not made.",
+    )
+    def post(self, request: Request, event_id: str) -> Response:
+        event = Event.objects.filter(pk=event_id).first()
+        if event is None:
+            raise Http404
+        expunge_event(event)
+        return Response(EventShape(event).data)

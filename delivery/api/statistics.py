@@ -1,0 +1,137 @@
+"""Counts, error shares and latencies of the caller's deliveries, from the roll-ups."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from delivery import stats
+from delivery.stats import Span, Stats
+from partners.api.base import ApiView
+from partners.api.fields import Moment
+from partners.api.pages import Query
+from partners.api.refusals import Invalid
+from partners.api.schema import describe
+from partners.api.subscriptions import own_subscription
+
+TAG = "Statistics"
+STEPS_S = (60, 300, 3600, 86400)
+MAX_STEPS = 3000
+LONGEST = timedelta(days=400)
+_COUNTS: dict[str, Any] = {
+    "attempts": 1200,
+    "failures": 12,
+    "succeeded": 1190,
+    "dead": 1,
+    "error_share": 0.01,
+    "mean_ms": 52.1,
+    "p50_ms": 44.0,
+    "p95_ms": 120.5,
+    "p99_ms": 280.0,
+}
+
+
+class CountsShape(serializers.Serializer[Any]):
+    attempts = serializers.IntegerField()
+    failures = serializers.IntegerField(help_text="Attempts that failed.")
+    succeeded = serializers.IntegerField(help_text="Deliveries that ended well.")
+    dead = serializers.IntegerField(help_text="Deliveries that ended without success.")
+    error_share = serializers.FloatField(allow_null=True, help_text="Failures of all attempts, 0 to 1.")
+    mean_ms = serializers.FloatField(allow_null=True)
+    p50_ms = serializers.FloatField(allow_null=True, help_text="Null: nothing was sent.")
+    p95_ms = serializers.FloatField(allow_null=True)
+    p99_ms = serializers.FloatField(allow_null=True)
+
+
+class StepShape(CountsShape):
+    starts_at = Moment()
+
+
+class SubscriptionCountsShape(CountsShape):
+    subscription_id = serializers.CharField()
+
+
+class StatsShape(serializers.Serializer[Any]):
+    since = Moment()
+    until = Moment()
+    step_s = serializers.IntegerField()
+    total = CountsShape()
+    steps = StepShape(many=True, help_text="As far as anything happened in them.")
+    subscriptions = SubscriptionCountsShape(many=True, help_text="As far as anything was sent to them.")
+
+
+class StatsQuery(Query):
+    subscription_id = serializers.CharField(required=False, max_length=40)
+    since = Moment(required=False, help_text="Without it, a day before `until`.")
+    until = Moment(required=False, help_text="Without it, now.")
+    step_s = serializers.ChoiceField(STEPS_S, default=3600, help_text="Steps under an hour: for spans up to 48 hours.")
+
+
+class StatsView(ApiView):
+    @describe(
+        "Read statistics",
+        tag=TAG,
+        name="stats_read",
+        answer=StatsShape,
+        parameters=[StatsQuery],
+        problems=[404],
+        example={
+            "since": "2026-05-01T00:00:00.000000Z",
+            "until": "2026-05-02T00:00:00.000000Z",
+            "step_s": 3600,
+            "total": _COUNTS,
+            "steps": [{"starts_at": "2026-05-01T12:00:00.000000Z", **_COUNTS}],
+            "subscriptions": [{"subscription_id": "sub_0192f1c7a5b07d3e8a4e5f60718293a4", **_COUNTS}],
+        },
+        description="Percentiles are exact to the bucket of a histogram that grows by half from bound to bound.",
+    )
+    def get(self, request: Request) -> Response:
+        query = StatsQuery.read(request)
+        span, step_s = self._span(query), int(query["step_s"])
+        return Response(
+            {
+                "since": Moment().to_representation(span.since),
+                "until": Moment().to_representation(span.until),
+                "step_s": step_s,
+                "total": _counts(stats.total(span)),
+                "steps": [
+                    {"starts_at": Moment().to_representation(starts_at), **_counts(one)}
+                    for starts_at, one in sorted(stats.by_time(span, step_s).items())
+                ],
+                "subscriptions": [
+                    {"subscription_id": subscription_id, **_counts(one)}
+                    for subscription_id, one in sorted(stats.by_subscription(span).items())
+                ],
+            }
+        )
+
+    def _span(self, query: dict[str, Any]) -> Span:
+        until: datetime = query.get("until") or timezone.now()
+        since: datetime = query.get("since") or until - timedelta(days=1)
+        if since >= until or until - since > LONGEST:
+            raise Invalid([{"parameter": "since", "detail": f"before until, by {LONGEST.days} days at most"}])
+        subscription_id = query.get("subscription_id")
+        if subscription_id is not None:
+            own_subscription(self, subscription_id)
+        span = Span(since, until, self.partner.pk, subscription_id)
+        step_s = int(query["step_s"])
+        if step_s < span.resolution_s or (until - since) / timedelta(seconds=step_s) > MAX_STEPS:
+            raise Invalid([{"parameter": "step_s", "detail": "too short for this span"}])
+        return span
+
+
+def _counts(one: Stats) -> dict[str, Any]:
+    return {
+        "attempts": one.attempts,
+        "failures": one.failures,
+        "succeeded": one.succeeded,
+        "dead": one.dead,
+        "error_share": one.error_share,
+        "mean_ms": one.mean_ms,
+        "p50_ms": one.percentile_ms(0.5),
+        "p95_ms": one.percentile_ms(0.95),
+        "p99_ms": one.percentile_ms(0.99),
+    }

@@ -1,0 +1,229 @@
+"""Trying things out before events depend on them: a test request now, and a preview that sends nothing."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from django.http import Http404
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE
+from delivery.api.published import Defaults, EventInvalid, read_event
+from delivery.models import Delivery
+from delivery.outcomes import ErrorClass
+from delivery.trying import Tried, try_now
+from delivery.verbs import NO_SAMPLE, type_for
+from partners.api.base import ApiView
+from partners.api.bodies import RawJSON
+from partners.api.fields import ExactJSON, Matching, Moment, StrictSerializer, Text
+from partners.api.refusals import Invalid
+from partners.api.schema import describe
+from partners.api.scopes import PARTNER_READS
+from partners.api.subscription_shapes import EXAMPLE_INPUT, Transformation
+from partners.api.subscriptions import own_subscription
+from partners.envelope import Envelope, rfc3339
+from partners.identifiers import EVENT, new_id
+from partners.models import EventType
+from partners.preview import Preview, preview
+
+TAG = "Trying out"
+NAME = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
+
+
+class TestInput(StrictSerializer):
+    event_type = Matching(NAME, max_length=200, required=False, help_text="Without it, one that it asks for.")
+
+
+class OutcomeShape(serializers.Serializer[Any]):
+    succeeded = serializers.BooleanField()
+    status_code = serializers.IntegerField(allow_null=True)
+    error = serializers.ChoiceField([*ErrorClass, ""], help_text="Empty for a success.")
+    detail = serializers.CharField()
+    latency_ms = serializers.FloatField()
+    response_headers = serializers.DictField(child=serializers.CharField())
+    response_excerpt = serializers.CharField()
+
+
+class TestShape(serializers.Serializer[Any]):
+    """What was sent and what came back. It is not in the delivery log."""
+
+    event_id = serializers.CharField(help_text="Its `webhook-id`.")
+    event_type = serializers.CharField()
+    request_headers = serializers.DictField(child=serializers.CharField())
+    request_body = serializers.CharField(allow_null=True, help_text="Null: it could not be transformed.")
+    outcome = OutcomeShape()
+
+
+@extend_schema_field({})
+class AnyJSON(ExactJSON):
+    pass
+
+
+class EventSketch(StrictSerializer):
+    """An event to try with. Only for the schema: it is read like a published one."""
+
+    type = Matching(NAME, max_length=200)
+    data = AnyJSON()  # type: ignore[assignment]  # Serializer has a `data` of its own
+    id = Text(max_length=200, required=False)
+    timestamp = Moment(required=False)
+
+
+@extend_schema_field(EventSketch)
+class GivenEvent(serializers.Field[Any, Any, Any, Any]):
+    """Reads an event's own bytes, as publishing does."""
+
+    def get_value(self, dictionary: Any) -> Any:
+        return dictionary.members.get("event", serializers.empty)
+
+    def to_internal_value(self, data: Any) -> Envelope:
+        try:
+            return read_event(data, Defaults(lambda: new_id(EVENT), datetime.now(UTC))).envelope
+        except EventInvalid as error:
+            raise Invalid([{"pointer": f"#/event{error.pointer}", "detail": error.detail}]) from None
+
+
+class PreviewInput(StrictSerializer):
+    """What to try (or a subscription to take it from), on one of: an event, the sample of a type, an event of yours."""
+
+    filter = Text(allow_blank=True, required=False)
+    transformation = Transformation(required=False)
+    subscription_id = Text(required=False, max_length=40)
+    event = GivenEvent(required=False)
+    event_type = Matching(NAME, max_length=200, required=False)
+    event_id = Text(required=False, max_length=260)
+
+
+class ProblemShape(serializers.Serializer[Any]):
+    where = serializers.ChoiceField(["filter", "transformation", "data"])
+    path = serializers.CharField(help_text="JSON pointer into the transformation.")
+    message = serializers.CharField()
+    reason = serializers.CharField(help_text="For programs; empty for what can't be saved at all.")
+
+
+class PreviewShape(serializers.Serializer[Any]):
+    wanted = serializers.BooleanField(allow_null=True, help_text="Null: the filter can't tell.")
+    body = AnyJSON(help_text="What would be sent; null: nothing could be.")
+    problems = ProblemShape(many=True)
+
+
+class TestView(ApiView):
+    rate = "test"
+
+    @describe(
+        "Send a test event now",
+        tag=TAG,
+        name="subscriptions_test",
+        request=TestInput,
+        answer=TestShape,
+        request_example={"event_type": "orders.created"},
+        example={
+            "event_id": "evt_0192f1c7a5b07d3e8a4e5f60718293a4",
+            "event_type": "orders.created",
+            "request_headers": ATTEMPT_EXAMPLE["request_headers"],
+            "request_body": '{"id":"evt_0192f1c7a5b07d3e8a4e5f60718293a4","type":"orders.created","timestamp":'
+            '"2026-05-01T12:00:00.000000Z","data":{"id":820982911946154508}}',
+            "outcome": {
+                "succeeded": True,
+                "status_code": 200,
+                "error": "",
+                "detail": "",
+                "latency_ms": 43.7,
+                "response_headers": {},
+                "response_excerpt": "ok",
+            },
+        },
+        problems=[404],
+        description="One signed request with the sample of the type, to a disabled subscription as well; its filter is "
+        "not asked. 200 whatever your endpoint answers: see `outcome`.",
+    )
+    def post(self, request: Request, subscription_id: str) -> Response:
+        subscription = own_subscription(self, subscription_id)
+        wanted = TestInput(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        type_ = wanted.validated_data.get("event_type") or type_for(subscription)
+        sample = EventType.objects.filter(pk=type_).values_list("sample", flat=True).first()
+        return Response(_tried(try_now(subscription, type_, sample or NO_SAMPLE), type_))
+
+
+class PreviewView(ApiView):
+    scopes = {"POST": PARTNER_READS}  # noqa: RUF012 - it changes nothing
+
+    @describe(
+        "Preview a filter and a transformation",
+        tag=TAG,
+        name="preview",
+        request=PreviewInput,
+        answer=PreviewShape,
+        request_example={
+            "filter": EXAMPLE_INPUT["filter"],
+            "transformation": {"map": {"order": "$.data.id"}},
+            "event": {"type": "orders.created", "data": {"id": 820982911946154508, "total_price": 199}},
+        },
+        example={"wanted": True, "body": {"order": 820982911946154508}, "problems": []},
+        problems=[404],
+        description="Nothing is sent and nothing is stored. What can't be compiled or applied comes as `problems`.",
+    )
+    def post(self, request: Request) -> Response:
+        wanted = PreviewInput(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        values = wanted.validated_data
+        filter_, transformation = values.get("filter", ""), values.get("transformation", "")
+        if subscription_id := values.get("subscription_id"):
+            saved = own_subscription(self, subscription_id)
+            filter_ = values.get("filter", saved.filter)
+            transformation = values.get("transformation", saved.transformation)
+        return Response(_previewed(preview(filter_, transformation, self._envelope(values))))
+
+    def _envelope(self, values: dict[str, Any]) -> Envelope:
+        given = [name for name in ("event", "event_type", "event_id") if name in values]
+        if len(given) != 1:
+            raise Invalid([{"pointer": "#", "detail": "give one of event, event_type and event_id"}])
+        if given == ["event"]:
+            return cast("Envelope", values["event"])
+        return _sample(values["event_type"]) if given == ["event_type"] else self._stored(values["event_id"])
+
+    def _stored(self, event_id: str) -> Envelope:
+        found = Delivery.objects.filter(event_id=event_id, partner=self.partner).select_related("event").first()
+        if found is None:
+            raise Http404
+        event = found.event
+        return Envelope(event.pk, event.type, rfc3339(event.occurred_at), event.data.encode())
+
+
+def _sample(name: str) -> Envelope:
+    found = EventType.objects.filter(pk=name, is_catalogued=True).exclude(sample="").first()
+    if found is None:
+        raise Invalid([{"pointer": "#/event_type", "detail": "no such event type with a sample"}])
+    return Envelope(new_id(EVENT), name, rfc3339(datetime.now(UTC)), found.sample.encode())
+
+
+def _previewed(made: Preview) -> dict[str, Any]:
+    return {
+        "wanted": made.wanted,
+        "body": None if made.body is None else RawJSON(made.body),
+        "problems": [
+            {"where": one.where, "path": one.path, "message": one.message, "reason": one.reason}
+            for one in made.problems
+        ],
+    }
+
+
+def _tried(tried: Tried, event_type: str) -> dict[str, Any]:
+    outcome = tried.outcome
+    return {
+        "event_id": tried.event_id,
+        "event_type": event_type,
+        "request_headers": dict(tried.request.headers) if tried.request else {},
+        "request_body": tried.request.body.decode() if tried.request else None,
+        "outcome": {
+            "succeeded": outcome.succeeded,
+            "status_code": outcome.status_code,
+            "error": outcome.error or "",
+            "detail": outcome.detail,
+            "latency_ms": outcome.latency_ms,
+            "response_headers": outcome.response_headers,
+            "response_excerpt": outcome.response_excerpt,
+        },
+    }

@@ -1,0 +1,82 @@
+"""Statistics by the API, from the roll-ups that workers write."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from delivery.histogram import SIZE, bucket_of
+from delivery.models import Rollup
+from partners.models import Subscription
+from tests.api_calls import caller, is_problem, subscription_of
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+DAY = "since=2026-05-01T00:00:00Z&until=2026-05-02T00:00:00Z"
+
+
+def counted(subscription: Subscription, minute: int = 0, attempts: int = 10, latency_ms: float = 40) -> None:
+    histogram = [0] * SIZE
+    histogram[bucket_of(latency_ms)] = attempts
+    Rollup.objects.create(
+        resolution_s=60,
+        starts_at=NOON + timedelta(minutes=minute),
+        subscription=subscription,
+        partner_id=subscription.partner_id,
+        attempts=attempts,
+        failures=1,
+        succeeded=attempts - 1,
+        dead=0,
+        latency_sum_ms=latency_ms * attempts,
+        histogram=histogram,
+    )
+
+
+def test_counts_are_given_in_total_by_time_and_by_subscription() -> None:
+    one = caller()
+    first, second = subscription_of(one.partner), subscription_of(one.partner)
+    counted(first)
+    counted(second, minute=5)
+    counted(second, minute=65)
+    counted(subscription_of(caller(partner="Other").partner), attempts=1000)
+
+    body = one.get(f"/stats?{DAY}").json()
+
+    total = body["total"]
+    assert (total["attempts"], total["failures"], total["error_share"], total["mean_ms"]) == (30, 3, 0.1, 40)
+    assert 38 <= total["p50_ms"] <= total["p99_ms"] <= 57
+    assert [(step["starts_at"][11:16], step["attempts"]) for step in body["steps"]] == [("12:00", 20), ("13:00", 10)]
+    assert {item["subscription_id"]: item["attempts"] for item in body["subscriptions"]} == {
+        first.pk: 10,
+        second.pk: 20,
+    }
+    assert one.get(f"/stats?{DAY}&subscription_id={first.pk}").json()["total"]["attempts"] == 10
+    assert len(one.get(f"/stats?{DAY}&step_s=60").json()["steps"]) == 3
+
+
+def test_nothing_sent_has_no_latency() -> None:
+    total = caller().get("/stats").json()["total"]
+
+    assert (total["attempts"], total["error_share"], total["p95_ms"]) == (0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "place"),
+    [
+        ("since=2026-05-02T00:00:00Z&until=2026-05-01T00:00:00Z", "since"),
+        ("since=2020-05-02T00:00:00Z&until=2026-05-01T00:00:00Z", "since"),
+        ("until=0001-01-01T00:00:00Z&since=0001-01-01T00:00:00Z", "since"),
+        (f"{DAY}&step_s=61", "step_s"),
+        ("since=2026-01-01T00:00:00Z&until=2026-05-01T00:00:00Z&step_s=60", "step_s"),
+        ("since=2025-06-01T00:00:00Z&until=2026-05-01T00:00:00Z&step_s=3600", "step_s"),
+    ],
+)
+def test_a_span_has_bounds(query: str, place: str) -> None:
+    assert is_problem(caller().get(f"/stats?{query}"), 400, "invalid", place)
+
+
+def test_a_subscription_of_somebody_else_is_not_there() -> None:
+    other: Any = subscription_of(caller(partner="Other").partner)
+
+    assert is_problem(caller().get(f"/stats?subscription_id={other.pk}"), 404, "not_found")

@@ -1,0 +1,155 @@
+"""Trying out: a real signed request whose outcome is the answer, and a preview that sends nothing."""
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+from typing import Any
+
+import orjson
+import pytest
+from standardwebhooks import Webhook
+
+from delivery.models import Delivery, Event
+from delivery.trying import shared_sender
+from partners import services
+from partners.models import EventType
+from tests.api_calls import caller, is_problem, subscription_of
+from tests.receiver import Receiver
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def receiver(settings: Any) -> Iterator[Receiver]:
+    """An endpoint on this machine, which is allowed."""
+    settings.ENDPOINT_ALLOWED_NETWORKS = (ip_network("127.0.0.0/8"),)
+    shared_sender.cache_clear()
+    with Receiver() as one:
+        yield one
+    shared_sender.cache_clear()
+
+
+def test_a_test_event_is_sent_now_signed_and_the_outcome_is_the_answer(receiver: Receiver) -> None:
+    EventType.objects.create(name="orders.created", sample='{"total": 1.10}')
+    one = caller()
+    subscription = subscription_of(one.partner, url=receiver.url("/ok"), headers={"X-Tenant": "blue"})
+    (secret,) = services.reveal_secrets(subscription)
+
+    answer = one.post(f"/subscriptions/{subscription.pk}/test")
+
+    assert answer.status_code == 200, answer.content
+    tried = answer.json()
+    (got,) = receiver.requests
+    Webhook(secret).verify(got.body, got.headers)
+    assert got.headers["x-tenant"] == "blue"
+    assert got.headers["webhook-id"] == tried["event_id"]
+    assert got.body.decode() == tried["request_body"]
+    assert b'"data":{"total": 1.10}' in got.body
+    assert tried["event_type"] == "orders.created"
+    assert (tried["outcome"]["succeeded"], tried["outcome"]["status_code"]) == (True, 200)
+    assert not Event.objects.exists()
+
+
+def test_a_test_of_a_failing_endpoint_says_how_it_failed(receiver: Receiver) -> None:
+    one = caller()
+    subscription = subscription_of(one.partner, url=receiver.url("/status/503"), event_types=["*"])
+
+    tried = one.post(f"/subscriptions/{subscription.pk}/test", {"event_type": "carts.abandoned"}).json()
+
+    outcome = tried["outcome"]
+    assert (outcome["succeeded"], outcome["status_code"], outcome["error"]) == (False, 503, "http_status")
+    assert orjson.loads(tried["request_body"])["type"] == "carts.abandoned"
+    assert Delivery.objects.count() == 0
+
+
+def test_a_disabled_subscription_can_be_tested(receiver: Receiver) -> None:
+    one = caller()
+    subscription = subscription_of(one.partner, url=receiver.url("/ok"))
+    services.disable_subscription(subscription, "partner")
+
+    assert one.post(f"/subscriptions/{subscription.pk}/test").json()["outcome"]["succeeded"]
+
+
+def test_an_address_that_is_not_allowed_is_not_reached_by_a_test(receiver: Receiver, settings: Any) -> None:
+    one = caller()
+    subscription = subscription_of(one.partner, url=receiver.url("/ok"))
+    settings.ENDPOINT_ALLOWED_NETWORKS = ()
+    shared_sender.cache_clear()
+
+    outcome = one.post(f"/subscriptions/{subscription.pk}/test").json()["outcome"]
+
+    assert (outcome["succeeded"], outcome["error"]) == (False, "blocked_address")
+    assert receiver.connections == 0
+
+
+def test_a_test_that_cannot_be_transformed_sends_nothing(receiver: Receiver) -> None:
+    one = caller()
+    finds_nothing = '{"map": "$.data.missing"}'
+    subscription = subscription_of(one.partner, url=receiver.url("/ok"), transformation=finds_nothing)
+
+    tried = one.post(f"/subscriptions/{subscription.pk}/test").json()
+
+    assert (tried["request_body"], tried["outcome"]["error"]) == (None, "transformation")
+    assert receiver.requests == []
+
+
+def test_a_preview_shows_the_exact_body() -> None:
+    event = b'{"type": "orders.created", "data": {"id": 12345678901234567890, "total": 1.10}}'
+    body = b'{"filter": "$.data[?(@.total > 1)]", "transformation": {"map": {"o": "$.data.id", "t": "$.data.total"}}'
+
+    answer = caller("read_only").post("/preview", body + b', "event": ' + event + b"}")
+
+    assert answer.content == b'{"wanted":true,"body":{"o":12345678901234567890,"t":1.10},"problems":[]}'
+
+
+def test_a_preview_says_what_is_wrong_and_where() -> None:
+    body = {"filter": "$.data[", "transformation": {"map": {"a": "$.x["}}, "event": {"type": "a", "data": {}}}
+
+    made = caller().post("/preview", body).json()
+
+    assert (made["wanted"], made["body"]) == (None, None)
+    assert [(one["where"], one["path"]) for one in made["problems"]] == [("filter", ""), ("transformation", "/map/a")]
+
+
+def test_a_preview_of_a_subscription_on_an_event_of_ours() -> None:
+    EventType.objects.create(name="orders.created", sample='{"n": 1}')
+    one = caller()
+    subscription = subscription_of(one.partner, transformation='{"map": {"n": "$.data.n"}}')
+    event = Event.objects.create(
+        id="o/1", type="orders.created", occurred_at=subscription.created_at, data='{"n": 2.0}'
+    )
+    Delivery.objects.create(
+        event=event,
+        subscription=subscription,
+        partner=one.partner,
+        event_type=event.type,
+        next_attempt_at=subscription.created_at,
+    )
+
+    by_sample = {"subscription_id": subscription.pk, "event_type": "orders.created"}
+    assert one.post("/preview", by_sample).json()["body"] == {"n": 1}
+    by_event = {"subscription_id": subscription.pk, "event_id": "o/1"}
+    assert b'"body":{"n":2.0}' in one.post("/preview", by_event).content
+    assert one.post("/preview", {**by_event, "transformation": {"map": {"m": "$.type"}}}).json()["body"] == {
+        "m": "orders.created"
+    }
+    other = caller(partner="Other")
+    assert is_problem(other.post("/preview", {"event_id": "o/1"}), 404, "not_found")
+    assert is_problem(other.post("/preview", by_sample), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({}, "#"),
+        ({"event": {"type": "a", "data": 1}, "event_id": "x"}, "#"),
+        ({"event_type": "never.heard"}, "#/event_type"),
+        ({"event": {"data": 1}}, "#/event/type"),
+        ({"event": {"type": "a"}}, "#/event/data"),
+        ({"event": {"type": "a", "data": 1, "id": "caf\u00e9"}}, "#/event/id"),
+        ({"event": []}, "#/event"),
+        ({"event": {"type": "a", "data": "\0"}}, "#/event/data"),
+        ({"filter": 5, "event": {"type": "a", "data": 1}}, "#/filter"),
+    ],
+)
+def test_a_preview_of_nothing_is_refused(body: dict[str, Any], place: str) -> None:
+    assert is_problem(caller().post("/preview", body), 400, "invalid", place)
