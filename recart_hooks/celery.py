@@ -14,9 +14,9 @@ from kombu import Queue
 from delivery.broker import register
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "recart_hooks.settings")
-register()
 
 app = Celery("recart_hooks")
+register(app)
 app.config_from_object("recart_hooks.celery_config")
 app.autodiscover_tasks(["delivery"], related_name="tasks")
 app.autodiscover_tasks(["delivery"], related_name="maintenance")

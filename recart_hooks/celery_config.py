@@ -37,6 +37,7 @@ worker_hijack_root_logger = False
 worker_soft_shutdown_timeout = 35  # longer than the longest attempt
 worker_enable_remote_control = True
 worker_cancel_long_running_tasks_on_connection_loss = False
+worker_enable_prefetch_count_reduction = False  # the broker counts the tasks that outlive a connection
 
 beat_schedule_filename = settings.BEAT_SCHEDULE_FILE
 beat_schedule = {

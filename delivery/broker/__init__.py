@@ -1,6 +1,26 @@
-"""A fair broker for Celery on Valkey/Redis: per-tenant queues where one tenant's trouble cannot reach another."""
+"""A fair broker for Celery on Valkey/Redis: per-tenant queues where one tenant's trouble cannot reach another.
 
-from delivery.broker.queues import FairMessage, FairQueues, QueueLimits, QueueStats, connect
-from delivery.broker.transport import register
+Nothing here knows the applications around it: README.md says how another project would use it.
+"""
 
-__all__ = ["FairMessage", "FairQueues", "QueueLimits", "QueueStats", "connect", "register"]
+from delivery.broker.envelope import FairMessage
+from delivery.broker.errors import FairBrokerError, InvalidMessage, InvalidRate, Unsupported
+from delivery.broker.limits import QueueLimits
+from delivery.broker.queues import FairQueues, QueueStats, Waiting
+from delivery.broker.rates import parse_rate
+from delivery.broker.transport import connect, register
+
+__all__ = [
+    "FairBrokerError",
+    "FairMessage",
+    "FairQueues",
+    "InvalidMessage",
+    "InvalidRate",
+    "QueueLimits",
+    "QueueStats",
+    "Unsupported",
+    "Waiting",
+    "connect",
+    "parse_rate",
+    "register",
+]

@@ -1,170 +1,206 @@
-"""What an application does with partner queues: publish, set limits, ask how they are."""
+"""What an application does with fair queues: publish, set limits, ask how they are, tidy up."""
 
-import base64
-from collections.abc import Iterable, Sequence
+import math
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import redis
-from celery.utils.time import rate as parse_rate
+from kombu.utils.encoding import bytes_to_str
 
-from delivery.broker import scripts
+from delivery.broker import limits as limit
+from delivery.broker.envelope import FairMessage, encode
+from delivery.broker.errors import InvalidMessage
+from delivery.broker.limits import QueueLimits
+from delivery.broker.naming import PREFIX, Naming
+from delivery.broker.scripts import Scripts
 
-BURST_S = 0.25
-"""A queue that was idle may send this much of its rate at once (at least one message)."""
-_CHUNK = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class FairMessage:
-    """A Celery task for a partner queue. `id` is unique among the messages of its queue; `eta` in Unix seconds."""
-
-    queue: str
-    id: str
-    task: str
-    args: Sequence[Any]
-    eta: float | None = None
-    argsrepr: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLimits:
-    """`rate` in Celery's grammar (50/s, 600/m, 1000/h; None: none); `paused_until` in Unix seconds (inf: for good)."""
-
-    queue: str
-    rate: str | None = None
-    max_in_flight: int | None = None
-    paused_until: float | None = None
+CHUNK = 500
+"""As much as one script takes at a time: while it runs, the server does nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
+    """`ready` may be sent when the limits allow, `delayed` waits for its time, `in_flight` is leased to workers.
+
+    `tokens` may be sent at once (None: no rate). `oldest_due_at`: since when the next message waits, or until when;
+    None when nothing does.
+    """
+
     ready: int
     delayed: int
     in_flight: int
+    tokens: float | None = None
+    paused_until: float | None = None
+    oldest_due_at: float | None = None
 
 
-def connect(url: str, **options: Any) -> "redis.Redis":
-    """A client for a `fair://` or `fairs://` address."""
-    scheme, _, rest = url.partition("://")
-    plain = {"fair": "redis", "fairs": "rediss"}.get(scheme, scheme)
-    return redis.Redis.from_url(
-        f"{plain}://{rest}", socket_timeout=10, socket_connect_timeout=3, health_check_interval=10, **options
-    )
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A message that is ready, for looking at."""
+
+    id: str
+    task: str
+    argsrepr: str
+    due_at: float | None
 
 
 class FairQueues:
-    """Every method may raise redis.RedisError."""
+    """Every method may raise redis.RedisError. Thread-safe."""
 
-    def __init__(self, client: "redis.Redis", prefix: str = "partner.") -> None:
+    def __init__(self, client: redis.Redis, prefix: str = PREFIX, global_prefix: str = "") -> None:
         self.client = client
-        self.prefix = prefix
-        self._publish = client.register_script(scripts.PUBLISH)
-        self._configure = client.register_script(scripts.CONFIGURE)
-        self._release = client.register_script(scripts.RELEASE)
+        self.naming = Naming(prefix, global_prefix)
+        self.scripts = Scripts(client, self.naming)
 
     def ping(self) -> None:
         self.client.ping()
 
-    def publish(self, messages: Sequence[FairMessage]) -> int:
-        """Queues the messages that are not known yet; returns how many."""
-        added = 0
-        for start in range(0, len(messages), _CHUNK):
-            arguments: list[Any] = []
-            for message in messages[start : start + _CHUNK]:
-                due = "" if message.eta is None else f"{message.eta * 1000:.3f}"
-                arguments += (message.queue, message.id, due, encode(message))
-            added += int(self._publish(args=arguments))
-        return added
+    # Messages
 
-    def put(self, queue: str, id: str, payload: bytes, eta: float | None) -> bool:
-        """Queues an encoded message."""
-        due = "" if eta is None else f"{eta * 1000:.3f}"
-        return bool(self._publish(args=[queue, id, due, payload]))
+    def publish(self, messages: Sequence[FairMessage]) -> int:
+        """Queues those that the broker does not hold, in this order; returns how many those were.
+
+        One round trip for each 500. When it fails, some may be queued: publish all of them again.
+        """
+        now = time.time()
+        return sum(self._publish(messages[start : start + CHUNK], now) for start in range(0, len(messages), CHUNK))
+
+    def _publish(self, messages: Sequence[FairMessage], now: float) -> int:
+        by_queue: dict[str, list[Any]] = defaultdict(list)
+        for message in messages:
+            due_at = now if message.eta is None else message.eta
+            # As a delay: the publisher's clock need not agree with the server's.
+            by_queue[message.queue] += (message.id, max(0.0, due_at - now), encode(message, due_at))
+        arguments: list[Any] = []
+        for queue, of_queue in by_queue.items():
+            if not self.naming.is_fair(queue):
+                raise InvalidMessage(f"{queue!r} is no fair queue: its name must begin with {self.naming.prefix!r}")
+            arguments += (queue, len(of_queue) // 3, *of_queue)
+        return int(self.scripts.run("publish", *arguments))
 
     def postpone(self, queue: str, id: str, until: float) -> bool:
-        """Takes a lease back, to come again at `until`; False when there is none."""
-        return bool(self._release(args=["", id, f"{until * 1000:.3f}"]))
+        """Takes a message from its worker, to come again at `until` (Unix seconds); its acknowledgement is void then.
 
-    def configure_many(self, limits: Iterable[QueueLimits]) -> None:
-        arguments: list[Any] = []
-        for one in limits:
-            rate = float(parse_rate(one.rate)) if one.rate else 0.0
-            paused = "" if one.paused_until is None else f"{min(one.paused_until, 2e11) * 1000:.0f}"
-            arguments += (
-                one.queue,
-                rate or "",
-                max(1.0, rate * BURST_S),
-                "" if one.max_in_flight is None else one.max_in_flight,
-                paused,
-            )
-        for start in range(0, len(arguments), 5 * _CHUNK):
-            self._configure(args=arguments[start : start + 5 * _CHUNK])
+        False when nobody holds it.
+        """
+        return bool(self.scripts.run("postpone", queue, id, until - time.time()))
 
     def missing(self, queue: str, ids: Sequence[str]) -> list[str]:
         """Those of `ids` that are neither ready, nor delayed, nor leased."""
         if not ids:
             return []
-        known = self.client.smismember(f"fair:known:{queue}", list(ids))
+        known = self.client.smismember(self.naming.key("known", queue), list(ids))
         return [id_ for id_, is_known in zip(ids, known, strict=True) if not is_known]
 
-    def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
+    def size(self, queue: str) -> int:
+        """All that the broker holds of the queue: ready, delayed and leased."""
+        return int(self.client.scard(self.naming.key("known", queue)))
+
+    def peek(self, queue: str, count: int = 10) -> list[Waiting]:
+        """The ready messages next in turn, the next one first."""
+        found: list[Any] = self.client.lrange(self.naming.list(queue), -count, -1)
+        return [_waiting(raw) for raw in reversed(found)]
+
+    def purge(self, queue: str) -> int:
+        """Drops what is ready or delayed; returns how many. Running tasks are not touched."""
+        dropped, is_done = 0, False
+        while not is_done:
+            count, is_done = self.scripts.run("purge", queue)
+            dropped += count
+        return dropped
+
+    # Limits
+
+    def configure(
+        self,
+        queue: str,
+        *,
+        rate: str | float | None = None,
+        max_in_flight: int | None = None,
+        paused_until: float | None = None,
+        burst: float | None = None,
+    ) -> None:
+        """Sets all limits of a queue; they act at once. Raises InvalidRate."""
+        self.configure_many([QueueLimits(queue, rate, max_in_flight, paused_until, burst)])
+
+    def configure_many(self, limits: Iterable[QueueLimits]) -> None:
+        """Does nothing where the limits are as they were. Raises InvalidRate."""
+        self._configure([limit.arguments(one) for one in limits])
+
+    def limits(self, queue: str) -> QueueLimits:
+        """As they are set; the rate in messages a second."""
+        packed = self.client.hget(self.naming.key("limits"), queue)
+        return limit.unpacked(queue, None if packed is None else bytes_to_str(packed))
+
+    def pause(self, queue: str, until: float = math.inf) -> None:
+        """Nothing of the queue is sent before `until` (Unix seconds); it keeps filling. What is in flight goes on."""
+        self._configure([(queue, limit.KEEP, limit.KEEP, limit.KEEP, limit.number(until))])
+
+    def resume(self, queue: str) -> None:
+        self._configure([(queue, limit.KEEP, limit.KEEP, limit.KEEP, limit.NONE)])
+
+    def forget(self, queue: str) -> None:
+        """Drops a queue: its limits and what waits in it."""
+        self._configure([(queue, *(limit.NONE,) * 4)])
+        self.purge(queue)
+
+    def _configure(self, rows: Sequence[tuple[str, ...]]) -> None:
+        for start in range(0, len(rows), CHUNK):
+            self.scripts.run("configure", *(value for row in rows[start : start + CHUNK] for value in row))
+
+    # How it is
+
+    def names(self) -> list[str]:
+        """The queues that hold something or have limits, sorted."""
         with self.client.pipeline(transaction=False) as pipeline:
-            for queue in queues:
-                pipeline.llen(queue)
-                pipeline.zcard(f"fair:delayed:{queue}")
-                pipeline.hget("fair:flying", queue)
-            found = pipeline.execute()
-        return {
-            queue: QueueStats(found[3 * n], found[3 * n + 1], int(found[3 * n + 2] or 0))
-            for n, queue in enumerate(queues)
-        }
+            pipeline.zrange(self.naming.key("due"), 0, -1)
+            pipeline.smembers(self.naming.key("leased"))
+            pipeline.hkeys(self.naming.key("limits"))
+            return sorted({bytes_to_str(name) for names in pipeline.execute() for name in names})
+
+    def stats(self, queues: Iterable[str] | None = None) -> dict[str, QueueStats]:
+        """How these queues are (None: all of `names`)."""
+        asked = self.names() if queues is None else list(queues)
+        rows = (row for start in range(0, len(asked), CHUNK) for row in self._stats(asked[start : start + CHUNK]))
+        return dict(zip(asked, rows, strict=True))
+
+    def _stats(self, queues: Sequence[str]) -> Iterator[QueueStats]:
+        for ready, delayed, in_flight, *times in self.scripts.run("stats", *queues):
+            yield QueueStats(ready, delayed, in_flight, *(float(one) if one else None for one in times))
+
+    def workers(self) -> Mapping[str, float]:
+        """The worker processes that fetch, and when each gave its last sign of life (Unix seconds)."""
+        found: list[Any] = self.client.zrange(self.naming.key("workers"), 0, -1, withscores=True)
+        return {bytes_to_str(name): at for name, at in found}
+
+    # Noticing that the server lost its memory
+
+    def epoch(self) -> str | None:
+        """The marker that `mark` left; None when the server was wiped since, or never marked."""
+        value = self.client.get(self.naming.key("epoch"))
+        return None if value is None else bytes_to_str(value)
 
     def was_wiped(self) -> bool:
-        return not self.client.exists("fair:epoch")
+        return self.epoch() is None
 
-    def mark(self) -> None:
-        self.client.set("fair:epoch", datetime.now(UTC).isoformat())
+    def mark(self) -> str:
+        """Call it when everything has been published again; returns the new marker."""
+        epoch = uuid.uuid4().hex
+        self.client.set(self.naming.key("epoch"), epoch)
+        return epoch
 
 
-def encode(message: FairMessage) -> bytes:
-    """A task message of Celery's protocol 2 in kombu's envelope."""
-    body = base64.b64encode(
-        orjson.dumps([message.args, {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
-    ).decode()
-    return orjson.dumps(
-        {
-            "body": body,
-            "content-encoding": "utf-8",
-            "content-type": "application/json",
-            "headers": {
-                "lang": "py",
-                "task": message.task,
-                "id": message.id,
-                "shadow": None,
-                "eta": None,
-                "expires": None,
-                "group": None,
-                "group_index": None,
-                "retries": 0,
-                "timelimit": [None, None],
-                "root_id": message.id,
-                "parent_id": None,
-                "argsrepr": message.argsrepr or repr(tuple(message.args)),
-                "kwargsrepr": "{}",
-                "origin": "fair",
-                "ignore_result": True,
-            },
-            "properties": {
-                "correlation_id": message.id,
-                "reply_to": "",
-                "delivery_mode": 2,
-                "delivery_info": {"exchange": "", "routing_key": message.queue},
-                "priority": 0,
-                "body_encoding": "base64",
-                "delivery_tag": message.id,
-            },
-        }
+def _waiting(raw: bytes) -> Waiting:
+    message = orjson.loads(raw)
+    headers, properties = message.get("headers") or {}, message.get("properties") or {}
+    return Waiting(
+        id=str(properties.get("delivery_tag", "")),
+        task=str(headers.get("task", "")),
+        argsrepr=str(headers.get("argsrepr", "")),
+        due_at=properties.get("timestamp"),
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from standardwebhooks import Webhook
 
+from delivery.broker import FairQueues
 from tests.flow.system import System
 from tests.receiver import Receiver
 
@@ -102,5 +103,5 @@ def test_a_wiped_valkey_is_filled_again_from_postgresql(system: System, receiver
     posts = Counter(request.webhook_id for request in receiver.requests)
     assert len(posts) == 300
     assert sum(count - 1 for count in posts.values()) <= 16
-    limits = system.valkey.hgetall(f"fair:limits:partner.{to.partner_id}")
-    assert limits, "the limit came back as well"
+    limits = FairQueues(system.valkey).limits(f"partner.{to.partner_id}")
+    assert limits.rate == 40, "the limit came back as well"

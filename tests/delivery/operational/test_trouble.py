@@ -1,6 +1,6 @@
 """What partners and staff hear of, each kind with its threshold and its quiet time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
@@ -32,8 +32,8 @@ class Queues(FairQueues):
     def __init__(self, ready: int) -> None:
         self.ready = ready
 
-    def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
-        return {queue: QueueStats(self.ready, 0, 0) for queue in queues}
+    def stats(self, queues: Iterable[str] | None = None) -> dict[str, QueueStats]:
+        return {queue: QueueStats(self.ready, 0, 0) for queue in queues or ()}
 
 
 def disable(subscription: Subscription, reason: str, hours_ago: float = 0.1) -> None:

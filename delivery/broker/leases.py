@@ -1,0 +1,144 @@
+"""The leases of one consumer of this process. They outlive its connections: whatever becomes of those, a message that
+was fetched is being worked on until it is settled, and what was settled is told to the server until it has heard it.
+
+Requests to the server are numbered. The answer of a request that never came may have leased messages that nobody here
+knows of, so the next request says from which number on nothing was heard, and the server takes those leases back.
+"""
+
+import itertools
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from typing import Any
+
+from delivery.broker.received import Lease
+from delivery.broker.scripts import Scripts
+
+MOST_SETTLED = 500
+"""As many settlements as one request carries."""
+
+_consumers = itertools.count()
+
+Settled = tuple[str, Lease]
+"""What became of a message (as lua/exchange.lua calls it), and which."""
+
+
+def seconds() -> float:
+    """A clock that goes on while this process, or the whole machine, is stopped."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class Leases:
+    """`settle` from any thread; requests from one thread at a time. `trust_s`: how old an answer may be when it is read
+    (the leases in an older one may have been given away meanwhile)."""
+
+    def __init__(self, scripts: Scripts, trust_s: float) -> None:
+        self.worker = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns():x}:{next(_consumers)}".replace(" ", "-")
+        self.scripts = scripts
+        self.held: dict[Lease, None] = {}
+        self.stays_until_exit = False
+        """The worker is stopping, tasks are running: what is held then goes back when the process ends, not earlier."""
+        self._trust_s = trust_s
+        self._settled: deque[Settled] = deque()
+        self._sent: list[Settled] = []
+        self._number = 0
+        self._sent_at = 0.0
+        self._lost_since: int | None = None
+        self._has_told = False
+        self._tell = self._tell_by_default = _nobody
+        self._lock = threading.Lock()
+
+    # Holding
+
+    def hold(self, queue: str, id: bytes) -> Lease:
+        """A message of the last answer is here."""
+        lease = Lease(queue, id, self._number)
+        self.held[lease] = None
+        return lease
+
+    def settle(self, lease: Lease, how: str = "ack") -> None:
+        """Ends a lease; the server hears of it soon. The second time does nothing."""
+        try:
+            del self.held[lease]
+        except KeyError:
+            return
+        self._settled.append((how, lease))
+        if not self._has_told:
+            self._has_told = True
+            self._tell()
+
+    def give_back(self, leases: Iterable[Lease]) -> None:
+        """To the heads of their queues, in the order in which they were fetched."""
+        for lease in reversed(list(leases)):
+            self.settle(lease, "head")
+
+    # Talking to the server
+
+    def tell(self, speaker: Callable[[], None] | None, by_default: Callable[[], None] | None = None) -> None:
+        """Who is told, from any thread, that there is something to say to the server; None: who does it by default."""
+        self._tell_by_default = by_default or self._tell_by_default
+        self._tell = speaker or self._tell_by_default
+        if self.has_news:
+            self._tell()
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._settled) or self._lost_since is not None
+
+    def request(self, room: int) -> tuple[Any, ...]:
+        """The arguments of the next request, for exchange.lua. `answered`, `refused` or `unanswered` has to follow."""
+        self._number += 1
+        self._sent_at = seconds()
+        self._sent = self._take_settled()
+        lost = "" if self._lost_since is None else self._lost_since
+        return (self.worker, self._number, room, lost, *_flat(self._sent))
+
+    def answered(self) -> bool:
+        """False when the answer is too old to be trusted: then it counts as lost."""
+        if seconds() - self._sent_at > self._trust_s:
+            self.unanswered()
+            return False
+        self._sent, self._lost_since = [], None
+        return True
+
+    def refused(self) -> None:
+        """The server did nothing of what was asked."""
+        self._settled.extendleft(reversed(self._sent))
+        self._sent = []
+
+    def unanswered(self) -> None:
+        """Nobody knows what the server did: settle again, and take back what was leased."""
+        self.refused()
+        if self._lost_since is None:
+            self._lost_since = self._number
+
+    def flush(self) -> None:
+        """Settles what is to be settled, for consumers without a connection of their own. Raises redis.RedisError."""
+        with self._lock:
+            while settled := self._take_settled():
+                try:
+                    self.scripts.run("exchange", self.worker, 0, 0, "", *_flat(settled))
+                except BaseException:
+                    self._settled.extendleft(reversed(settled))
+                    raise
+
+    def _take_settled(self) -> list[Settled]:
+        self._has_told = False
+        taken: list[Settled] = []
+        with suppress(IndexError):
+            while len(taken) < MOST_SETTLED:
+                taken.append(self._settled.popleft())
+        return taken
+
+
+def _nobody() -> None:
+    pass
+
+
+def _flat(settled: Collection[Settled]) -> Iterable[Any]:
+    for how, lease in settled:
+        yield from (how, *lease)

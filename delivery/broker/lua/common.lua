@@ -1,0 +1,175 @@
+-- Stands before every script. What a key holds is written in README.md; times are Unix seconds of the server's clock.
+-- ARGV 1: key prefix of the whole application, 2: what names of fair queues begin with, 3: the time, '' for the clock's.
+
+local GLOBAL, PREFIX = ARGV[1], ARGV[2]
+local call, INF = redis.call, math.huge
+local POLL_S = 1.5      -- an idle worker looks by itself at least this often
+local BELL_KEPT_S = 10  -- a bell that nobody answers goes away; whoever comes later looks by itself
+local CHUNK = 1000      -- as many values as unpack() may put on Lua's stack at once, with room to spare
+
+local now = tonumber(ARGV[3])
+if not now then
+  local clock = call('TIME')
+  now = clock[1] + clock[2] / 1000000
+end
+
+local function key(kind, queue) return GLOBAL .. 'fair:' .. kind .. ':' .. (queue or PREFIX .. '*') end
+
+local DUE, LIMITS, LEASED = key('due'), key('limits'), key('leased')
+local WORKERS, FENCES, BELL, WATCH = key('workers'), key('fences'), key('bell'), key('watch')
+
+local function list(queue) return GLOBAL .. queue end
+
+local function milliseconds(s) return string.format('%d', math.max(1, math.ceil(s * 1000))) end
+
+local function stamp(at) return string.format('%.6f', at) end
+
+-- Limits ------------------------------------------------------------------------------------------------------------
+
+-- One field per queue: "rate burst cap paused_until", '-' for none.
+local function limits_of(queue)
+  local packed = call('HGET', LIMITS, queue)
+  if not packed then return {} end
+  local rate, burst, cap, paused_until = string.match(packed, '(%S+) (%S+) (%S+) (%S+)')
+  return {
+    rate = tonumber(rate), burst = tonumber(burst), cap = tonumber(cap), paused_until = tonumber(paused_until),
+  }
+end
+
+-- The token bucket is one number: when it will be full again. Its key expires then.
+local function fill(queue, at)
+  if ARGV[3] == '' then
+    call('SET', key('bucket', queue), stamp(at), 'PX', milliseconds(at - now))
+  else
+    call('SET', key('bucket', queue), stamp(at))
+  end
+end
+
+local function full_at(queue, limits)
+  local at = tonumber(call('GET', key('bucket', queue)) or now)
+  local latest = now + limits.burst / limits.rate
+  if at > latest + 0.001 then -- the rate was raised, or the clock was put back: the bucket is empty, no worse
+    at = latest
+    fill(queue, at)
+  end
+  return math.max(at, now)
+end
+
+-- Whole tokens in the bucket. A microsecond's worth is forgiven, so that rounding cannot make a due queue wait again.
+local function tokens(queue, limits)
+  return math.floor(limits.burst - (full_at(queue, limits) - now) * limits.rate + limits.rate / 1000000 + 1e-9)
+end
+
+local function spend(queue, limits, count)
+  fill(queue, full_at(queue, limits) + count / limits.rate)
+end
+
+-- Before this the limits let nothing out; INF: until something else happens.
+local function opens_at(queue, limits)
+  if limits.cap and call('HLEN', key('leases', queue)) >= limits.cap then return INF end
+  local at = limits.paused_until or 0
+  if limits.rate then at = math.max(at, full_at(queue, limits) - (limits.burst - 1) / limits.rate) end
+  return at
+end
+
+-- The line ----------------------------------------------------------------------------------------------------------
+
+-- Gives a queue its place in the due set: nobody may come later to it than it could be served.
+-- `joins` is its place when it may be served now. Returns the place, nil when nothing waits.
+local function place(queue, limits, joins)
+  local at
+  if call('EXISTS', list(queue)) == 1 then
+    at = joins or now
+  else
+    local first = call('ZRANGE', key('delayed', queue), 0, 0, 'WITHSCORES')
+    if first[2] then at = math.max(joins or now, tonumber(first[2])) end
+  end
+  if not at then
+    call('ZREM', DUE, queue)
+    return nil
+  end
+  at = math.max(at, opens_at(queue, limits or limits_of(queue)))
+  call('ZADD', DUE, at, queue)
+  return at
+end
+
+-- One bell is enough: whoever answers it and leaves work behind rings again.
+local function ring()
+  if call('EXISTS', BELL) == 0 then
+    call('LPUSH', BELL, '1')
+    call('PEXPIRE', BELL, milliseconds(BELL_KEPT_S))
+  end
+end
+
+-- Sees to it that somebody comes for what is due at `at`.
+local function announce(at)
+  if not at then return end
+  if at <= now then return ring() end
+  if at - now > POLL_S then return end
+  local watch = call('GET', WATCH)
+  if not watch or tonumber(string.match(watch, '%S+')) > at then ring() end
+end
+
+-- Leases ------------------------------------------------------------------------------------------------------------
+
+-- A lease is "worker number taken_at position\nmessage": number counts the worker's requests, so that an
+-- acknowledgement of a lease that was lost, and taken again since, means nothing.
+local function read_lease(lease)
+  local worker, number, taken_at, position, start = string.match(lease, '^(%S+) (%d+) (%S+) (%d+)\n()')
+  return {
+    worker = worker, number = tonumber(number), taken_at = tonumber(taken_at), position = tonumber(position),
+    message = string.sub(lease, start),
+  }
+end
+
+local function forget_if_unleased(queue)
+  if call('EXISTS', key('leases', queue)) == 0 then call('SREM', LEASED, queue) end
+end
+
+local function redelivered(message)
+  if string.find(message, '"redelivered": ?true') then return message end
+  return (string.gsub(message, '("delivery_info": ?{%s*)"', '%1"redelivered":true,"', 1))
+end
+
+-- Puts leases back to the heads of their queues, in the order in which they were taken. `wanted` says which.
+local function give_back(wanted, changed)
+  local count = 0
+  for _, queue in ipairs(call('SMEMBERS', LEASED)) do
+    local found = {}
+    local all = call('HGETALL', key('leases', queue))
+    for i = 1, #all, 2 do
+      local lease = read_lease(all[i + 1])
+      if wanted(lease, queue, all[i]) then
+        lease.id = all[i]
+        found[#found + 1] = lease
+      end
+    end
+    if #found > 0 then
+      table.sort(found, function(a, b)
+        if a.taken_at ~= b.taken_at then return a.taken_at > b.taken_at end
+        return a.position > b.position
+      end)
+      for _, lease in ipairs(found) do
+        call('RPUSH', list(queue), changed and changed(lease.message) or lease.message)
+        call('HDEL', key('leases', queue), lease.id)
+      end
+      forget_if_unleased(queue)
+      announce(place(queue))
+      count = count + #found
+    end
+  end
+  return count
+end
+
+-- Messages ----------------------------------------------------------------------------------------------------------
+
+-- The last delivery tag in a message is its own: properties come last in kombu's format.
+local function id_of(message)
+  return string.match(message, '.*"delivery_tag": ?"([^"]*)"') or 'unreadable:' .. redis.sha1hex(message)
+end
+
+local function in_chunks(values, take)
+  for start = 1, #values, CHUNK do
+    take(unpack(values, start, math.min(start + CHUNK - 1, #values)))
+  end
+end

@@ -1,0 +1,152 @@
+#!lua flags=allow-oom
+-- A worker says what became of the messages it had, and gets as many as it has room for.
+-- ARGV 4: worker, 5: number of this request (they count up), 6: room, 7: number of the first earlier request whose
+-- answer never came ('' for none): what was leased since goes back. Then, for each settled message: how, queue, id,
+-- number; where how is 'ack', 'head' (back to the head of its queue), 'tail' (to its end), 'bury' (nobody can read it)
+-- or a number of seconds (delayed for so long).
+-- Returns seconds until this worker should come again ('' for no hurry), 1 if something is left to fetch at once, and
+-- for each queue: its name, the number of its messages, and for each of those: id, message.
+
+local WORKER, NUMBER, ROOM, LOST = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local LINE_S = 0.001    -- the places at the end of the line that one request gives are in the millisecond before it
+local MOST_VISITS = 500 -- a script must not keep the server for long
+local RIPE = 100
+local MOST_UNREADABLE = 1000
+
+-- Settling ----------------------------------------------------------------------------------------------------------
+
+local function settle(how, queue, id, number)
+  local leases = key('leases', queue)
+  local lease = call('HGET', leases, id)
+  local mine = WORKER .. ' ' .. number .. ' '
+  if not lease or string.sub(lease, 1, #mine) ~= mine then return false end
+  call('HDEL', leases, id)
+  if how == 'ack' or how == 'bury' then call('SREM', key('known', queue), id) end
+  if how == 'ack' then return true end
+  local message = read_lease(lease).message
+  if how == 'bury' then
+    call('LPUSH', key('unreadable'), message)
+    call('LTRIM', key('unreadable'), 0, MOST_UNREADABLE - 1)
+  elseif how == 'head' then
+    call('RPUSH', list(queue), message)
+  elseif how == 'tail' then
+    call('LPUSH', list(queue), redelivered(message))
+  else
+    call('ZADD', key('delayed', queue), now + tonumber(how), message)
+  end
+  return true
+end
+
+local function settle_all()
+  local touched = {}
+  for i = 8, #ARGV, 4 do
+    local how, queue = ARGV[i], ARGV[i + 1]
+    if settle(how, queue, ARGV[i + 2], ARGV[i + 3]) then
+      touched[queue] = touched[queue] or how ~= 'ack'
+    end
+  end
+  for queue, has_more in pairs(touched) do
+    forget_if_unleased(queue)
+    -- An acknowledgement can only open a queue that waited for one.
+    if has_more or call('ZSCORE', DUE, queue) == 'inf' then place(queue) end
+  end
+end
+
+-- Serving -----------------------------------------------------------------------------------------------------------
+
+local function ripen(queue)
+  local delayed = key('delayed', queue)
+  local ripe = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, RIPE)
+  if #ripe > 0 then
+    call('LPUSH', list(queue), unpack(ripe))
+    call('ZREM', delayed, unpack(ripe))
+  end
+end
+
+local function granted(queue, limits, wanted)
+  if (limits.paused_until or 0) > now then return 0 end
+  local count = math.min(wanted, call('LLEN', list(queue)))
+  if limits.cap then count = math.min(count, limits.cap - call('HLEN', key('leases', queue))) end
+  if limits.rate and count > 0 then count = math.min(count, tokens(queue, limits)) end
+  return math.max(count, 0)
+end
+
+local answer = {'', 0}
+
+local function lease(queue, messages)
+  local fields, head = {}, WORKER .. ' ' .. NUMBER .. ' ' .. stamp(now) .. ' '
+  for position, message in ipairs(messages) do
+    local id = id_of(message)
+    fields[#fields + 1] = id
+    fields[#fields + 1] = head .. position .. '\n' .. message
+    answer[#answer + 1] = id
+    answer[#answer + 1] = message
+  end
+  call('HSET', key('leases', queue), unpack(fields))
+  call('SADD', LEASED, queue)
+end
+
+-- Serves one queue up to `wanted` messages and sends it to its next place. Returns how many it gave.
+local function serve(queue, wanted, place_in_line)
+  ripen(queue)
+  local limits = limits_of(queue)
+  local count = granted(queue, limits, wanted)
+  if count > 0 then
+    answer[#answer + 1] = queue
+    answer[#answer + 1] = count
+    lease(queue, call('RPOP', list(queue), count))
+    if limits.rate then spend(queue, limits, count) end
+  end
+  place(queue, limits, place_in_line)
+  return count
+end
+
+-- Round robin: every queue in line gets an equal share of the room, then goes to the end of the line; what room is left
+-- goes to those who are first in line then.
+local function serve_all(room)
+  local visits = 0
+  while room > 0 and visits < MOST_VISITS do
+    local line = call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, math.min(room, MOST_VISITS))
+    if #line == 0 then break end
+    local share = math.floor(room / #line)
+    for _, queue in ipairs(line) do
+      visits = visits + 1
+      room = room - serve(queue, share, now - LINE_S + visits / 1000000)
+    end
+  end
+end
+
+-- What is left ------------------------------------------------------------------------------------------------------
+
+-- One worker is enough to wake up for what is due next: it keeps the watch until then.
+local function keeps_watch(at)
+  local watch = call('GET', WATCH)
+  if watch then
+    local known, keeper = string.match(watch, '(%S+) (%S+)')
+    if keeper ~= WORKER and tonumber(known) <= at then return false end
+  end
+  call('SET', WATCH, stamp(at) .. ' ' .. WORKER, 'PX', milliseconds(at - now + 0.02))
+  return true
+end
+
+settle_all()
+if LOST then
+  call('HSET', FENCES, WORKER, NUMBER - 1) -- a lost request may still be on its way
+  give_back(function(held) return held.worker == WORKER and held.number >= LOST end)
+end
+if ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) then
+  call('ZADD', WORKERS, 'NX', now, WORKER)
+  serve_all(ROOM)
+end
+
+local following = call('ZRANGE', DUE, 0, 0, 'WITHSCORES')
+if following[2] then
+  local at = tonumber(following[2])
+  if at <= now then
+    answer[2] = 1
+    ring()
+  elseif at - now <= POLL_S and keeps_watch(at) then
+    answer[1] = stamp(at - now)
+  end
+end
+return answer

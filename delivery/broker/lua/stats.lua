@@ -1,0 +1,25 @@
+#!lua flags=allow-oom
+-- ARGV: queues. Returns for each: ready, delayed, leased, tokens ('' for no rate), paused_until ('' for not),
+-- the time when the message next in turn was due ('' for unknown).
+
+local function due_at(queue)
+  local first = call('LINDEX', list(queue), -1)
+  if first then return string.match(first, '"timestamp": ?([%d.]+)') or '' end
+  return call('ZRANGE', key('delayed', queue), 0, 0, 'WITHSCORES')[2] or ''
+end
+
+local answer = {}
+for i = 4, #ARGV do
+  local queue = ARGV[i]
+  local limits = limits_of(queue)
+  local paused_until = limits.paused_until or 0
+  answer[#answer + 1] = {
+    call('LLEN', list(queue)),
+    call('ZCARD', key('delayed', queue)),
+    call('HLEN', key('leases', queue)),
+    limits.rate and stamp(limits.burst - (full_at(queue, limits) - now) * limits.rate) or '',
+    paused_until > now and string.format('%.17g', paused_until) or '',
+    due_at(queue),
+  }
+end
+return answer
