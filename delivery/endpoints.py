@@ -4,9 +4,10 @@ Loaded on first use, for all ids of a batch in one query. `forget` is called by 
 (within a second of the change) an attempt may still use the former state.
 """
 
+import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,8 +17,11 @@ from delivery.retries import DEFAULT_SCHEDULE_S
 from delivery.signing import SigningKey, decode_secret
 from partners.changes import Change
 from partners.encryption import decrypt
+from partners.errors import InvalidInput, SecretUnreadable
 from partners.models import Subscription, SubscriptionSecret
 from partners.transform import Transformation, compile_transformation
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +89,39 @@ class EndpointCache:
 
 def load_endpoints(subscription_ids: Iterable[str]) -> dict[str, Endpoint]:
     subscriptions = Subscription.objects.filter(pk__in=list(subscription_ids))
-    secrets: dict[str, list[Secret]] = defaultdict(list)
+    tokens: dict[str, list[SubscriptionSecret]] = defaultdict(list)
     for row in SubscriptionSecret.objects.filter(subscription__in=list(subscription_ids)).order_by("-id"):
-        secrets[row.subscription_id].append(Secret(decode_secret(decrypt(row.token)), row.expires_at))
-    return {one.id: _endpoint(one, tuple(secrets[one.id])) for one in subscriptions}
+        tokens[row.subscription_id].append(row)
+    return {one.id: _usable(one, tokens[one.id]) for one in subscriptions}
 
 
-def _endpoint(subscription: Subscription, secrets: tuple[Secret, ...]) -> Endpoint:
+def _usable(subscription: Subscription, tokens: Sequence[SubscriptionSecret]) -> Endpoint:
+    """What cannot be read of one subscription stops that one, and none that is loaded with it."""
+    try:
+        secrets = tuple(Secret(decode_secret(decrypt(row.token)), row.expires_at) for row in tokens)
+        return _endpoint(subscription, secrets, _transformation(subscription), _stopped(subscription))
+    except (InvalidInput, SecretUnreadable) as error:
+        logger.error("unusable", extra={"subscription_id": subscription.id, "error": str(error)})
+        return _endpoint(subscription, (), None, _stopped(subscription) or f"the subscription cannot be used: {error}")
+
+
+def _transformation(subscription: Subscription) -> Transformation | None:
+    return compile_transformation(subscription.transformation) if subscription.transformation else None
+
+
+def _endpoint(
+    subscription: Subscription, secrets: tuple[Secret, ...], transform: Transformation | None, stopped: str
+) -> Endpoint:
     return Endpoint(
         subscription_id=subscription.id,
         partner_id=subscription.partner_id,
         url=subscription.url,
         headers=subscription.headers,
         secrets=secrets,
-        transform=compile_transformation(subscription.transformation) if subscription.transformation else None,
+        transform=transform,
         timeout_s=subscription.timeout_s,
         schedule_s=tuple(subscription.retry_schedule_s or settings.RETRY_SCHEDULE_S or DEFAULT_SCHEDULE_S),
-        stopped=_stopped(subscription),
+        stopped=stopped,
     )
 
 

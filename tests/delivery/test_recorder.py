@@ -130,3 +130,16 @@ def test_an_endpoint_is_kept_until_its_change_is_heard_of(due: list[Due], subscr
     assert len(endpoint.live_secrets(AT)) == 2
     assert "disabled (staff)" in endpoint.stopped
     assert "whsec" not in repr(endpoint)
+
+
+def test_what_cannot_be_read_stops_its_own_subscription_only(due: list[Due], subscription: Subscription) -> None:
+    other = create_subscription(subscription.partner, "https://hooks.reviews.com/other", ["orders.*"])
+    Subscription.objects.filter(pk=subscription.pk).update(transformation='{"map": {"$nonsense": 1}}')
+    endpoints = EndpointCache().get([subscription.id, other.id])
+    assert "cannot be used" in endpoints[subscription.id].stopped
+    assert endpoints[other.id].stopped == ""
+
+
+def test_a_secret_that_no_key_opens_stops_its_own_subscription(subscription: Subscription) -> None:
+    subscription.secrets.update(token="gAAAAA-not-ours")
+    assert "no key of ENCRYPTION_KEYS" in EndpointCache().get([subscription.id])[subscription.id].stopped
