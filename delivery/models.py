@@ -30,7 +30,10 @@ class Event(models.Model):
 
     class Meta:
         ordering: ClassVar[list[str]] = ["-received_at"]
-        indexes: ClassVar[list[models.Index]] = [models.Index(F("received_at").desc(), name="event_received_at")]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(F("received_at").desc(), name="event_received_at"),
+            models.Index("type", F("received_at").desc(), name="event_of_type"),
+        ]
 
     def __str__(self) -> str:
         return self.id

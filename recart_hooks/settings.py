@@ -211,6 +211,7 @@ UNFOLD = {
     "SITE_SUBHEADER": "Times are in UTC",
     "SITE_SYMBOL": "webhook",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "recart_hooks.admin.navigation.favicon"}],
+    "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": ["recart_hooks.admin.navigation.stylesheet"],
     "DASHBOARD_CALLBACK": "delivery.admin.dashboard.index_context",

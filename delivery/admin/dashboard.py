@@ -2,13 +2,15 @@
 
 from typing import Any
 
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
-from delivery.admin.traffic import DEFAULT_RANGE, RANGES, traffic
+from delivery import stats
+from delivery.admin.traffic import DEFAULT_RANGE, RANGES, Reader, traffic
 from partners.models import Partner
 
 TEMPLATE = "delivery/admin/traffic.html"
@@ -27,13 +29,27 @@ def traffic_context(request: HttpRequest, whose: Partner | None = None) -> dict[
     chosen = request.GET.get("range", "")
     name = chosen if chosen in RANGES else DEFAULT_RANGE
     return {
-        "traffic": traffic(RANGES[name], timezone.now(), whose),
+        "traffic": traffic(RANGES[name], timezone.now(), whose, _remembering(name, whose)),
         "traffic_url": reverse("admin:delivery_traffic"),
         "traffic_of": whose.pk if whose else "",
         "ranges": [(key, one.name, key == name) for key, one in RANGES.items()],
         "range": name,
         "refresh_s": REFRESH_S,
     }
+
+
+def _remembering(name: str, whose: Partner | None) -> Reader:
+    """Reads the roll-ups once for everybody who looks within the time that the range stays fresh."""
+    key = f"traffic:{name}:{whose.pk if whose else ''}"
+
+    def read(span: stats.Span, step_s: int) -> stats.Overview:
+        known: stats.Overview | None = cache.get(key)
+        if known is None:
+            known = stats.overview(span, step_s)
+            cache.set(key, known, RANGES[name].fresh_s)
+        return known
+
+    return read
 
 
 def traffic_view(request: HttpRequest) -> HttpResponse:

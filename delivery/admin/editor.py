@@ -22,7 +22,7 @@ from delivery.admin.sample import sample_of, types_for
 from delivery.endpoints import Endpoint, Secret
 from delivery.jobs import PENDING, Job
 from delivery.prepare import prepare
-from partners.admin.base import StaffAdmin
+from partners.admin.base import StaffAdmin, per_object
 from partners.admin.looks import hide_credential, json_code
 from partners.models import Subscription
 from partners.patterns import matches
@@ -59,6 +59,7 @@ class EditsWithPreview(StaffAdmin[Subscription]):
         return [*own, *super().get_urls()]
 
     @display(description="Sample event")
+    @per_object
     def sample_event(self, subscription: Subscription) -> SafeString:
         types = types_for(subscription.event_types or ["*"])
         context = {

@@ -6,9 +6,12 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from delivery.models import Delivery
+from delivery.models import Delivery, Event
 from partners.admin.list_filters import TextFilter, TimeRangeFilter
 from partners.identifiers import DELIVERY, first_id
+
+RARE = 2000
+"""Events. A type that has more is common."""
 
 ID_SLACK = timedelta(minutes=10)
 """An id is made shortly before its row; by clocks that differ a little."""
@@ -39,16 +42,23 @@ class ReceivedFilter(TimeRangeFilter):
 
 
 class EventTypeFilter(TextFilter):
-    """A type, or everything below one: `orders.*`."""
+    """A type, or everything below one: `orders.*`.
+
+    Deliveries have no index by type, which would cost every attempt. Those of a rare type are found by their events,
+    which have one; those of a common type are never far from where the list begins.
+    """
 
     title = "event type"
     parameter_name = "type"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = (self.value() or "").strip()
-        column = "event_type" if queryset.model is Delivery else "type"
         if not wanted or wanted == "*":
             return queryset
-        if wanted.endswith(".*"):
-            return queryset.filter(**{f"{column}__startswith": wanted[:-1]})
-        return queryset.filter(**{column: wanted})
+        lookup, value = ("startswith", wanted[:-1]) if wanted.endswith(".*") else ("exact", wanted)
+        by_index = Event.objects.filter(**{f"type__{lookup}": value}).order_by("type", "-received_at")
+        keys = list(by_index.values_list("pk", flat=True)[: RARE + 1])
+        of_deliveries = queryset.model is Delivery
+        if len(keys) <= RARE:
+            return queryset.filter(**{"event__in" if of_deliveries else "pk__in": keys})
+        return queryset.filter(**{f"event_type__{lookup}" if of_deliveries else f"type__{lookup}": value})

@@ -4,7 +4,7 @@ Everything but the backlog is read from the roll-ups (delivery.stats), so its co
 attempts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -32,16 +32,20 @@ class Range:
     length: timedelta
     step_s: int
     by_hour: bool
+    fresh_s: int
+    """How old its figures may be: a long range costs more to read and changes less."""
 
 
 RANGES = {
-    "1h": Range("1 h", timedelta(hours=1), 60, by_hour=False),
-    "6h": Range("6 h", timedelta(hours=6), 300, by_hour=False),
-    "24h": Range("24 h", timedelta(hours=24), 3600, by_hour=True),
-    "7d": Range("7 days", timedelta(days=7), 3 * 3600, by_hour=True),
-    "30d": Range("30 days", timedelta(days=30), 12 * 3600, by_hour=True),
+    "1h": Range("1 h", timedelta(hours=1), 60, by_hour=False, fresh_s=8),
+    "6h": Range("6 h", timedelta(hours=6), 300, by_hour=False, fresh_s=30),
+    "24h": Range("24 h", timedelta(hours=24), 3600, by_hour=True, fresh_s=60),
+    "7d": Range("7 days", timedelta(days=7), 3 * 3600, by_hour=True, fresh_s=120),
+    "30d": Range("30 days", timedelta(days=30), 12 * 3600, by_hour=True, fresh_s=300),
 }
 DEFAULT_RANGE = "1h"
+
+Reader = Callable[[stats.Span, int], stats.Overview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +66,17 @@ class Traffic:
     lists: Sequence[BarList]
 
 
-def traffic(range_: Range, now: datetime, whose: Partner | None = None) -> Traffic:
+def traffic(range_: Range, now: datetime, whose: Partner | None = None, read: Reader = stats.overview) -> Traffic:
     span = _span(range_, now, whose)
-    over_time = stats.by_time(span, range_.step_s)
+    counted = read(span, range_.step_s)
+    over_time = counted.by_time
     total = stats.summed(over_time.values())
     backlog = backlog_by_partner(whose)
-    by_subscription = stats.by_subscription(span)
-    lists = [slowest_endpoints(by_subscription)]
+    lists = [slowest_endpoints(counted.by_subscription)]
     if whose is None:
-        lists = [failing_partners(stats.by_partner(span)), *lists, longest_backlogs(backlog, now)]
+        lists = [failing_partners(counted.by_partner), *lists, longest_backlogs(backlog, now)]
     else:
-        lists.append(failing_endpoints(by_subscription))
+        lists.append(failing_endpoints(counted.by_subscription))
     return Traffic(
         cards=_cards(total, span, backlog, now),
         attempts=_attempts_chart(span, range_, over_time),

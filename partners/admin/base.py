@@ -3,7 +3,8 @@
 Unfold carries no types: for the checker its classes are Django's own, which they extend.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import messages
@@ -30,9 +31,10 @@ else:
             return cls
 
 
-__all__ = ["DialogForm", "ReadOnlyAdmin", "StaffAdmin", "change_url", "link", "list_url", "url_of"]
+__all__ = ["DialogForm", "ReadOnlyAdmin", "StaffAdmin", "change_url", "link", "list_url", "per_object", "url_of"]
 
 Row = TypeVar("Row", bound=Model)
+Shown = TypeVar("Shown")
 
 
 class StaffAdmin(_ModelAdmin[Row]):
@@ -106,6 +108,20 @@ class ReadOnlyAdmin(StaffAdmin[Row]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+def per_object(show: Callable[[Any, Row], Shown]) -> Callable[[Any, Row], Shown]:
+    """Remembers on the object what a page shows of it: Unfold asks for each read-only field several times."""
+    name = f"_shown_{show.__name__}"
+
+    @wraps(show)
+    def remembering(self: Any, obj: Row) -> Shown:
+        if name not in obj.__dict__:
+            obj.__dict__[name] = show(self, obj)
+        shown: Shown = obj.__dict__[name]
+        return shown
+
+    return remembering
 
 
 def change_url(obj: Model) -> str:

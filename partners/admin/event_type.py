@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from partners.admin.base import StaffAdmin
+from partners.admin.base import StaffAdmin, per_object
 from partners.admin.fields import CodeArea
 from partners.admin.list_filters import ConditionFilter, DropdownFilter
 from partners.admin.looks import badge
@@ -139,6 +139,7 @@ class EventTypeAdmin(StaffAdmin[EventType]):
         return ", ".join(parts) or "-"
 
     @display(description="Subscribers")
+    @per_object
     def subscribers(self, event_type: EventType) -> int:
         known: int | None = getattr(event_type, "subscribers_now", None)
         return subscribers_of(event_type.name, wanted_patterns()) if known is None else known

@@ -10,7 +10,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
 from partners import services
-from partners.admin.base import link
+from partners.admin.base import link, per_object
 from partners.admin.fields import delay
 from partners.admin.list_filters import ConditionFilter
 from partners.admin.looks import badge, code, headers_code, json_code, lines, moment
@@ -148,6 +148,7 @@ class SubscriptionAdmin(SubscriptionActions):
         return moment(subscription.deleted_at or subscription.disabled_at or subscription.failing_since)
 
     @display(description="Signing secrets")
+    @per_object
     def signing(self, subscription: Subscription) -> SafeString:
         live = services.live_secrets(subscription)
         return lines(

@@ -18,6 +18,7 @@ from django.utils import timezone
 from django_celery_results.models import TaskResult
 from pytest_django import DjangoAssertNumQueries
 
+from delivery.admin import list_filters
 from delivery.admin.delivery import DeliveryAdmin
 from delivery.models import Attempt, DeadLetter, Delivery, Event
 from partners import services
@@ -364,6 +365,20 @@ def test_the_log_is_filtered(admin_client: Client) -> None:
     assert listed(admin_client, subscription__id__exact=okendo.pk) == [other.pk, pending.pk]
     assert listed(admin_client, type="orders.items.added") == [pending.pk]
     assert listed(admin_client, type="orders.*") == [pending.pk, dead.pk]
+
+
+def test_a_common_type_is_filtered_as_a_rare_one_is(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    subscription = new_subscription()
+    made = [new_delivery(subscription, new_event(type=f"orders.{name}")) for name in ("created", "paid", "created")]
+
+    def found() -> list[list[str]]:
+        return [listed(admin_client, type=wanted) for wanted in ("orders.created", "orders.*", "orders.none")]
+
+    rare = found()
+    monkeypatch.setattr(list_filters, "RARE", 0)
+
+    assert found() == rare == [[made[2].pk, made[0].pk], [one.pk for one in made[::-1]], []]
+    assert 'title="evt_' in shown(admin_client, list_url(Event, type="orders.paid"))
 
 
 def test_the_log_is_filtered_by_time(admin_client: Client) -> None:

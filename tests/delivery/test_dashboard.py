@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -24,6 +25,11 @@ from partners.models import Partner, Subscription
 pytestmark = pytest.mark.django_db
 
 NOW = datetime(2026, 5, 1, 12, 30, 20, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    cache.clear()
 
 
 def new_subscription(name: str) -> Subscription:
@@ -179,6 +185,21 @@ def test_the_page_of_a_partner_shows_its_own_traffic(admin_client: Client) -> No
     assert ">33</p>" in page
     assert ">33</p>" in part
     assert admin_client.get("/admin/partners/partner/traffic/", {"partner": "ptr_nobody"}).status_code == 404
+
+
+def test_the_page_reads_a_range_once_while_it_is_fresh(admin_client: Client) -> None:
+    subscription = new_subscription("Yotpo")
+    count(subscription, timezone.now(), [10] * 5)
+    asked = "/admin/partners/partner/traffic/?range=30d"
+
+    admin_client.get(asked)
+    count(subscription, timezone.now(), [10] * 5)
+    with CaptureQueriesContext(connection) as queries:
+        again = admin_client.get(asked).content.decode()
+
+    assert ">5</p>" in again
+    assert not any("delivery_rollup" in query["sql"] for query in queries)
+    assert ">10</p>" in admin_client.get(f"{asked}&partner={subscription.partner_id}").content.decode()
 
 
 def test_an_unknown_range_is_the_default_one(admin_client: Client) -> None:

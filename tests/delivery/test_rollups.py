@@ -116,6 +116,19 @@ def test_a_long_span_has_the_hours_and_the_minutes_since(due: Sequence[Due], sub
 
 @pytest.mark.servers
 @pytest.mark.django_db
+def test_an_overview_tells_what_the_single_figures_tell(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+    rollups = Rollups()
+    rollups.add([record_of(due[0], subscription), failure(due[1], subscription)])
+    rollups.add([record_of(due[2], subscription, AT + timedelta(minutes=20))])
+    rollups.flush()
+    span = replace(hour_of(subscription), subscription_id=None)
+    assert stats.overview(span, 300) == stats.Overview(
+        stats.by_time(span, 300), stats.by_partner(span), stats.by_subscription(span)
+    )
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
 def test_counts_can_be_rebuilt_from_the_attempts(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
     made = [record_of(due[0], subscription), failure(due[1], subscription)]
     record(made)

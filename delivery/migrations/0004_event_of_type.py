@@ -1,0 +1,19 @@
+"""Events of one type, newest first: the admin finds rare ones by it, and deliveries of theirs. Made without a lock."""
+
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    atomic = False
+
+    dependencies = [("delivery", "0003_idempotent_requests")]
+
+    operations = [
+        AddIndexConcurrently(
+            model_name="event",
+            index=models.Index(
+                "type", models.OrderBy(models.F("received_at"), descending=True), name="event_of_type"
+            ),
+        ),
+    ]
