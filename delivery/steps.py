@@ -5,6 +5,7 @@ from typing import Any
 
 from celery import bootsteps
 
+from delivery.flower_feed import flower_feed
 from delivery.metrics import server
 from delivery.metrics.process import broker_connected
 from delivery.worker import worker
@@ -50,3 +51,12 @@ class ConnectionStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         broker_connected()
+
+
+class FlowerStep(bootsteps.StartStopStep):
+    """Tells Flower of recorded attempts, through the dispatcher that this connection has."""
+
+    requires = ("celery.worker.consumer.events:Events",)
+
+    def start(self, parent: Any) -> None:
+        flower_feed().follow(parent.event_dispatcher)

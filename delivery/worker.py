@@ -16,6 +16,7 @@ from delivery.breaker import Breaker
 from delivery.breaker_store import SharedBreakers
 from delivery.deliver import Tools, worker_name
 from delivery.endpoints import EndpointCache
+from delivery.flower_feed import flower_feed
 from delivery.jobs import Job, JobLoader
 from delivery.limits import LimitKeeper
 from delivery.metrics import process
@@ -47,11 +48,12 @@ class Worker:
             "loader", _with_live_connection(process.timed("loader", load)), is_passing, LARGEST_BATCH
         )
         self.rollups = Rollups()
-        metrics = attempt_metrics()
+        metrics, flower = attempt_metrics(), flower_feed()
 
         def observe(records: Sequence[AttemptRecord]) -> None:
             self.rollups.add(records)
             metrics.add(records)
+            flower.add(records)
 
         self.recorder: Batcher[AttemptRecord, bool] = Batcher(
             "recorder",

@@ -23,6 +23,7 @@ app.autodiscover_tasks(["delivery"], related_name="maintenance")
 app.steps["worker"].add("delivery.steps:MetricsStep")
 app.steps["worker"].add("delivery.steps:PartsStep")
 app.steps["consumer"].add("delivery.steps:ConnectionStep")
+app.steps["consumer"].add("delivery.steps:FlowerStep")
 
 
 @setup_logging.connect

@@ -67,7 +67,7 @@ class System:
 
     def __post_init__(self) -> None:
         self.stack = Stack(self.directory, durable=self.durable, environ={})
-        self.web_port = free_port()
+        self.web_port, self.flower_port = free_port(), free_port()
         self.log = self.directory / "processes.log"
 
     def __enter__(self) -> Self:
@@ -81,7 +81,7 @@ class System:
             **self.stack.environment,
             **self.env,
         }
-        ours = local_environment(self.stack, Ports(self.web_port, free_port()), more)
+        ours = local_environment(self.stack, Ports(self.web_port, self.flower_port), more)
         self.environment = {**ours, **more, "DJANGO_SETTINGS_MODULE": "recart_hooks.settings"}
         self.manage("migrate", "--verbosity", "0")
         return self
@@ -99,7 +99,7 @@ class System:
         return [Seeded(**one) for one in json.loads(self._run([sys.executable, "-c", _SEED], json.dumps(partners)))]
 
     def start(self, *names: str) -> None:
-        """`bridge`, `web`, `beat`, or any other name for one more worker."""
+        """`bridge`, `web`, `beat`, `flower`, or any other name for one more worker."""
         for name in names:
             with self.log.open("ab") as log:
                 self.processes[name] = Process(
@@ -160,6 +160,8 @@ class System:
             return [sys.executable, "manage.py", "bridge"]
         if name == "beat":
             return [*celery, "beat"]
+        if name == "flower":
+            return [sys.executable, "-m", "recart_hooks.flower_app"]
         if name == "web":
             return [
                 sys.executable,

@@ -1,0 +1,146 @@
+"""Flower is told of what was recorded: all of it while it is little, and how much it was when it is more."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from celery.events.state import State
+
+from delivery.flower_feed import FAILURES_PER_SUCCESS, NOT_SHOWN, FlowerFeed, Names
+from delivery.outcomes import ErrorClass, answered, failed
+from delivery.retries import Step
+from partners.services import create_partner
+from tests.delivery.metrics.test_attempts import GOOD
+
+RETRIED = replace(GOOD, outcome=failed(ErrorClass.TIMEOUT, "no answer within 15 s", 15_000), step=Step("pending", 5.0))
+DEAD = replace(GOOD, delivery_id="dlv_2", outcome=answered(503, {}, b"", 20.0), step=Step("dead"))
+
+
+class Known(Names):
+    def of(self, partner_ids: Any) -> Mapping[str, str]:
+        return {"ptr_1": "Awesome Reviews"}
+
+
+class Dispatcher:
+    """In place of Celery's: hands each flushed event to Celery's own view of a cluster, which Flower builds on."""
+
+    def __init__(self, *groups: str) -> None:
+        self.enabled = True
+        self.groups = set(groups)
+        self.buffer_group: Any = frozenset()
+        self.buffer_limit = 24
+        self.buffer: list[dict[str, Any]] = []
+        self.messages: list[list[dict[str, Any]]] = []
+        self.clock = 0
+
+    def send(self, type: str, **fields: Any) -> None:
+        assert "task" in self.buffer_group
+        self.clock += 1
+        same = {"hostname": "worker@here", "clock": self.clock, "local_received": 0.0, "timestamp": 0.0}
+        self.buffer.append({**same, "type": type, **fields})
+
+    def flush(self) -> None:
+        if self.buffer:
+            self.messages.append(self.buffer)
+            self.buffer = []
+
+    @property
+    def cluster(self) -> Any:
+        state: Any = State()
+        for event in (event for message in self.messages for event in message):
+            state.event(dict(event))
+        return state
+
+
+def feed(dispatcher: Dispatcher, per_s: int = 10) -> FlowerFeed:
+    made = FlowerFeed(per_s, Known())
+    made.follow(dispatcher)
+    made.stop()  # its thread; the test flushes itself
+    return made
+
+
+def test_an_attempt_is_a_task_with_partner_event_type_and_outcome() -> None:
+    dispatcher = Dispatcher()
+    one = feed(dispatcher)
+    one.add([GOOD, DEAD])
+    one.flush()
+    (message,) = dispatcher.messages
+    assert len(message) == 6
+    tasks = dispatcher.cluster.tasks
+    good, dead = tasks["dlv_1:1"], tasks["dlv_2:1"]
+    assert (good.name, good.state, good.runtime) == ("delivery.deliver orders.created", "SUCCESS", 0.012)
+    assert good.args == "Awesome Reviews (ptr_1), dlv_1, attempt 1"
+    assert good.received == good.started == GOOD.started_at.timestamp()
+    assert good.succeeded == pytest.approx(GOOD.started_at.timestamp() + 0.012)
+    assert (dead.state, dead.exception) == ("FAILURE", "status 503")
+
+
+def test_a_retry_is_shown_as_one() -> None:
+    dispatcher = Dispatcher()
+    one = feed(dispatcher)
+    one.add([RETRIED])
+    one.flush()
+    task = dispatcher.cluster.tasks["dlv_1:1"]
+    assert (task.state, task.exception, task.worker.hostname) == ("RETRY", "no answer within 15 s", "worker@here")
+
+
+def test_what_is_not_shown_is_counted() -> None:
+    dispatcher = Dispatcher()
+    one = feed(dispatcher, per_s=10)
+    one.add([replace(GOOD, delivery_id=f"dlv_{n}") for n in range(100)])
+    one.add([replace(DEAD, delivery_id=f"dlv_d{n}") for n in range(10 * FAILURES_PER_SUCCESS + 7)])
+    one.flush()
+    names = Counter(task.name for task in dispatcher.cluster.tasks.values())
+    assert names == {"delivery.deliver orders.created": 10 + 10 * FAILURES_PER_SUCCESS, NOT_SHOWN: 1}
+    (rest,) = [task for task in dispatcher.cluster.tasks.values() if task.name == NOT_SHOWN]
+    assert rest.result == "90 more succeeded, 7 more failed in this second"
+
+
+def test_the_next_second_has_room_again() -> None:
+    dispatcher = Dispatcher()
+    one = feed(dispatcher, per_s=1)
+    for number in range(3):
+        one.add([replace(GOOD, delivery_id=f"dlv_{number}")])
+        one.flush()
+    assert len(dispatcher.cluster.tasks) == 3
+
+
+def test_nothing_is_gathered_while_nobody_listens() -> None:
+    dispatcher = Dispatcher("worker")
+    one = feed(dispatcher)
+    one.add([GOOD])
+    dispatcher.groups.add("task")  # as Flower's remote control does
+    one.flush()
+    assert dispatcher.messages == []
+    one.add([GOOD])
+    one.flush()
+    assert len(dispatcher.messages) == 1
+
+
+def test_after_a_lost_connection_the_new_dispatcher_is_used() -> None:
+    old, new = Dispatcher(), Dispatcher()
+    one = feed(old)
+    one.follow(new)
+    one.add([GOOD])
+    one.flush()
+    assert (len(old.messages), len(new.messages)) == (0, 1)
+
+
+def test_a_mistake_of_ours_is_a_failed_task() -> None:
+    dispatcher = Dispatcher()
+    one = feed(dispatcher)
+    one.broke("dlv_9:1", "KeyError('x')")
+    one.flush()
+    assert dispatcher.cluster.tasks["dlv_9:1"].state == "FAILURE"
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_names_of_partners_are_looked_up_once(django_assert_num_queries: Any) -> None:
+    partner = create_partner("Awesome Reviews")
+    names = Names()
+    with django_assert_num_queries(1):
+        assert names.of([partner.id])[partner.id] == "Awesome Reviews"
+        assert names.of([partner.id])[partner.id] == "Awesome Reviews"
