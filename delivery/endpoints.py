@@ -17,7 +17,7 @@ from delivery.retries import DEFAULT_SCHEDULE_S
 from delivery.signing import SigningKey, decode_secret
 from partners.changes import Change
 from partners.encryption import decrypt
-from partners.errors import InvalidInput, SecretUnreadable
+from partners.errors import InvalidInput, SecretError, SecretUnreadable
 from partners.models import Subscription, SubscriptionSecret
 from partners.transform import Transformation, compile_transformation
 
@@ -96,13 +96,22 @@ def load_endpoints(subscription_ids: Iterable[str]) -> dict[str, Endpoint]:
 
 
 def _usable(subscription: Subscription, tokens: Sequence[SubscriptionSecret]) -> Endpoint:
-    """What cannot be read of one subscription stops that one, and none that is loaded with it."""
+    """What cannot be read of one subscription stops that one, and none that is loaded with it.
+
+    A transformation that does not compile any more ends its deliveries. Secrets that no key opens are an operator's
+    mistake: without one nothing is signed, the attempt fails as ours, and is tried again when the key is back.
+    """
+    stopped = _stopped(subscription)
     try:
         secrets = tuple(Secret(decode_secret(decrypt(row.token)), row.expires_at) for row in tokens)
-        return _endpoint(subscription, secrets, _transformation(subscription), _stopped(subscription))
-    except (InvalidInput, SecretUnreadable) as error:
-        logger.error("unusable", extra={"subscription_id": subscription.id, "error": str(error)})
-        return _endpoint(subscription, (), None, _stopped(subscription) or f"the subscription cannot be used: {error}")
+    except (SecretUnreadable, SecretError) as error:
+        logger.error("unusable secret", extra={"subscription_id": subscription.id, "error": str(error)})
+        secrets = ()
+    try:
+        return _endpoint(subscription, secrets, _transformation(subscription), stopped)
+    except InvalidInput as error:
+        logger.error("unusable transformation", extra={"subscription_id": subscription.id, "error": str(error)})
+        return _endpoint(subscription, secrets, None, stopped or f"the subscription cannot be used: {error}")
 
 
 def _transformation(subscription: Subscription) -> Transformation | None:

@@ -153,6 +153,14 @@ def test_an_event_that_cannot_be_transformed_is_dead_at_once() -> None:
     assert world.sent == []
 
 
+def test_without_a_secret_nothing_is_sent_and_the_attempt_is_tried_again() -> None:
+    world = World(replace(JOB, endpoint=replace(ENDPOINT, secrets=())))
+    with pytest.raises(TryLater):
+        world.deliver()
+    assert world.sent == []
+    assert world.recorded[0].outcome.error is ErrorClass.INTERNAL
+
+
 def test_a_transformation_makes_the_body() -> None:
     transform = compile_transformation('{"map": {"total": "$.data.price"}}')
     world = World(replace(JOB, endpoint=replace(ENDPOINT, transform=transform)))
