@@ -93,9 +93,10 @@ class PartnerAdmin(StaffAdmin[Partner]):
 
     def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:
         if change:
-            obj.save(update_fields=[*form.changed_data, "updated_at"])
+            services.update_partner(obj, {name: form.cleaned_data[name] for name in form.changed_data})
         else:
-            super().save_model(request, obj, form, change)
+            obj.pk = services.create_partner(**form.cleaned_data).pk
+            obj.refresh_from_db()
 
     def panels(self, partner: Partner) -> Sequence[Panel]:
         newest = partner.subscriptions.filter(deleted_at=None).order_by("-id")[:PANEL_ROWS]

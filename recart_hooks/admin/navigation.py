@@ -60,6 +60,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "Partners",
             _page("Partners", "storefront", "partners", "partner", request),
             _page("Subscriptions", "rss_feed", "partners", "subscription", request),
+            _page("API keys", "key", "partners", "apikey", request),
         ),
         _group(
             "Delivery",

@@ -1,0 +1,99 @@
+"""API keys: staff make and revoke them here. A token is on one page only, the answer to making it."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
+from unfold.decorators import action, display
+
+from partners import keys
+from partners.admin.base import DialogForm, StaffAdmin, change_url, link
+from partners.admin.looks import badge, moment
+from partners.models import ApiKey
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(StaffAdmin[ApiKey]):
+    list_display = ("name", "of_partner", "scope", "state", "begins", "used")
+    list_filter = ("scope",)
+    list_select_related = ("partner",)
+    search_fields = ("name", "id__startswith", "hint__startswith", "partner__name")
+    search_help_text = "Name, id, beginning of the key, or partner"
+    ordering = ("-id",)
+    autocomplete_fields = ("partner",)
+    fields = ("name", "scope", "partner", "expires_at")
+    readonly_fields = ("state", "begins", "created", "created_by", "used")
+    actions_detail: ClassVar = ("revoke",)
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        return self.fields if obj is None else ("name", "scope", "partner", "expires_at", *self.readonly_fields)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A key is made, used and revoked; it never changes. The list needs the permission for the dialog."""
+        return obj is None and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        new = keys.create_key(**{name: form.cleaned_data[name] for name in self.fields})
+        obj.pk = new.key.pk
+        obj.refresh_from_db()
+        obj._token = new.token  # type: ignore[attr-defined]  # for response_add alone
+
+    def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"The API key {obj.name}",
+            "token": obj._token,  # type: ignore[attr-defined]  # see save_model
+            "key_url": change_url(obj),
+        }
+        answer = TemplateResponse(request, "partners/admin/new_key.html", context)
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        found = ApiKey.objects.filter(pk=object_id).first()
+        if found is None or not found.is_live or not super().has_change_permission(request):
+            return []
+        return super().get_actions_detail(request, object_id)  # type: ignore[misc,no-any-return]  # Unfold's
+
+    @action(
+        description="Revoke",
+        icon="block",
+        dialog={
+            "title": "Revoke this API key",
+            "description": "At once and for good: who still uses it gets 401.",
+            "form_submit_text": "Revoke",
+        },
+    )
+    def revoke(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
+        key = self.wanted(request, object_id)
+        if not super().has_change_permission(request):
+            return self.refused(request, key, "You may not do that.")
+        keys.revoke_key(key)
+        return self.done(request, key, "Revoked.")
+
+    @display(description="Partner")
+    def of_partner(self, key: ApiKey) -> SafeString:
+        return link(key.partner) if key.partner is not None else SafeString("-")
+
+    @display(description="State")
+    def state(self, key: ApiKey) -> SafeString:
+        if key.revoked_at is not None:
+            return badge("Revoked", "danger")
+        return badge("Live", "success") if key.is_live else badge("Expired", "warning")
+
+    @display(description="Begins with")
+    def begins(self, key: ApiKey) -> str:
+        return f"{key.hint}…"
+
+    @display(description="Created", ordering="id")
+    def created(self, key: ApiKey) -> SafeString:
+        return moment(key.created_at)
+
+    @display(description="Last used")
+    def used(self, key: ApiKey) -> SafeString:
+        return moment(key.last_used_at, "never")
