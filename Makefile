@@ -51,8 +51,7 @@ faults: setup ## the long fault tests: kills, cuts, full disks
 	$(BIN)/pytest -m "long or not long" tests/faults
 
 bench: setup ## the load generator and its numbers
-	@mkdir -p bench/results
-	$(BIN)/python -m bench.throughput --json bench/results/throughput.json
+	$(BIN)/python -m bench
 
 clean: ## removes the virtual environment and all data
 	rm -rf .venv .data static-root .mypy_cache .ruff_cache .pytest_cache .import_linter_cache htmlcov .coverage

@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.measures import latency_of
 from bench.payloads import MARKER, MARKER_LENGTH, read_marker
 
 LOOPBACK = "127.0.0.1"
@@ -200,7 +199,7 @@ def _summary(endpoints: Sequence[Endpoint], from_number: int) -> dict[str, Any]:
         "repeated": repeated,
         "first_ns": min(times, default=0),
         "last_ns": max(times, default=0),
-        "latency": latency_of(latencies_ms).as_json() if times else None,
+        "latencies_ms": latencies_ms,
     }
 
 

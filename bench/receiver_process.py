@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -24,10 +24,10 @@ class Arrived:
     repeated: int
     first_at: float
     last_at: float
-    latency: Mapping[str, float]
+    latencies_ms: Sequence[float]
 
 
-NOTHING = Arrived(0, 0, 0.0, 0.0, {})
+NOTHING = Arrived(0, 0, 0.0, 0.0, ())
 
 
 class ReceiverProcess:
@@ -68,7 +68,7 @@ class ReceiverProcess:
         groups = self._ask(f"/report?{from_number}")["groups"]
         return {
             name: Arrived(
-                one["delivered"], one["repeated"], one["first_ns"] / 1e9, one["last_ns"] / 1e9, one["latency"] or {}
+                one["delivered"], one["repeated"], one["first_ns"] / 1e9, one["last_ns"] / 1e9, one["latencies_ms"]
             )
             for name, one in groups.items()
         }

@@ -56,3 +56,11 @@ FULL = (
     Scenario("1 worker", workers=1),
     Scenario("4 workers", workers=4),
 )
+PEERS = (
+    Scenario("plain Celery", deliveries=6_000),
+    Scenario("django-webhook", partners=1, deliveries=4_000),
+)
+PEERS_QUICK = (
+    Scenario("plain Celery", partners=100, deliveries=600, steady_s=3.0),
+    Scenario("django-webhook", partners=1, deliveries=400, steady_s=3.0),
+)

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import floor, machine, report
+from bench import floor, machine, peers, report
+from bench.measures import latency_of
 from bench.receiver_process import ReceiverProcess, ceiling
 from bench.runs import Drained, Steady, UnderTest, drain, hold, warm_up
-from bench.scenarios import FULL, QUICK, Scenario
+from bench.scenarios import FULL, PEERS, PEERS_QUICK, QUICK, Scenario
 from bench.system import System
 
 
@@ -31,7 +32,7 @@ class Measured:
         return {
             "scenario": self.scenario,
             **drained,
-            "latency_half_load": dict(self.steady.arrived.latency),
+            "latency_half_load": latency_of(self.steady.arrived.latencies_ms).as_json(),
             "steady": {
                 "events_per_s": round(self.steady.events_per_s, 1),
                 "expected": self.steady.expected,
@@ -58,7 +59,27 @@ def measure_running(under_test: UnderTest, receiver: ReceiverProcess, scenario: 
     return Measured(scenario.name, drained, steady)
 
 
-def run(quick: bool, peers: bool) -> dict[str, Any]:
+def measure_peer(peer: peers.Peer, receiver: ReceiverProcess, scenario: Scenario) -> dict[str, Any]:
+    with peer:
+        measured = measure_running(peer, receiver, scenario).as_json()
+    print(report.line(measured), flush=True)
+    return measured
+
+
+def measure_peers(quick: bool) -> dict[str, dict[str, Any]]:
+    plain, webhook = PEERS_QUICK if quick else PEERS
+    found: dict[str, dict[str, Any]] = {}
+    with ReceiverProcess(plain.ports) as receiver:
+        found["plain_celery"] = measure_peer(peers.plain_celery([plain.group(receiver)]), receiver, plain)
+        if peers.has_django_webhook():
+            peer = peers.django_webhook([webhook.group(receiver)])
+            found["django_webhook"] = measure_peer(peer, receiver, webhook)
+        else:
+            print("django-webhook is not installed: pip install -r bench/requirements.txt", flush=True)
+    return found
+
+
+def run(quick: bool, with_peers: bool) -> dict[str, Any]:
     with ReceiverProcess() as receiver:
         limit = ceiling(receiver)
         rates = floor.measure(receiver, 1.0 if quick else 4.0)
@@ -73,6 +94,7 @@ def run(quick: bool, peers: bool) -> dict[str, Any]:
         "latency_half_load": main["latency_half_load"],
         "plain_celery": {},
         "django_webhook": {},
+        **(measure_peers(quick) if with_peers else {}),
         "floor": {"posts_per_s_core": rates},
         "receiver": {"posts_per_s_core": round(limit)},
         "cpu_ratio_to_floor": round(main["cpu_s_per_1000"] / 1000 * rates["pycurl"], 1),

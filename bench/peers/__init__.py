@@ -1,0 +1,71 @@
+"""What people would use instead, driven by the same events and measured by the same receiver."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import redis
+
+from bench import seed
+from bench.programs import START_S, Programs, ProgramsFailedError
+from bench.receiver_process import wait_until
+
+
+class Peer(Programs):
+    """Celery on the stock transport. `apps` is what it adds to Django, `take` the module that makes tasks of events."""
+
+    def __init__(
+        self, groups: Sequence[seed.Group], apps: str, take: str, *, workers: int = 2, pool: Sequence[str] = ()
+    ) -> None:
+        super().__init__(
+            {
+                "DJANGO_SETTINGS_MODULE": "bench.peers.settings",
+                "SECRET_KEY": "only-for-the-benchmark",
+                "PEER_APPS": apps,
+            }
+        )
+        self._groups = groups
+        self._take = take
+        self._workers = workers
+        self._pool = pool or ("-P", "threads", "-c", "32")
+
+    def start(self) -> None:
+        self._settings["BROKER_URL"] = self.stack.valkey.redis_url
+        self.run("-m", "bench.peers.prepare", text=seed.dump(self._groups))
+        self.spawn("consumer", "-m", "bench.peers.consume", self._take)
+        self._spawn_workers()
+        if not wait_until(self.takes_events, START_S):
+            raise ProgramsFailedError("the consumer made no stream")
+
+    def _spawn_workers(self) -> None:
+        for number in range(self._workers):
+            worker = ("-m", "celery", "-A", "bench.peers.celery", "worker", "-n", f"worker{number}@peer")
+            self.spawn("workers", *worker, *self._pool, "--loglevel", "ERROR")
+
+    def empty_queue(self) -> None:
+        with redis.Redis.from_url(self.stack.valkey.redis_url) as client:
+            client.delete("celery")
+
+    def replace_workers(self) -> None:
+        """Also forgets the messages that the old ones held."""
+        for one in self.processes.pop("workers"):
+            one.kill()
+        with redis.Redis.from_url(self.stack.valkey.redis_url) as client:
+            client.delete("celery", "unacked", "unacked_index")
+        self._spawn_workers()
+
+    def is_idle(self) -> bool:
+        with redis.Redis.from_url(self.stack.valkey.redis_url) as client:
+            return not client.llen("celery") and not client.hlen("unacked")
+
+
+def plain_celery(groups: Sequence[seed.Group], *, workers: int = 2, pool: Sequence[str] = ()) -> Peer:
+    return Peer(groups, "bench.peers.plain_celery", "bench.peers.plain_celery.tasks", workers=workers, pool=pool)
+
+
+def django_webhook(groups: Sequence[seed.Group], *, workers: int = 2, pool: Sequence[str] = ()) -> Peer:
+    """Needs requirements-bench.txt; see `has_django_webhook`."""
+    return Peer(groups, "django_webhook,bench.peers.shop", "bench.peers.shop.models", workers=workers, pool=pool)
+
+
+def has_django_webhook() -> bool:
+    return find_spec("django_webhook") is not None

@@ -9,13 +9,12 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
 import pycurl
 
-from delivery.outcomes import HEAD_MAX_BYTES, ErrorClass
+from delivery.outcomes import ErrorClass
 from delivery.sending.answers import Answer
 from delivery.sending.failures import Failure
 from delivery.sending.request import DEFAULT_KEEP, Keep
@@ -41,10 +40,8 @@ class Handle:
 
     def __init__(self, bundle_path: str, policy: AddressPolicy, keep: Keep = DEFAULT_KEEP) -> None:
         self.origin: Origin | None = None
-        self._refused: Failure | None = None
+        self.failure: Failure | None = None
         """What a callback stopped the exchange for; libcurl itself only knows that it was stopped."""
-        self._lines: list[bytes] = []
-        self._head_room = 0
         self._policy = policy
         self._keep = keep
         self._answer = Answer()
@@ -89,19 +86,17 @@ class Handle:
     def perform(
         self,
         url: str,
-        headers: Mapping[str, tuple[str, str]],
+        headers: list[tuple[str, str]],
         body: bytes,
         answer: Answer,
         *,
         connect_timeout_s: float,
         timeout_s: float,
     ) -> None:
-        """One exchange into `answer`. Raises pycurl.error, or Failure for what we do not take though libcurl might."""
+        """One exchange into `answer`; raises pycurl.error, with `failure` set when a callback was the cause."""
         curl = self._curl
         self._answer = answer
-        self._refused = None
-        self._lines = []
-        self._head_room = HEAD_MAX_BYTES
+        self.failure = None
         self._is_connected = False
         curl.setopt(pycurl.URL, url)
         curl.setopt(pycurl.HTTPHEADER, _header_lines(headers))
@@ -110,15 +105,10 @@ class Handle:
         curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(timeout_s))
         try:
             curl.perform()
-        except pycurl.error:
-            self._read_lines()
-            if self._refused is not None:  # it says more than how the exchange ended
-                raise self._refused from None
-            raise
         finally:
-            self._used_at = time.monotonic()
             curl.setopt(pycurl.FRESH_CONNECT, 0)
-        self._read_lines()
+            self._used_at = time.monotonic()
+            self._answer = Answer()
         self._is_connected = curl.getinfo(pycurl.ACTIVESOCKET) != -1
 
     def close(self) -> None:
@@ -140,32 +130,23 @@ class Handle:
         family, kind, protocol, (host, port, *_) = address
         refusal = self._policy.refusal(ip_address(host), port)
         if refusal is not None:
-            self._refused = Failure(ErrorClass.BLOCKED, refusal)
+            self.failure = Failure(ErrorClass.BLOCKED, refusal)
             return _SOCKET_BAD
         return _Lent(family, kind, protocol)
 
     def _on_line(self, line: bytes) -> int:
-        """Called for each line, so most are only kept; the answer reads them at the end of each head."""
-        self._lines.append(line)
-        self._head_room -= len(line)
-        if line in _LINE_BREAKS or self._head_room < 0:
-            try:
-                self._read_lines()
-            except Failure as failure:
-                self._refused = failure
-                return -1
-        return len(line)
-
-    def _read_lines(self) -> None:
-        lines, self._lines = self._lines, []
-        for line in lines:
+        try:
             self._answer.feed_line(line)
+        except Failure as failure:
+            self.failure = failure
+            return -1
+        return len(line)
 
     def _on_body(self, data: bytes) -> int:
         try:
             self._answer.feed_body(data)
         except Failure as failure:
-            self._refused = failure
+            self.failure = failure
             return -1
         return len(data)
 
@@ -241,8 +222,7 @@ _OPTIONS: dict[int, object] = {
     pycurl.DNS_CACHE_TIMEOUT: 0,
 }
 _SOCKET_BAD = -1
-_LINE_BREAKS = frozenset({b"\r\n", b"\n"})
-_NOT_ADDED = (("expect", "Expect:"), ("content-type", "Content-Type:"), ("user-agent", "User-Agent:"))
+_NOT_ADDED = {"expect": "Expect:", "content-type": "Content-Type:", "accept": "Accept:", "user-agent": "User-Agent:"}
 """What libcurl would send of its own accord, `Expect` with large bodies, which it then holds back for a second."""
 
 
@@ -250,10 +230,11 @@ def _bracketed(address: Address) -> str:
     return str(address) if address.version == 4 else f"[{address}]"
 
 
-def _header_lines(headers: Mapping[str, tuple[str, str]]) -> list[str]:
+def _header_lines(headers: list[tuple[str, str]]) -> list[str]:
     """In libcurl's notation: `Name:` is for what is not to be sent, and `Name;` for what is sent empty."""
-    lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers.values()]
-    return lines + [line for name, line in _NOT_ADDED if name not in headers]
+    given = {name.lower() for name, _ in headers}
+    lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers]
+    return lines + [line for name, line in _NOT_ADDED.items() if name not in given]
 
 
 def _milliseconds(seconds: float) -> int:

@@ -1,0 +1,158 @@
+"""What healthy partners notice of one that is limited, slow, down or flooded: with the fair broker, and without.
+
+    python -m bench.isolation [--quick] --json FILE
+
+Healthy partners get a steady load, beside nobody and beside each trouble in turn, whose events wait in its queue when
+the measurement begins. Beside it the same for plain Celery on kombu's stock Redis transport, with Celery's
+rate_limit for the limited partner. An event that did not come in time counts with the time it was waited for.
+
+The full form gives every case a fresh system. The quick one has one for all, one case after the other, and ends
+within 50 s: what a case leaves behind is put aside (the partner paused; the stock queue emptied) before the next.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from bench import machine
+from bench.load import Load
+from bench.measures import latency_of
+from bench.peers import Peer, plain_celery
+from bench.programs import ProgramsFailedError
+from bench.receiver_process import ReceiverProcess, wait_until
+from bench.runs import hold, run_load, warm_up
+from bench.seed import Group
+from bench.system import System
+from bench.troubles import TROUBLES, Trouble, refusing
+
+HEALTHY_PARTNERS = 20
+EVENTS_PER_S = 150.0
+QUICK_S = 46.0
+ALONE = "alone"
+
+Subject = System | Peer
+Case = dict[str, float]
+
+
+class Bench:
+    """The receiver, the refusing port, and the groups that every case is made of."""
+
+    def __init__(self, receiver: ReceiverProcess, refusing_port: int) -> None:
+        self.receiver = receiver
+        urls = [receiver.url("ok", "healthy", number) for number in range(HEALTHY_PARTNERS)]
+        self.healthy = Group("healthy", urls)
+        self.troubled = {trouble.name: trouble.group(receiver, refusing_port) for trouble in TROUBLES}
+        self.ports = [*receiver.ports, refusing_port]
+
+    def fair(self, *names: str) -> System:
+        return System(self._groups(names), self.ports)
+
+    def stock(self, *names: str) -> Peer:
+        return plain_celery(self._groups(names))
+
+    def _groups(self, names: Sequence[str]) -> list[Group]:
+        return [self.healthy, *(self.troubled[name] for name in names)]
+
+    def let_wait(self, subject: Subject, trouble: Trouble, events: int) -> None:
+        """Publishes the trouble's events and returns when they are in its queue."""
+        run_load(subject.nats_url, Load(self.troubled[trouble.name].subjects, events))
+        if not wait_until(subject.has_taken_all, patience_s=300):
+            raise ProgramsFailedError(f"{trouble.name}: the events were not taken in")
+
+    def measure(self, subject: Subject, seconds: float, warm_up_s: float, patience_s: float) -> Case:
+        """The healthy partners' latencies under a steady load; late events go on while the next case begins."""
+        self.receiver.reset()
+        held = hold(subject, self.receiver, self.healthy, EVENTS_PER_S, seconds, warm_up_s, patience_s=patience_s)
+        missing = max(0, held.expected - held.arrived.delivered)
+        latency = latency_of([*held.arrived.latencies_ms, *[patience_s * 1000] * missing])
+        return {
+            **latency.as_json(),
+            "delivered": held.arrived.delivered,
+            "expected": held.expected,
+        }
+
+
+def full(bench: Bench, make: Callable[..., Subject]) -> dict[str, Case]:
+    """Every case in a fresh system."""
+    cases: dict[str, Case] = {}
+    for trouble in (None, *TROUBLES):
+        with make(*[trouble.name] if trouble else []) as subject:
+            warm_up(subject, bench.receiver, bench.healthy)
+            if trouble:
+                bench.let_wait(subject, trouble, trouble.waiting)
+            name = trouble.name if trouble else ALONE
+            cases[name] = bench.measure(subject, seconds=30, warm_up_s=5, patience_s=10)
+            print(line(name, cases[name]), flush=True)
+    return cases
+
+
+def quick(bench: Bench, subject: Subject, put_aside: Callable[[Trouble], None], until: float) -> dict[str, Case]:
+    """All cases in one system, in what time there is until then (monotonic)."""
+    warm_up(subject, bench.receiver, bench.healthy, events=100)
+    cases: dict[str, Case] = {}
+    for number, trouble in enumerate((None, *TROUBLES)):
+        if trouble:
+            bench.let_wait(subject, trouble, trouble.quick)
+        seconds = (until - time.monotonic()) / (len(TROUBLES) + 1 - number) - 1.8
+        name = trouble.name if trouble else ALONE
+        cases[name] = bench.measure(subject, max(0.8, min(3.0, seconds)), warm_up_s=0.3, patience_s=0.7)
+        print(line(name, cases[name]), flush=True)
+        if trouble:
+            put_aside(trouble)
+    return cases
+
+
+def line(name: str, case: Case) -> str:
+    came = f"{case['delivered']} of {case['expected']}"
+    late = "  ".join(f"{which} {case[f'{which}_ms']:>9.1f}" for which in ("p50", "p95", "p99"))
+    return f"  {name:<10} {late} ms, {came} came"
+
+
+def put_aside(bench: Bench, stock: Peer, trouble: Trouble) -> None:
+    """Empties the stock queue; messages held for a rate limit go only with the workers that hold them."""
+    if trouble.rate_limit:
+        stock.replace_workers()
+        warm_up(stock, bench.receiver, bench.healthy, events=1)
+    else:
+        stock.empty_queue()
+
+
+def run_quick(bench: Bench, ends: float) -> dict[str, dict[str, Case]]:
+    names = [trouble.name for trouble in TROUBLES]
+    with ExitStack() as stack:
+        fair, stock = stack.enter_context(bench.fair(*names)), stack.enter_context(bench.stock(*names))
+        half = time.monotonic() + (ends - time.monotonic()) * 0.45
+        print("fair broker:", flush=True)
+        of_fair = quick(bench, fair, lambda trouble: fair.pause(bench.troubled[trouble.name]), half)
+        print("stock transport:", flush=True)
+        of_stock = quick(bench, stock, lambda trouble: put_aside(bench, stock, trouble), ends)
+    return {"fair": of_fair, "stock": of_stock}
+
+
+def run_full(bench: Bench) -> dict[str, dict[str, Case]]:
+    print("fair broker:", flush=True)
+    of_fair = full(bench, bench.fair)
+    print("stock transport:", flush=True)
+    return {"fair": of_fair, "stock": full(bench, bench.stock)}
+
+
+def main() -> None:
+    began = time.monotonic()
+    parser = argparse.ArgumentParser(prog="python -m bench.isolation", description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="one system for all cases; ends within 50 s")
+    parser.add_argument("--json", type=Path, help="where the result is written")
+    options = parser.parse_args()
+    with ReceiverProcess(10) as receiver, refusing() as refusing_port:
+        bench = Bench(receiver, refusing_port)
+        result: dict[str, Any] = run_quick(bench, began + QUICK_S) if options.quick else run_full(bench)
+    result["machine"] = machine.describe()
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
