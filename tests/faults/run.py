@@ -34,13 +34,16 @@ class Stream:
 
     def run(self) -> None:
         batch = max(1, self.per_s // 10)
-        while not self._stopping.is_set():
+        is_unsure = False  # a batch that failed may have arrived all the same: it is published until that is certain
+        while is_unsure or not self._stopping.is_set():
             events = [("orders.created", f"{self.run_id}-{self.published + n}", b'{"n": %d}' % n) for n in range(batch)]
             try:
                 self.system.publish(events)
             except Exception:
+                is_unsure = True
                 time.sleep(0.2)
             else:
+                is_unsure = False
                 self.published += batch
                 time.sleep(batch / self.per_s)
 

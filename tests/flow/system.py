@@ -190,7 +190,7 @@ class System:
 
 
 async def _publish(url: str, events: Sequence[tuple[str, str, bytes]]) -> None:
-    client = await nats.connect(url)
+    client = await nats.connect(url, allow_reconnect=False, connect_timeout=2)
     stream = client.jetstream(publish_async_max_pending=500)
     await _stream_is_there(stream)
     waiting = [
