@@ -8,6 +8,7 @@ from celery import Task
 from django.conf import settings
 from django.db import connection
 
+from delivery import replay
 from delivery.idempotency import remove_old as remove_old_keys
 from delivery.metrics.process import maintained
 from delivery.operational import failing, mail, trouble
@@ -65,6 +66,12 @@ def tell_of_trouble() -> dict[str, int]:
     )
     told = notify(notices, now)
     return {"told": len(told), "mails": mail.send_mail(now, settings.OPERATIONAL_EMAILS)}
+
+
+@app.task(base=MaintenanceTask, name="maintenance.run_replays", acks_late=False)
+def run_replays() -> int:
+    """Brings running replays on."""
+    return replay.run_replays()
 
 
 @app.task(base=MaintenanceTask, name="maintenance.remove_old_idempotency_keys", acks_late=False)

@@ -168,6 +168,50 @@ class OperationalEvent(models.Model):
         return self.title
 
 
+class ReplayJob(models.Model):
+    """A replay of one subscription and how far it came; see delivery.replay."""
+
+    class Mode(models.TextChoices):
+        ALL = "all", "Everything it asks for"
+        FAILED = "failed", "What is dead"
+        MISSING = "missing", "What it never got"
+
+    class Status(models.TextChoices):
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        CANCELED = "canceled", "Canceled"
+        FAILED = "failed", "Failed"
+
+    id = IdField("rpl")
+    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="+", db_index=False)
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="+", db_index=False)
+    mode = models.CharField(max_length=8, choices=Mode)
+    since = models.DateTimeField()
+    until = models.DateTimeField()
+    status = models.CharField(max_length=8, choices=Status, default=Status.RUNNING, db_collation="C")
+    reason = models.CharField(max_length=200, blank=True, default="")
+    total = models.PositiveIntegerField()
+    is_total_exact = models.BooleanField()
+    queued = models.PositiveIntegerField(default=0)
+    skipped = models.PositiveIntegerField(default=0)
+    after_at = models.DateTimeField(null=True, help_text="The last event that was looked at: when it was received.")
+    after_id = models.CharField(max_length=260, default="", db_collation="C")
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-id"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["subscription"], condition=Q(status="running"), name="replay_one_at_a_time"
+            ),
+        ]
+        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["partner", "id"], name="replay_of_partner")]
+
+    def __str__(self) -> str:
+        return f"replay of {self.subscription_id} since {self.since:%Y-%m-%d %H:%M}"
+
+
 class IdempotentRequest(models.Model):
     """A request with an `Idempotency-Key`: being worked on, or how it was answered. Forgotten after a day."""
 

@@ -45,6 +45,7 @@ beat_schedule = {
     "roll-hours": {"task": "maintenance.roll_hours", "schedule": 300.0, "options": {"expires": 300}},
     "watch-failing": {"task": "maintenance.watch_failing", "schedule": 60.0, "options": {"expires": 60}},
     "tell-of-trouble": {"task": "maintenance.tell_of_trouble", "schedule": 60.0, "options": {"expires": 60}},
+    "run-replays": {"task": "maintenance.run_replays", "schedule": 2.0, "options": {"expires": 5}},
     "remove-old-idempotency-keys": {
         "task": "maintenance.remove_old_idempotency_keys",
         "schedule": 3600.0,

@@ -5,6 +5,7 @@ from django.urls import path, register_converter
 from delivery.api.deliveries import Attempts, AttemptView, Deliveries, DeliveryView, Retry
 from delivery.api.events import EventView, Expunge
 from delivery.api.publishing import Publish
+from delivery.api.replays import ReplayCancel, ReplayEstimate, Replays, ReplayView
 from delivery.api.statistics import StatsView
 from delivery.api.trials import PreviewView, TestView
 from partners.api.urls import IdConverter
@@ -36,5 +37,9 @@ urlpatterns = [
     path("deliveries/<id:delivery_id>/attempts/<number:number>", AttemptView.as_view(), name="attempt"),
     path("subscriptions/<id:subscription_id>/test", TestView.as_view(), name="subscription-test"),
     path("preview", PreviewView.as_view(), name="preview"),
+    path("replays", Replays.as_view(), name="replays"),
+    path("replays/estimate", ReplayEstimate.as_view(), name="replay-estimate"),
+    path("replays/<id:replay_id>", ReplayView.as_view(), name="replay"),
+    path("replays/<id:replay_id>/cancel", ReplayCancel.as_view(), name="replay-cancel"),
     path("stats", StatsView.as_view(), name="stats"),
 ]

@@ -1,0 +1,179 @@
+"""Replays: what was missed, failed or all of it, each delivery at most once, in steps that survive anything."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from delivery import replay
+from delivery.models import Delivery, Event, ReplayJob
+from delivery.verbs import expunge_event, send_to
+from partners import services
+from partners.models import Subscription
+from tests.api_calls import Caller, caller, is_problem, subscription_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+SINCE = "2026-05-01T00:00:00Z"
+
+
+def happened(number: int, type_: str = "orders.created", data: str = '{"n": 1}') -> Event:
+    at = NOON + timedelta(seconds=number)
+    return Event.objects.create(id=f"e{number}", type=type_, occurred_at=at, received_at=at, data=data)
+
+
+def delivered(event: Event, subscription: Subscription, status: str = "succeeded") -> Delivery:
+    ended: dict[str, Any] = {"next_attempt_at": NOON} if status == "pending" else {"finished_at": NOON}
+    return Delivery.objects.create(
+        event=event,
+        subscription=subscription,
+        partner_id=subscription.partner_id,
+        event_type=event.type,
+        status=status,
+        attempt_count=1,
+        **ended,
+    )
+
+
+def started(one: Caller, subscription: Subscription, mode: str) -> dict[str, Any]:
+    answer = one.post("/replays", {"subscription_id": subscription.pk, "mode": mode, "since": SINCE})
+    assert answer.status_code == 201, answer.content
+    return dict(answer.json())
+
+
+def pending() -> set[str]:
+    return set(Delivery.objects.filter(status="pending").values_list("event_id", flat=True))
+
+
+@pytest.mark.parametrize(
+    ("mode", "sent"), [("failed", {"e2"}), ("missing", {"e3", "e4"}), ("all", {"e1", "e2", "e3", "e4"})]
+)
+def test_a_replay_sends_what_its_mode_says_and_its_count_said(mode: str, sent: set[str]) -> None:
+    one = caller()
+    subscription = subscription_of(one.partner, event_types=["orders.*", "carts.abandoned"])
+    delivered(happened(1), subscription)
+    delivered(happened(2), subscription, "dead")
+    happened(3)
+    happened(4, "carts.abandoned")
+    happened(5, "carts.created")
+    happened(-100_000)
+    expunge_event(happened(6))
+    body = {"subscription_id": subscription.pk, "mode": mode, "since": SINCE}
+    assert one.post("/replays/estimate", body).json() == {"count": len(sent), "is_exact": True}
+
+    job = started(one, subscription, mode)
+    assert replay.run_replays() == len(sent)
+
+    ended = one.get(f"/replays/{job['id']}").json()
+    assert (ended["status"], ended["queued"], ended["skipped"], ended["total"]) == ("done", len(sent), 0, len(sent))
+    assert pending() == sent
+
+
+def test_each_delivery_is_sent_at_most_once_however_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "PAGE", 2)
+    one = caller()
+    subscription = subscription_of(one.partner)
+    for number in range(5):
+        delivered(happened(number), subscription, "dead")
+    job = started(one, subscription, "failed")
+
+    due = []
+    while found := replay.step(job["id"]):
+        due += found
+        Delivery.objects.filter(status="pending").update(status="dead", next_attempt_at=None, finished_at=NOON)
+
+    assert len(due) == len({one.delivery_id for one in due}) == 5
+    assert {one.attempt for one in due} == {2}
+    assert ReplayJob.objects.get().status == "done"
+
+
+def test_the_filter_is_asked_and_what_waits_is_left_alone() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner, filter="$.data[?(@.n > 1)]")
+    happened(1)
+    happened(2, data='{"n": 2}')
+    waiting = delivered(happened(3, data='{"n": 3}'), subscription, "pending")
+
+    job = started(one, subscription, "all")
+    replay.run_replays()
+
+    ended = one.get(f"/replays/{job['id']}").json()
+    assert (ended["queued"], ended["skipped"], job["is_total_exact"]) == (1, 1, False)
+    waiting.refresh_from_db()
+    assert waiting.next_attempt_at == NOON
+
+
+def test_events_for_one_subscription_alone_are_nobody_elses() -> None:
+    one = caller()
+    send_to(subscription_of(one.partner), "orders.created", "{}", "recart-hooks:test")
+    job = started(one, subscription_of(one.partner), "missing")
+
+    assert (job["total"], replay.run_replays()) == (0, 0)
+
+
+def test_a_canceled_replay_queues_nothing_more() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+    happened(1)
+    job = started(one, subscription, "missing")
+
+    canceled = one.post(f"/replays/{job['id']}/cancel").json()
+    again = one.post(f"/replays/{job['id']}/cancel").json()
+
+    assert (canceled["status"], again["finished_at"]) == ("canceled", canceled["finished_at"])
+    assert replay.run_replays() == 0
+    assert pending() == set()
+
+
+def test_a_replay_waits_while_the_queue_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = caller()
+    happened(1)
+    started(one, subscription_of(one.partner), "missing")
+    monkeypatch.setattr(replay, "ROOM", 0)
+
+    assert replay.run_replays() == 0
+    assert ReplayJob.objects.get().status == "running"
+
+
+def test_a_replay_of_a_disabled_subscription_fails() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+    happened(1)
+    started(one, subscription, "missing")
+    services.disable_subscription(subscription, "partner")
+
+    assert replay.run_replays() == 0
+    assert (ReplayJob.objects.get().status, ReplayJob.objects.get().reason) == (
+        "failed",
+        "the subscription was disabled",
+    )
+    body = {"subscription_id": subscription.pk, "mode": "all", "since": SINCE}
+    assert is_problem(one.post("/replays", body), 409, "not_replayable")
+
+
+def test_there_is_one_replay_of_a_subscription_at_a_time() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+    started(one, subscription, "all")
+
+    body = {"subscription_id": subscription.pk, "mode": "all", "since": SINCE}
+    assert is_problem(one.post("/replays", body), 409, "not_replayable")
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"mode": "some"}, "#/mode"),
+        ({"since": "2999-01-01T00:00:00Z"}, "#/since"),
+        ({"until": "2020-01-01T00:00:00Z"}, "#/since"),
+        ({"since": None}, "#/since"),
+        ({"speed": 1}, "#/speed"),
+    ],
+)
+def test_what_is_wrong_with_a_replay_is_said_with_its_place(change: dict[str, Any], place: str) -> None:
+    one = caller()
+    body = {"subscription_id": subscription_of(one.partner).pk, "mode": "all", "since": SINCE, **change}
+
+    assert is_problem(one.post("/replays", body), 400, "invalid", place)
+    assert not ReplayJob.objects.exists()
