@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from delivery import replay
+from delivery.due import Due
 from delivery.models import Delivery, Event, ReplayJob
 from delivery.verbs import expunge_event, send_to
 from partners import services
@@ -78,7 +79,7 @@ def test_each_delivery_is_sent_at_most_once_however_many_steps(monkeypatch: pyte
         delivered(happened(number), subscription, "dead")
     job = started(one, subscription, "failed")
 
-    due = []
+    due: list[Due] = []
     while found := replay.step(job["id"]):
         due += found
         Delivery.objects.filter(status="pending").update(status="dead", next_attempt_at=None, finished_at=NOON)
