@@ -6,11 +6,11 @@ The routes come from the URLconf and from the schema, so that a new one can't be
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.core.serializers import serialize
-from django.urls import URLPattern, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver
 from drf_spectacular.generators import SchemaGenerator
 
 from delivery.models import Attempt, Delivery, Event, ReplayJob
@@ -127,7 +127,7 @@ def victim() -> Victim:
 
 def routes() -> Iterator[str]:
     for top in get_resolver().url_patterns:
-        if str(top.pattern) == "api/v1/":
+        if isinstance(top, URLResolver) and str(top.pattern) == "api/v1/":
             for pattern in top.url_patterns:
                 assert isinstance(pattern, URLPattern)
                 yield str(pattern.pattern)
@@ -147,7 +147,7 @@ def test_every_route_is_listed_with_who_may_use_it() -> None:
 
 
 def test_the_schema_has_the_same_operations() -> None:
-    document = SchemaGenerator().get_schema(request=None, public=True)
+    document: Any = cast("Any", SchemaGenerator)().get_schema(request=None, public=True)
     documented = sum(len(operations) for operations in document["paths"].values())
 
     assert documented == len(ALLOWED)
