@@ -215,7 +215,7 @@ def test_latencies_are_in_the_bucket_where_the_receiver_put_them(run: Run) -> No
 
 
 def test_queues_at_the_web(run: Run) -> None:
-    text = requests.get(f"http://{LOOPBACK}:{run.system.web_port}/metrics", timeout=10).text
+    text = requests.get(f"http://{LOOPBACK}:{run.system.web_port}/metrics", timeout=60).text
     gauges = {
         (sample.name, sample.labels.get("partner")): sample.value
         for family in text_string_to_metric_families(text)
@@ -243,12 +243,12 @@ def test_the_admin(run: Run) -> None:
     )
     site = f"http://{LOOPBACK}:{run.system.web_port}"
     with requests.Session() as session:
-        session.get(f"{site}/admin/login/", timeout=10)
+        session.get(f"{site}/admin/login/", timeout=60)
         form = {"username": "ops", "password": PASSWORD, "csrfmiddlewaretoken": session.cookies["csrftoken"]}
-        session.post(f"{site}/admin/login/", data=form, headers={"referer": site}, timeout=10)
+        session.post(f"{site}/admin/login/", data=form, headers={"referer": site}, timeout=60)
         for name, seeded in run.partners.items():
             address = f"{site}/admin/partners/partner/traffic/?range=1h&partner={seeded.partner_id}"
-            page = session.get(address, timeout=10).text
+            page = session.get(address, timeout=60).text
             told = Counted(number(page, r"<h3>Attempts</h3>\s*<p[^>]*>([\d,]+)"), number(page, r"([\d,]+) failed"))
             assert told.is_about(run.truth()[name]), name
 
@@ -284,7 +284,7 @@ def not_shown(run: Run) -> tuple[int, int]:
 
 def flower_tasks(run: Run, name: str) -> list[dict[str, str]]:
     address = f"http://{LOOPBACK}:{run.system.flower_port}/api/tasks"
-    answer = requests.get(address, params={"taskname": name}, auth=("flower", PASSWORD), timeout=10)
+    answer = requests.get(address, params={"taskname": name}, auth=("flower", PASSWORD), timeout=60)
     return list(answer.json().values())
 
 
