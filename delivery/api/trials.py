@@ -16,7 +16,7 @@ from delivery.outcomes import ErrorClass
 from delivery.trying import Tried, try_now
 from delivery.verbs import NO_SAMPLE, type_for
 from partners.api.base import ApiView
-from partners.api.bodies import RawJSON
+from partners.api.bodies import Body, RawJSON
 from partners.api.fields import ExactJSON, Matching, Moment, StrictSerializer, Text
 from partners.api.refusals import Invalid
 from partners.api.schema import describe
@@ -75,7 +75,7 @@ class GivenEvent(serializers.Field[Any, Any, Any, Any]):
     """Reads an event's own bytes, as publishing does."""
 
     def get_value(self, dictionary: Any) -> Any:
-        return dictionary.members.get("event", serializers.empty)
+        return dictionary.members.get("event", serializers.empty) if isinstance(dictionary, Body) else serializers.empty
 
     def to_internal_value(self, data: Any) -> Envelope:
         try:

@@ -140,6 +140,7 @@ def test_a_preview_of_a_subscription_on_an_event_of_ours() -> None:
 @pytest.mark.parametrize(
     ("body", "place"),
     [
+        (None, "#"),
         ({}, "#"),
         ({"event": {"type": "a", "data": 1}, "event_id": "x"}, "#"),
         ({"event_type": "never.heard"}, "#/event_type"),
@@ -151,5 +152,5 @@ def test_a_preview_of_a_subscription_on_an_event_of_ours() -> None:
         ({"filter": 5, "event": {"type": "a", "data": 1}}, "#/filter"),
     ],
 )
-def test_a_preview_of_nothing_is_refused(body: dict[str, Any], place: str) -> None:
+def test_a_preview_of_nothing_is_refused(body: dict[str, Any] | None, place: str) -> None:
     assert is_problem(caller().post("/preview", body), 400, "invalid", place)
