@@ -59,7 +59,7 @@ def deliver(delivery_id: str, attempt: int, tools: Tools) -> None:
     made = make_attempt(job, attempt, tools)
     tools.record(made)
     opened = tools.breaker.saw(made.subscription_id, failed=says_down(made.outcome))
-    _log(made, opened)
+    _log(job, made, opened)
     if made.next_attempt_at is not None:
         raise TryLater(_next(job, attempt + 1, made.next_attempt_at), made.outcome.detail)
     if made.step.status == "dead":
@@ -112,7 +112,7 @@ def _send(job: Job, now: datetime, tools: Tools) -> tuple[str, Outcome]:
     except TransformError as error:
         return "", failed(ErrorClass.TRANSFORM, str(error))
     except Exception as error:  # a fault of ours must not lose the delivery: it is tried again like any other
-        logger.exception("an attempt could not be prepared", extra={"delivery_id": job.delivery_id})
+        logger.exception("an attempt could not be prepared", extra=_marks(job))
         return "", failed(ErrorClass.INTERNAL, type(error).__name__)
     return headers_text(request.headers), tools.send(request)
 
@@ -133,13 +133,20 @@ def says_down(outcome: Outcome) -> bool:
 _NOT_THE_ENDPOINT = frozenset({ErrorClass.TRANSFORM, ErrorClass.DISABLED, ErrorClass.INTERNAL, ErrorClass.UNSENDABLE})
 
 
-def _log(made: AttemptRecord, opened: Opened | None) -> None:
+def _marks(job: Job) -> dict[str, str]:
+    """By which the log lines of an attempt are found: from the partner's side, from ours, and from the producer's."""
+    marks = {"webhook_id": job.event_id, "delivery_id": job.delivery_id}
+    return {**marks, "trace_id": job.traceparent.split("-")[1]} if job.traceparent else marks
+
+
+def _log(job: Job, made: AttemptRecord, opened: Opened | None) -> None:
     if opened is not None:
-        logger.warning("breaker opened", extra={"subscription_id": made.subscription_id, "partner_id": made.partner_id})
+        extra = {**_marks(job), "subscription_id": made.subscription_id, "partner_id": made.partner_id}
+        logger.warning("breaker opened", extra=extra)
     logger.info(
         "attempt",
         extra={
-            "delivery_id": made.delivery_id,
+            **_marks(job),
             "subscription_id": made.subscription_id,
             "partner_id": made.partner_id,
             "event_type": made.event_type,

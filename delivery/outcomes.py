@@ -140,12 +140,17 @@ def _outcome(
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
     """Of the headers, the first few, each shortened, without what should not lie in a log."""
+    everything = "".join((*headers, *headers.values()))
+    is_short = len(everything) <= _KEPT_HEADER_CHARACTERS and len(headers) <= _KEPT_HEADERS
+    if is_short and everything.isascii() and everything.isprintable():  # most are
+        return {name: value for name, value in headers.items() if name not in _NOT_KEPT}
     kept: dict[str, str] = {}
     room = _KEPT_HEADERS_CHARACTERS
     for name, value in headers.items():
         if name in _NOT_KEPT:
             continue
-        short_name, short_value = _printable(name)[:100], _printable(value)[:_KEPT_HEADER_CHARACTERS]
+        short_name = _printable(name)[:_KEPT_HEADER_CHARACTERS]
+        short_value = _printable(value)[:_KEPT_HEADER_CHARACTERS]
         room -= len(short_name) + len(short_value)
         if room < 0 or len(kept) == _KEPT_HEADERS:
             break

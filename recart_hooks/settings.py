@@ -61,7 +61,7 @@ EVENT_MAX_BYTES = env.integer("EVENT_MAX_BYTES", 256 * 1024, minimum=1024)
 UNKNOWN_EVENT_TYPES = env.choice("UNKNOWN_EVENT_TYPES", ("deliver", "refuse"), "deliver")
 
 # One attempt
-DELIVERY_SENDER = env.choice("DELIVERY_SENDER", ("requests", "curl"), "requests")
+DELIVERY_SENDER = env.choice("DELIVERY_SENDER", ("requests", "curl"), "curl")
 DELIVERY_TIMEOUT_S = env.seconds("DELIVERY_TIMEOUT_S", 15)
 DELIVERY_CONNECT_TIMEOUT_S = env.seconds("DELIVERY_CONNECT_TIMEOUT_S", 5)
 RETRY_SCHEDULE_S = env.numbers("RETRY_SCHEDULE_S", ())  # empty: delivery.retries.DEFAULT_SCHEDULE_S

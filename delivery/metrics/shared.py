@@ -78,6 +78,9 @@ class SharedMetrics(Collector):
         ready = _by_partner("queue_ready", "Deliveries that may be sent as soon as the partner's limits allow.")
         delayed = _by_partner("queue_delayed", "Deliveries that wait for their time: retries, mostly.")
         in_flight = _by_partner("queue_in_flight", "Deliveries that a worker holds.")
+        tokens = _by_partner(
+            "queue_tokens", "Deliveries that the rate limit lets through at once; none without a limit."
+        )
         paused = _by_partner("queue_paused", "Whether the partner's queue is paused: 1 or 0.")
         names = GaugeMetricFamily("recart_hooks_partner_info", "Always 1; names.", labels=("partner", "name"))
         for state in ("ready", "delayed", "in_flight"):
@@ -88,9 +91,11 @@ class SharedMetrics(Collector):
             ready.add_metric((partner_id,), one.ready)
             delayed.add_metric((partner_id,), one.delayed)
             in_flight.add_metric((partner_id,), one.in_flight)
+            if one.tokens is not None:
+                tokens.add_metric((partner_id,), one.tokens)
             paused.add_metric((partner_id,), int(until is not None and until > now))
             names.add_metric((partner_id, partners[partner_id].name), 1)
-        yield from (total, ready, delayed, in_flight, paused, names)
+        yield from (total, ready, delayed, in_flight, tokens, paused, names)
 
     def _named(self, stats: Mapping[str, QueueStats]) -> list[str]:
         longest = sorted(stats, key=lambda id_: (-(stats[id_].ready + stats[id_].delayed + stats[id_].in_flight), id_))

@@ -5,12 +5,16 @@ takes spaces before one). So they only split the stream; what its head says, and
 """
 
 import re
+from functools import lru_cache
 
-from delivery.outcomes import HEAD_MAX_BYTES, HEAD_MAX_LINES, READ_MAX_BYTES, ErrorClass, collect_headers
+from delivery.outcomes import HEAD_MAX_BYTES, HEAD_MAX_LINES, READ_MAX_BYTES, ErrorClass
 from delivery.sending.failures import Failure
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: .*)?")
-_HEADER_LINE = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]+):([^\0\r]*)")
+_NAME = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_LINE_BREAK = b"\r\n"
+_FOLD = frozenset({b" ", b"\t"})
+_MAY_NOT_DIFFER = frozenset({"content-length", "location", "transfer-encoding"})
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _SWITCHING_PROTOCOLS = 101
 
@@ -51,7 +55,7 @@ class Answer:
             return
         if not line.endswith(b"\n"):
             raise Failure(*_broken_off(self._head_bytes > 0, line, self.status_code))
-        text = line.rstrip(b"\r\n")
+        text = line.rstrip(_LINE_BREAK)
         if self.status_code is None:
             self._feed_status_line(text)
         elif text:
@@ -93,32 +97,60 @@ class Answer:
 
 
 def read_headers(lines: list[bytes]) -> dict[str, str]:
-    """The header lines of one head as a mapping; raises Failure when one is none, or the lengths contradict."""
-    pairs: list[tuple[str, str]] = []
+    """The header lines of one head: names in lower case, repeated ones joined with a comma.
+
+    Raises Failure when a line is no header, and when those that say how the body is framed are unclear.
+    """
+    headers: dict[str, str] = {}
+    name = ""
     for line in lines:
-        if line[:1] in {b" ", b"\t"} and pairs:  # folded, obsolete but harmless
-            pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]} {_decode(line.strip())}")
+        if line[:1] in _FOLD and name:  # obsolete but harmless
+            headers[name] = f"{headers[name]} {_value(line, line)}"
             continue
-        match = _HEADER_LINE.fullmatch(line)
-        if match is None:
-            raise Failure(ErrorClass.INVALID, f"this is not a header: {line[:60]!r}")
-        pairs.append((match[1].decode("ascii"), _decode(match[2])))
-    lengths = {value.strip() for name, value in pairs if name.lower() == "content-length"}
-    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
-        raise Failure(ErrorClass.INVALID, f"this is no content-length: {', '.join(sorted(lengths))[:60]}")
-    if len({value.strip() for name, value in pairs if name.lower() == "location"}) > 1:
-        raise Failure(ErrorClass.INVALID, "there are several locations")
-    headers = collect_headers(pairs)
-    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
-        raise Failure(ErrorClass.INVALID, f"we did not ask for a transfer-encoding {headers['transfer-encoding'][:60]}")
+        raw_name, colon, raw_value = line.partition(b":")
+        if not colon:
+            raise _no_header(line)
+        name = _name(raw_name)
+        value = _value(raw_value, line)
+        if name not in headers:
+            headers[name] = value
+        elif name not in _MAY_NOT_DIFFER:
+            headers[name] += f", {value}"
+        elif headers[name] != value:
+            raise Failure(ErrorClass.INVALID, f"there are several headers {name}")
+    _check_framing(headers)
     return headers
 
 
-def _decode(value: bytes) -> str:
+def _check_framing(headers: dict[str, str]) -> None:
+    length = headers.get("content-length")
+    if length is not None and not _LENGTH.fullmatch(length):
+        raise Failure(ErrorClass.INVALID, f"this is no content-length: {length[:60]}")
+    coding = headers.get("transfer-encoding")
+    if coding is not None and coding.lower() != "chunked":
+        raise Failure(ErrorClass.INVALID, f"we did not ask for a transfer-encoding {coding[:60]}")
+
+
+@lru_cache(maxsize=1000)
+def _name(raw: bytes) -> str:
+    """Few names are used again and again. Raises Failure, which is not cached."""
+    if not _NAME.fullmatch(raw):
+        raise _no_header(raw)
+    return raw.decode("ascii").lower()
+
+
+def _value(raw: bytes, line: bytes) -> str:
+    if b"\0" in raw or b"\r" in raw:
+        raise _no_header(line)
+    raw = raw.strip()
     try:
-        return value.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError:
-        return value.decode("latin-1")
+        return raw.decode("latin-1")
+
+
+def _no_header(line: bytes) -> Failure:
+    return Failure(ErrorClass.INVALID, f"this is not a header: {line[:60]!r}")
 
 
 def _broken_off(has_begun: bool, line: bytes, status_code: int | None) -> tuple[ErrorClass, str]:

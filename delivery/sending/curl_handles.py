@@ -9,12 +9,13 @@ import socket
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
 import pycurl
 
-from delivery.outcomes import ErrorClass
+from delivery.outcomes import HEAD_MAX_BYTES, ErrorClass
 from delivery.sending.answers import Answer
 from delivery.sending.failures import Failure
 from delivery.sending.request import DEFAULT_KEEP, Keep
@@ -40,8 +41,10 @@ class Handle:
 
     def __init__(self, bundle_path: str, policy: AddressPolicy, keep: Keep = DEFAULT_KEEP) -> None:
         self.origin: Origin | None = None
-        self.failure: Failure | None = None
+        self._refused: Failure | None = None
         """What a callback stopped the exchange for; libcurl itself only knows that it was stopped."""
+        self._lines: list[bytes] = []
+        self._head_room = 0
         self._policy = policy
         self._keep = keep
         self._answer = Answer()
@@ -86,17 +89,19 @@ class Handle:
     def perform(
         self,
         url: str,
-        headers: list[tuple[str, str]],
+        headers: Mapping[str, tuple[str, str]],
         body: bytes,
         answer: Answer,
         *,
         connect_timeout_s: float,
         timeout_s: float,
     ) -> None:
-        """One exchange into `answer`; raises pycurl.error, with `failure` set when a callback was the cause."""
+        """One exchange into `answer`. Raises pycurl.error, or Failure for what we do not take though libcurl might."""
         curl = self._curl
         self._answer = answer
-        self.failure = None
+        self._refused = None
+        self._lines = []
+        self._head_room = HEAD_MAX_BYTES
         self._is_connected = False
         curl.setopt(pycurl.URL, url)
         curl.setopt(pycurl.HTTPHEADER, _header_lines(headers))
@@ -105,10 +110,15 @@ class Handle:
         curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(timeout_s))
         try:
             curl.perform()
+        except pycurl.error:
+            self._read_lines()
+            if self._refused is not None:  # it says more than how the exchange ended
+                raise self._refused from None
+            raise
         finally:
-            curl.setopt(pycurl.FRESH_CONNECT, 0)
             self._used_at = time.monotonic()
-            self._answer = Answer()
+            curl.setopt(pycurl.FRESH_CONNECT, 0)
+        self._read_lines()
         self._is_connected = curl.getinfo(pycurl.ACTIVESOCKET) != -1
 
     def close(self) -> None:
@@ -130,23 +140,32 @@ class Handle:
         family, kind, protocol, (host, port, *_) = address
         refusal = self._policy.refusal(ip_address(host), port)
         if refusal is not None:
-            self.failure = Failure(ErrorClass.BLOCKED, refusal)
+            self._refused = Failure(ErrorClass.BLOCKED, refusal)
             return _SOCKET_BAD
         return _Lent(family, kind, protocol)
 
     def _on_line(self, line: bytes) -> int:
-        try:
-            self._answer.feed_line(line)
-        except Failure as failure:
-            self.failure = failure
-            return -1
+        """Called for each line, so most are only kept; the answer reads them at the end of each head."""
+        self._lines.append(line)
+        self._head_room -= len(line)
+        if line in _LINE_BREAKS or self._head_room < 0:
+            try:
+                self._read_lines()
+            except Failure as failure:
+                self._refused = failure
+                return -1
         return len(line)
+
+    def _read_lines(self) -> None:
+        lines, self._lines = self._lines, []
+        for line in lines:
+            self._answer.feed_line(line)
 
     def _on_body(self, data: bytes) -> int:
         try:
             self._answer.feed_body(data)
         except Failure as failure:
-            self.failure = failure
+            self._refused = failure
             return -1
         return len(data)
 
@@ -222,7 +241,8 @@ _OPTIONS: dict[int, object] = {
     pycurl.DNS_CACHE_TIMEOUT: 0,
 }
 _SOCKET_BAD = -1
-_NOT_ADDED = {"expect": "Expect:", "content-type": "Content-Type:", "accept": "Accept:", "user-agent": "User-Agent:"}
+_LINE_BREAKS = frozenset({b"\r\n", b"\n"})
+_NOT_ADDED = (("expect", "Expect:"), ("content-type", "Content-Type:"), ("user-agent", "User-Agent:"))
 """What libcurl would send of its own accord, `Expect` with large bodies, which it then holds back for a second."""
 
 
@@ -230,11 +250,10 @@ def _bracketed(address: Address) -> str:
     return str(address) if address.version == 4 else f"[{address}]"
 
 
-def _header_lines(headers: list[tuple[str, str]]) -> list[str]:
+def _header_lines(headers: Mapping[str, tuple[str, str]]) -> list[str]:
     """In libcurl's notation: `Name:` is for what is not to be sent, and `Name;` for what is sent empty."""
-    given = {name.lower() for name, _ in headers}
-    lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers]
-    return lines + [line for name, line in _NOT_ADDED.items() if name not in given]
+    lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers.values()]
+    return lines + [line for name, line in _NOT_ADDED if name not in headers]
 
 
 def _milliseconds(seconds: float) -> int:

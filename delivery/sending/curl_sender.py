@@ -93,8 +93,6 @@ class CurlSender:
 
 def _raise_failure(handle: Handle, answer: Answer, code: int, message: str) -> None:
     """What libcurl's error means. Returns for one that is none: a body that ended with its connection."""
-    if handle.failure is not None:
-        raise handle.failure
     if code == pycurl.E_OPERATION_TIMEDOUT:
         error = ErrorClass.TIMEOUT if handle.was_connected else ErrorClass.CONNECT_TIMEOUT
     elif code == pycurl.E_COULDNT_CONNECT and handle.os_errno == errno.ETIMEDOUT:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from delivery.outcomes import ErrorClass, Outcome
@@ -91,25 +92,39 @@ def read_endpoint(request: Request, policy: AddressPolicy) -> Endpoint:
     return endpoint
 
 
-def request_headers(request: Request, endpoint: Endpoint) -> list[tuple[str, str]]:
-    """All header lines, ours first; raises Failure for one that could inject lines or speak for us."""
-    lines = [("Host", endpoint.authority), ("Accept-Encoding", "identity"), ("Content-Length", str(len(request.body)))]
-    names = set(_OURS)
+def request_headers(request: Request, endpoint: Endpoint) -> dict[str, tuple[str, str]]:
+    """All headers by their names in lower case, each with its name as given and its value.
+
+    Raises Failure for one that could inject lines or speak for us.
+    """
+    headers = {
+        "host": ("Host", endpoint.authority),
+        "accept-encoding": ("Accept-Encoding", "identity"),
+        "content-length": ("Content-Length", str(len(request.body))),
+    }
     size = 0
     for name, value in request.headers.items():
-        lower = name.lower()
-        if lower in names:
-            raise Failure(ErrorClass.UNSENDABLE, f"the header {name[:60]!r} is set by us, or given twice")
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        lower = _checked_name(name)
+        if lower in headers:
+            raise Failure(ErrorClass.UNSENDABLE, f"the header {name[:60]!r} is given twice")
+        if not (value.isascii() and value.isprintable()) and not _VALUE.fullmatch(value):
             raise Failure(ErrorClass.UNSENDABLE, f"the header {name[:60]!r} is not one line of printable ASCII")
-        names.add(lower)
         size += len(name) + len(value)
-        lines.append((name, value.strip(" \t")))
+        headers[lower] = (name, value.strip(" \t"))
     if size > _HEADERS_MAX_BYTES:
         raise Failure(ErrorClass.UNSENDABLE, f"the headers have {size} bytes, more than {_HEADERS_MAX_BYTES}")
-    if "accept" not in names:
-        lines.append(("Accept", "*/*"))
-    return lines
+    headers.setdefault("accept", ("Accept", "*/*"))
+    return headers
+
+
+@lru_cache(maxsize=1000)
+def _checked_name(name: str) -> str:
+    """In lower case. The same few come with every request. Raises Failure, which is not cached."""
+    if not _NAME.fullmatch(name):
+        raise Failure(ErrorClass.UNSENDABLE, f"{name[:60]!r} is not a header's name")
+    if name.lower() in _OURS:
+        raise Failure(ErrorClass.UNSENDABLE, f"the header {name[:60]!r} is set by us")
+    return name.lower()
 
 
 def locate(endpoint: Endpoint, policy: AddressPolicy, resolve: Resolver, timeout_s: float) -> tuple[Address, ...]:

@@ -92,7 +92,7 @@ def _prepare(request: Request, endpoint: Endpoint) -> requests.PreparedRequest:
     prepared = requests.PreparedRequest()
     prepared.method = "POST"
     prepared.url = endpoint.url
-    prepared.headers = CaseInsensitiveDict(request_headers(request, endpoint))
+    prepared.headers = CaseInsensitiveDict(request_headers(request, endpoint).values())
     prepared.headers.setdefault("User-Agent", SKIP_HEADER)
     prepared.body = request.body
     return prepared

@@ -4,11 +4,11 @@
     keyset    lists of tables that are too big to count
     looks     badges, times, JSON and HTTP headers as HTML
     fields    form fields for what people write: patterns, headers, delays, JSON
-    partner, subscription, event_type, api_key    the pages
+    partner, subscription, event_type, api_key, audit_entry    the pages
 
 Pages change things by the verbs in `partners.services` only. What deliveries add to these pages is in `delivery.admin`.
 """
 
-from partners.admin import api_key, event_type, partner, subscription
+from partners.admin import api_key, audit_entry, event_type, partner, subscription
 
-__all__ = ["api_key", "event_type", "partner", "subscription"]
+__all__ = ["api_key", "audit_entry", "event_type", "partner", "subscription"]

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
+from partners import audit
 from partners.admin.base import StaffAdmin, per_object
 from partners.admin.fields import CodeArea
 from partners.admin.list_filters import ConditionFilter, DropdownFilter
@@ -116,6 +118,17 @@ class EventTypeAdmin(StaffAdmin[EventType]):
     )
     actions = ("catalogue_selected",)
 
+    def save_model(self, request: HttpRequest, obj: EventType, form: Any, change: bool) -> None:
+        with transaction.atomic():
+            before = audit.snapshot(EventType.objects.get(pk=obj.pk)) if change else {}
+            super().save_model(request, obj, form, change)
+            _record("event_type.update" if change else "event_type.create", obj, before, audit.snapshot(obj))
+
+    def delete_model(self, request: HttpRequest, obj: EventType) -> None:
+        with transaction.atomic():
+            _record("event_type.delete", obj, audit.snapshot(obj), {})
+            obj.delete()
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return EventTypeList
 
@@ -148,10 +161,16 @@ class EventTypeAdmin(StaffAdmin[EventType]):
     def catalogue_selected(self, request: HttpRequest, queryset: QuerySet[EventType]) -> None:
         changed = list(queryset.filter(is_catalogued=False))
         for one in changed:
-            one.is_catalogued = True
-            one.save(update_fields=["is_catalogued", "updated_at"])
+            with transaction.atomic():
+                one.is_catalogued = True
+                one.save(update_fields=["is_catalogued", "updated_at"])
+                _record("event_type.update", one, {"is_catalogued": False}, {"is_catalogued": True})
             self.log_change(request, one, "Added to the catalogue.")
         messages.success(request, f"{len(changed)} added to the catalogue.")
+
+
+def _record(what: str, event_type: EventType, before: dict[str, Any], after: dict[str, Any]) -> None:
+    audit.record(what, event_type, partner_id=None, before=before, after=after)
 
 
 def wanted_patterns() -> list[tuple[list[str], int]]:

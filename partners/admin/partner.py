@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Now
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
-from partners import services
+from partners import audit, services
 from partners.admin.base import DialogForm, StaffAdmin, link, list_url
 from partners.admin.list_filters import ConditionFilter
 from partners.admin.looks import ago, badge, moment
@@ -92,11 +93,17 @@ class PartnerAdmin(StaffAdmin[Partner]):
         return unused and super().has_delete_permission(request, obj)
 
     def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:
+        """Of a change only the fields that were written, so that a pause made meanwhile stays."""
         if change:
             services.update_partner(obj, {name: form.cleaned_data[name] for name in form.changed_data})
         else:
             obj.pk = services.create_partner(**form.cleaned_data).pk
             obj.refresh_from_db()
+
+    def delete_model(self, request: HttpRequest, obj: Partner) -> None:
+        with transaction.atomic():
+            audit.record("partner.delete", obj, partner_id=obj.pk, before=audit.snapshot(obj))
+            obj.delete()
 
     def panels(self, partner: Partner) -> Sequence[Panel]:
         newest = partner.subscriptions.filter(deleted_at=None).order_by("-id")[:PANEL_ROWS]
@@ -115,8 +122,9 @@ class PartnerAdmin(StaffAdmin[Partner]):
         if not partner.is_paused or partner.paused_until is None:
             return badge("Active", "success")
         if partner.paused_until >= FOREVER:
-            return badge("Paused", "warning", "until somebody resumes")
-        return badge(f"Paused until {partner.paused_until:%Y-%m-%d %H:%M}", "warning", ago(partner.paused_until))
+            return badge("Paused", "warning", f"by {partner.paused_by or 'staff'}, until somebody resumes")
+        title = f"by {partner.paused_by or 'staff'}, ends {ago(partner.paused_until)}"
+        return badge(f"Paused until {partner.paused_until:%Y-%m-%d %H:%M}", "warning", title)
 
     @display(description="Rate limit")
     def pace(self, partner: Partner) -> str:

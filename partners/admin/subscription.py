@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import Q
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
@@ -159,6 +160,13 @@ class SubscriptionAdmin(SubscriptionActions):
 
 
 def state_badge(subscription: Subscription) -> SafeString:
+    state = _state_badge(subscription)
+    if not subscription.is_operational:
+        return state
+    return format_html("{} {}", state, badge("Operational", "info", "gets the partner's operational events only"))
+
+
+def _state_badge(subscription: Subscription) -> SafeString:
     if subscription.deleted_at is not None:
         return badge("Deleted")
     if not subscription.is_enabled:

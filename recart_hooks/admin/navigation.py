@@ -78,6 +78,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         ),
         _group(
             "Staff",
+            _page("Audit log", "history", "partners", "auditentry", request),
             _page("Users", "person", "auth", "user", request),
             _page("Groups", "group", "auth", "group", request),
         ),

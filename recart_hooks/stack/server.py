@@ -35,7 +35,7 @@ class Server(ABC):
     ending = Ending()
 
     def __init__(self, data_dir: Path, *, durable: bool) -> None:
-        """Touches nothing but the port file. `durable`: written data survives a power cut, not only a crash."""
+        """Touches nothing. `durable`: written data survives a power cut, not only a crash."""
         self.data_dir = data_dir
         self.home = data_dir / self.name
         self.log = data_dir / "log" / f"{self.name}.log"
@@ -45,10 +45,13 @@ class Server(ABC):
 
     @property
     def port(self) -> int:
-        """Its port, chosen at the first look and kept in the data directory for the next start."""
+        """Its port, chosen at the first look: that of the last start, if it is free."""
         if self._port is None:
-            self._choose_port()
-        return self._port or 0
+            last: list[int] = []
+            with suppress(OSError, ValueError):
+                last = [int(self._port_file.read_text())]
+            self._port = free_port(last)
+        return self._port
 
     @property
     def pid(self) -> int:
@@ -80,6 +83,7 @@ class Server(ABC):
                     command, output=log.fileno(), ending=self.ending, keep_fd=lock, cwd=self.data_dir
                 )
             self._pid_file.write_text(str(self._process.pid))
+            self._port_file.write_text(str(self.port))
         finally:
             os.close(lock)
 
@@ -140,15 +144,9 @@ class Server(ABC):
     def _pid_file(self) -> Path:
         return self.data_dir / f"{self.name}.pid"
 
-    def _choose_port(self) -> None:
-        path = self.data_dir / f"{self.name}.port"
-        last: list[int] = []
-        with suppress(OSError, ValueError):
-            last = [int(path.read_text())]
-        self._port = free_port(last)
-        if last != [self._port]:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(str(self._port))
+    @property
+    def _port_file(self) -> Path:
+        return self.data_dir / f"{self.name}.port"
 
     def _take_lock(self) -> int:
         """The open lock file. A running Stack is alone in its directory: another holder outlived its run."""

@@ -195,3 +195,14 @@ def test_an_open_breaker_postpones_without_an_attempt() -> None:
 )
 def test_only_what_says_that_the_endpoint_is_down_counts_for_the_breaker(outcome: Outcome, down: bool) -> None:
     assert says_down(outcome) is down
+
+
+def test_the_log_line_of_an_attempt_tells_the_webhook_id_and_the_trace(caplog: pytest.LogCaptureFixture) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with caplog.at_level("INFO", "delivery.attempt"):
+        World(replace(JOB, traceparent=f"00-{trace}-00f067aa0ba902b7-01")).deliver()
+        World().deliver()
+    traced, plain = (vars(record) for record in caplog.records)
+    assert (traced["webhook_id"], traced["delivery_id"], traced["trace_id"]) == ("evt_1", "dlv_1", trace)
+    assert plain["webhook_id"] == "evt_1"
+    assert "trace_id" not in plain

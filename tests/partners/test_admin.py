@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from partners import services
 from partners.admin.base import change_url, list_url
-from partners.models import FOREVER, EventType, Partner, Subscription
+from partners.models import FOREVER, AuditEntry, EventType, Partner, Subscription
 
 pytestmark = pytest.mark.django_db
 
@@ -409,6 +409,42 @@ def test_the_name_of_an_event_type_stays(admin_client: Client) -> None:
     admin_client.post(change_url(event_type), event_type_form(name="orders.made", description="New."))
 
     assert list(EventType.objects.values_list("name", "description")) == [("orders.created", "New.")]
+
+
+def test_what_staff_change_is_in_the_audit_log(admin_client: Client) -> None:
+    partner = new_partner(rate_limit="5/s")
+    form = {"name": partner.name, "rate_limit": "9/s", "rate_limit_ceiling": "", "max_in_flight": "16"}
+    form |= {"operational_url": "", "operational_email": "", "notes": ""}
+    AuditEntry.objects.all().delete()
+
+    admin_client.post(change_url(partner), form)
+    admin_client.post(f"{list_url(EventType)}add/", event_type_form())
+    admin_client.post(change_url(EventType.objects.get()), event_type_form(description="New."))
+    admin_client.post(change_url(EventType.objects.get()).replace("/change/", "/delete/"), {"post": "yes"})
+    admin_client.post(change_url(partner).replace("/change/", "/delete/"), {"post": "yes"})
+
+    entries = list(AuditEntry.objects.order_by("id"))
+    actions = ["partner.update", "event_type.create", "event_type.update", "event_type.delete", "partner.delete"]
+    assert [entry.action for entry in entries] == actions
+    assert {entry.actor_name for entry in entries} == {"admin"}
+    assert (entries[0].before, entries[0].after) == ({"rate_limit": "5/s"}, {"rate_limit": "9/s"})
+    assert (entries[2].before, entries[2].after) == ({"description": ""}, {"description": "New."})
+
+
+def test_the_audit_log_is_shown_and_read_only(admin_client: Client) -> None:
+    partner = new_partner(rate_limit="5/s")
+    services.update_partner(partner, {"rate_limit": "9/s"})
+    entry = AuditEntry.objects.get(action="partner.update")
+
+    listed, page = admin_client.get(list_url(AuditEntry)), admin_client.get(change_url(entry))
+    found = admin_client.get(list_url(AuditEntry, q=partner.pk[:20]))
+
+    assert b"partner.update" in listed.content
+    assert b"partner.update" in found.content
+    assert b"5/s" in page.content
+    assert b"9/s" in page.content
+    assert admin_client.post(change_url(entry), {"action": "x"}).status_code == 403
+    assert admin_client.get(f"{list_url(AuditEntry)}add/").status_code == 403
 
 
 def test_the_number_of_queries_does_not_grow_with_the_rows(

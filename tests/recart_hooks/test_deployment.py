@@ -9,7 +9,7 @@ import yaml
 from recart_hooks.runner import PROJECT, procfile
 from recart_hooks.settings import env
 
-COMPOSE_ONLY = {"POSTGRES_PASSWORD"}
+COMPOSE_ONLY = {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD"}
 
 
 @pytest.fixture(scope="module")

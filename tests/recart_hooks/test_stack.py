@@ -203,7 +203,10 @@ def test_stacks_in_two_directories_do_not_meet(shared: Stack, data_dir: Path) ->
 
 def test_a_port_that_is_taken_meanwhile_is_stepped_round(data_dir: Path) -> None:
     data_dir.mkdir()
-    last_port = a_stack(data_dir).valkey.port
+    first = a_stack(data_dir).valkey
+    first.start()
+    first.stop()
+    last_port = first.port
     with socket.create_server(("127.0.0.1", last_port)):
         stack = a_stack(data_dir)
         stack.valkey.start()
@@ -212,6 +215,14 @@ def test_a_port_that_is_taken_meanwhile_is_stepped_round(data_dir: Path) -> None
             assert cache(stack).ping() is True
         finally:
             stack.stop()
+
+
+def test_looking_at_a_stack_that_runs_changes_nothing_about_it(shared: Stack) -> None:
+    before = {path: path.read_text() for path in shared.data_dir.glob("*.port")}
+
+    a_stack(shared.data_dir).environment  # noqa: B018 - it is looked at
+
+    assert {path: path.read_text() for path in shared.data_dir.glob("*.port")} == before
 
 
 def test_a_server_whose_address_is_given_is_left_out(data_dir: Path) -> None:

@@ -25,7 +25,7 @@ SLOW = Partner(id="ptr_slow", name="Slow", paused_until=NOW + timedelta(hours=1)
 FAST = Partner(id="ptr_fast", name="Fast")
 READING = Reading(
     partners=lambda: {"ptr_slow": SLOW, "ptr_fast": FAST},
-    queues=lambda _: {"ptr_slow": QueueStats(7, 2, 1), "ptr_fast": QueueStats(0, 0, 3)},
+    queues=lambda _: {"ptr_slow": QueueStats(7, 2, 1, tokens=2.5), "ptr_fast": QueueStats(0, 0, 3)},
     oldest=lambda: {"ptr_slow": 42.5},
     breakers=dict,
     lag=lambda: 12,
@@ -45,6 +45,7 @@ def test_queues_are_told_by_partner_and_in_all() -> None:
     assert seen["recart_hooks_queue_ready", "ptr_slow"] == 7
     assert seen["recart_hooks_queue_in_flight", "ptr_fast"] == 3
     assert seen["recart_hooks_queue_oldest_seconds", "ptr_slow"] == 42.5
+    assert {key[1]: value for key, value in seen.items() if key[0] == "recart_hooks_queue_tokens"} == {"ptr_slow": 2.5}
     assert (seen["recart_hooks_queue_paused", "ptr_slow"], seen["recart_hooks_queue_paused", "ptr_fast"]) == (1, 0)
     assert [seen["recart_hooks_backlog", state] for state in ("ready", "delayed", "in_flight")] == [7, 2, 4]
     assert seen["recart_hooks_jetstream_lag",] == 12

@@ -93,7 +93,7 @@ def test_a_url_that_is_refused_now_costs_the_delivery_only(subscription: Subscri
     assert Delivery.objects.count() == 0
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", list(KINDS.values()), ids=lambda kind: kind.name)
 def test_a_title_can_be_made_of_the_sample(kind: object) -> None:
     assert isinstance(kind, type(KINDS[BREAKER]))
     sample: Mapping[str, object] = kind.sample

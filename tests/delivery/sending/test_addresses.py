@@ -3,13 +3,13 @@
 import threading
 from ipaddress import ip_address, ip_network
 
-import pycurl
 import pytest
 
 from delivery.outcomes import ErrorClass
 from delivery.sending import AddressPolicy, Request
 from delivery.sending.answers import Answer
 from delivery.sending.curl_handles import Handle
+from delivery.sending.failures import Failure
 from delivery.sending.request import Keep
 from partners.addresses import Address
 from partners.endpoints import read_url
@@ -128,10 +128,9 @@ def test_libcurls_own_socket_is_the_second_wall(receiver: Receiver, host: str) -
     endpoint = read_url(receiver.url("/ok", host=host))
     handle = Handle("", STRICT)
     handle.aim(endpoint, (ip_address("127.0.0.1"),))
-    with pytest.raises(pycurl.error):
-        handle.perform(endpoint.url, [], b"", Answer(), connect_timeout_s=2, timeout_s=2)
-    assert handle.failure is not None
-    assert handle.failure.error is ErrorClass.BLOCKED
+    with pytest.raises(Failure) as refused:
+        handle.perform(endpoint.url, {}, b"", Answer(), connect_timeout_s=2, timeout_s=2)
+    assert refused.value.error is ErrorClass.BLOCKED
     assert receiver.connections == 0
     handle.close()
 

@@ -1,0 +1,98 @@
+"""The audit log: who changed what, as the verbs wrote it down. Read-only for everybody."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+import orjson
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
+from unfold.decorators import display
+
+from partners.admin.base import ReadOnlyAdmin, link
+from partners.admin.keyset import KeysetAdmin
+from partners.admin.list_filters import ConditionFilter, TimeRangeFilter
+from partners.admin.looks import json_code, moment, short
+from partners.identifiers import first_id
+from partners.models import AuditEntry
+
+_SLACK = timedelta(minutes=10)
+
+
+class ActorFilter(ConditionFilter):
+    title = "who"
+    parameter_name = "who"
+    conditions: ClassVar = {kind: (label, Q(actor_kind=kind)) for kind, label in AuditEntry.ActorKind.choices}
+
+
+class AtFilter(TimeRangeFilter):
+    """By the identifiers, which carry their time."""
+
+    title = "made"
+    name = "at"
+
+    def condition(self, start: datetime | None, end: datetime | None) -> Q:
+        condition = Q()
+        if start is not None:
+            condition &= Q(pk__gte=first_id("aud", start - _SLACK), at__gte=start)
+        if end is not None:
+            condition &= Q(pk__lt=first_id("aud", end + _SLACK), at__lt=end)
+        return condition
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry], KeysetAdmin[AuditEntry]):
+    list_display = ("made", "who", "action", "subject", "of_partner", "what")
+    list_filter = (ActorFilter, ("partner", AutocompleteSelectFilter), AtFilter)
+    search_fields = ("subject_id",)
+    search_help_text = "Id of what was changed"
+    fieldsets = (
+        (None, {"fields": (("made", "who"), ("action", "of_partner"), ("subject_type", "subject_id"), "request_id")}),
+        ("Fields that changed", {"fields": ("before_shown", "after_shown")}),
+    )
+    readonly_fields = ("made", "who", "of_partner", "before_shown", "after_shown")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
+        return super().get_queryset(request).prefetch_related("partner")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
+    ) -> tuple[QuerySet[AuditEntry], bool]:
+        term = search_term.strip()
+        return (queryset.filter(subject_id__startswith=term) if term else queryset), False
+
+    @display(description="Made")
+    def made(self, entry: AuditEntry) -> SafeString:
+        return moment(entry.at)
+
+    @display(description="Who")
+    def who(self, entry: AuditEntry) -> str:
+        return entry.actor_name or entry.actor_id or entry.get_actor_kind_display()
+
+    @display(description="Subject")
+    def subject(self, entry: AuditEntry) -> SafeString:
+        return short(entry.subject_id)
+
+    @display(description="Partner")
+    def of_partner(self, entry: AuditEntry) -> SafeString:
+        return link(entry.partner) if entry.partner else SafeString("-")
+
+    @display(description="Fields")
+    def what(self, entry: AuditEntry) -> str:
+        names = list(dict.fromkeys([*entry.before, *entry.after]))
+        return ", ".join(names[:4]) + (" …" if len(names) > 4 else "") or "-"
+
+    @display(description="Before")
+    def before_shown(self, entry: AuditEntry) -> SafeString:
+        return _fields(entry.before)
+
+    @display(description="After")
+    def after_shown(self, entry: AuditEntry) -> SafeString:
+        return _fields(entry.after)
+
+
+def _fields(values: Mapping[str, Any]) -> SafeString:
+    return json_code(orjson.dumps(values).decode()) if values else SafeString("-")
