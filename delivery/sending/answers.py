@@ -58,6 +58,8 @@ class Answer:
         text = line.rstrip(_LINE_BREAK)
         if self.status_code is None:
             self._feed_status_line(text)
+        elif text[:1] in _FOLD and self._lines:  # a line that goes on: obsolete but harmless
+            self._lines[-1] += b" " + text.strip()
         elif text:
             self._lines.append(text)
             if len(self._lines) > HEAD_MAX_LINES:
@@ -102,11 +104,7 @@ def read_headers(lines: list[bytes]) -> dict[str, str]:
     Raises Failure when a line is no header, and when those that say how the body is framed are unclear.
     """
     headers: dict[str, str] = {}
-    name = ""
     for line in lines:
-        if line[:1] in _FOLD and name:  # obsolete but harmless
-            headers[name] = f"{headers[name]} {_value(line, line)}"
-            continue
         raw_name, colon, raw_value = line.partition(b":")
         if not colon:
             raise _no_header(line)
