@@ -7,7 +7,9 @@ from delivery.jobs import Job
 from delivery.sending import Request
 from delivery.signing import sign
 
-_RESERVED = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature"})
+_RESERVED = frozenset(
+    {"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature", "traceparent"}
+)
 
 
 def prepare(job: Job, now: datetime, user_agent: str, connect_timeout_s: float) -> Request:
