@@ -22,7 +22,7 @@ WINDOW_S = 60.0
 WINDOW_MINIMUM = 20
 WINDOW_SHARE = 0.7
 FIRST_PERIOD_S = 5.0
-LONGEST_PERIOD_S = 300.0
+LONGEST_PERIOD_S = 60.0
 REFRESH_S = 0.5
 PROBE_S = 35.0
 """Longer than the longest attempt: after this a probe that was never heard of again is taken as lost."""

@@ -55,7 +55,8 @@ def deliver(delivery_id: str, attempt: int, tools: Tools) -> None:
         raise TryLater(_next(job, job.attempt_count + 1, job.next_attempt_at), "another attempt is next")
     until = tools.breaker.postponed_until(job.endpoint.subscription_id)
     if until is not None:
-        raise Postponed(until + tools.random() * FIRST_PERIOD_S)  # not all in the same moment
+        later = until + tools.random() * FIRST_PERIOD_S  # not all in the same moment
+        raise Postponed(later, job.endpoint.subscription_id, job.endpoint.partner_id)
     made = make_attempt(job, attempt, tools)
     tools.record(made)
     opened = tools.breaker.saw(made.subscription_id, failed=says_down(made.outcome))

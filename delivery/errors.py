@@ -38,9 +38,11 @@ class TryLater(TaskResult):
 class Postponed(TaskResult):
     """The same attempt is due again at `until` (Unix seconds)."""
 
-    def __init__(self, until: float) -> None:
-        super().__init__(until)
+    def __init__(self, until: float, subscription_id: str = "", partner_id: str = "") -> None:
+        super().__init__(until, subscription_id, partner_id)
         self.until = until
+        self.subscription_id = subscription_id
+        self.partner_id = partner_id
 
 
 class DeliveryDead(TaskResult):

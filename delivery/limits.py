@@ -14,7 +14,7 @@ from delivery import publish
 from delivery.broker import FairQueues, QueueLimits
 from delivery.metrics.process import broker_failed
 from partners.changes import Change
-from partners.models import FOREVER, Partner
+from partners.models import FOREVER, Partner, Subscription
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,21 @@ def push_limits(partner_ids: Iterable[str] | None = None, to: FairQueues | None 
     limits = [limits_of(partner) for partner in partners.iterator()]
     (to or publish.queues()).configure_many(limits)
     return len(limits)
+
+
+def hold_back(partner_id: str, subscription_id: str, until: float, to: FairQueues | None = None) -> bool:
+    """Stops a partner's queue until its breaker may be probed, if all that waits in it is for this one subscription.
+
+    Otherwise every waiting message would be fetched only to be postponed, and a big backlog behind a dead endpoint
+    would keep the workers busy. Never ends a pause by staff or partner sooner. False when others share the queue.
+    """
+    partner = Partner.objects.filter(pk=partner_id).first()
+    enabled = Subscription.objects.filter(partner=partner_id, is_enabled=True, deleted_at=None)
+    if partner is None or enabled.exclude(pk=subscription_id).exists():
+        return False
+    own = limits_of(partner).paused_until or 0.0
+    (to or publish.queues()).pause(publish.queue_of(partner_id), max(until, own))
+    return True
 
 
 class LimitKeeper:

@@ -16,6 +16,7 @@ from delivery import publish
 from delivery.broker import FairQueues
 from delivery.due import Due
 from delivery.limits import push_limits
+from partners.models import Partner
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ def reconcile(queues: FairQueues | None = None, grace_s: float = GRACE_S) -> Rec
     if was_wiped:
         logger.warning("the broker has lost its memory: queueing everything again")
         push_limits(to=to)
+    else:  # a breaker's pause may have been written over theirs in the same moment
+        push_limits(Partner.objects.filter(paused_until__gt=datetime.now(UTC)).values_list("pk", flat=True), to)
     checked = queued = 0
     for partner_id in _partners_with_overdue(grace_s):
         for number, page in enumerate(_pages(partner_id, grace_s)):

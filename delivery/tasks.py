@@ -11,6 +11,7 @@ from delivery import publish
 from delivery.deliver import deliver as make_delivery
 from delivery.errors import DeliveryDead, Postponed, TryLater
 from delivery.flower_feed import flower_feed
+from delivery.limits import hold_back
 from delivery.metrics.process import broker_failed
 from delivery.worker import worker
 from recart_hooks.celery import app
@@ -56,4 +57,5 @@ def deliver(self: DeliveryTask, delivery_id: str, attempt: int) -> None:
         make_delivery(delivery_id, attempt, worker().tools)
     except Postponed as postponed:
         publish.postpone(self.request, postponed.until)
+        hold_back(postponed.partner_id, postponed.subscription_id, postponed.until)
         raise Ignore from None

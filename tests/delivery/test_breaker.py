@@ -104,7 +104,7 @@ def test_each_failed_probe_doubles_the_time_up_to_a_limit(breaker: Breaker, shar
         assert breaker.postponed_until("sub") is None
         breaker.saw("sub", failed=True)
         periods.append(shared.opened["sub"].period_s)
-    assert periods == [10, 20, 40, 80, 160, LONGEST_PERIOD_S, LONGEST_PERIOD_S, LONGEST_PERIOD_S]
+    assert periods == [10, 20, 40, *[LONGEST_PERIOD_S] * 5]
 
 
 def test_failures_that_were_under_way_when_it_opened_change_nothing(breaker: Breaker, shared: Memory) -> None:

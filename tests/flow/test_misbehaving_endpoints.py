@@ -89,3 +89,22 @@ def test_a_partner_made_while_workers_run_is_served_within_seconds_and_a_410_end
     status = "SELECT status, attempt_count FROM delivery_delivery WHERE subscription_id = %s"
     assert system.query(status, gone.subscription_id) == [("dead", 1)]
     assert system.count("SELECT count(*) FROM django_celery_results_taskresult WHERE status = 'FAILURE'") == 1
+
+
+def test_a_dead_endpoint_is_left_alone_and_served_when_it_is_back(system: System) -> None:
+    system.start("bridge", "worker-1")
+    port = free_port()
+    (to,) = system.seed(
+        [{"name": "Down", "subscriptions": [{"url": f"http://127.0.0.1:{port}/ok", "event_types": ["orders.*"]}]}]
+    )
+    system.publish(events(200))
+    system.wait_until(lambda: system.valkey.hlen("breakers") == 1, "an open breaker")
+    made = "SELECT count(*) FROM delivery_attempt"
+    first = system.count(made)
+    system.wait_until(lambda: system.count(made) > first, "a probe of the open breaker", 30)
+    assert system.count(made) < 60, "an open breaker lets probes through, not the backlog"
+    with Receiver(port=port) as receiver:
+        succeeded = "SELECT count(*) FROM delivery_delivery WHERE status = 'succeeded' AND subscription_id = %s"
+        system.wait_until(lambda: system.count(succeeded, to.subscription_id) == 200, "200 deliveries", 100)
+        assert len({request.webhook_id for request in receiver.requests}) == 200
+    assert system.valkey.hlen("breakers") == 0

@@ -1,0 +1,64 @@
+"""The broker's limits are the partners' rows; a breaker may hold a whole queue back when that harms nobody else."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from delivery import publish
+from delivery.broker import FairQueues, connect
+from delivery.limits import hold_back, limits_of, push_limits
+from partners.models import Partner, Subscription
+from partners.services import create_partner, create_subscription, pause_partner
+
+pytestmark = [pytest.mark.django_db, pytest.mark.servers]
+
+
+@pytest.fixture
+def queues(valkey: str) -> Iterator[FairQueues]:
+    found = FairQueues(connect(valkey))
+    yield found
+    for partner in Partner.objects.all():
+        found.forget(publish.queue_of(partner.id))
+
+
+@pytest.fixture
+def subscription() -> Subscription:
+    partner = create_partner("Awesome Reviews", rate_limit="50/s", max_in_flight=7)
+    return create_subscription(partner, "https://hooks.reviews.com/in", ["orders.*"])
+
+
+def paused_until(queues: FairQueues, partner_id: str) -> float | None:
+    return queues.limits(publish.queue_of(partner_id)).paused_until
+
+
+def test_limits_are_written_from_the_rows(queues: FairQueues, subscription: Subscription) -> None:
+    assert push_limits([subscription.partner_id], queues) == 1
+    written = queues.limits(publish.queue_of(subscription.partner_id))
+    assert (written.max_in_flight, written.paused_until) == (7, None)
+    pause_partner(subscription.partner)
+    assert limits_of(subscription.partner).paused_until == float("inf")
+
+
+def test_without_a_limit_of_its_own_a_partner_has_the_ceiling(queues: FairQueues) -> None:
+    assert limits_of(create_partner("Loyal Llama", rate_limit_ceiling="10/s")).rate == "10/s"
+
+
+def test_the_queue_of_an_only_subscription_is_held_back(queues: FairQueues, subscription: Subscription) -> None:
+    push_limits([subscription.partner_id], queues)
+    until = time.time() + 60
+    assert hold_back(subscription.partner_id, subscription.id, until, queues)
+    assert paused_until(queues, subscription.partner_id) == pytest.approx(until)
+    assert queues.limits(publish.queue_of(subscription.partner_id)).max_in_flight == 7
+
+
+def test_a_queue_that_others_share_is_not_held_back(queues: FairQueues, subscription: Subscription) -> None:
+    create_subscription(subscription.partner, "https://hooks.reviews.com/two", ["*"])
+    assert not hold_back(subscription.partner_id, subscription.id, time.time() + 60, queues)
+    assert paused_until(queues, subscription.partner_id) is None
+
+
+def test_a_pause_by_staff_is_not_ended_sooner(queues: FairQueues, subscription: Subscription) -> None:
+    pause_partner(subscription.partner)
+    hold_back(subscription.partner_id, subscription.id, time.time() + 5, queues)
+    assert paused_until(queues, subscription.partner_id) == float("inf")
