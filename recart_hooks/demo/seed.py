@@ -1,14 +1,15 @@
 """Puts the event types and the demo's partners into the database, where they are missing."""
 
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 
-from partners.catalogue import parse_catalogue
 from partners.keys import create_key, find_key
-from partners.models import EventType, Partner, Subscription
+from partners.models import Partner, Subscription
 from partners.services import create_partner, create_subscription, reveal_secrets, update_subscription
 from recart_hooks.demo.partners import PARTNERS, DemoPartner
 
@@ -41,14 +42,7 @@ def seed(receiver_url: str) -> Mapping[str, str]:
 
 
 def seed_catalogue() -> None:
-    entries = parse_catalogue(CATALOGUE.read_bytes(), CATALOGUE.name)
-    EventType.objects.bulk_create(
-        [
-            EventType(name=one.name, description=one.description, schema=one.schema, sample=one.sample)
-            for one in entries
-        ],
-        ignore_conflicts=True,
-    )
+    call_command("event_types", "sync", str(CATALOGUE), stdout=StringIO())
 
 
 def _seed_partner(wanted: DemoPartner, url: str) -> str:

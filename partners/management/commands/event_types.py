@@ -1,0 +1,61 @@
+"""`manage.py event_types sync FILE`: makes the catalogue of event types what a YAML or JSON file says.
+
+Types of the file are added or brought up to date. What is in the catalogue and not in the file stays as it is: another
+file may own it. A file with a mistake changes nothing.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from partners.catalogue import CatalogueEntry, parse_catalogue
+from partners.errors import InvalidInput
+from partners.models import EventType
+
+
+class Command(BaseCommand):
+    help = "Adds and updates event types from a YAML or JSON file."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("action", choices=["sync"])
+        parser.add_argument("file", type=Path)
+        parser.add_argument("--dry-run", action="store_true", help="says what would change, and changes nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        path: Path = options["file"]
+        try:
+            entries = parse_catalogue(path.read_bytes(), path.name)
+        except OSError as error:
+            raise CommandError(f"cannot read {path}: {error.strerror}") from None
+        except InvalidInput as error:
+            raise CommandError(str(error)) from None
+        with transaction.atomic():
+            counts = {"added": 0, "changed": 0, "unchanged": 0}
+            for entry in entries:
+                what = sync(entry)
+                counts[what] += 1
+                if what != "unchanged":
+                    self.stdout.write(f"{what} {entry.name}")
+            transaction.set_rollback(options["dry_run"])
+        self.stdout.write(", ".join(f"{count} {what}" for what, count in counts.items()))
+
+
+def sync(entry: CatalogueEntry) -> str:
+    """Makes one row what the entry says: "added", "changed" or "unchanged"."""
+    fields = {**asdict(entry), "is_catalogued": True}
+    row = EventType.objects.filter(pk=entry.name).first()
+    if row is not None and all(getattr(row, name) == value for name, value in fields.items()):
+        return "unchanged"
+    changed = row or EventType()
+    for name, value in fields.items():
+        setattr(changed, name, value)
+    try:
+        changed.full_clean()
+    except ValidationError as error:
+        raise CommandError(f"{entry.name}: {'; '.join(error.messages)}") from None
+    changed.save()
+    return "added" if row is None else "changed"
