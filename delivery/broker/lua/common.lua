@@ -24,6 +24,12 @@ local function milliseconds(s) return string.format('%d', math.max(1, math.ceil(
 
 local function stamp(at) return string.format('%.6f', at) end
 
+local function in_chunks(values, take)
+  for start = 1, #values, CHUNK do
+    take(unpack(values, start, math.min(start + CHUNK - 1, #values)))
+  end
+end
+
 -- Limits ------------------------------------------------------------------------------------------------------------
 
 -- One field per queue: "rate burst cap paused_until", '-' for none.
@@ -70,6 +76,21 @@ local function opens_at(queue, limits)
   local at = limits.paused_until or 0
   if limits.rate then at = math.max(at, full_at(queue, limits) - (limits.burst - 1) / limits.rate) end
   return at
+end
+
+-- First in, first out by the time when a message was due: delayed ones whose time has come join before anything later.
+local function ripen(queue)
+  local delayed = key('delayed', queue)
+  local ripe = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, CHUNK)
+  if #ripe > 0 then
+    call('LPUSH', list(queue), unpack(ripe))
+    call('ZREM', delayed, unpack(ripe))
+  end
+end
+
+local function append(queue, messages)
+  ripen(queue)
+  in_chunks(messages, function(...) call('LPUSH', list(queue), ...) end)
 end
 
 -- The line ----------------------------------------------------------------------------------------------------------
@@ -147,6 +168,7 @@ local function give_back(wanted, changed)
     if #found > 0 then
       table.sort(found, function(a, b)
         if a.taken_at ~= b.taken_at then return a.taken_at > b.taken_at end
+        if a.number ~= b.number then return a.number > b.number end
         return a.position > b.position
       end)
       for _, lease in ipairs(found) do
@@ -166,10 +188,4 @@ end
 -- The last delivery tag in a message is its own: properties come last in kombu's format.
 local function id_of(message)
   return string.match(message, '.*"delivery_tag": ?"([^"]*)"') or 'unreadable:' .. redis.sha1hex(message)
-end
-
-local function in_chunks(values, take)
-  for start = 1, #values, CHUNK do
-    take(unpack(values, start, math.min(start + CHUNK - 1, #values)))
-  end
 end

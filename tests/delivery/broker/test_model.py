@@ -1,0 +1,337 @@
+"""The scripts against a simple model: whatever is done in whatever order, they do what a page of Python does.
+
+Time is the test's. The model says which messages each queue holds in which order, who holds leases, and what the limits
+allow; where the scripts may choose (which queues a fetch serves), it checks that the choice was a fair one.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from delivery.broker import FairMessage, FairQueues
+from delivery.broker.envelope import encode
+from delivery.broker.limits import QueueLimits
+from delivery.broker.rates import default_burst, parse_rate
+from tests.delivery.broker.hand import Hand, Held
+from tests.delivery.broker.servers import lasting_keys, line
+
+pytestmark = pytest.mark.servers
+
+QUEUES = [f"partner.{name}" for name in "abc"]
+WORKERS = ["one", "two"]
+DEAD_AFTER_S, GAP_S = 10.0, 6.0
+SLACK = 0.001
+"""Tokens that rounding may give or take."""
+
+
+@dataclass
+class Lease:
+    worker: str
+    number: int
+    order: int
+
+
+@dataclass
+class Queue:
+    ready: list[str] = field(default_factory=list)
+    delayed: dict[str, float] = field(default_factory=dict)
+    leases: dict[str, Lease] = field(default_factory=dict)
+    limits: QueueLimits = field(default_factory=lambda: QueueLimits(""))
+    full_at: float = 0.0
+
+    @property
+    def known(self) -> set[str]:
+        return {*self.ready, *self.delayed, *self.leases}
+
+    def ripen(self, now: float) -> None:
+        for id_ in sorted((id_ for id_, at in self.delayed.items() if at <= now), key=lambda one: self.delayed[one]):
+            del self.delayed[id_]
+            self.ready.append(id_)
+
+    @property
+    def rate(self) -> float | None:
+        return parse_rate(self.limits.rate)
+
+    def tokens(self, now: float) -> float:
+        if self.rate is None:
+            return math.inf
+        burst = default_burst(self.rate)
+        owed = min(max(0.0, self.full_at - now), burst / self.rate)
+        return burst - owed * self.rate
+
+    def spend(self, count: int, now: float) -> None:
+        if self.rate is not None:
+            latest = now + default_burst(self.rate) / self.rate
+            self.full_at = min(max(self.full_at, now), latest) + count / self.rate
+
+    def allowed(self, now: float, slack: float) -> int:
+        """How many may be sent now, to the disadvantage of the scripts or to their advantage."""
+        if (self.limits.paused_until or 0) > now:
+            return 0
+        tokens = self.tokens(now)
+        cap = self.limits.max_in_flight
+        return max(
+            0,
+            min(
+                len(self.ready),
+                len(self.ready) if tokens == math.inf else math.floor(tokens + slack),
+                len(self.ready) if cap is None else cap - len(self.leases),
+            ),
+        )
+
+    def put_back(self, ids: list[str]) -> None:
+        """To the head, in the order in which they were fetched."""
+        ids = sorted(ids, key=lambda id_: self.leases[id_].order)
+        for id_ in ids:
+            del self.leases[id_]
+        self.ready = ids + self.ready
+
+
+class BrokerMachine(RuleBasedStateMachine):
+    client: redis.Redis
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client.flushall()
+        self.now = 1_800_000_000.0
+        self.broker = FairQueues(self.client)
+        self.hands = {name: Hand(self.client, name) for name in WORKERS}
+        self.queues = {name: Queue() for name in QUEUES}
+        self.beats: dict[str, float] = {}
+        self.lost: dict[str, int] = {}
+        self.orders = 0
+        self._tell_time()
+
+    def _tell_time(self) -> None:
+        self.broker.scripts.clock = self.now
+        for hand in self.hands.values():
+            hand.scripts.clock = self.now
+        for queue in self.queues.values():
+            queue.ripen(self.now)
+
+    @rule(by=st.sampled_from([0.0013, 0.0517, 0.311, 1.0711, 4.3171, 7.7319, 61.171]))
+    def time_passes(self, by: float) -> None:
+        self.now += by
+        self._tell_time()
+
+    @rule(
+        queue=st.sampled_from(QUEUES), ids=st.lists(st.integers(0, 15), min_size=1, max_size=8), delay=st.integers(0, 3)
+    )
+    def publish(self, queue: str, ids: list[int], delay: int) -> None:
+        self.time_passes(0.00001)  # no two messages are due at the same time
+        model, new = self.queues[queue], 0
+        delay_s = delay * 2.7183
+        arguments: list[object] = [queue, len(ids)]
+        for n, number in enumerate(ids):
+            after = delay_s + n * 0.0101 if delay_s else 0.0
+            id_ = f"m{number}"
+            arguments += (id_, after, _encoded(queue, id_))
+            if id_ not in model.known:
+                new += 1
+                if after:
+                    model.delayed[id_] = self.now + after
+                else:
+                    model.ready.append(id_)
+        assert self.broker.scripts.run("publish", *arguments) == new
+
+    @rule(
+        queue=st.sampled_from(QUEUES),
+        rate=st.sampled_from([None, "1/s", "7/s", "30/m"]),
+        cap=st.sampled_from([None, 0, 1, 3]),
+        paused_for=st.sampled_from([None, 0.5, 5.0, math.inf]),
+    )
+    def configure(self, queue: str, rate: str | None, cap: int | None, paused_for: float | None) -> None:
+        model = self.queues[queue]
+        paused_until = None if paused_for is None else self.now + paused_for
+        model.limits = QueueLimits(queue, rate, cap, paused_until)
+        if rate is None:
+            model.full_at = 0.0
+        self.broker.configure_many([model.limits])
+
+    @rule(worker=st.sampled_from(WORKERS), room=st.integers(1, 12))
+    def fetch(self, worker: str, room: int) -> None:
+        self.time_passes(0.00001)  # no two requests are at the same time
+        answer = self.hands[worker].exchange(room, lost_since=self._reclaim(worker))
+        self._fetched(worker, room, answer.messages)
+        if len(answer.messages) < room:
+            assert not answer.has_more
+
+    @rule(worker=st.sampled_from(WORKERS), room=st.integers(1, 12))
+    def fetch_and_lose_the_answer(self, worker: str, room: int) -> None:
+        self.time_passes(0.00001)  # no two requests are at the same time
+        answer = self.hands[worker].exchange(room, lost_since=self._reclaim(worker))
+        self._fetched(worker, room, answer.messages)
+        self.lost[worker] = self.hands[worker].number
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def a_lost_request_arrives_late(self, worker: str) -> None:
+        if worker in self.lost:
+            number = self.lost[worker]
+            self.fetch(worker, 1)
+            assert self.hands[worker].exchange(12, number=number).messages == []
+
+    def _reclaim(self, worker: str) -> int | None:
+        """The next request takes back what the lost one leased, before it fetches."""
+        since = self.lost.pop(worker, None)
+        if since is not None:
+            for model in self.queues.values():
+                model.put_back(
+                    [id_ for id_, lease in model.leases.items() if lease.worker == worker and lease.number >= since]
+                )
+        return since
+
+    def _fetched(self, worker: str, room: int, messages: list[Held]) -> None:
+        self.beats.setdefault(worker, self.now)
+        assert len(messages) <= room
+        could = {name: model.allowed(self.now, SLACK) for name, model in self.queues.items()}
+        must = {name: model.allowed(self.now, -SLACK) for name, model in self.queues.items()}
+        got = {name: [held.id for held in messages if held.queue == name] for name in QUEUES}
+        for name, ids in got.items():
+            model = self.queues[name]
+            assert ids == model.ready[: len(ids)], "first in, first out"
+            assert len(ids) <= could[name], "within the limits"
+            del model.ready[: len(ids)]
+            model.spend(len(ids), self.now)
+            for held in messages:
+                if held.queue == name:
+                    model.leases[held.id] = Lease(worker, held.number, self.orders)
+                    self.orders += 1
+        if len(messages) < room:
+            assert all(len(got[name]) >= must[name] for name in QUEUES), "nobody waits while there is room"
+        most = max(len(ids) for ids in got.values())
+        assert all(len(got[name]) >= min(must[name], most - 1) for name in QUEUES), "an equal share for each"
+
+    def _held(self) -> list[tuple[str, Held]]:
+        return [
+            (lease.worker, Held(name, id_, lease.number))
+            for name, model in self.queues.items()
+            for id_, lease in model.leases.items()
+            if lease.number < self.lost.get(lease.worker, 1_000_000)
+        ]
+
+    @precondition(lambda self: self._held())
+    @rule(data=st.data(), how=st.sampled_from(["ack", "ack", "ack", "tail", "head", "4.3219"]))
+    def settle(self, data: st.DataObject, how: str) -> None:
+        worker, held = data.draw(st.sampled_from(self._held()))
+        self.time_passes(0.00001)
+        model = self.queues[held.queue]
+        self.hands[worker].exchange(0, (how, held))
+        if how == "head":
+            model.put_back([held.id])
+            return
+        del model.leases[held.id]
+        if how == "tail":
+            model.ready.append(held.id)
+        elif how != "ack":
+            model.delayed[held.id] = self.now + float(how)
+
+    @precondition(lambda self: self._held())
+    @rule(data=st.data(), how=st.sampled_from(["ack", "tail", "head"]))
+    def settle_a_lease_that_is_not_mine_or_not_of_this_time(self, data: st.DataObject, how: str) -> None:
+        worker, held = data.draw(st.sampled_from(self._held()))
+        other = next(name for name in WORKERS if name != worker)
+        self.hands[other].exchange(0, (how, held))
+        self.hands[worker].exchange(0, (how, held._replace(number=held.number + 1)))
+
+    @precondition(lambda self: self._held())
+    @rule(data=st.data(), delay_s=st.sampled_from([0.7001, 3.3007]))
+    def postpone(self, data: st.DataObject, delay_s: float) -> None:
+        _, held = data.draw(st.sampled_from(self._held()))
+        self.time_passes(0.00001)
+        assert self.broker.scripts.run("postpone", held.queue, held.id, delay_s) == 1
+        del self.queues[held.queue].leases[held.id]
+        self.queues[held.queue].delayed[held.id] = self.now + delay_s
+
+    @rule(queue=st.sampled_from(QUEUES))
+    def purge(self, queue: str) -> None:
+        model = self.queues[queue]
+        assert self.broker.purge(queue) == len(model.ready) + len(model.delayed)
+        model.ready, model.delayed = [], {}
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def beat(self, worker: str) -> None:
+        if self.beats and self.now - max(self.beats.values()) > GAP_S:
+            gap = self.now - max(self.beats.values())
+            self.beats = {name: at + gap for name, at in self.beats.items()}
+        self.beats[worker] = self.now
+        dead = sorted(name for name, at in self.beats.items() if at <= self.now - DEAD_AFTER_S)
+        count = sum(self._gone(name) for name in dead)
+        found, given_back = self.hands[worker].beat(DEAD_AFTER_S, GAP_S)
+        assert (sorted(found), given_back) == (dead, count)
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def leave(self, worker: str) -> None:
+        count = self._gone(worker)
+        assert self.hands[worker].leave() == count
+
+    def _gone(self, worker: str) -> int:
+        self.beats.pop(worker, None)
+        self.lost.pop(worker, None)
+        count = 0
+        for model in self.queues.values():
+            ids = [id_ for id_, lease in model.leases.items() if lease.worker == worker]
+            model.put_back(ids)
+            count += len(ids)
+        return count
+
+    @invariant()
+    def the_broker_holds_what_the_model_holds(self) -> None:
+        stats = self.broker.stats(QUEUES)
+        for name, model in self.queues.items():
+            found = stats[name]
+            assert found.ready + found.delayed == len(model.ready) + len(model.delayed)
+            assert found.in_flight == len(model.leases)
+            assert self.broker.size(name) == len(model.known)
+            assert self.broker.missing(name, [f"m{n}" for n in range(16)]) == [
+                f"m{n}" for n in range(16) if f"m{n}" not in model.known
+            ]
+
+    @invariant()
+    def every_queue_that_waits_stands_in_line_not_later_than_it_may_be_served(self) -> None:
+        due = line(self.client, "fair:due:partner.*")
+        waiting = {name for name, model in self.queues.items() if model.ready or model.delayed}
+        assert set(due) == waiting
+        for name in waiting:
+            if self.queues[name].allowed(self.now, -SLACK) > 0:
+                assert due[name] <= self.now + SLACK
+
+    def teardown(self) -> None:
+        """After a drain the broker has forgotten everything but configuration."""
+        for queue in QUEUES:
+            self.configure(queue, None, None, None)
+        for worker in WORKERS:
+            self.leave(worker)
+        for _ in range(20):
+            self.time_passes(10.0)
+            self.fetch("one", 12)
+            for worker, held in self._held():
+                self.hands[worker].exchange(0, ("ack", held))
+                del self.queues[held.queue].leases[held.id]
+        assert not any(model.known for model in self.queues.values())
+        self.leave("one")
+        assert lasting_keys(self.client) == set()
+
+
+def _encoded(queue: str, id_: str) -> bytes:
+    return encode(FairMessage(queue, id_, "task"), 0.0)
+
+
+def test_the_scripts_do_what_the_model_does(client: redis.Redis) -> None:
+    class Machine(BrokerMachine):
+        pass
+
+    Machine.client = client
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )

@@ -1,0 +1,162 @@
+"""Workers, connections and servers that go away, and come back."""
+
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import redis
+
+from delivery.broker import FairMessage, FairQueues
+from tests.delivery.broker.servers import Broker
+from tests.delivery.broker.test_worker import in_broker, is_drained, notes, slow
+from tests.delivery.broker.waiting import until
+from tests.delivery.broker.workers import Workers
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
+
+
+def test_a_killed_workers_messages_come_back_within_15_s_at_the_head_and_marked(
+    workers: Workers, queues: FairQueues
+) -> None:
+    queues.configure("partner.a", max_in_flight=3)
+    workers.start("one")
+    queues.publish([*slow("a", 3, 60), *notes("a", 5, 3)])
+    workers.wait_for(3, "started")
+    workers.start("two")
+    workers.kill("one")
+    killed = time.time()
+    runs = workers.wait_for(6, "started")[3:]
+    assert max(run.at for run in runs) - killed < 15
+    assert sorted(run.value for run in runs) == ["a0", "a1", "a2"]
+    assert all(run.redelivered for run in runs)
+    assert workers.runs() == [], "those behind them still wait: the cap holds"
+
+
+def test_a_worker_that_was_stopped_for_long_does_no_harm_when_it_goes_on(
+    workers: Workers, queues: FairQueues, client: redis.Redis
+) -> None:
+    """What it held has been given away; what it then acknowledges is somebody else's."""
+    workers.start("one", threads=2, dead_after_s=1)
+    workers.start("two", threads=2, dead_after_s=1)
+    queues.publish(slow("a", 2, 1))
+    workers.wait_for(2, "started")
+    workers.signal("one", signal.SIGSTOP)
+    workers.wait_for(2)
+    queues.publish(notes("b", 20))
+    workers.wait_for(22)
+    workers.signal("one", signal.SIGCONT)
+    workers.wait_for(24)
+    queues.publish(notes("c", 20))
+    workers.wait_for(44)
+    assert Counter(run.value for run in workers.runs() if run.queue != "partner.a") == Counter(
+        f"{p}{n}" for p in "bc" for n in range(20)
+    )
+    until(lambda: is_drained(client), "nothing is leased for ever")
+
+
+def test_a_long_task_of_a_living_worker_is_never_given_away(workers: Workers, queues: FairQueues) -> None:
+    """Five times as long as a worker may be silent."""
+    workers.start("one", dead_after_s=1)
+    workers.start("two", dead_after_s=1)
+    queues.publish(slow("a", 4, 5))
+    workers.wait_for(4)
+    assert Counter(run.value for run in workers.runs("started")) == Counter(f"a{n}" for n in range(4))
+
+
+def test_cut_connections_give_nothing_back_and_repeat_nothing(
+    workers: Workers, queues: FairQueues, client: redis.Redis
+) -> None:
+    workers.start("one", threads=8)
+    queues.publish([*slow("a", 4, 3), *notes("b", 2000)])
+    workers.wait_for(4, "started")
+    for _ in range(10):
+        client.client_kill_filter(_type="normal", skipme=True)
+        workers.wait_for_another()
+    workers.wait_for(2004)
+    assert Counter(run.value for run in workers.runs()) == Counter(
+        [*(f"a{n}" for n in range(4)), *(f"b{n}" for n in range(2000))]
+    )
+    until(lambda: is_drained(client), "nothing is leased for ever")
+
+
+def test_a_worker_survives_a_server_that_restarts_empty(
+    workers: Workers, queues: FairQueues, client: redis.Redis, broker: Broker
+) -> None:
+    workers.start("one")
+    queues.publish([*slow("a", 2, 2), *notes("b", 5)])
+    workers.wait_for(5)
+    broker.stop()
+    broker.start()
+    assert queues.was_wiped()
+    queues.publish([FairMessage("partner.b", f"new{n}", "note", (f"new{n}",)) for n in range(5)])
+    workers.wait_for(12)
+    assert Counter(run.value for run in workers.runs("started")) == Counter(["a0", "a1"])
+    until(lambda: is_drained(client), "acknowledgements of what is forgotten leave nothing")
+
+
+def test_a_durable_server_forgets_nothing_over_a_restart(tmp_path: Path) -> None:
+    """What was leased stays leased, what was settled meanwhile is settled when it is back, limits hold."""
+    broker = Broker(tmp_path, durable=True)
+    broker.start()
+    queues, workers = FairQueues(broker.client), Workers(broker, tmp_path)
+    try:
+        queues.configure("partner.b", rate="1/h")
+        workers.start("one", threads=4, dead_after_s=3)
+        queues.publish([*slow("a", 2, 1), *slow("c", 1, 4), *notes("b", 5)])
+        workers.wait_for(3, "started")
+        workers.wait_for(1)
+        broker.stop()
+        until(lambda: len(workers.runs()) >= 3, "two tasks end while the server is away")
+        broker.start()
+        queues.publish(notes("d", 3))
+        runs = workers.wait_for(7)
+        assert Counter(run.value for run in runs) == Counter(["a0", "a1", "c0", "b0", "d0", "d1", "d2"])
+        until(lambda: in_broker(queues, "partner.a") == (0, 0, 0), "acknowledged after all")
+        assert in_broker(queues, "partner.b") == (4, 0, 0)
+    finally:
+        workers.kill_all()
+        broker.stop()
+
+
+def test_a_frozen_server_makes_no_living_worker_look_dead(workers: Workers, queues: FairQueues, broker: Broker) -> None:
+    workers.start("one", dead_after_s=1)
+    workers.start("two", dead_after_s=1)
+    queues.publish(slow("a", 12, 4))
+    workers.wait_for(12, "started")
+    broker.freeze()
+    frozen = time.monotonic()
+    until(lambda: time.monotonic() - frozen > 2, "twice as long as a worker may be silent")
+    broker.thaw()
+    workers.wait_for(12)
+    assert len(workers.runs("started")) == 12
+
+
+def test_a_warm_shutdown_gives_back_at_once_what_it_has_not_started(
+    workers: Workers, queues: FairQueues, client: redis.Redis
+) -> None:
+    """With a prefetch of four for each thread; while the running tasks finish, and are acknowledged."""
+    workers.start("one", threads=2, multiplier=4)
+    queues.publish([*slow("a", 8, 2.5), *notes("a", 1, 8)])
+    workers.wait_for(2, "started")
+    until(lambda: in_broker(queues, "partner.a") == (1, 0, 8), "it holds eight")
+    workers.signal("one", signal.SIGTERM)
+    until(lambda: in_broker(queues, "partner.a") == (7, 0, 2), "six are back", 2)
+    assert workers.runs() == [], "the two still run"
+    assert [waiting.id for waiting in queues.peek("partner.a", 20)] == [f"a{n}" for n in range(2, 9)]
+    workers.stop("one")
+    assert in_broker(queues, "partner.a") == (7, 0, 0)
+    assert sorted(run.value for run in workers.runs("started")) == ["a0", "a1"]
+    assert not client.exists("fair:workers:partner.*"), "it has left"
+
+
+def test_a_cold_shutdown_leaves_nothing_leased(workers: Workers, queues: FairQueues) -> None:
+    workers.start("one", threads=2)
+    queues.publish(slow("a", 4, 1))
+    workers.wait_for(2, "started")
+    workers.signal("one", signal.SIGQUIT)
+    workers.processes.pop("one").wait(20)
+    stats = queues.stats(["partner.a"])["partner.a"]
+    assert stats.in_flight == 0
+    assert stats.ready >= 2

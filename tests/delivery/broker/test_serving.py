@@ -1,0 +1,389 @@
+"""Who is served when: the scripts, with a worker by hand, at times of the test's choosing."""
+
+from collections import Counter
+
+import orjson
+import pytest
+import redis
+
+from delivery.broker import FairMessage, FairQueues, QueueLimits
+from tests.delivery.broker.hand import Hand
+from tests.delivery.broker.servers import lasting_keys
+
+pytestmark = pytest.mark.servers
+
+START = 1_800_000_000.0
+
+
+class Bench:
+    """A broker and a worker with one clock."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.queues = FairQueues(client)
+        self.hand = Hand(client)
+        self.other = Hand(client, "other")
+        self.client = client
+        self.at(0)
+
+    def at(self, now: float) -> None:
+        self.now = START + now
+        for scripts in (self.queues.scripts, self.hand.scripts, self.other.scripts):
+            scripts.clock = self.now
+
+    def fill(self, name: str, count: int, first: int = 0) -> None:
+        queue = f"partner.{name}"
+        self.queues.publish([FairMessage(queue, f"{name}{n}", "task") for n in range(first, first + count)])
+
+    def delay(self, name: str, id: str, delay_s: float) -> None:
+        message = f'{{"properties": {{"delivery_tag": "{id}"}}}}'
+        self.queues.scripts.run("publish", f"partner.{name}", 1, id, delay_s, message)
+
+    def drain(self, room: int = 100) -> list[str]:
+        """Fetches and acknowledges."""
+        messages = self.hand.exchange(room).messages
+        self.hand.settle("ack", messages)
+        return [held.id for held in messages]
+
+
+@pytest.fixture
+def bench(client: redis.Redis) -> Bench:
+    return Bench(client)
+
+
+def test_a_queue_is_first_in_first_out(bench: Bench) -> None:
+    bench.fill("a", 5)
+    assert bench.drain(3) + bench.drain(3) == ["a0", "a1", "a2", "a3", "a4"]
+
+
+def test_queues_share_the_room_equally_however_full_they_are(bench: Bench) -> None:
+    bench.fill("full", 1000)
+    for name in ("b", "c", "d"):
+        bench.fill(name, 10)
+    assert Counter(id_[:4].rstrip("0123456789") for id_ in bench.drain(8)) == {"full": 2, "b": 2, "c": 2, "d": 2}
+
+
+@pytest.mark.parametrize("room", [1, 3, 4, 7, 64])
+def test_in_the_long_run_nobody_gets_more_for_its_name_or_for_the_room(bench: Bench, room: int) -> None:
+    names = "abcdefghij"
+    for name in names:
+        bench.fill(name, 200)
+    served: Counter[str] = Counter()
+    for step in range(1, 200 // room + 5):
+        bench.at(step * 0.001)
+        served.update(id_[0] for id_ in bench.drain(room))
+    assert max(served.values()) - min(served[name] for name in names) <= 1
+
+
+def test_who_comes_late_waits_for_one_round_of_the_others_only(bench: Bench) -> None:
+    for name in "abcdefgh":
+        bench.fill(name, 100)
+    for step in range(1, 21):
+        bench.at(step * 0.001)
+        bench.drain(4)
+    bench.at(0.0205)
+    bench.fill("z", 1)
+    served: list[str] = []
+    for step in range(21, 24):
+        bench.at(step * 0.001)
+        served += bench.drain(4)
+    assert served.index("z0") == 8
+
+
+def test_one_fetch_serves_a_thousand_queues_with_a_message_each(bench: Bench) -> None:
+    bench.queues.publish([FairMessage(f"partner.p{n}", f"m{n}", "task") for n in range(1000)])
+    served = [id_ for step in range(10) for id_ in bench.drain(100)]
+    assert sorted(served) == sorted(f"m{n}" for n in range(1000))
+
+
+def test_what_is_known_is_not_queued_again_until_it_is_acknowledged(bench: Bench) -> None:
+    message = FairMessage("partner.a", "once", "task")
+    assert bench.queues.publish([message, message]) == 1
+    assert bench.queues.publish([message]) == 0
+    (held,) = bench.hand.exchange(10).messages
+    assert bench.queues.publish([message]) == 0
+    assert bench.queues.missing("partner.a", ["once", "other"]) == ["other"]
+    bench.hand.settle("ack", [held])
+    assert bench.queues.missing("partner.a", ["once"]) == ["once"]
+    assert bench.queues.publish([message]) == 1
+
+
+@pytest.mark.parametrize("rate", ["1/s", "4/s", "50/s", "600/m", "1000/h"])
+def test_a_rate_is_exact_over_all_workers(bench: Bench, rate: str) -> None:
+    """Two workers that ask 8 times as often as the rate lets something out."""
+    bench.fill("a", 600)
+    bench.queues.configure("partner.a", rate=rate)
+    limits = bench.queues.limits("partner.a")
+    assert isinstance(limits.rate, float)
+    assert limits.burst is not None
+    sent: list[float] = []
+    step_s, length_s = 1 / limits.rate / 8, 100 / limits.rate
+    while bench.now - START < length_s:
+        for hand in (bench.hand, bench.other):
+            messages = hand.exchange(50).messages
+            hand.settle("ack", messages)
+            sent += [bench.now] * len(messages)
+        bench.at(bench.now - START + step_s)
+    assert abs(len(sent) - limits.burst - 100) <= 2, "long-run average"
+    for first in sent:
+        window = [at for at in sent if first <= at < first + 1]
+        assert len(window) <= limits.rate * 1 + limits.burst + 0.01, "any second within limit and burst"
+
+
+def test_a_queue_that_is_served_late_loses_nothing_of_its_rate(bench: Bench) -> None:
+    bench.fill("a", 100)
+    bench.queues.configure("partner.a", rate="4/s")
+    assert len(bench.drain()) == 2
+    late = [n * 0.24 for n in range(1, 20)]  # never when a token comes, but before the next one does
+    count = 0
+    for at in late:
+        bench.at(at)
+        count += len(bench.drain())
+    assert count == int(4 * late[-1] + 1e-6)
+
+
+def test_a_changed_rate_acts_on_what_waits_already(bench: Bench) -> None:
+    bench.fill("a", 100)
+    bench.queues.configure("partner.a", rate="1/h")
+    assert len(bench.drain()) == 1
+    bench.at(1)
+    assert bench.drain() == []
+    bench.queues.configure("partner.a", rate="50/s")
+    bench.at(2)
+    assert len(bench.drain()) >= 13
+    bench.queues.configure("partner.a")
+    assert len(bench.drain()) == 100 - 1 - 13
+
+
+def test_writing_the_same_limits_again_costs_no_place_and_no_token(bench: Bench) -> None:
+    for name in "ab":
+        bench.fill(name, 10)
+    bench.queues.configure("partner.a", rate="1/s")
+    assert bench.drain(1) == ["a0"]
+    bench.at(5)
+    for _ in range(3):
+        bench.queues.configure("partner.a", rate="1/s")
+        bench.queues.configure("partner.b")
+    assert [id_[0] for id_ in bench.drain(2)] == ["b", "a"]
+
+
+def test_a_queue_without_tokens_costs_no_room_and_is_due_when_the_next_one_comes(bench: Bench) -> None:
+    bench.fill("limited", 20_000 // 100)
+    bench.queues.configure("partner.limited", rate="1/s", burst=1)
+    assert bench.drain(5) == ["limited0"]
+    bench.fill("b", 3)
+    assert bench.drain(5) == ["b0", "b1", "b2"]
+    answer = bench.hand.exchange(5)
+    assert answer.due_in_s == pytest.approx(1.0, abs=1e-4)
+    assert not answer.has_more
+    bench.at(1)
+    assert bench.drain(5) == ["limited1"]
+
+
+def test_no_more_than_the_cap_are_in_flight_over_all_workers(bench: Bench) -> None:
+    bench.fill("a", 10)
+    bench.queues.configure("partner.a", max_in_flight=3)
+    first, second = bench.hand.exchange(2), bench.other.exchange(10)
+    assert [len(first.ids), len(second.ids)] == [2, 1]
+    assert bench.other.fetch() == []
+    bench.hand.settle("ack", first.messages[:1])
+    assert bench.other.fetch() == ["a3"]
+    assert bench.queues.stats(["partner.a"])["partner.a"].in_flight == 3
+
+
+def test_a_raised_cap_acts_at_once(bench: Bench) -> None:
+    bench.fill("a", 10)
+    bench.queues.configure("partner.a", max_in_flight=1)
+    assert bench.hand.fetch() == ["a0"]
+    assert bench.hand.fetch() == []
+    bench.queues.configure("partner.a", max_in_flight=4)
+    assert bench.hand.fetch() == ["a1", "a2", "a3"]
+
+
+def test_a_paused_queue_keeps_filling_and_comes_back_by_itself(bench: Bench) -> None:
+    bench.queues.configure("partner.a", rate="100/s")
+    bench.queues.pause("partner.a", START + 10)
+    bench.fill("a", 2)
+    assert bench.drain() == []
+    assert bench.queues.stats(["partner.a"])["partner.a"].paused_until == START + 10
+    bench.at(10)
+    assert bench.drain() == ["a0", "a1"]
+    assert bench.queues.limits("partner.a").rate == 100, "pausing changes no other limit"
+
+
+def test_a_queue_paused_for_good_waits_until_it_is_resumed(bench: Bench) -> None:
+    bench.fill("a", 1)
+    bench.queues.pause("partner.a")
+    bench.at(1_000_000)
+    assert bench.drain() == []
+    bench.queues.resume("partner.a")
+    assert bench.drain() == ["a0"]
+    assert bench.queues.limits("partner.a") == QueueLimits("partner.a")
+
+
+def test_a_delayed_message_comes_when_it_is_due_in_the_order_of_the_times(bench: Bench) -> None:
+    for name, delay_s in (("x", 5.0), ("y", 2.0), ("z", 0.0)):
+        bench.delay("a", name, delay_s)
+    assert bench.drain() == ["z"]
+    assert bench.hand.exchange(5).due_in_s is None, "that is far away"
+    bench.at(1)
+    assert bench.hand.exchange(5).due_in_s == pytest.approx(1.0, abs=1e-4)
+    bench.at(6)
+    bench.fill("a", 1)
+    assert bench.drain() == ["y", "x", "a0"]
+
+
+def test_one_worker_is_enough_to_wake_up_for_what_is_due(bench: Bench) -> None:
+    bench.delay("a", "x", 1.0)
+    assert bench.hand.exchange(5).due_in_s is not None
+    assert bench.other.exchange(5).due_in_s is None
+    bench.delay("b", "y", 0.5)
+    assert bench.client.exists("fair:bell:partner.*"), "somebody has to hear that it is earlier now"
+    assert bench.other.exchange(5).due_in_s == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_bell_is_rung_once_and_again_by_who_leaves_work_behind(bench: Bench) -> None:
+    bell = "fair:bell:partner.*"
+    bench.fill("a", 10)
+    bench.fill("b", 10)
+    assert bench.client.llen(bell) == 1
+    bench.client.delete(bell)
+    assert bench.hand.exchange(5).has_more
+    assert bench.client.llen(bell) == 1
+    bench.client.delete(bell)
+    assert not bench.hand.exchange(50).has_more
+    assert bench.client.llen(bell) == 0
+
+
+def test_a_message_that_goes_back_goes_to_the_head_and_in_order(bench: Bench) -> None:
+    bench.fill("a", 6)
+    held = bench.hand.exchange(4).messages
+    bench.hand.settle("head", list(reversed(held[1:])))
+    assert bench.hand.fetch() == ["a1", "a2", "a3", "a4", "a5"]
+
+
+def test_a_requeued_message_goes_to_the_end_marked_as_redelivered(bench: Bench) -> None:
+    bench.fill("a", 2)
+    held = bench.hand.exchange(1).messages
+    bench.hand.settle("tail", held)
+    answer = bench.hand.exchange(5)
+    assert answer.ids == ["a1", "a0"]
+    assert "redelivered" not in orjson.loads(answer.raw[0])["properties"]["delivery_info"]
+    assert orjson.loads(answer.raw[1])["properties"]["delivery_info"]["redelivered"] is True
+
+
+def test_the_leases_of_a_silent_worker_go_back_to_the_heads_marked_as_redelivered(bench: Bench) -> None:
+    for name in "ab":
+        bench.fill(name, 50)
+    bench.hand.beat()
+    bench.at(0.1)
+    taken = [id_ for _ in range(3) for id_ in bench.hand.fetch(7)]
+    for now in (4, 8):
+        bench.at(now)
+        assert bench.other.beat() == ([], 0)
+    bench.at(10.2)
+    assert bench.other.beat() == (["hand"], 21)
+    bench.client.delete("fair:bell:partner.*")
+    answer = bench.other.exchange(100)
+    for name in "ab":
+        assert [id_ for id_ in answer.ids if id_[0] == name] == [f"{name}{n}" for n in range(50)]
+    marked = [
+        held.id
+        for held, raw in zip(answer.messages, answer.raw, strict=True)
+        if orjson.loads(raw)["properties"]["delivery_info"].get("redelivered")
+    ]
+    assert sorted(marked) == sorted(taken)
+
+
+def test_nobody_is_dead_because_the_server_was_away(bench: Bench) -> None:
+    bench.fill("a", 2)
+    bench.hand.beat()
+    bench.hand.fetch()
+    bench.at(2)
+    bench.other.beat()
+    bench.at(600)  # nobody could beat
+    assert bench.other.beat() == ([], 0)
+    bench.at(604)
+    assert bench.hand.beat() == ([], 0)
+
+
+def test_a_worker_that_died_while_nobody_was_there_is_found_soon_after_somebody_comes(bench: Bench) -> None:
+    bench.fill("a", 1)
+    bench.hand.beat()
+    bench.hand.fetch()
+    for now in (600, 602, 604, 606, 608):
+        bench.at(now)
+        assert bench.other.beat() == ([], 0)
+    bench.at(610)
+    assert bench.other.beat() == (["hand"], 1)
+
+
+def test_a_clock_that_is_put_back_stops_nothing(bench: Bench) -> None:
+    bench.fill("a", 100)
+    bench.queues.configure("partner.a", rate="10/s")
+    bench.fill("b", 10)
+    bench.hand.beat()
+    bench.hand.exchange(20)
+    bench.at(-3600)
+    bench.hand.beat()
+    bench.at(-3599)
+    ids = bench.hand.fetch(200)
+    assert len([id_ for id_ in ids if id_[0] == "a"]) >= 3
+    bench.other.beat()
+    assert bench.other.beat() == ([], 0)
+
+
+def test_an_acknowledgement_of_a_lost_lease_means_nothing(bench: Bench) -> None:
+    bench.fill("a", 1)
+    (lost,) = bench.hand.exchange(1).messages
+    bench.hand.leave()
+    (again,) = bench.hand.exchange(1).messages
+    bench.hand.settle("ack", [lost])
+    assert bench.queues.stats(["partner.a"])["partner.a"].in_flight == 1
+    bench.hand.settle("ack", [again])
+    assert bench.queues.size("partner.a") == 0
+
+
+def test_a_request_that_arrives_after_it_was_given_up_leases_nothing(bench: Bench) -> None:
+    bench.fill("a", 3)
+    bench.hand.exchange(1)  # 1: answered
+    bench.hand.exchange(1)  # 2: executed, its answer lost
+    assert bench.hand.exchange(1, lost_since=2).ids == ["a1"]  # 3
+    assert bench.hand.exchange(1, number=2).ids == []
+    assert bench.hand.fetch() == ["a2"]
+
+
+def test_a_message_that_nobody_can_read_is_kept_apart(bench: Bench) -> None:
+    bench.fill("a", 2)
+    held = bench.hand.exchange(1).messages
+    bench.hand.settle("bury", held)
+    assert bench.client.llen("fair:unreadable:partner.*") == 1
+    assert bench.queues.size("partner.a") == 1
+
+
+def test_a_postponed_message_comes_again_and_its_acknowledgement_is_void(bench: Bench) -> None:
+    bench.fill("a", 1)
+    (held,) = bench.hand.exchange(1).messages
+    assert bench.queues.scripts.run("postpone", "partner.a", "a0", 1.5) == 1
+    assert bench.queues.scripts.run("postpone", "partner.a", "a0", 1.5) == 0
+    bench.hand.settle("ack", [held])
+    assert bench.hand.fetch() == []
+    bench.at(1.5)
+    assert bench.hand.fetch() == ["a0"]
+
+
+def test_a_list_that_was_filled_without_the_broker_is_adopted(bench: Bench) -> None:
+    bench.client.lpush("partner.wild", '{"properties": {"delivery_tag": "wild"}}')
+    assert bench.hand.fetch() == []
+    assert bench.queues.scripts.run("adopt", "partner.wild", "partner.none") == 1
+    assert bench.drain() == ["wild"]
+
+
+def test_after_a_drain_only_configuration_is_left(bench: Bench, client: redis.Redis) -> None:
+    hand, queues = Hand(client), FairQueues(client)  # by the server's clock: keys expire
+    queues.configure("partner.a", rate="1000/s", max_in_flight=1000)
+    queues.publish([FairMessage(f"partner.{name}", f"{name}{n}", "task") for name in "ab" for n in range(20)])
+    hand.beat()
+    while held := hand.exchange(7).messages:
+        hand.settle("ack", held)
+    hand.leave()
+    assert lasting_keys(client) == {"fair:limits:partner.*"}

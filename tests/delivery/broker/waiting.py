@@ -1,0 +1,13 @@
+"""Waiting for what is to come true."""
+
+import time
+from collections.abc import Callable
+
+
+def until(condition: Callable[[], object], what: str, timeout_s: float = 30) -> None:
+    """Asks often; AssertionError when it does not come true."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        time.sleep(0.01)

@@ -1,0 +1,88 @@
+"""Real Celery workers in processes of their own, and what they ran."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.delivery.broker.servers import Broker
+from tests.delivery.broker.waiting import until
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Run(NamedTuple):
+    word: str
+    value: str
+    pid: int
+    at: float
+    queue: str
+    redelivered: bool
+
+
+class Workers:
+    def __init__(self, broker: Broker, directory: Path) -> None:
+        self._broker = broker
+        self._directory = directory
+        self._runs = directory / "runs"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        settings = {"BROKER_URL": self._broker.url, "RUNS": str(self._runs), "PYTHONPATH": str(ROOT)}
+        return {**os.environ, **settings, "PYTHONWARNINGS": "ignore"}
+
+    def start(self, name: str = "one", threads: int = 8, **settings: object) -> None:
+        """Returns when it is ready. `settings` are for worker_app.py, in its environment."""
+        command = [sys.executable, "-m", "celery", "--app", "tests.delivery.broker.worker_app", "worker"]
+        command += ["--pool", "threads", "--concurrency", str(threads), "--hostname", f"{name}@test", "-l", "INFO"]
+        environment = self.environment | {key.upper(): str(value) for key, value in settings.items()}
+        with self._log(name).open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [*command, "--without-gossip", "--without-mingle"], env=environment, cwd=ROOT, stdout=log, stderr=log
+            )
+        until(lambda: "ready." in self.log(name), f"worker {name} is ready", 60)
+
+    def _log(self, name: str) -> Path:
+        return self._directory / f"{name}.log"
+
+    def log(self, name: str) -> str:
+        return self._log(name).read_text(errors="replace")
+
+    def runs(self, word: str = "ran") -> list[Run]:
+        if not self._runs.exists():
+            return []
+        rows = (line.split(" ") for line in self._runs.read_text().splitlines())
+        found = (Run(row[0], row[1], int(row[2]), float(row[3]), row[4], row[5] == "True") for row in rows)
+        return [run for run in found if run.word == word]
+
+    def wait_for(self, count: int, word: str = "ran", timeout_s: float = 30) -> list[Run]:
+        until(lambda: len(self.runs(word)) >= count, f"{count} x {word!r}", timeout_s)
+        return self.runs(word)
+
+    def wait_for_value(self, value: str) -> Run:
+        until(lambda: any(run.value == value for run in self.runs()), f"{value} ran")
+        return next(run for run in self.runs() if run.value == value)
+
+    def wait_for_another(self) -> None:
+        count = len(self.runs())
+        until(lambda: len(self.runs()) > count, "another task ran")
+
+    def signal(self, name: str, number: int) -> None:
+        os.kill(self.processes[name].pid, number)
+
+    def stop(self, name: str, timeout_s: float = 30) -> None:
+        """Warmly."""
+        self.signal(name, signal.SIGTERM)
+        self.processes.pop(name).wait(timeout_s)
+
+    def kill(self, name: str) -> None:
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def kill_all(self) -> None:
+        for name in list(self.processes):
+            self.kill(name)
