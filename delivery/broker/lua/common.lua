@@ -32,7 +32,8 @@ end
 
 -- Limits ------------------------------------------------------------------------------------------------------------
 
--- One field per queue: "rate burst cap paused_until", '-' for none.
+-- One field per queue: "rate burst cap paused_until", '-' for none. With them goes what the script has read of the
+-- queue already, and keeps up to date: `full_at` and `leased`.
 local function limits_of(queue)
   local packed = call('HGET', LIMITS, queue)
   if not packed then return {} end
@@ -42,8 +43,14 @@ local function limits_of(queue)
   }
 end
 
+local function leased(queue, limits)
+  limits.leased = limits.leased or call('HLEN', key('leases', queue))
+  return limits.leased
+end
+
 -- The token bucket is one number: when it will be full again. Its key expires then.
-local function fill(queue, at)
+local function fill(queue, limits, at)
+  limits.full_at = at
   if ARGV[3] == '' then
     call('SET', key('bucket', queue), stamp(at), 'PX', milliseconds(at - now))
   else
@@ -52,13 +59,13 @@ local function fill(queue, at)
 end
 
 local function full_at(queue, limits)
-  local at = tonumber(call('GET', key('bucket', queue)) or now)
-  local latest = now + limits.burst / limits.rate
-  if at > latest + 0.001 then -- the rate was raised, or the clock was put back: the bucket is empty, no worse
-    at = latest
-    fill(queue, at)
+  if not limits.full_at then
+    local latest = now + limits.burst / limits.rate
+    limits.full_at = math.max(tonumber(call('GET', key('bucket', queue)) or now), now)
+    -- The rate was raised, or the clock was put back: the bucket is empty, no worse.
+    if limits.full_at > latest + 0.001 then fill(queue, limits, latest) end
   end
-  return math.max(at, now)
+  return limits.full_at
 end
 
 -- Whole tokens in the bucket. A microsecond's worth is forgiven, so that rounding cannot make a due queue wait again.
@@ -67,12 +74,12 @@ local function tokens(queue, limits)
 end
 
 local function spend(queue, limits, count)
-  fill(queue, full_at(queue, limits) + count / limits.rate)
+  fill(queue, limits, full_at(queue, limits) + count / limits.rate)
 end
 
 -- Before this the limits let nothing out; INF: until something else happens.
 local function opens_at(queue, limits)
-  if limits.cap and call('HLEN', key('leases', queue)) >= limits.cap then return INF end
+  if limits.cap and leased(queue, limits) >= limits.cap then return INF end
   local at = limits.paused_until or 0
   if limits.rate then at = math.max(at, full_at(queue, limits) - (limits.burst - 1) / limits.rate) end
   return at
@@ -96,10 +103,12 @@ end
 -- The line ----------------------------------------------------------------------------------------------------------
 
 -- Gives a queue its place in the due set: nobody may come later to it than it could be served.
--- `joins` is its place when it may be served now. Returns the place, nil when nothing waits.
-local function place(queue, limits, joins)
+-- `joins` is its place when it may be served now; `has_ready`: whether it has ready messages, if that is known.
+-- Returns the place, nil when nothing waits.
+local function place(queue, limits, joins, has_ready)
   local at
-  if call('EXISTS', list(queue)) == 1 then
+  if has_ready == nil then has_ready = call('EXISTS', list(queue)) == 1 end
+  if has_ready then
     at = joins or now
   else
     local first = call('ZRANGE', key('delayed', queue), 0, 0, 'WITHSCORES')
@@ -187,5 +196,9 @@ end
 
 -- The last delivery tag in a message is its own: properties come last in kombu's format.
 local function id_of(message)
-  return string.match(message, '.*"delivery_tag": ?"([^"]*)"') or 'unreadable:' .. redis.sha1hex(message)
+  local last, at = nil, 0
+  repeat
+    last, at = at, string.find(message, '"delivery_tag"', at + 1, true)
+  until not at
+  return string.match(message, '^"delivery_tag": ?"([^"]*)"', last) or 'unreadable:' .. redis.sha1hex(message)
 end

@@ -52,10 +52,10 @@ end
 
 -- Serving -----------------------------------------------------------------------------------------------------------
 
-local function granted(queue, limits, wanted)
+local function granted(queue, limits, wanted, ready)
   if (limits.paused_until or 0) > now then return 0 end
-  local count = math.min(wanted, call('LLEN', list(queue)))
-  if limits.cap then count = math.min(count, limits.cap - call('HLEN', key('leases', queue))) end
+  local count = math.min(wanted, ready)
+  if limits.cap then count = math.min(count, limits.cap - leased(queue, limits)) end
   if limits.rate and count > 0 then count = math.min(count, tokens(queue, limits)) end
   return math.max(count, 0)
 end
@@ -78,15 +78,16 @@ end
 -- Serves one queue up to `wanted` messages and sends it to its next place. Returns how many it gave.
 local function serve(queue, wanted, place_in_line)
   ripen(queue)
-  local limits = limits_of(queue)
-  local count = granted(queue, limits, wanted)
+  local limits, ready = limits_of(queue), call('LLEN', list(queue))
+  local count = granted(queue, limits, wanted, ready)
   if count > 0 then
     answer[#answer + 1] = queue
     answer[#answer + 1] = count
     lease(queue, call('RPOP', list(queue), count))
+    if limits.leased then limits.leased = limits.leased + count end
     if limits.rate then spend(queue, limits, count) end
   end
-  place(queue, limits, place_in_line)
+  place(queue, limits, place_in_line, ready > count)
   return count
 end
 

@@ -25,6 +25,10 @@ while ARGV[at] do
   if #ready > 0 then append(queue, ready) end
   in_chunks(delayed, function(...) call('ZADD', key('delayed', queue), ...) end)
   -- A queue that had ready messages stands in line already, where its limits put it.
-  if was_empty or (#delayed > 0 and call('EXISTS', list(queue)) == 0) then announce(place(queue)) end
+  if was_empty then
+    announce(place(queue, nil, nil, true))
+  elseif #ready == 0 and #delayed > 0 and call('EXISTS', list(queue)) == 0 then
+    announce(place(queue, nil, nil, false))
+  end
 end
 return added
