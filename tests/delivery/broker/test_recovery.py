@@ -39,10 +39,10 @@ def test_a_worker_that_was_stopped_for_long_does_no_harm_when_it_goes_on(
 ) -> None:
     """What it held has been given away; what it then acknowledges is somebody else's."""
     workers.start("one", threads=2, dead_after_s=1)
-    workers.start("two", threads=2, dead_after_s=1)
-    queues.publish(slow("a", 2, 1))
+    queues.publish(slow("a", 2, 3))
     workers.wait_for(2, "started")
     workers.signal("one", signal.SIGSTOP)
+    workers.start("two", threads=2, dead_after_s=1)
     workers.wait_for(2)
     queues.publish(notes("b", 20))
     workers.wait_for(22)
