@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
+from delivery.bulk import bulk_cursor
 from delivery.due import Due
 from delivery.messages import NewEvent
 from delivery.routes import Router
@@ -46,7 +47,7 @@ class Accepted:
 def ingest(batch: Sequence[Accepted], router: Router) -> Ingested:
     """Routes and stores a batch. Raises django.db.Error with nothing stored."""
     now = datetime.now(UTC)
-    with transaction.atomic(durable=True), connection.cursor() as cursor:
+    with transaction.atomic(durable=True), bulk_cursor() as cursor:
         stored, ids = _store_events(cursor, batch, now)
         fresh = [
             replace(one.event, id=event_id) for one, event_id in zip(batch, ids, strict=True) if event_id in stored
@@ -83,8 +84,8 @@ def _insert_events(cursor: Any, batch: Sequence[Accepted], now: datetime) -> fro
     cursor.execute(
         """
         INSERT INTO delivery_event (id, type, source, occurred_at, received_at, data, schema_error, traceparent)
-        SELECT id, type, source, occurred_at, %s, data, schema_error, traceparent
-        FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
+        SELECT id, type, source, occurred_at, %s::timestamptz, data, schema_error, traceparent
+        FROM unnest(%b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[], %b::text[], %b::text[])
              AS batch (id, type, source, occurred_at, data, schema_error, traceparent)
         ON CONFLICT (id) DO NOTHING
         RETURNING id
@@ -116,9 +117,8 @@ def _clashing_within(batch: Sequence[Accepted], stored: frozenset[str]) -> list[
 
 def _of_another_source(cursor: Any, batch: Sequence[Accepted], places: Sequence[int]) -> list[int]:
     """Those places whose id is stored for an event of another CloudEvents source: a different event."""
-    cursor.execute(
-        "SELECT id, source FROM delivery_event WHERE id = ANY(%s)", [[batch[index].event.id for index in places]]
-    )
+    taken = [batch[index].event.id for index in places]
+    cursor.execute("SELECT id, source FROM delivery_event WHERE id = ANY(%b::text[])", [taken])
     sources = dict(cursor.fetchall())
     return [index for index in places if sources.get(batch[index].event.id) != batch[index].event.source]
 
@@ -152,7 +152,7 @@ def _store_deliveries(cursor: Any, events: Sequence[NewEvent], router: Router, n
             SELECT id, event_id, subscription_id, partner_id, event_type, 0, now, fault,
                    CASE WHEN fault = '' THEN 'pending' ELSE 'dead' END,
                    CASE WHEN fault = '' THEN now END, CASE WHEN fault <> '' THEN now END
-            FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+            FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[])
                  AS batch (id, event_id, subscription_id, partner_id, event_type, fault),
                  (SELECT %s::timestamptz AS now)
             """,
@@ -184,7 +184,7 @@ def _unfinished(cursor: Any, event_ids: frozenset[str]) -> list[Due]:
         """
         SELECT id, attempt_count + 1, partner_id, event_type,
                CASE WHEN attempt_count > 0 THEN extract(epoch FROM next_attempt_at)::float8 END
-        FROM delivery_delivery WHERE event_id = ANY(%s) AND status = 'pending'
+        FROM delivery_delivery WHERE event_id = ANY(%b::text[]) AND status = 'pending'
         """,
         [list(event_ids)],
     )

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import connection
-
+from delivery.bulk import bulk_cursor
 from delivery.endpoints import Endpoint, EndpointCache
 from partners.envelope import Envelope, rfc3339
 
@@ -40,14 +39,14 @@ class JobLoader:
         self._endpoints = endpoints
 
     def __call__(self, delivery_ids: Sequence[str]) -> list[Job | None]:
-        with connection.cursor() as cursor:
+        with bulk_cursor() as cursor:
             cursor.execute(
                 """
                 SELECT d.id, d.status, d.attempt_count, d.next_attempt_at,
                        e.id, e.type, e.occurred_at, e.data, e.traceparent,
                        e.expunged_at IS NOT NULL, d.subscription_id
                 FROM delivery_delivery d JOIN delivery_event e ON e.id = d.event_id
-                WHERE d.id = ANY(%s)
+                WHERE d.id = ANY(%b::text[])
                 """,
                 [list(delivery_ids)],
             )

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
+from delivery.bulk import bulk_cursor
 from delivery.outcomes import Outcome
 from delivery.retries import Step
 from partners.models import Subscription
@@ -40,8 +41,8 @@ class AttemptRecord:
 _SQL = """
 WITH batch AS (
     SELECT * FROM unnest(
-        %s::text[], %s::int[], %s::timestamptz[], %s::float8[], %s::smallint[], %s::text[], %s::text[], %s::text[],
-        %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[]
+        %b::text[], %b::int[], %b::timestamptz[], %b::float8[], %b::smallint[], %b::text[], %b::text[], %b::text[],
+        %b::text[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[]
     ) AS row (delivery_id, number, started_at, latency_ms, status_code, error, detail, request_headers,
               response_headers, response_excerpt, worker, status, next_attempt_at, finished_at)
 ), appended AS (
@@ -77,7 +78,7 @@ class Recorder:
 def record(records: Sequence[AttemptRecord]) -> list[bool]:
     """Says of each whether it was written, or was known already. Raises django.db.Error with nothing written."""
     ordered = sorted(records, key=lambda one: one.delivery_id)  # every process locks rows in the same order
-    with transaction.atomic(durable=True), connection.cursor() as cursor:
+    with transaction.atomic(durable=True), bulk_cursor() as cursor:
         cursor.execute(_SQL, _columns(ordered))
         written = {row[0] for row in cursor.fetchall()}
     for gone in {one.subscription_id: one.step.disable for one in records if one.step.disable}.items():

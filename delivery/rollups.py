@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import Error, close_old_connections, connection, transaction
 
+from delivery.bulk import bulk_cursor
 from delivery.histogram import SIZE, bucket_of
 from delivery.metrics.process import database_failed
 from delivery.recorder import AttemptRecord
@@ -126,8 +127,8 @@ INSERT INTO delivery_rollup AS known
        (resolution_s, starts_at, subscription_id, partner_id, attempts, failures, succeeded, dead, latency_sum_ms,
         histogram)
 SELECT %s, starts_at, subscription_id, partner_id, attempts, failures, succeeded, dead, latency_sum_ms, histogram::int[]
-FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::int[], %s::int[], %s::int[], %s::int[], %s::float8[],
-            %s::text[])
+FROM unnest(%b::timestamptz[], %b::text[], %b::text[], %b::int[], %b::int[], %b::int[], %b::int[], %b::float8[],
+            %b::text[])
      AS batch (starts_at, subscription_id, partner_id, attempts, failures, succeeded, dead, latency_sum_ms, histogram)
 ORDER BY starts_at, subscription_id
 ON CONFLICT (resolution_s, starts_at, subscription_id) DO UPDATE SET
@@ -156,7 +157,7 @@ def write(cells: dict[Key, Cell], resolution_s: int) -> None:
         )
         for (starts_at, subscription_id), cell in cells.items()
     ]
-    with connection.cursor() as cursor:
+    with bulk_cursor() as cursor:
         cursor.execute(_WRITE, [resolution_s, *(list(column) for column in zip(*rows, strict=True))])
 
 
