@@ -1,14 +1,17 @@
-"""Many threads, one transaction: what threads submit while a batch is at work makes up the next one.
+"""Many tasks, one transaction: what they submit while a batch is at work makes up the next one.
 
-A task thread hands over its item and sleeps until its answer is there. No lingering: an idle batcher starts at once,
-a busy one gathers meanwhile, so batches grow just as the load does.
+A task hands over its item and waits until its answer is there. An idle batcher starts at once,
+or lingers a little where nobody is in a hurry; a busy one gathers meanwhile, so batches grow just as the load does.
 """
 
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
+
+from delivery.turns import Waiter
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +25,7 @@ class Stopped(Exception):  # noqa: N818 - a state, not a mistake
 
 
 class _Slot(Generic[Item, Answer]):
-    """One submitted item. The lock is held until the answer is there: the cheapest thing a thread can wait on."""
+    """One submitted item."""
 
     __slots__ = ("answer", "done", "error", "item")
 
@@ -30,8 +33,7 @@ class _Slot(Generic[Item, Answer]):
         self.item = item
         self.answer: Answer | None = None
         self.error: BaseException | None = None
-        self.done = threading.Lock()
-        self.done.acquire()
+        self.done = Waiter()
 
 
 class Batcher(Generic[Item, Answer]):
@@ -49,12 +51,14 @@ class Batcher(Generic[Item, Answer]):
         is_passing: Callable[[BaseException], bool],
         largest: int = 200,
         longest_pause_s: float = 5.0,
+        linger_s: float = 0.0,
     ) -> None:
         self._name = name
         self._work = work
         self._is_passing = is_passing
         self._largest = largest
         self._longest_pause_s = longest_pause_s
+        self._linger_s = linger_s
         self._waiting: queue.SimpleQueue[_Slot[Item, Answer] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -66,7 +70,7 @@ class Batcher(Generic[Item, Answer]):
             raise Stopped(self._name)
         slot: _Slot[Item, Answer] = _Slot(item)
         self._waiting.put(slot)
-        slot.done.acquire()
+        slot.done.wait()
         if slot.error is not None:
             raise slot.error
         return slot.answer  # type: ignore[return-value]  # set whenever error is not
@@ -88,6 +92,8 @@ class Batcher(Generic[Item, Answer]):
     def _gather(self) -> list[_Slot[Item, Answer]]:
         first = self._waiting.get()
         batch = [] if first is None else [first]
+        if batch and self._linger_s and not self._stopping.is_set():
+            time.sleep(self._linger_s)
         while len(batch) < self._largest:
             try:
                 slot = self._waiting.get_nowait()
@@ -107,7 +113,7 @@ class Batcher(Generic[Item, Answer]):
             error = raised
         for slot in batch:
             slot.error = error
-            slot.done.release()
+            slot.done.wake()
 
     def _persist(self, items: Sequence[Item]) -> Sequence[Answer]:
         pause = 0.1

@@ -6,6 +6,7 @@ with the last one. Valkey away counts as "all closed": the broker hands out noth
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import orjson
 import redis
@@ -14,6 +15,7 @@ from kombu.utils.encoding import bytes_to_str
 from delivery import publish
 from delivery.breaker import FIRST_PERIOD_S, Opened
 from delivery.metrics.process import broker_failed
+from delivery.turns import offload
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ _COUNTS = "breakers-opened"
 
 
 class SharedBreakers:
-    """`delivery.breaker.Shared` in Valkey."""
+    """`delivery.breaker.Shared` in Valkey. A delivery that asks lets the others go on meanwhile."""
 
     def __init__(self, client: redis.Redis | None = None) -> None:
         self._client = client
@@ -35,7 +37,7 @@ class SharedBreakers:
 
     def read(self) -> Mapping[str, Opened]:
         try:
-            rows = self.client.hgetall(_OPEN)
+            rows = offload(self.client.hgetall, _OPEN)
         except redis.RedisError:
             broker_failed("breaker")
             return {}
@@ -49,7 +51,9 @@ class SharedBreakers:
 
     def take_probe(self, subscription_id: str, for_s: float) -> bool:
         try:
-            return bool(self.client.set(_PROBE + subscription_id, b"1", nx=True, px=int(for_s * 1000)))
+            return bool(
+                offload(partial(self.client.set, _PROBE + subscription_id, b"1", nx=True, px=int(for_s * 1000)))
+            )
         except redis.RedisError:
             broker_failed("breaker")
             return True
@@ -78,7 +82,7 @@ class SharedBreakers:
 
     def _write(self, what: str, write: Callable[[], None]) -> None:
         try:
-            write()
+            offload(write)
         except redis.RedisError as error:
             broker_failed("breaker")
             logger.warning("breaker not shared", extra={"change": what, "error": str(error)})

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import transaction
 
-from delivery.bulk import bulk_cursor
+from delivery.database import bulk_cursor
 from delivery.due import Due
 from delivery.messages import NewEvent
 from delivery.routes import Router

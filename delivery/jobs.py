@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from delivery.bulk import bulk_cursor
+from delivery.database import bulk_cursor
 from delivery.endpoints import Endpoint, EndpointCache
 from partners.envelope import Envelope, rfc3339
 

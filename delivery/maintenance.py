@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import Task
 from django.conf import settings
-from django.db import connection
+from django.db import close_old_connections, connection
 
 from delivery import replay
 from delivery.idempotency import remove_old as remove_old_keys
@@ -24,6 +24,12 @@ _RESULTS_PER_STEP = 5_000
 
 class MaintenanceTask(Task):  # type: ignore[type-arg]
     """Tells Prometheus when it last ended well."""
+
+    def before_start(self, *args: Any, **kwargs: Any) -> None:
+        close_old_connections()
+
+    def after_return(self, *args: Any, **kwargs: Any) -> None:
+        close_old_connections()
 
     def on_success(self, *args: Any, **kwargs: Any) -> None:
         maintained(self.name)

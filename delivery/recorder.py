@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
-
-from delivery.bulk import bulk_cursor
+from delivery.database import bulk_cursor
 from delivery.outcomes import Outcome
 from delivery.retries import Step
 from partners.models import Subscription
@@ -78,7 +76,7 @@ class Recorder:
 def record(records: Sequence[AttemptRecord]) -> list[bool]:
     """Says of each whether it was written, or was known already. Raises django.db.Error with nothing written."""
     ordered = sorted(records, key=lambda one: one.delivery_id)  # every process locks rows in the same order
-    with transaction.atomic(durable=True), bulk_cursor() as cursor:
+    with bulk_cursor() as cursor:  # one statement is one transaction
         cursor.execute(_SQL, _columns(ordered))
         written = {row[0] for row in cursor.fetchall()}
     for gone in {one.subscription_id: one.step.disable for one in records if one.step.disable}.items():

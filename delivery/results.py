@@ -1,8 +1,12 @@
 """Where Celery keeps results: in PostgreSQL by django-celery-results, but only ends."""
 
+from functools import partial
 from typing import Any
 
 from django_celery_results.backends import DatabaseBackend
+
+from delivery.database import with_living_connection
+from delivery.turns import offload
 
 
 class FailuresBackend(DatabaseBackend):  # type: ignore[misc]  # the package is untyped
@@ -10,3 +14,6 @@ class FailuresBackend(DatabaseBackend):  # type: ignore[misc]  # the package is 
 
     def mark_as_retry(self, *args: Any, **kwargs: Any) -> None:
         """Writes nothing."""
+
+    def _store_result(self, *args: Any, **kwargs: Any) -> Any:
+        return offload(with_living_connection(partial(super()._store_result, *args, **kwargs)))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import Error, close_old_connections, connection, transaction
 
-from delivery.bulk import bulk_cursor
+from delivery.database import bulk_cursor
 from delivery.histogram import SIZE, bucket_of
 from delivery.metrics.process import database_failed
 from delivery.recorder import AttemptRecord

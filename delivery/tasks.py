@@ -5,14 +5,17 @@ from numbers import Real
 from typing import Any, NoReturn, cast
 
 from celery import Task
+from celery.app.task import Context
 from celery.exceptions import Ignore, Retry
 
 from delivery import publish
+from delivery.database import with_living_connection
 from delivery.deliver import deliver as make_delivery
 from delivery.errors import DeliveryDead, Postponed, TryLater
 from delivery.flower_feed import flower_feed
 from delivery.limits import hold_back
 from delivery.metrics.process import broker_failed
+from delivery.turns import offload
 from delivery.worker import worker
 from recart_hooks.celery import app
 
@@ -23,12 +26,15 @@ class DeliveryTask(Task):  # type: ignore[type-arg]
     """Celery's autoretry ends here: the time comes from the delivery's schedule (delivery.retries), where exponential
     backoff, jitter and Retry-After are, because PostgreSQL must know it before the broker does."""
 
+    takes_turns = True
+    """See delivery.pool: what blocks is offloaded."""
+
     def retry(self, *args: Any, **kwargs: Any) -> NoReturn:
         exc = kwargs.get("exc")
         if not isinstance(exc, TryLater):
             raise super().retry(*args, **kwargs)
         try:
-            publish.publish([exc.due])
+            worker().publisher.submit(exc.due)
         except publish.BrokerUnavailable as error:  # it is in PostgreSQL; reconciliation queues it
             broker_failed("retry")
             logger.warning("retry not queued", extra={"delivery_id": exc.due.delivery_id, "error": str(error)})
@@ -56,6 +62,11 @@ def deliver(self: DeliveryTask, delivery_id: str, attempt: int) -> None:
     try:
         make_delivery(delivery_id, attempt, worker().tools)
     except Postponed as postponed:
-        publish.postpone(self.request, postponed.until)
-        hold_back(postponed.partner_id, postponed.subscription_id, postponed.until)
+        offload(_put_off, self.request, postponed)
         raise Ignore from None
+
+
+@with_living_connection
+def _put_off(request: Context, postponed: Postponed) -> None:
+    publish.postpone(request, postponed.until)
+    hold_back(postponed.partner_id, postponed.subscription_id, postponed.until)

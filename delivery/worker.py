@@ -9,12 +9,14 @@ import threading
 from collections.abc import Sequence
 
 from django.conf import settings
-from django.db import close_old_connections
 
-from delivery.batching import Answer, Batcher, Item, Work
+from delivery import publish
+from delivery.batching import Batcher
 from delivery.breaker import Breaker
 from delivery.breaker_store import SharedBreakers
+from delivery.database import with_lasting_connection
 from delivery.deliver import Tools, worker_name
+from delivery.due import Due
 from delivery.endpoints import EndpointCache
 from delivery.flower_feed import flower_feed
 from delivery.jobs import Job, JobLoader
@@ -29,6 +31,7 @@ from partners.changes import Change, ChangeListener
 from partners.validation import endpoint_policy
 
 LARGEST_BATCH = 200
+RECORDER_LINGER_S = 0.002
 
 
 class Worker:
@@ -45,7 +48,7 @@ class Worker:
 
         self.listener = ChangeListener(take_over)
         self.loader: Batcher[str, Job | None] = Batcher(
-            "loader", _with_live_connection(process.timed("loader", load)), is_passing, LARGEST_BATCH
+            "loader", with_lasting_connection(process.timed("loader", load)), is_passing, LARGEST_BATCH
         )
         self.rollups = Rollups()
         metrics, flower = attempt_metrics(), flower_feed()
@@ -57,10 +60,12 @@ class Worker:
 
         self.recorder: Batcher[AttemptRecord, bool] = Batcher(
             "recorder",
-            _with_live_connection(process.timed("recorder", Recorder(observe))),
+            with_lasting_connection(process.timed("recorder", Recorder(observe))),
             is_passing,
             LARGEST_BATCH,
+            linger_s=RECORDER_LINGER_S,
         )
+        self.publisher: Batcher[Due, int] = Batcher("publisher", _publish, lambda _: False, LARGEST_BATCH)
         self.sender = configured_sender()
         self.tools = Tools(
             load=self.loader.submit,
@@ -75,6 +80,10 @@ class Worker:
         self.listener.start()
         self.rollups.start()
         atexit.register(self.rollups.stop)
+
+
+def _publish(due: Sequence[Due]) -> list[int]:
+    return [publish.publish(due)] * len(due)
 
 
 def configured_sender() -> Sender:
@@ -93,13 +102,3 @@ def worker() -> Worker:
             if _worker is None:
                 _worker = Worker()
     return _worker
-
-
-def _with_live_connection(work: Work[Item, Answer]) -> Work[Item, Answer]:
-    """Django's connection of the batcher's thread, dropped after an error so that the next try gets a new one."""
-
-    def run(items: Sequence[Item]) -> Sequence[Answer]:
-        close_old_connections()
-        return work(items)
-
-    return run

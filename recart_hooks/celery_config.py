@@ -28,8 +28,8 @@ result_backend = "delivery.results:FailuresBackend"
 result_expires = None  # maintenance.remove_old_results does it in small steps
 result_extended = True
 
-worker_pool = "threads"
-worker_concurrency = settings.WORKER_THREADS
+worker_pool = "delivery.pool:TaskPool"
+worker_concurrency = settings.WORKER_CONCURRENCY
 worker_prefetch_multiplier = 1
 worker_disable_rate_limits = True
 worker_send_task_events = False

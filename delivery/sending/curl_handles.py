@@ -17,6 +17,7 @@ import pycurl
 
 from delivery.outcomes import HEAD_MAX_BYTES, ErrorClass
 from delivery.sending.answers import Answer
+from delivery.sending.exchange import Exchanges
 from delivery.sending.failures import Failure
 from delivery.sending.request import DEFAULT_KEEP, Keep
 from partners.addresses import Address, AddressPolicy
@@ -53,6 +54,7 @@ class Handle:
         self._used_at = 0.0
         self._is_connected = False
         self._curl = pycurl.Curl()
+        self._exchanges = Exchanges(self._curl)
         self._set_up(bundle_path)
 
     def is_connected_to(self, endpoint: Endpoint) -> bool:
@@ -109,7 +111,7 @@ class Handle:
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(connect_timeout_s))
         curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(timeout_s))
         try:
-            curl.perform()
+            self._exchanges.perform()
         except pycurl.error:
             self._read_lines()
             if self._refused is not None:  # it says more than how the exchange ended
@@ -122,6 +124,7 @@ class Handle:
         self._is_connected = curl.getinfo(pycurl.ACTIVESOCKET) != -1
 
     def close(self) -> None:
+        self._exchanges.close()
         self._curl.close()
 
     def _set_up(self, bundle_path: str) -> None:

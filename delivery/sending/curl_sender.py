@@ -24,7 +24,9 @@ from delivery.sending.request import (
     read_endpoint,
     request_headers,
 )
-from partners.addresses import AddressPolicy
+from delivery.turns import offload
+from partners.addresses import Address, AddressPolicy
+from partners.endpoints import Endpoint
 from partners.resolving import Resolver, SystemResolver
 
 _E_TOO_LARGE = 100  # CURLE_TOO_LARGE: headers beyond libcurl's own bounds; pycurl has no name for it
@@ -73,7 +75,7 @@ class CurlSender:
         handle = self._handles.take(endpoint)
         try:
             if not handle.is_connected_to(endpoint):
-                addresses = locate(endpoint, self._policy, self._resolve, request.connect_timeout_s)
+                addresses = self._locate(endpoint, request.connect_timeout_s)
                 handle.aim(endpoint, addresses)
             spent_s = time.monotonic() - started
             handle.perform(
@@ -89,6 +91,10 @@ class CurlSender:
         finally:
             self._handles.give_back(handle)
         return answer.check_complete()
+
+    def _locate(self, endpoint: Endpoint, timeout_s: float) -> tuple[Address, ...]:
+        where = (endpoint, self._policy, self._resolve, timeout_s)
+        return locate(*where) if endpoint.address is not None else offload(locate, *where)
 
 
 def _raise_failure(handle: Handle, answer: Answer, code: int, message: str) -> None:

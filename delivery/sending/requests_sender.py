@@ -35,6 +35,7 @@ from delivery.sending.request import (
 )
 from delivery.sending.sockets import DeadlineSocket, DeadlineTLSSocket, Exchange, connect, current
 from delivery.sending.streams import ChunkStream, HeadStream
+from delivery.turns import offload
 from partners.addresses import AddressPolicy
 from partners.endpoints import Endpoint
 from partners.resolving import Resolver, SystemResolver
@@ -58,7 +59,7 @@ class RequestsSender:
         self._adapter = _Adapter(trust.client_context(ca_file), keep)
 
     def send(self, request: Request) -> Outcome:
-        return attempt(lambda answer, started: self._exchange(request, answer, started))
+        return offload(attempt, lambda answer, started: self._exchange(request, answer, started))
 
     def close(self) -> None:
         self._adapter.close()

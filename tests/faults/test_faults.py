@@ -17,7 +17,7 @@ THREADS = 16
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    env = {"WORKER_THREADS": str(THREADS), "LOG_LEVEL": "WARNING"}
+    env = {"WORKER_CONCURRENCY": str(THREADS), "LOG_LEVEL": "WARNING"}
     with System(tmp_path_factory.mktemp("system"), env=env, durable=True) as running:
         yield running
 

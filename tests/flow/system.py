@@ -76,7 +76,7 @@ class System:
             server.start()
         more = {
             "RETRY_SCHEDULE_S": ",".join(["1"] * 30),
-            "WORKER_THREADS": "16",
+            "WORKER_CONCURRENCY": "16",
             "LOG_LEVEL": "INFO",
             **self.stack.environment,
             **self.env,

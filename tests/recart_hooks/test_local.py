@@ -58,9 +58,9 @@ def test_the_environment_holds_settings_and_what_python_needs(tmp_path: Path, mo
 
 def test_what_is_set_already_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NATS_URL", "nats://elsewhere")
-    monkeypatch.setenv("WORKER_THREADS", "4")
+    monkeypatch.setenv("WORKER_CONCURRENCY", "4")
 
     made = local_environment(Stack(tmp_path), Ports(web=8123, flower=5123))
 
     assert made["NATS_URL"] == "nats://elsewhere"
-    assert made["WORKER_THREADS"] == "4"
+    assert made["WORKER_CONCURRENCY"] == "4"

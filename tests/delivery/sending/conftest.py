@@ -1,4 +1,4 @@
-"""Both senders, a receiver, and an authority for its certificates. Every test here takes both senders."""
+"""The senders, a receiver, and an authority for its certificates. Every test here takes all senders."""
 
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
@@ -6,20 +6,44 @@ from pathlib import Path
 
 import pytest
 
-from delivery.sending import AddressPolicy, Sender
+from delivery.outcomes import Outcome
+from delivery.sending import AddressPolicy, Request, Sender
 from delivery.sending.curl_sender import CurlSender
 from delivery.sending.request import DEFAULT_KEEP, Keep
 from delivery.sending.requests_sender import RequestsSender
+from delivery.turns import Turns
 from partners.addresses import Address
 from partners.resolving import LookupFailed, Resolver
 from tests.certificates import Authority, new_authority
 from tests.receiver import Receiver
+from tests.turns import start
 
 LOOPBACK = AddressPolicy(allow=[ip_network("127.0.0.0/8"), ip_network("::1/128")])
 
 MakeSender = Callable[..., Sender]
 
-_CLASSES: dict[str, type[RequestsSender] | type[CurlSender]] = {"requests": RequestsSender, "curl": CurlSender}
+
+class CurlInTurns:
+    """The curl sender as our workers use it: each request is a task of one thread."""
+
+    def __init__(self, policy: AddressPolicy, resolve: Resolver | None, ca_file: str, keep: Keep) -> None:
+        self._sender = CurlSender(policy, resolve, ca_file, keep)
+        self._turns = Turns("test", helpers=100)
+        self._turns.start()
+
+    def send(self, request: Request) -> Outcome:
+        return start(self._turns, self._sender.send, request).result(60)
+
+    def close(self) -> None:
+        self._turns.stop(10)
+        self._sender.close()
+
+
+_CLASSES: dict[str, Callable[[AddressPolicy, Resolver | None, str, Keep], Sender]] = {
+    "requests": RequestsSender,
+    "curl": CurlSender,
+    "curl in turns": CurlInTurns,
+}
 
 
 class Names:
@@ -40,7 +64,7 @@ class Names:
 
 @pytest.fixture(params=list(_CLASSES))
 def make_sender(request: pytest.FixtureRequest) -> Iterator[MakeSender]:
-    """Makes senders of one of the two kinds; they are closed at the end."""
+    """Makes senders of one of the kinds; they are closed at the end."""
     made: list[Sender] = []
 
     def make(

@@ -1,0 +1,91 @@
+"""Tasks of one thread take turns: while one waits, the others go on."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from delivery.turns import Turns, Waiter, current_task, offload
+from tests.turns import start
+
+
+@pytest.fixture
+def turns() -> Iterator[Turns]:
+    turns = Turns("test", helpers=4)
+    turns.start()
+    yield turns
+    turns.stop(10)
+
+
+def test_a_task_that_waits_lets_the_others_go_on_in_the_same_thread(turns: Turns) -> None:
+    waiters: list[Waiter] = []
+
+    def waits() -> threading.Thread:
+        waiters.append(Waiter())
+        waiters[-1].wait()
+        return threading.current_thread()
+
+    waiting = [start(turns, waits) for _ in range(1000)]
+    other = start(turns, threading.current_thread).result(10)
+    assert len(waiters) == 1000
+    assert not any(one.done() for one in waiting)
+    for waiter in waiters:
+        waiter.wake()
+    assert {one.result(10) for one in waiting} == {other}
+
+
+def test_a_wake_before_the_wait_is_not_lost(turns: Turns) -> None:
+    def woken_already() -> str:
+        waiter = Waiter()
+        thread = threading.Thread(target=waiter.wake)
+        thread.start()
+        thread.join()
+        waiter.wait()
+        return "went on"
+
+    assert start(turns, woken_already).result(10) == "went on"
+    assert woken_already() == "went on", "in a plain thread too"
+
+
+def test_what_blocks_is_offloaded_and_its_answer_or_error_comes_back(turns: Turns) -> None:
+    gate = threading.Event()
+
+    def blocks() -> str:
+        gate.wait(10)
+        return threading.current_thread().name
+
+    def fails() -> None:
+        raise ValueError("as given")
+
+    blocking = [start(turns, offload, blocks) for _ in range(4)]
+    assert start(turns, lambda: "meanwhile").result(10) == "meanwhile"
+    gate.set()
+    assert all(one.result(10).startswith("test-helper") for one in blocking)
+    with pytest.raises(ValueError, match="as given"):
+        start(turns, offload, fails).result(10)
+    assert offload(threading.current_thread) is threading.current_thread(), "elsewhere it just runs"
+
+
+def test_a_task_that_breaks_harms_no_other(turns: Turns, caplog: pytest.LogCaptureFixture) -> None:
+    turns.spawn(lambda: 1 / 0)
+    assert start(turns, lambda: "unharmed").result(10) == "unharmed"
+    assert [record.message for record in caplog.records] == ["a task broke"]
+
+
+def test_stopping_waits_for_what_began_and_refuses_what_did_not(turns: Turns) -> None:
+    gate = threading.Event()
+    began = start(turns, offload, gate.wait)
+    start(turns, lambda: None).result(10)
+    turns.refuse()
+    refused = start(turns, lambda: "too late")
+    gate.set()
+    turns.stop(10)
+    assert began.done()
+    assert not refused.done()
+
+
+def test_only_tasks_are_tasks(turns: Turns) -> None:
+    task = start(turns, current_task).result(10)
+    assert task is not None
+    assert task.turns is turns
+    assert current_task() is None

@@ -1,0 +1,22 @@
+"""Runs what a test gives it as a task of `delivery.turns`, and waits for it."""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from delivery.turns import Turns
+
+Result = TypeVar("Result")
+
+
+def start(turns: Turns, work: Callable[..., Result], *arguments: object) -> "Future[Result]":
+    future: Future[Result] = Future()
+
+    def task() -> None:
+        try:
+            future.set_result(work(*arguments))
+        except BaseException as error:
+            future.set_exception(error)
+
+    turns.spawn(task)
+    return future
