@@ -43,19 +43,28 @@ def reconcile(queues: FairQueues | None = None, grace_s: float = GRACE_S) -> Rec
     else:  # a breaker's pause may have been written over theirs in the same moment
         push_limits(Partner.objects.filter(paused_until__gt=datetime.now(UTC)).values_list("pk", flat=True), to)
     checked = queued = 0
-    for partner_id in _partners_with_overdue(grace_s):
-        for number, page in enumerate(_pages(partner_id, grace_s)):
-            lost = publish.missing(partner_id, page, of=to)
-            queued += publish.publish(lost, to)
-            checked += len(page)
-            if number + 1 >= PAGES_PER_RUN and not lost and not was_wiped:
-                break
+    for looked_at, lost in find_lost(to, grace_s, pages=None if was_wiped else PAGES_PER_RUN):
+        queued += publish.publish(lost, to)
+        checked += looked_at
     if was_wiped:
         queued += _queue_scheduled(to)
         to.mark()
     if queued:
         logger.warning("queued deliveries that the broker had lost", extra={"queued": queued, "checked": checked})
     return Reconciled(checked, queued, was_wiped)
+
+
+def find_lost(of: FairQueues, grace_s: float = GRACE_S, pages: int | None = None) -> Iterator[tuple[int, list[Due]]]:
+    """For each page of overdue deliveries: how many those are, and which of them the broker does not hold.
+
+    `pages` of each partner are enough where nothing is missing (None: all are looked at). Raises as `reconcile` does.
+    """
+    for partner_id in _partners_with_overdue(grace_s):
+        for number, page in enumerate(_pages(partner_id, grace_s), start=1):
+            lost = publish.missing(partner_id, page, of=of)
+            yield len(page), lost
+            if pages is not None and number >= pages and not lost:
+                break
 
 
 def _partners_with_overdue(grace_s: float) -> list[str]:

@@ -97,6 +97,11 @@ class FairQueues:
         known = self.client.smismember(self.naming.key("known", queue), list(ids))
         return [id_ for id_, is_known in zip(ids, known, strict=True) if not is_known]
 
+    def leased_by(self, queue: str, id: str) -> str | None:
+        """The worker that holds the message; None when nobody does."""
+        lease: Any = self.client.hget(self.naming.key("leases", queue), id)
+        return None if lease is None else bytes_to_str(lease).partition(" ")[0]
+
     def size(self, queue: str) -> int:
         """All that the broker holds of the queue: ready, delayed and leased."""
         return int(self.client.scard(self.naming.key("known", queue)))

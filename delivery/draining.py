@@ -1,0 +1,103 @@
+"""Gives up what waits for a partner, so that its queue is empty: for a backlog that nobody wants any more.
+
+The deliveries become dead and are kept, so a replay of what failed brings them back. What comes in later is delivered
+as ever: who wants nothing to be sent pauses the partner, or disables the subscription.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from delivery import publish
+from delivery.broker import FairQueues
+from delivery.due import Due
+from partners import audit
+from partners.identifiers import DELIVERY, first_id
+from partners.models import Partner
+
+PAGE = 2_000
+GIVEN_UP = "given up: the queue was drained"
+_IN_FLIGHT_S = 60.0
+"""Longer than an attempt takes."""
+
+
+def waiting(partner: Partner, before: datetime, subscription_id: str = "") -> int:
+    """How many deliveries made before this time would be given up."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) {_CHOSEN}", _values(partner, before, subscription_id))
+        return int(cursor.fetchone()[0])
+
+
+def drain(
+    partner: Partner,
+    before: datetime,
+    subscription_id: str = "",
+    *,
+    of: FairQueues | None = None,
+    rest: Callable[[float], None] = time.sleep,
+) -> Iterator[int]:
+    """Ends what was made before this time, a page at a time; yields how many it gave up.
+
+    What is being sent meanwhile ends as it ends: it is waited for, and given up too when another attempt would follow.
+    Raises redis.RedisError and django.db.Error; called again, it goes on.
+    """
+    queues, queue = of or publish.queues(), publish.queue_of(partner.pk)
+    values = _values(partner, before, subscription_id)
+    deadline = time.monotonic() + _IN_FLIGHT_S
+    audit.record("partner.drain", partner, partner_id=partner.pk, after={"subscription_id": subscription_id})
+    while True:
+        while given_up := _give_up(values):
+            yield given_up
+        queues.purge(queue)
+        _queue_what_stays(partner.pk, queues)
+        if not queues.stats([queue])[queue].in_flight or time.monotonic() > deadline:
+            break
+        rest(0.5)
+    while given_up := _give_up(values):
+        yield given_up
+
+
+_CHOSEN = """
+    FROM delivery_delivery
+    WHERE partner_id = %(partner)s AND status = 'pending' AND id < %(bound)s
+      AND (%(subscription)s = '' OR subscription_id = %(subscription)s)
+"""
+
+
+def _values(partner: Partner, before: datetime, subscription_id: str) -> dict[str, Any]:
+    return {"partner": partner.pk, "bound": first_id(DELIVERY, before), "subscription": subscription_id}
+
+
+def _give_up(values: dict[str, Any]) -> int:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            UPDATE delivery_delivery
+            SET status = 'dead', next_attempt_at = NULL, finished_at = now(), last_error = %(reason)s
+            WHERE id IN (SELECT id {_CHOSEN} ORDER BY id LIMIT {PAGE} FOR UPDATE)
+            """,  # noqa: S608 - our own constants
+            {**values, "reason": GIVEN_UP},
+        )
+        return int(cursor.rowcount)
+
+
+def _queue_what_stays(partner_id: str, queues: FairQueues) -> None:
+    """A purge knows no difference between messages: what came since, or is another subscription's, is queued again."""
+    after = ""
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT id, attempt_count + 1, partner_id, event_type, extract(epoch FROM next_attempt_at)::float8
+                FROM delivery_delivery WHERE partner_id = %s AND status = 'pending' AND id > %s ORDER BY id LIMIT %s
+                """,
+                [partner_id, after, PAGE],
+            )
+            rows = cursor.fetchall()
+        if not rows:
+            return
+        publish.publish([Due(*row) for row in rows], queues)
+        after = rows[-1][0]

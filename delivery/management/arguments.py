@@ -1,0 +1,41 @@
+"""What the commands for operators share: how a time is given, and how they tell how far they are."""
+
+import argparse
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+from django.core.management.base import OutputWrapper
+
+_AGE = re.compile(r"(\d+)([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_TOLD_EVERY_S = 2.0
+
+
+def moment(text: str) -> datetime:
+    """An age before now (`90m`, `3h`, `2d`) or a time in RFC 3339 with its zone."""
+    if age := _AGE.fullmatch(text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither an age such as 90m, 3h, 2d nor a time with its zone")
+    return found.astimezone(UTC)
+
+
+class Progress:
+    """Says every two seconds how much is done, on stderr: stdout is for what came of it."""
+
+    def __init__(self, to: OutputWrapper, what: str, total: int | None = None) -> None:
+        self._to, self._what = to, what
+        self._of = "" if total is None else f" of {total}"
+        self._told_at = time.monotonic()
+        self.done = 0
+
+    def add(self, count: int = 1) -> None:
+        self.done += count
+        if time.monotonic() - self._told_at >= _TOLD_EVERY_S:
+            self._told_at = time.monotonic()
+            self._to.write(f"{self.done}{self._of} {self._what}")

@@ -1,0 +1,34 @@
+"""`manage.py drain`: gives up what waits for a partner. What it is, and what it is not: delivery.draining."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from delivery.draining import drain, waiting
+from delivery.management.arguments import Progress, moment
+from partners.models import Partner
+
+
+class Command(BaseCommand):
+    help = "Makes the deliveries that wait for a partner dead and empties its queue. A replay of what failed undoes it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("partner", help="its id")
+        parser.add_argument("--subscription", default="", metavar="ID", help="what waits for this one only")
+        parser.add_argument("--until", type=moment, metavar="TIME", help="made before: 90m, 3h, 2d or a time (now)")
+        parser.add_argument("--dry-run", action="store_true", help="says how many, and changes nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        partner = Partner.objects.filter(pk=options["partner"]).first()
+        if partner is None:
+            raise CommandError(f"there is no partner {options['partner']}")
+        before, subscription_id = options["until"] or datetime.now(UTC), options["subscription"]
+        total = waiting(partner, before, subscription_id)
+        if options["dry_run"]:
+            self.stdout.write(f"would give up {total} deliveries")
+            return
+        progress = Progress(self.stderr, "given up", total)
+        for given_up in drain(partner, before, subscription_id):
+            progress.add(given_up)
+        self.stdout.write(f"gave up {progress.done} deliveries")

@@ -1,0 +1,24 @@
+"""`manage.py inspect ID`: the whole story of a delivery or an event: rows, attempts, broker, limits, breaker, audit."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from delivery.models import Delivery, Event
+from delivery.story import delivery_story, event_story
+
+
+class Command(BaseCommand):
+    help = "Tells the whole story of a delivery, or of an event and all its deliveries."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("id", help="of a delivery, or of an event (the webhook-id)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        delivery = Delivery.objects.filter(pk=options["id"]).first()
+        event = Event.objects.filter(pk=options["id"]).first()
+        if delivery is None and event is None:
+            raise CommandError(f"there is no delivery and no event {options['id']}")
+        lines = delivery_story(delivery) if delivery is not None else event_story(event) if event is not None else []
+        for line in lines:
+            self.stdout.write(line)

@@ -1,0 +1,30 @@
+"""`manage.py reconcile`: queues what PostgreSQL has and the broker does not, now and all of it."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from delivery import publish
+from delivery.management.arguments import Progress
+from delivery.reconcile import GRACE_S, find_lost, reconcile
+
+
+class Command(BaseCommand):
+    help = "Queues deliveries that are due and that the broker does not hold. Beat does so every ten seconds."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--grace", type=float, default=GRACE_S, metavar="S", help="leaves what is due for less")
+        parser.add_argument("--dry-run", action="store_true", help="says how many, and changes nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        queues, grace_s = publish.queues(), options["grace"]
+        if not options["dry_run"] and queues.was_wiped():
+            done = reconcile(queues, grace_s)
+            self.stdout.write(f"the broker had lost its memory: queued {done.queued} of {done.checked} deliveries")
+            return
+        progress, found = Progress(self.stderr, "overdue deliveries looked at"), 0
+        for looked_at, lost in find_lost(queues, grace_s):
+            found += len(lost) if options["dry_run"] else publish.publish(lost, queues)
+            progress.add(looked_at)
+        verb = "would queue" if options["dry_run"] else "queued"
+        self.stdout.write(f"{verb} {found} of {progress.done} overdue deliveries")

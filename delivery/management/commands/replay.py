@@ -1,0 +1,64 @@
+"""`manage.py replay`: sends a subscription again what it got, what failed, or what it missed: the API's job."""
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from delivery.management.arguments import Progress, moment
+from delivery.models import ReplayJob
+from delivery.replay import Wanted, cancel_replay, estimate, start_replay
+from partners.models import Subscription
+
+
+class Command(BaseCommand):
+    help = "Starts a replay of a subscription and follows it. The workers carry it on, also when this command ends."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("subscription", help="its id")
+        parser.add_argument("--mode", choices=ReplayJob.Mode.values, default=ReplayJob.Mode.FAILED)
+        parser.add_argument("--since", type=moment, metavar="TIME", help="received since: 90m, 3h, 2d or a time")
+        parser.add_argument("--until", type=moment, metavar="TIME", help="received before (now)")
+        parser.add_argument("--dry-run", action="store_true", help="says how many, and changes nothing")
+        parser.add_argument("--no-wait", action="store_true", help="starts it and returns")
+        parser.add_argument("--cancel", action="store_true", help="ends the one that is running")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        subscription = Subscription.objects.filter(pk=options["subscription"]).first()
+        if subscription is None:
+            raise CommandError(f"there is no subscription {options['subscription']}")
+        if options["cancel"]:
+            self._cancel(subscription)
+            return
+        if options["since"] is None:
+            raise CommandError("say since when: --since 3h")
+        wanted = Wanted(subscription, options["mode"], options["since"], options["until"] or datetime.now(UTC))
+        counted = estimate(wanted)
+        total = f"{'' if counted.is_exact else 'about '}{counted.count}"
+        if options["dry_run"]:
+            self.stdout.write(f"would replay {total} deliveries")
+            return
+        try:
+            job = start_replay(wanted)
+        except ValidationError as error:
+            raise CommandError(error.message) from None
+        self.stdout.write(f"{job.pk} replays {total} deliveries")
+        if not options["no_wait"]:
+            self._follow(job)
+
+    def _cancel(self, subscription: Subscription) -> None:
+        job = ReplayJob.objects.filter(subscription=subscription, status=ReplayJob.Status.RUNNING).first()
+        if job is None:
+            raise CommandError("no replay of it is running")
+        cancel_replay(job)
+        self.stdout.write(f"{job.pk} is canceled: what was queued is sent")
+
+    def _follow(self, job: ReplayJob) -> None:
+        progress = Progress(self.stderr, "queued or skipped", job.total)
+        while job.status == ReplayJob.Status.RUNNING:
+            time.sleep(0.5)
+            job.refresh_from_db()
+            progress.add(job.queued + job.skipped - progress.done)
+        self.stdout.write(f"{job.status}: {job.queued} queued, {job.skipped} skipped {job.reason}".rstrip())

@@ -1,0 +1,70 @@
+"""`manage.py requeue`: makes the next attempt of deliveries now, those that are dead unless told otherwise."""
+
+from collections import Counter
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import QuerySet
+
+from delivery.management.arguments import Progress, moment
+from delivery.models import Delivery
+from delivery.verbs import retry_delivery
+from partners.identifiers import DELIVERY, first_id
+
+_PAGE = 500
+
+
+class Command(BaseCommand):
+    help = "Makes the next attempt of the chosen deliveries now. One that had ended is pending again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("deliveries", nargs="*", help="their ids; without any, the options choose")
+        parser.add_argument("--partner", default="", metavar="ID")
+        parser.add_argument("--subscription", default="", metavar="ID")
+        parser.add_argument("--event-type", default="", metavar="TYPE")
+        parser.add_argument("--error", default="", metavar="TEXT", help="part of the last error")
+        parser.add_argument("--since", type=moment, metavar="TIME", help="made since: 90m, 3h, 2d or a time")
+        parser.add_argument("--until", type=moment, metavar="TIME", help="made before")
+        parser.add_argument("--status", choices=Delivery.Status.values, default=Delivery.Status.DEAD)
+        parser.add_argument("--limit", type=int, metavar="N", help="at most so many")
+        parser.add_argument("--dry-run", action="store_true", help="says how many, and changes nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        chosen = _chosen(options)
+        limit: int | None = options["limit"]
+        total = chosen.count() if limit is None else min(limit, chosen.count())
+        if options["dry_run"]:
+            self.stdout.write(f"would requeue {total} deliveries")
+            return
+        progress, refused = Progress(self.stderr, "requeued", total), Counter[str]()
+        after = ""
+        while page := list(chosen.filter(pk__gt=after)[: min(_PAGE, total - progress.done)]):
+            for delivery in page:
+                try:
+                    retry_delivery(delivery)
+                except ValidationError as error:
+                    refused[str(error.message)] += 1
+                progress.add()
+            after = page[-1].pk
+        self.stdout.write(f"requeued {progress.done - refused.total()} deliveries")
+        for reason, count in refused.items():
+            self.stdout.write(f"left {count}: {reason}")
+
+
+def _chosen(options: dict[str, Any]) -> QuerySet[Delivery]:
+    """In the order of their ids, which the conditions that are needed have an index for."""
+    if options["deliveries"]:
+        return Delivery.objects.filter(pk__in=options["deliveries"]).order_by("pk")
+    if not (options["partner"] or options["subscription"] or options["since"]):
+        raise CommandError("name deliveries, or at least one of --partner, --subscription, --since")
+    conditions = {
+        "status": options["status"],
+        "partner_id": options["partner"],
+        "subscription_id": options["subscription"],
+        "event_type": options["event_type"],
+        "last_error__icontains": options["error"],
+        "pk__gte": options["since"] and first_id(DELIVERY, options["since"]),
+        "pk__lt": options["until"] and first_id(DELIVERY, options["until"]),
+    }
+    return Delivery.objects.filter(**{name: value for name, value in conditions.items() if value}).order_by("pk")

@@ -1,0 +1,113 @@
+"""What must hold between events, deliveries, attempts and the broker, whatever crashed: looked for, row by row.
+
+Every invariant is a query for what breaks it; none of them changes anything. Deliveries are taken an hour of their ids
+at a time, so that millions of rows are no single long query.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from delivery import limits
+from delivery.broker import FairQueues, faults
+from delivery.broker.rates import parse_rate
+from delivery.reconcile import find_lost
+from partners.identifiers import DELIVERY, first_id
+from partners.models import Partner
+
+LOST_AFTER_S = 60.0
+"""Reconciliation comes every ten seconds and leaves ten of grace."""
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An invariant that does not hold. `examples`: ids, or the broker's own words."""
+
+    rule: str
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.count}, such as {', '.join(self.examples)}"
+
+
+RULES = {
+    "attempts are numbered from 1 to the delivery's count": """
+        SELECT d.id FROM delivery_delivery d LEFT JOIN delivery_attempt a ON a.delivery_id = d.id
+        WHERE d.id >= %(first)s AND d.id < %(end)s
+        GROUP BY d.id HAVING count(a.number) <> d.attempt_count OR coalesce(max(a.number), 0) <> d.attempt_count
+        """,
+    "a succeeded delivery's last attempt succeeded": """
+        SELECT d.id FROM delivery_delivery d
+        LEFT JOIN delivery_attempt a ON a.delivery_id = d.id AND a.number = d.attempt_count
+        WHERE d.id >= %(first)s AND d.id < %(end)s AND d.status = 'succeeded' AND a.error IS DISTINCT FROM ''
+        """,
+    "a dead delivery says why": """
+        SELECT id FROM delivery_delivery
+        WHERE id >= %(first)s AND id < %(end)s AND status = 'dead' AND last_error = ''
+        """,
+    "a delivery has its event": """
+        SELECT d.id FROM delivery_delivery d LEFT JOIN delivery_event e ON e.id = d.event_id
+        WHERE d.id >= %(first)s AND d.id < %(end)s AND e.id IS NULL
+        """,
+    "a delivery belongs to its subscription's partner": """
+        SELECT d.id FROM delivery_delivery d LEFT JOIN partners_subscription s ON s.id = d.subscription_id
+        WHERE d.id >= %(first)s AND d.id < %(end)s AND s.partner_id IS DISTINCT FROM d.partner_id
+        """,
+    "an attempt has its delivery": """
+        SELECT a.delivery_id FROM delivery_attempt a LEFT JOIN delivery_delivery d ON d.id = a.delivery_id
+        WHERE a.delivery_id >= %(first)s AND a.delivery_id < %(end)s AND d.id IS NULL
+        """,
+}
+LOST = "the broker holds every delivery that is due"
+LIMITS = "the broker has the limits of the partner's row"
+QUEUES = "every message of the broker can be served, every lease has its worker"
+
+
+def hours(since: datetime, until: datetime) -> Iterator[datetime]:
+    """The beginnings of the pieces that `verify_hour` takes."""
+    moment = since
+    while moment < until:
+        yield moment
+        moment += timedelta(hours=1)
+
+
+def verify_hour(since: datetime) -> Iterator[Broken]:
+    """What is broken in the deliveries that were made in this hour. Raises django.db.Error."""
+    names = {"first": first_id(DELIVERY, since), "end": first_id(DELIVERY, since + timedelta(hours=1))}
+    for rule, sql in RULES.items():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*), (array_agg(id))[:{_EXAMPLES}] FROM ({sql}) AS broken (id)", names)  # noqa: S608 - ours
+            count, examples = cursor.fetchone()
+        if count:
+            yield Broken(rule, count, tuple(examples))
+
+
+def verify_broker(queues: FairQueues) -> Iterator[Broken]:
+    """What is broken between PostgreSQL and the broker, and in the broker itself. Raises redis.RedisError as well."""
+    lost = [due.message_id for _, page in find_lost(queues, LOST_AFTER_S) for due in page]
+    yield from _broken(LOST, lost)
+    yield from _broken(LIMITS, list(_wrong_limits(queues)))
+    yield from _broken(QUEUES, list(faults(queues)))
+
+
+def _broken(rule: str, found: list[str]) -> Iterator[Broken]:
+    if found:
+        yield Broken(rule, len(found), tuple(found[:_EXAMPLES]))
+
+
+def _wrong_limits(queues: FairQueues) -> Iterator[str]:
+    for partner in Partner.objects.iterator():
+        wanted = limits.limits_of(partner)
+        written = queues.limits(wanted.queue)
+        if (_rate(wanted.rate), wanted.max_in_flight) != (_rate(written.rate), written.max_in_flight):
+            yield partner.pk
+
+
+def _rate(rate: Any) -> float:
+    """Per second, to a millionth: it is written as a decimal."""
+    return round(parse_rate(rate) or 0.0, 6)

@@ -1,0 +1,302 @@
+"""The commands for operators, each with a real database and broker behind it."""
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from delivery import publish
+from delivery.broker import FairQueues
+from delivery.due import Due
+from delivery.limits import push_limits
+from delivery.management.arguments import moment
+from delivery.models import Attempt, Delivery, Event, ReplayJob
+from partners import services
+from partners.identifiers import new_id
+from partners.models import Subscription
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
+
+
+@pytest.fixture(autouse=True)
+def queues(valkey: str) -> Iterator[FairQueues]:
+    """Marked as whole, as a running system's."""
+    own = publish.queues()
+    own.client.flushdb()
+    own.mark()
+    yield own
+    own.client.flushdb()
+
+
+@pytest.fixture
+def subscription() -> Subscription:
+    partner = services.create_partner("Awesome Reviews", max_in_flight=8)
+    made = services.create_subscription(partner, "https://hooks.example.com/in", ["orders.*"])
+    push_limits()
+    return made
+
+
+def run(*arguments: object) -> str:
+    out = io.StringIO()
+    call_command(*[str(one) for one in arguments], stdout=out, stderr=io.StringIO())
+    return out.getvalue()
+
+
+def new_delivery(subscription: Subscription, status: str = "pending", errors: tuple[str, ...] = ()) -> Delivery:
+    """With an attempt for each of `errors`; due a minute ago if it is pending."""
+    now = timezone.now()
+    event = Event.objects.create(id=new_id("evt"), type="orders.created", occurred_at=now, data='{"total": 1.10}')
+    is_pending = status == "pending"
+    delivery = Delivery.objects.create(
+        event=event,
+        subscription=subscription,
+        partner=subscription.partner,
+        event_type=event.type,
+        status=status,
+        attempt_count=len(errors),
+        next_attempt_at=now - timedelta(minutes=2) if is_pending else None,
+        finished_at=None if is_pending else now,
+        last_error=errors[-1] if errors else "",
+    )
+    for number, error in enumerate(errors, start=1):
+        status_code = None if error else 200
+        delivery.attempts.create(
+            number=number, started_at=now, latency_ms=5, status_code=status_code, error=error, detail=error
+        )
+    return delivery
+
+
+def due(delivery: Delivery, at: float | None = None) -> Due:
+    return Due(delivery.pk, delivery.attempt_count + 1, delivery.partner_id, delivery.event_type, at)
+
+
+def state(delivery: Delivery) -> tuple[str, str]:
+    delivery.refresh_from_db()
+    return delivery.status, delivery.last_error
+
+
+class TestRequeue:
+    def test_the_dead_of_a_partner_are_tried_again(self, subscription: Subscription, queues: FairQueues) -> None:
+        dead, ended = new_delivery(subscription, "dead", ("timeout",)), new_delivery(subscription, "succeeded", ("",))
+
+        assert run("requeue", "--partner", subscription.partner_id) == "requeued 1 deliveries\n"
+
+        assert (state(dead)[0], state(ended)[0]) == ("pending", "succeeded")
+        assert queues.missing(publish.queue_of(dead.partner_id), [due(dead).message_id]) == []
+
+    def test_a_dry_run_says_how_many_and_changes_nothing(self, subscription: Subscription) -> None:
+        dead = [new_delivery(subscription, "dead", ("timeout",)) for _ in range(3)]
+
+        assert run("requeue", "--since", "1h", "--dry-run") == "would requeue 3 deliveries\n"
+        assert run("requeue", "--since", "1h", "--dry-run", "--limit", 2) == "would requeue 2 deliveries\n"
+        assert run("requeue", "--since", "1h", "--error", "refused", "--dry-run") == "would requeue 0 deliveries\n"
+        assert {state(one)[0] for one in dead} == {"dead"}
+
+    def test_what_cannot_be_tried_is_left_with_the_reason(self, subscription: Subscription) -> None:
+        dead = new_delivery(subscription, "dead", ("timeout",))
+        services.disable_subscription(subscription, "staff")
+
+        said = run("requeue", dead.pk)
+
+        assert said == "requeued 0 deliveries\nleft 1: its subscription is disabled: enable it first\n"
+
+    def test_everything_is_too_much(self) -> None:
+        with pytest.raises(CommandError, match="at least one of"):
+            run("requeue")
+
+
+class TestReplay:
+    def test_it_starts_a_job_which_can_be_canceled(self, subscription: Subscription) -> None:
+        new_delivery(subscription, "dead", ("timeout",))
+
+        assert run("replay", subscription.pk, "--since", "1h", "--dry-run") == "would replay 1 deliveries\n"
+        assert not ReplayJob.objects.exists()
+        assert "replays 1 deliveries" in run("replay", subscription.pk, "--since", "1h", "--no-wait")
+        with pytest.raises(CommandError, match="a replay of this subscription is running"):
+            run("replay", subscription.pk, "--since", "1h", "--no-wait")
+        assert "is canceled" in run("replay", subscription.pk, "--cancel")
+        assert ReplayJob.objects.get().status == "canceled"
+
+    def test_an_unknown_subscription_is_an_error(self) -> None:
+        with pytest.raises(CommandError, match="there is no subscription"):
+            run("replay", "sub_unknown", "--since", "1h")
+
+
+class TestDrain:
+    def test_what_waits_is_given_up_and_the_queue_is_empty(
+        self, subscription: Subscription, queues: FairQueues
+    ) -> None:
+        ready, delayed = new_delivery(subscription), new_delivery(subscription, errors=("timeout",))
+        publish.publish([due(ready), due(delayed, timezone.now().timestamp() + 3600)])
+
+        assert run("drain", subscription.partner_id, "--until", later(), "--dry-run") == "would give up 2 deliveries\n"
+        assert run("drain", subscription.partner_id, "--until", later()) == "gave up 2 deliveries\n"
+
+        given_up = ("dead", "given up: the queue was drained")
+        assert (state(ready), state(delayed)) == (given_up, given_up)
+        assert queues.size(publish.queue_of(subscription.partner_id)) == 0
+        assert run("verify") == "everything holds\n"
+        assert "would replay 2" in run("replay", subscription.pk, "--since", "1h", "--dry-run")
+
+    def test_another_subscription_of_the_partner_keeps_what_waits(
+        self, subscription: Subscription, queues: FairQueues
+    ) -> None:
+        other = services.create_subscription(subscription.partner, "https://hooks.example.com/other", ["*"])
+        kept, scheduled = new_delivery(other), new_delivery(other, errors=("timeout",))
+        later_at = timezone.now() + timedelta(hours=1)
+        Delivery.objects.filter(pk=scheduled.pk).update(next_attempt_at=later_at)
+        given_up = new_delivery(subscription)
+        publish.publish([due(kept), due(scheduled, later_at.timestamp()), due(given_up)])
+
+        run("drain", subscription.partner_id, "--subscription", subscription.pk, "--until", later())
+
+        stats = queues.stats([publish.queue_of(kept.partner_id)])[publish.queue_of(kept.partner_id)]
+        assert (state(kept)[0], state(scheduled)[0], state(given_up)[0]) == ("pending", "pending", "dead")
+        assert (stats.ready, stats.delayed) == (1, 1)
+
+
+class TestReconcile:
+    def test_what_the_broker_does_not_hold_is_queued(self, subscription: Subscription, queues: FairQueues) -> None:
+        held, lost = new_delivery(subscription), new_delivery(subscription)
+        publish.publish([due(held)])
+
+        assert run("reconcile", "--dry-run") == "would queue 1 of 2 overdue deliveries\n"
+        assert run("reconcile") == "queued 1 of 2 overdue deliveries\n"
+        assert run("reconcile") == "queued 0 of 2 overdue deliveries\n"
+        assert queues.missing(publish.queue_of(lost.partner_id), [due(lost).message_id]) == []
+
+    def test_a_wiped_broker_is_filled_with_what_is_scheduled_too(
+        self, subscription: Subscription, queues: FairQueues
+    ) -> None:
+        scheduled = new_delivery(subscription, errors=("timeout",))
+        Delivery.objects.filter(pk=scheduled.pk).update(next_attempt_at=timezone.now() + timedelta(hours=1))
+        queues.client.flushdb()
+
+        assert "lost its memory: queued 1" in run("reconcile")
+        assert not queues.was_wiped()
+        assert queues.size(publish.queue_of(scheduled.partner_id)) == 1
+
+
+class TestVerify:
+    def test_a_whole_system_has_nothing_broken(self, subscription: Subscription) -> None:
+        new_delivery(subscription, "succeeded", ("timeout", ""))
+        new_delivery(subscription, "dead", ("timeout",))
+        publish.publish([due(new_delivery(subscription))])
+
+        assert run("verify", "--since", "3h") == "everything holds\n"
+
+    @pytest.mark.parametrize(
+        ("damage", "said"),
+        [
+            ("UPDATE delivery_attempt SET number = 7 WHERE number = 2", "attempts are numbered"),
+            ("DELETE FROM delivery_attempt WHERE number = 1", "attempts are numbered"),
+            ("UPDATE delivery_attempt SET error = 'timeout'", "a succeeded delivery's last attempt succeeded"),
+            ("UPDATE delivery_delivery SET status = 'dead'", "a dead delivery says why"),
+        ],
+    )
+    def test_a_broken_row_is_told_with_its_delivery(self, subscription: Subscription, damage: str, said: str) -> None:
+        delivery = new_delivery(subscription, "succeeded", ("timeout", ""))
+        with connection.cursor() as cursor:
+            cursor.execute(damage)
+
+        out = io.StringIO()
+        with pytest.raises(CommandError, match="broken"):
+            call_command("verify", "--no-broker", stdout=out, stderr=io.StringIO())
+
+        assert said in out.getvalue()
+        assert delivery.pk in out.getvalue()
+
+    def test_a_delivery_of_another_partner_is_told(self, subscription: Subscription) -> None:
+        Delivery.objects.filter(pk=new_delivery(subscription, "dead", ("timeout",)).pk).update(
+            partner=services.create_partner("Other")
+        )
+
+        self.fails_with("belongs to its subscription's partner", "--no-broker")
+
+    def test_a_delivery_that_the_broker_lost_is_told(self, subscription: Subscription) -> None:
+        lost = new_delivery(subscription)
+
+        self.fails_with(f"{lost.pk}:1")
+
+    def test_a_limit_that_was_not_written_is_told(self, subscription: Subscription, queues: FairQueues) -> None:
+        queues.configure(publish.queue_of(subscription.partner_id), max_in_flight=9)
+
+        self.fails_with(subscription.partner_id)
+
+    @pytest.mark.parametrize(
+        ("key", "said"),
+        [
+            ("fair:due:partner.*", "1 messages wait, and it is not in line"),
+            ("fair:known:{queue}", "0 ids for 1 ready, 0 delayed and 0 leased messages"),
+        ],
+    )
+    def test_a_message_that_nobody_will_serve_is_told(
+        self, subscription: Subscription, queues: FairQueues, key: str, said: str
+    ) -> None:
+        queue = publish.queue_of(subscription.partner_id)
+        publish.publish([due(new_delivery(subscription))])
+        queues.client.delete(key.format(queue=queue))
+
+        self.fails_with(said)
+
+    def test_a_lease_of_nobody_is_told(self, subscription: Subscription, queues: FairQueues) -> None:
+        publish.publish([due(new_delivery(subscription))])
+        queues.scripts.run("exchange", "gone", 1, 10, "")
+        queues.client.delete("fair:workers:partner.*")
+
+        self.fails_with("1 leases of workers that are not known")
+
+    def fails_with(self, words: str, *arguments: str) -> None:
+        out = io.StringIO()
+        with pytest.raises(CommandError, match="broken"):
+            call_command("verify", *arguments, stdout=out, stderr=io.StringIO())
+        assert words in out.getvalue()
+
+
+class TestInspect:
+    def test_a_delivery_tells_its_whole_story(self, subscription: Subscription, queues: FairQueues) -> None:
+        delivery = new_delivery(subscription, errors=("timeout",))
+        Attempt.objects.update(worker="w1", detail="no answer within 15 s")
+        publish.publish([due(delivery)])
+        queues.scripts.run("exchange", "w2", 1, 10, "")
+
+        told = run("inspect", delivery.pk)
+
+        for part in (
+            f"event {delivery.event_id}: orders.created",
+            f"delivery {delivery.pk}: pending after 1 attempts",
+            "attempt 1: timeout: no answer within 15 s in 5 ms by w1",
+            "attempt 2 is due",
+            "broker: leased to w2; its queue: 0 ready, 0 delayed, 1 in flight",
+            "https://hooks.example.com/in",
+        ):
+            assert part in told
+
+    def test_an_event_tells_of_all_its_deliveries(self, subscription: Subscription) -> None:
+        delivery = new_delivery(subscription, "dead", ("timeout",))
+
+        told = run("inspect", delivery.event_id)
+
+        assert "deliveries: 1" in told
+        assert f"delivery {delivery.pk}: dead after 1 attempts" in told
+
+    def test_what_is_not_there_is_an_error(self) -> None:
+        with pytest.raises(CommandError, match="there is no delivery"):
+            run("inspect", "dlv_unknown")
+
+
+def test_a_moment_is_an_age_or_a_time() -> None:
+    assert abs(moment("90m") - (datetime.now(UTC) - timedelta(minutes=90))) < timedelta(seconds=5)
+    assert moment("2026-01-02T03:04:05Z") == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    for text in ("yesterday", "2026-01-02T03:04:05", "3w"):
+        with pytest.raises(Exception, match="is neither an age"):
+            moment(text)
+
+
+def later() -> str:
+    """Past the deliveries that this test has just made: their ids carry milliseconds."""
+    return (timezone.now() + timedelta(minutes=1)).isoformat()
