@@ -9,8 +9,9 @@ from unfold.decorators import display
 
 from delivery.models import DeadLetter
 from partners.admin.base import ReadOnlyAdmin
+from partners.admin.columns import time_column
 from partners.admin.keyset import KeysetAdmin
-from partners.admin.looks import code, headers_code, json_code, moment
+from partners.admin.looks import code, headers_code, json_code
 
 BYTES_SHOWN = 64 * 1024
 _ROW = 16
@@ -27,16 +28,14 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter], KeysetAdmin[DeadLetter]):
     )
     readonly_fields = ("received", "header_lines", "body_shown")
 
+    received = time_column("received_at", "Received")
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         return super().get_queryset(request).defer("body", "headers")
 
     @display(description="Reason")
     def why(self, letter: DeadLetter) -> str:
         return Truncator(letter.reason).chars(100)
-
-    @display(description="Received")
-    def received(self, letter: DeadLetter) -> SafeString:
-        return moment(letter.received_at)
 
     @display(description="Headers")
     def header_lines(self, letter: DeadLetter) -> SafeString:

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
-from unfold.decorators import action, display
+from unfold.decorators import display
 
 from delivery.admin.event import data_shown
 from delivery.admin.list_filters import CreatedFilter, EventTypeFilter
@@ -18,9 +18,11 @@ from delivery.admin.outcome import last_outcome_badge, shown, status_badge
 from delivery.admin.search import find_deliveries
 from delivery.models import Delivery, Event
 from delivery.verbs import retry_delivery
-from partners.admin.base import DialogForm, ReadOnlyAdmin, link, url_of
+from partners.admin.base import DialogForm, ReadOnlyAdmin, url_of
+from partners.admin.columns import id_column, link_column, time_column
+from partners.admin.dialog import dialog
 from partners.admin.keyset import KeysetAdmin
-from partners.admin.looks import ago, moment, short
+from partners.admin.looks import ago
 
 ATTEMPTS_SHOWN = 50
 
@@ -65,6 +67,13 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
     actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = ("retry",)
     change_form_outer_after_template = "delivery/admin/delivery.html"
 
+    short_id = id_column()
+    of_partner = link_column("partner", "Partner")
+    of_subscription = link_column("subscription", "Subscription")
+    created = time_column("created_at", "Created")
+    next_attempt = time_column("next_attempt_at", "Next attempt")
+    finished = time_column("finished_at", "Finished")
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         """Names are fetched for the rows of the page, in queries of their own: a join could change the plan."""
         return super().get_queryset(request).prefetch_related("partner", "subscription")
@@ -77,21 +86,13 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
     def has_retry_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("delivery.change_delivery")
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Delivery | None = None,
-    ) -> HttpResponse:
-        if obj is not None:
-            attempts = obj.attempts.order_by("-number")[:ATTEMPTS_SHOWN]
-            context["attempts"] = [shown(attempt) for attempt in attempts]
-            context["attempt_count"] = obj.attempt_count
-            context["data"] = data_shown(obj.event)
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def page_context(self, request: HttpRequest, obj: Delivery) -> dict[str, Any]:
+        return {
+            **super().page_context(request, obj),
+            "attempts": [shown(attempt) for attempt in obj.attempts.order_by("-number")[:ATTEMPTS_SHOWN]],
+            "attempt_count": obj.attempt_count,
+            "data": data_shown(obj.event),
+        }
 
     @display(description="Status")
     def state(self, delivery: Delivery) -> SafeString:
@@ -107,14 +108,6 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
             delivery.subscription,
         )
 
-    @display(description="Partner")
-    def of_partner(self, delivery: Delivery) -> SafeString:
-        return link(delivery.partner)
-
-    @display(description="Subscription")
-    def of_subscription(self, delivery: Delivery) -> SafeString:
-        return link(delivery.subscription)
-
     @display(description="Event")
     def of_event(self, delivery: Delivery) -> SafeString:
         return format_html('<a class="text-link" href="{}">{}</a>', url_of(Event, delivery.event_id), delivery.event_id)
@@ -128,31 +121,13 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
         outcome = last_outcome_badge(delivery)
         return format_html("{} ×{}", outcome, delivery.attempt_count) if delivery.attempt_count > 1 else outcome  # noqa: RUF001
 
-    @display(description="Id")
-    def short_id(self, delivery: Delivery) -> SafeString:
-        return short(delivery.pk)
-
-    @display(description="Created")
-    def created(self, delivery: Delivery) -> SafeString:
-        return moment(delivery.created_at)
-
-    @display(description="Next attempt")
-    def next_attempt(self, delivery: Delivery) -> SafeString:
-        return moment(delivery.next_attempt_at)
-
-    @display(description="Finished")
-    def finished(self, delivery: Delivery) -> SafeString:
-        return moment(delivery.finished_at)
-
-    @action(
-        description="Retry now",
-        icon="replay",
+    @dialog(
+        "Retry now",
+        "replay",
+        title="Retry this delivery now",
+        text="The next attempt is made at once, at the partner's pace, whatever became of it before.",
+        submit="Retry",
         permissions=["retry"],
-        dialog={
-            "title": "Retry this delivery now",
-            "description": "The next attempt is made at once, at the partner's pace, whatever became of it before.",
-            "form_submit_text": "Retry",
-        },
     )
     def retry(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         found = self.wanted(request, object_id)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
@@ -16,8 +16,9 @@ from delivery.admin.outcome import last_outcome_badge, status_badge
 from delivery.admin.search import find_events
 from delivery.models import Delivery, Event
 from partners.admin.base import ReadOnlyAdmin, link, list_url
+from partners.admin.columns import id_column, time_column
 from partners.admin.keyset import KeysetAdmin
-from partners.admin.looks import badge, code, json_code, moment, short
+from partners.admin.looks import badge, code, json_code, short
 from partners.admin.panel import Panel
 
 DELIVERIES_SHOWN = 50
@@ -34,6 +35,10 @@ class EventAdmin(ReadOnlyAdmin[Event], KeysetAdmin[Event]):
     readonly_fields = ("received", "occurred", "schema")
     change_form_outer_after_template = "delivery/admin/event.html"
 
+    short_id = id_column()
+    occurred = time_column("occurred_at", "Occurred")
+    received = time_column("received_at", "Received")
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         """Without the data, which may be large; a page of one event loads it when it shows it."""
         return super().get_queryset(request).defer("data")
@@ -43,33 +48,11 @@ class EventAdmin(ReadOnlyAdmin[Event], KeysetAdmin[Event]):
     ) -> tuple[QuerySet[Event], bool]:
         return find_events(queryset, search_term), False
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Event | None = None,
-    ) -> HttpResponse:
-        if obj is not None:
-            context["data"] = data_shown(obj)
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def page_context(self, request: HttpRequest, obj: Event) -> dict[str, Any]:
+        return {**super().page_context(request, obj), "data": data_shown(obj)}
 
     def panels(self, event: Event) -> Sequence[Panel]:
         return [_deliveries(event)]
-
-    @display(description="Id")
-    def short_id(self, event: Event) -> SafeString:
-        return short(event.pk)
-
-    @display(description="Occurred")
-    def occurred(self, event: Event) -> SafeString:
-        return moment(event.occurred_at)
-
-    @display(description="Received")
-    def received(self, event: Event) -> SafeString:
-        return moment(event.received_at)
 
     @display(description="Schema")
     def schema(self, event: Event) -> SafeString:

@@ -11,10 +11,11 @@ from unfold.decorators import display
 
 from delivery.models import Delivery, OperationalEvent
 from delivery.operational.kinds import BREAKER, DEAD, DISABLED, FAILING, KINDS, LIMITED
-from partners.admin.base import ReadOnlyAdmin, link, url_of
+from partners.admin.base import ReadOnlyAdmin, url_of
+from partners.admin.columns import link_column, time_column
 from partners.admin.keyset import KeysetAdmin
 from partners.admin.list_filters import ConditionFilter
-from partners.admin.looks import Kind, badge, json_code, moment
+from partners.admin.looks import Kind, badge, json_code
 
 _LOOKS: dict[str, Kind] = {DISABLED: "danger", DEAD: "danger", FAILING: "warning", BREAKER: "warning", LIMITED: "info"}
 
@@ -38,21 +39,14 @@ class OperationalEventAdmin(ReadOnlyAdmin[OperationalEvent], KeysetAdmin[Operati
     )
     readonly_fields = ("what", "created", "of_partner", "of_subscription", "sent", "mailed", "data_shown")
 
+    created = time_column("created_at", "Time")
+    of_partner = link_column("partner", "Partner")
+    of_subscription = link_column("subscription", "Subscription")
+    mailed = time_column("emailed_at", "E-mail", empty="none")
+
     @display(description="Kind")
     def what(self, event: OperationalEvent) -> SafeString:
         return badge(event.kind, _LOOKS.get(event.kind, ""))
-
-    @display(description="Time")
-    def created(self, event: OperationalEvent) -> SafeString:
-        return moment(event.created_at)
-
-    @display(description="Partner")
-    def of_partner(self, event: OperationalEvent) -> SafeString:
-        return link(event.partner)
-
-    @display(description="Subscription")
-    def of_subscription(self, event: OperationalEvent) -> SafeString:
-        return link(event.subscription) if event.subscription is not None else SafeString("-")
 
     @display(description="Delivery to the operational URL")
     def sent(self, event: OperationalEvent) -> SafeString:
@@ -60,10 +54,6 @@ class OperationalEventAdmin(ReadOnlyAdmin[OperationalEvent], KeysetAdmin[Operati
         if delivery is None:
             return SafeString("none")
         return format_html('<a class="text-link" href="{}">{}</a>', url_of(Delivery, delivery.pk), delivery.status)
-
-    @display(description="E-mail")
-    def mailed(self, event: OperationalEvent) -> SafeString:
-        return moment(event.emailed_at, "none")
 
     @display(description="Data")
     def data_shown(self, event: OperationalEvent) -> SafeString:

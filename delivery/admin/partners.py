@@ -3,7 +3,7 @@
 `partners` must not know `delivery`; so its pages are extended here and registered anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django import forms
@@ -14,7 +14,6 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
-from unfold.decorators import action
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from delivery.admin.dashboard import traffic_context, traffic_view
@@ -23,6 +22,7 @@ from delivery.admin.outcome import last_outcome_badge, status_badge
 from delivery.models import Delivery
 from delivery.verbs import catalogued_types, send_test_event
 from partners.admin.base import DialogForm, StaffAdmin, link, list_url
+from partners.admin.dialog import Act, dialog
 from partners.admin.looks import moment
 from partners.admin.panel import Panel
 from partners.admin.partner import PartnerAdmin
@@ -75,11 +75,16 @@ class SendsTestEvents(StaffAdmin[Any]):
 
 admin.site.unregister([Partner, Subscription])
 
-_DIALOG = {
-    "title": "Send a test event",
-    "description": "A real event with the catalogue's sample, to one subscription, signed and recorded as any other.",
-    "form_submit_text": "Send",
-}
+
+def _dialog(form: type[DialogForm]) -> Callable[[Act], Act]:
+    return dialog(
+        "Send test",
+        "send",
+        title="Send a test event",
+        text="A real event with the catalogue's sample, to one subscription, signed and recorded as any other.",
+        form=form,
+        submit="Send",
+    )
 
 
 _EDITOR: tuple[str, dict[str, Any]] = (
@@ -98,18 +103,11 @@ class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
         shown = path("traffic/", self.admin_site.admin_view(traffic_view), name="delivery_traffic")
         return [shown, *super().get_urls()]
 
-    def render_change_form(
-        self,
-        request: HttpRequest,
-        context: dict[str, Any],
-        add: bool = False,
-        change: bool = False,
-        form_url: str = "",
-        obj: Partner | None = None,
-    ) -> HttpResponse:
-        if obj is not None and request.user.has_perm("delivery.view_delivery"):
-            context.update(traffic_context(request, obj))
-        return super().render_change_form(request, context, add, change, form_url, obj)
+    def page_context(self, request: HttpRequest, obj: Partner) -> dict[str, Any]:
+        shown = super().page_context(request, obj)
+        if request.user.has_perm("delivery.view_delivery"):
+            shown.update(traffic_context(request, obj))
+        return shown
 
     def panels(self, partner: Partner) -> Sequence[Panel]:
         return [
@@ -117,12 +115,7 @@ class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
             _latest({"partner": partner}, list_url(Delivery, partner__id__exact=partner.pk)),
         ]
 
-    @action(
-        description="Send test",
-        icon="send",
-        permissions=["change"],
-        dialog={**_DIALOG, "form_class": PartnerTestForm},
-    )
+    @_dialog(PartnerTestForm)
     def send_test_event(self, request: HttpRequest, form: PartnerTestForm, object_id: str) -> HttpResponse:
         return self.send(request, self.wanted(request, object_id), form.cleaned_data["subscription"])
 
@@ -144,12 +137,7 @@ class SubscriptionWithDeliveriesAdmin(EditsWithPreview, SubscriptionAdmin, Sends
         address = list_url(Delivery, subscription__id__exact=subscription.pk)
         return [*super().panels(subscription), _latest({"subscription": subscription}, address)]
 
-    @action(
-        description="Send test",
-        icon="send",
-        permissions=["change"],
-        dialog={**_DIALOG, "form_class": SubscriptionTestForm},
-    )
+    @_dialog(SubscriptionTestForm)
     def send_test_event(self, request: HttpRequest, form: SubscriptionTestForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
         return self.send(request, subscription, subscription, form.cleaned_data["event_type"])

@@ -16,9 +16,10 @@ from unfold.decorators import display
 
 from delivery.models import Delivery
 from partners.admin.base import ReadOnlyAdmin, url_of
+from partners.admin.columns import time_column
 from partners.admin.keyset import KeysetAdmin
 from partners.admin.list_filters import ConditionFilter
-from partners.admin.looks import Kind, badge, code, moment, short
+from partners.admin.looks import Kind, badge, code, short
 from partners.identifiers import DELIVERY
 
 admin.site.unregister(TaskResult)
@@ -48,6 +49,8 @@ class TaskResultAdmin(ReadOnlyAdmin[Any], KeysetAdmin[Any]):
     )
     readonly_fields = ("state", "outcome", "of_delivery", "done_at", "trace")
 
+    done_at = time_column("date_done", "Done")
+
     @display(description="Status")
     def state(self, result: Any) -> SafeString:
         return badge(result.status.capitalize(), _KINDS.get(result.status, ""))
@@ -65,10 +68,6 @@ class TaskResultAdmin(ReadOnlyAdmin[Any], KeysetAdmin[Any]):
         return format_html(
             '<a class="text-link" href="{}">{}</a>, attempt {}', address, short(delivery_id), attempt.partition(":")[0]
         )
-
-    @display(description="Done")
-    def done_at(self, result: Any) -> SafeString:
-        return moment(result.date_done)
 
     @display(description="Traceback")
     def trace(self, result: Any) -> SafeString:

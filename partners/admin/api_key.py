@@ -6,11 +6,13 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
+from unfold.decorators import display
 
 from partners import keys
-from partners.admin.base import DialogForm, StaffAdmin, change_url, link
-from partners.admin.looks import badge, moment
+from partners.admin.base import DialogForm, StaffAdmin, change_url
+from partners.admin.columns import link_column, time_column
+from partners.admin.dialog import dialog
+from partners.admin.looks import badge
 from partners.models import ApiKey
 
 
@@ -26,6 +28,10 @@ class ApiKeyAdmin(StaffAdmin[ApiKey]):
     fields = ("name", "scope", "partner", "expires_at")
     readonly_fields = ("state", "begins", "created", "created_by", "used")
     actions_detail: ClassVar = ("revoke",)
+
+    of_partner = link_column("partner", "Partner")
+    created = time_column("created_at", "Created", ordering="id")
+    used = time_column("last_used_at", "Last used", empty="never")
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         return self.fields if obj is None else ("name", "scope", "partner", "expires_at", *self.readonly_fields)
@@ -60,14 +66,12 @@ class ApiKeyAdmin(StaffAdmin[ApiKey]):
             return []
         return super().get_actions_detail(request, object_id)  # type: ignore[misc,no-any-return]  # Unfold's
 
-    @action(
-        description="Revoke",
-        icon="block",
-        dialog={
-            "title": "Revoke this API key",
-            "description": "At once and for good: who still uses it gets 401.",
-            "form_submit_text": "Revoke",
-        },
+    @dialog(
+        "Revoke",
+        "block",
+        title="Revoke this API key",
+        text="At once and for good: who still uses it gets 401.",
+        permissions=(),
     )
     def revoke(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         key = self.wanted(request, object_id)
@@ -75,10 +79,6 @@ class ApiKeyAdmin(StaffAdmin[ApiKey]):
             return self.refused(request, key, "You may not do that.")
         keys.revoke_key(key)
         return self.done(request, key, "Revoked.")
-
-    @display(description="Partner")
-    def of_partner(self, key: ApiKey) -> SafeString:
-        return link(key.partner) if key.partner is not None else SafeString("-")
 
     @display(description="State")
     def state(self, key: ApiKey) -> SafeString:
@@ -89,11 +89,3 @@ class ApiKeyAdmin(StaffAdmin[ApiKey]):
     @display(description="Begins with")
     def begins(self, key: ApiKey) -> str:
         return f"{key.hint}…"
-
-    @display(description="Created", ordering="id")
-    def created(self, key: ApiKey) -> SafeString:
-        return moment(key.created_at)
-
-    @display(description="Last used")
-    def used(self, key: ApiKey) -> SafeString:
-        return moment(key.last_used_at, "never")

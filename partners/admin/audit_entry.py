@@ -12,10 +12,11 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from partners.admin.base import ReadOnlyAdmin, link
+from partners.admin.base import ReadOnlyAdmin
+from partners.admin.columns import link_column, time_column
 from partners.admin.keyset import KeysetAdmin
 from partners.admin.list_filters import ConditionFilter, TimeRangeFilter
-from partners.admin.looks import json_code, moment, short
+from partners.admin.looks import json_code, short
 from partners.identifiers import first_id
 from partners.models import AuditEntry
 
@@ -55,6 +56,9 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry], KeysetAdmin[AuditEntry]):
     )
     readonly_fields = ("made", "who", "of_partner", "before_shown", "after_shown")
 
+    made = time_column("at", "Made")
+    of_partner = link_column("partner", "Partner")
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
         return super().get_queryset(request).prefetch_related("partner")
 
@@ -64,10 +68,6 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry], KeysetAdmin[AuditEntry]):
         term = search_term.strip()
         return (queryset.filter(subject_id__startswith=term) if term else queryset), False
 
-    @display(description="Made")
-    def made(self, entry: AuditEntry) -> SafeString:
-        return moment(entry.at)
-
     @display(description="Who")
     def who(self, entry: AuditEntry) -> str:
         return entry.actor_name or entry.actor_id or entry.get_actor_kind_display()
@@ -75,10 +75,6 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry], KeysetAdmin[AuditEntry]):
     @display(description="Subject")
     def subject(self, entry: AuditEntry) -> SafeString:
         return short(entry.subject_id)
-
-    @display(description="Partner")
-    def of_partner(self, entry: AuditEntry) -> SafeString:
-        return link(entry.partner) if entry.partner else SafeString("-")
 
     @display(description="Fields")
     def what(self, entry: AuditEntry) -> str:

@@ -3,7 +3,7 @@
 Unfold carries no types: for the checker its classes are Django's own, which they extend.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -52,8 +52,12 @@ class StaffAdmin(_ModelAdmin[Row]):
         return actions
 
     def panels(self, obj: Row) -> Sequence[Panel]:
-        """The tables below the form (`change_form_outer_after_template` shows them)."""
+        """The tables below the form."""
         return ()
+
+    def page_context(self, request: HttpRequest, obj: Row) -> dict[str, Any]:
+        """What `change_form_outer_after_template` shows below the form."""
+        return {"panels": self.panels(obj)}
 
     def render_change_form(
         self,
@@ -65,7 +69,7 @@ class StaffAdmin(_ModelAdmin[Row]):
         obj: Row | None = None,
     ) -> HttpResponse:
         if obj is not None:
-            context["panels"] = self.panels(obj)
+            context.update(self.page_context(request, obj))
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def wanted(self, request: HttpRequest, object_id: str) -> Row:
@@ -80,6 +84,12 @@ class StaffAdmin(_ModelAdmin[Row]):
         self.log_change(request, obj, log or message)
         messages.success(request, message)
         return self.back_to(obj)
+
+    def done_to_all(self, request: HttpRequest, changed: Collection[Row], verb: str, *, log: str = "") -> None:
+        """Ends an action on a list, as `done` ends a dialog. `verb` is a participle: paused."""
+        for one in changed:
+            self.log_change(request, one, log or f"{verb.capitalize()}.")
+        messages.success(request, f"{len(changed)} {verb}.")
 
     def refused(self, request: HttpRequest, obj: Row, message: str) -> HttpResponse:
         """Ends a dialog that changed nothing."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
@@ -165,8 +165,7 @@ class EventTypeAdmin(StaffAdmin[EventType]):
                 one.is_catalogued = True
                 one.save(update_fields=["is_catalogued", "updated_at"])
                 _record("event_type.update", one, {"is_catalogued": False}, {"is_catalogued": True})
-            self.log_change(request, one, "Added to the catalogue.")
-        messages.success(request, f"{len(changed)} added to the catalogue.")
+        self.done_to_all(request, changed, "added to the catalogue")
 
 
 def _record(what: str, event_type: EventType, before: dict[str, Any], after: dict[str, Any]) -> None:

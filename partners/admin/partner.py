@@ -4,19 +4,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Now
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
+from unfold.decorators import display
 
 from partners import audit, services
 from partners.admin.base import DialogForm, StaffAdmin, link, list_url
+from partners.admin.columns import time_column
+from partners.admin.dialog import dialog
 from partners.admin.list_filters import ConditionFilter
-from partners.admin.looks import ago, badge, moment
+from partners.admin.looks import ago, badge
 from partners.admin.panel import Panel
 from partners.admin.pausing import PauseForm
 from partners.admin.subscription import state_badge
@@ -81,6 +83,8 @@ class PartnerAdmin(StaffAdmin[Partner]):
     actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = ("pause", "resume")
     change_form_outer_after_template = "partners/admin/panels.html"
 
+    created = time_column("created_at", "Created", ordering="created_at")
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Partner]:
         """The number of subscriptions is asked for the rows of the page only."""
         own = Subscription.objects.filter(partner=OuterRef("pk"), deleted_at=None).order_by().values("partner")
@@ -134,25 +138,17 @@ class PartnerAdmin(StaffAdmin[Partner]):
     def cap(self, partner: Partner) -> str:
         return f"at most {partner.max_in_flight}"
 
-    @display(description="Created", ordering="created_at")
-    def created(self, partner: Partner) -> SafeString:
-        return moment(partner.created_at)
-
     @display(description="Subscriptions")
     def subscription_count(self, partner: Partner) -> int:
         count: int = partner.subscriptions_now  # type: ignore[attr-defined]  # annotated above
         return count
 
-    @action(
-        description="Pause",
-        icon="pause",
-        permissions=["change"],
-        dialog={
-            "title": "Pause deliveries to this partner",
-            "description": "What is in flight ends normally. Events keep coming in and wait in the partner's queue.",
-            "form_class": PauseForm,
-            "form_submit_text": "Pause",
-        },
+    @dialog(
+        "Pause",
+        "pause",
+        title="Pause deliveries to this partner",
+        text="What is in flight ends normally. Events keep coming in and wait in the partner's queue.",
+        form=PauseForm,
     )
     def pause(self, request: HttpRequest, form: PauseForm, object_id: str) -> HttpResponse:
         partner = self.wanted(request, object_id)
@@ -161,15 +157,11 @@ class PartnerAdmin(StaffAdmin[Partner]):
         until = "somebody resumes" if ends_at == FOREVER else f"{ends_at:%Y-%m-%d %H:%M} UTC"
         return self.done(request, partner, f"Paused until {until}.")
 
-    @action(
-        description="Resume",
-        icon="play_arrow",
-        permissions=["change"],
-        dialog={
-            "title": "Resume deliveries to this partner",
-            "description": "What has waited is sent at the partner's pace.",
-            "form_submit_text": "Resume",
-        },
+    @dialog(
+        "Resume",
+        "play_arrow",
+        title="Resume deliveries to this partner",
+        text="What has waited is sent at the partner's pace.",
     )
     def resume(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         partner = self.wanted(request, object_id)
@@ -187,12 +179,10 @@ class PartnerAdmin(StaffAdmin[Partner]):
     def pause_selected(self, request: HttpRequest, queryset: QuerySet[Partner]) -> None:
         for partner in queryset:
             services.pause_partner(partner)
-            self.log_change(request, partner, "Paused until somebody resumes.")
-        messages.success(request, f"{len(queryset)} paused.")
+        self.done_to_all(request, queryset, "paused", log="Paused until somebody resumes.")
 
     @admin.action(description="Resume", permissions=["change"])
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[Partner]) -> None:
         for partner in queryset:
             services.resume_partner(partner)
-            self.log_change(request, partner, "Resumed.")
-        messages.success(request, f"{len(queryset)} resumed.")
+        self.done_to_all(request, queryset, "resumed")

@@ -11,7 +11,8 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
 from partners import services
-from partners.admin.base import link, per_object
+from partners.admin.base import per_object
+from partners.admin.columns import link_column, time_column
 from partners.admin.fields import delay
 from partners.admin.list_filters import ConditionFilter
 from partners.admin.looks import badge, code, headers_code, json_code, lines, moment
@@ -68,6 +69,9 @@ class SubscriptionAdmin(SubscriptionActions):
         ("What is sent", {"fields": ("event_types", "filter", "transformation")}),
     )
 
+    of_partner = link_column("partner", "Partner", ordering="partner__name")
+    created = time_column("created_at", "Created", ordering="id")
+
     def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
         """To those who only look, fields are shown in the form in which they are written, with credentials masked."""
         if obj is None or self.has_change_permission(request, obj):
@@ -104,10 +108,6 @@ class SubscriptionAdmin(SubscriptionActions):
     def endpoint(self, subscription: Subscription) -> tuple[str, str]:
         return subscription.description or subscription.url, subscription.url if subscription.description else ""
 
-    @display(description="Partner", ordering="partner__name")
-    def of_partner(self, subscription: Subscription) -> SafeString:
-        return link(subscription.partner)
-
     @display(description="Event types")
     def patterns(self, subscription: Subscription) -> SafeString:
         shown = subscription.event_types[:3]
@@ -139,10 +139,6 @@ class SubscriptionAdmin(SubscriptionActions):
     @display(description="Transformation")
     def transformation_shown(self, subscription: Subscription) -> SafeString:
         return json_code(subscription.transformation) if subscription.transformation else SafeString("-")
-
-    @display(description="Created", ordering="id")
-    def created(self, subscription: Subscription) -> SafeString:
-        return moment(subscription.created_at)
 
     @display(description="Since")
     def since(self, subscription: Subscription) -> SafeString:

@@ -8,15 +8,15 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
-from unfold.decorators import action
 
 from partners import services
 from partners.admin.base import DialogForm, StaffAdmin
+from partners.admin.dialog import dialog
 from partners.admin.looks import span
 from partners.models import Subscription
 
@@ -52,57 +52,40 @@ class SubscriptionActions(StaffAdmin[Subscription]):
             raise Http404
         return subscription
 
-    @action(
-        description="Enable",
-        icon="play_arrow",
-        permissions=["change"],
-        dialog={
-            "title": "Enable this subscription",
-            "description": "New events are delivered again. What came meanwhile is not sent, unless it is replayed.",
-            "form_submit_text": "Enable",
-        },
+    @dialog(
+        "Enable",
+        "play_arrow",
+        title="Enable this subscription",
+        text="New events are delivered again. What came meanwhile is not sent, unless it is replayed.",
     )
     def enable(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
         services.enable_subscription(subscription)
         return self.done(request, subscription, "Enabled.")
 
-    @action(
-        description="Disable",
-        icon="block",
-        permissions=["change"],
-        dialog={
-            "title": "Disable this subscription",
-            "description": "New events are not delivered to it any more, until somebody enables it.",
-            "form_submit_text": "Disable",
-        },
+    @dialog(
+        "Disable",
+        "block",
+        title="Disable this subscription",
+        text="New events are not delivered to it any more, until somebody enables it.",
     )
     def disable(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
         services.disable_subscription(subscription, STAFF)
         return self.done(request, subscription, "Disabled.")
 
-    @action(
-        description="Delete",
-        icon="delete",
-        permissions=["change"],
-        dialog={
-            "title": "Delete this subscription",
-            "description": "It ends for good and its secrets are removed. Its delivery log stays readable.",
-            "form_submit_text": "Delete",
-        },
+    @dialog(
+        "Delete",
+        "delete",
+        title="Delete this subscription",
+        text="It ends for good and its secrets are removed. Its delivery log stays readable.",
     )
     def delete(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
         services.delete_subscription(subscription)
         return self.done(request, subscription, "Deleted.")
 
-    @action(
-        description="Rotate",
-        icon="autorenew",
-        permissions=["change"],
-        dialog={"title": "Rotate the signing secret", "form_class": RotateForm, "form_submit_text": "Rotate"},
-    )
+    @dialog("Rotate", "autorenew", title="Rotate the signing secret", form=RotateForm)
     def rotate_secret(self, request: HttpRequest, form: RotateForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
         secret = services.rotate_secret(subscription)
@@ -117,15 +100,11 @@ class SubscriptionActions(StaffAdmin[Subscription]):
             },
         )
 
-    @action(
-        description="Reveal",
-        icon="visibility",
-        permissions=["change"],
-        dialog={
-            "title": "Reveal the signing secrets",
-            "description": "That you saw them is written into the history.",
-            "form_submit_text": "Reveal",
-        },
+    @dialog(
+        "Reveal",
+        "visibility",
+        title="Reveal the signing secrets",
+        text="That you saw them is written into the history.",
     )
     def reveal_secrets(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
@@ -140,17 +119,12 @@ class SubscriptionActions(StaffAdmin[Subscription]):
     @admin.action(description="Enable", permissions=["change"])
     def enable_selected(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
         changed = [one for one in queryset.filter(deleted_at=None) if services.enable_subscription(one)]
-        self._tell(request, changed, "enabled")
+        self.done_to_all(request, changed, "enabled")
 
     @admin.action(description="Disable", permissions=["change"])
     def disable_selected(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
         changed = [one for one in queryset.filter(deleted_at=None) if services.disable_subscription(one, STAFF)]
-        self._tell(request, changed, "disabled")
-
-    def _tell(self, request: HttpRequest, changed: Sequence[Subscription], verb: str) -> None:
-        for one in changed:
-            self.log_change(request, one, f"{verb.capitalize()}.")
-        messages.success(request, f"{len(changed)} {verb}.")
+        self.done_to_all(request, changed, "disabled")
 
 
 def _overlap() -> timedelta:

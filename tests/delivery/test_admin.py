@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.admin import site
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.contrib.messages.storage.session import SessionStorage
 from django.db import connection
 from django.db.models import Func, Model, QuerySet, TextField, Value
@@ -25,6 +25,7 @@ from partners import services
 from partners.admin.base import change_url, list_url, url_of
 from partners.identifiers import first_id, new_id
 from partners.models import EventType, Partner, Subscription
+from tests.admin_pages import DIALOG, assert_staff_see, assert_strangers_log_in, dialog_url, viewer
 
 pytestmark = pytest.mark.django_db
 
@@ -83,14 +84,11 @@ def every_page() -> list[str]:
 
 
 def test_every_page_opens_for_staff(admin_client: Client) -> None:
-    for page in every_page():
-        assert admin_client.get(page).status_code == 200, page
+    assert_staff_see(admin_client, every_page())
 
 
 def test_every_page_refuses_strangers(client: Client) -> None:
-    for page in every_page():
-        answer = client.get(page)
-        assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/admin/login/"), page
+    assert_strangers_log_in(client, every_page())
 
 
 def test_logs_are_read_only(admin_client: Client) -> None:
@@ -201,13 +199,6 @@ def test_a_task_result_tells_what_failed_and_leads_to_the_delivery(admin_client:
     assert "hunter2" not in page
 
 
-def dialog_url(obj: Any, action: str) -> str:
-    return change_url(obj).replace("/change/", f"/{action}/")
-
-
-DIALOG = {"_form_submitted": "True"}
-
-
 def test_a_dead_delivery_is_retried(admin_client: Client) -> None:
     delivery = new_delivery(status="dead", attempt_count=3)
 
@@ -239,11 +230,9 @@ def test_selected_deliveries_are_retried_and_what_cannot_be_is_told(admin_client
     assert f"{stuck}: its subscription is disabled: enable it first" in page
 
 
-def test_who_may_only_look_retries_nothing(client: Client) -> None:
+def test_who_may_only_look_retries_nothing() -> None:
     delivery = new_delivery(status="dead", attempt_count=1)
-    viewer = User.objects.create_user("viewer", is_staff=True)
-    viewer.user_permissions.set(Permission.objects.filter(codename="view_delivery"))
-    client.force_login(viewer)
+    client = viewer("view_delivery")
 
     assert "/retry/" not in shown(client, change_url(delivery))
     assert client.post(dialog_url(delivery, "retry"), DIALOG).status_code == 403

@@ -4,13 +4,14 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 
 from delivery.models import Delivery, Event
 from partners import services
 from partners.admin.base import change_url, list_url
 from partners.models import EventType, Subscription
+from tests.admin_pages import viewer
 
 pytestmark = pytest.mark.django_db
 
@@ -139,11 +140,9 @@ def test_only_staff_who_may_see_subscriptions_ask(client: Client) -> None:
     assert client.post(PREVIEW).status_code == 403
     assert client.get(SAMPLE).status_code == 403
 
-    viewer = User.objects.create_user("viewer", is_staff=True)
-    viewer.user_permissions.set(Permission.objects.filter(codename="view_subscription"))
-    client.force_login(viewer)
-    assert client.post(PREVIEW).status_code == 200
-    assert client.get(SAMPLE).status_code == 200
+    looking = viewer("view_subscription")
+    assert looking.post(PREVIEW).status_code == 200
+    assert looking.get(SAMPLE).status_code == 200
 
 
 def test_a_preview_is_posted_with_a_token(admin_user: User) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -14,11 +13,11 @@ from pytest_django import DjangoAssertNumQueries
 from partners import services
 from partners.admin.base import change_url, list_url
 from partners.models import FOREVER, AuditEntry, EventType, Partner, Subscription
+from tests.admin_pages import DIALOG, assert_staff_see, assert_strangers_log_in, dialog_url, viewer
 
 pytestmark = pytest.mark.django_db
 
 SECRET = re.compile(rb"whsec_[A-Za-z0-9+/=]+")
-DIALOG = {"_form_submitted": "True"}
 
 
 def new_partner(name: str = "Yotpo", **fields: Any) -> Partner:
@@ -28,19 +27,6 @@ def new_partner(name: str = "Yotpo", **fields: Any) -> Partner:
 def new_subscription(partner: Partner | None = None, **fields: Any) -> Subscription:
     fields = {"url": "https://hooks.example.com/recart", "event_types": ["orders.*"], **fields}
     return services.create_subscription(partner or new_partner(), **fields)
-
-
-def dialog_url(obj: Any, action: str) -> str:
-    return change_url(obj).replace("/change/", f"/{action}/")
-
-
-def viewer(*codenames: str) -> Client:
-    """Staff that may look, and nothing else."""
-    user = User.objects.create_user("viewer", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def every_page() -> list[str]:
@@ -53,14 +39,11 @@ def every_page() -> list[str]:
 
 
 def test_every_page_opens_for_staff(admin_client: Client) -> None:
-    for page in every_page():
-        assert admin_client.get(page).status_code == 200, page
+    assert_staff_see(admin_client, every_page())
 
 
 def test_every_page_refuses_strangers(client: Client) -> None:
-    for page in every_page():
-        answer = client.get(page)
-        assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, "/admin/login/"), page
+    assert_strangers_log_in(client, every_page())
 
 
 def test_a_partner_is_paused_until_somebody_resumes(admin_client: Client) -> None:
