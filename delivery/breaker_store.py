@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 _OPEN = "breakers"
 _PROBE = "breaker-probe:"
+_SINCE = "breakers-since"
+"""When each of those opened first: for people, so that workers need not read it."""
 _COUNTS = "breakers-opened"
 """How often each was opened since somebody asked."""
 
@@ -58,6 +60,11 @@ class SharedBreakers:
             broker_failed("breaker")
             return True
 
+    def since(self) -> Mapping[str, float]:
+        """When each open breaker opened (Unix seconds). Raises redis.RedisError."""
+        rows = self.client.hgetall(_SINCE)
+        return {bytes_to_str(key): float(at) for key, at in rows.items()}
+
     def take_opened(self) -> dict[str, int]:
         """How often each breaker opened since the last call. Raises redis.RedisError."""
         with self.client.pipeline() as pipeline:
@@ -69,6 +76,7 @@ class SharedBreakers:
     def _open(self, subscription_id: str, opened: Opened) -> None:
         with self.client.pipeline() as pipeline:
             pipeline.hset(_OPEN, subscription_id, orjson.dumps([opened.until, opened.period_s]))
+            pipeline.hsetnx(_SINCE, subscription_id, str(opened.until - opened.period_s))
             if opened.period_s <= FIRST_PERIOD_S:  # not after a failed probe
                 pipeline.hincrby(_COUNTS, subscription_id, 1)
             pipeline.delete(_PROBE + subscription_id)
@@ -77,6 +85,7 @@ class SharedBreakers:
     def _close(self, subscription_id: str) -> None:
         with self.client.pipeline() as pipeline:
             pipeline.hdel(_OPEN, subscription_id)
+            pipeline.hdel(_SINCE, subscription_id)
             pipeline.delete(_PROBE + subscription_id)
             pipeline.execute()
 

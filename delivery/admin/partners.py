@@ -19,6 +19,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from delivery.admin.dashboard import traffic_context, traffic_view
 from delivery.admin.editor import EditsWithPreview
 from delivery.admin.outcome import last_outcome_badge, status_badge
+from delivery.admin.standing import standing_context, standing_view
 from delivery.models import Delivery
 from delivery.verbs import catalogued_types, send_test_event
 from partners.admin.base import DialogForm, StaffAdmin, link, list_url
@@ -97,16 +98,20 @@ _EDITOR: tuple[str, dict[str, Any]] = (
 class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
     actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = (*PartnerAdmin.actions_detail, "send_test_event")
 
+    change_form_outer_before_template = "delivery/admin/standing_now.html"
     change_form_outer_after_template = "delivery/admin/partner.html"
 
     def get_urls(self) -> list[URLPattern]:
-        shown = path("traffic/", self.admin_site.admin_view(traffic_view), name="delivery_traffic")
-        return [shown, *super().get_urls()]
+        parts = [
+            path("traffic/", self.admin_site.admin_view(traffic_view), name="delivery_traffic"),
+            path("standing/", self.admin_site.admin_view(standing_view), name="delivery_standing"),
+        ]
+        return [*parts, *super().get_urls()]
 
     def page_context(self, request: HttpRequest, obj: Partner) -> dict[str, Any]:
         shown = super().page_context(request, obj)
         if request.user.has_perm("delivery.view_delivery"):
-            shown.update(traffic_context(request, obj))
+            shown.update(traffic_context(request, obj) | standing_context(obj))
         return shown
 
     def panels(self, partner: Partner) -> Sequence[Panel]:
@@ -124,6 +129,8 @@ class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
 class SubscriptionWithDeliveriesAdmin(EditsWithPreview, SubscriptionAdmin, SendsTestEvents):
     actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = ("send_test_event", *SubscriptionAdmin.actions_detail)
 
+    change_form_outer_before_template = "delivery/admin/standing_now.html"
+
     fieldsets = (
         *SubscriptionAdmin.fieldsets[:2],
         ("Event types", {"fields": ("event_types",)}),
@@ -132,6 +139,12 @@ class SubscriptionWithDeliveriesAdmin(EditsWithPreview, SubscriptionAdmin, Sends
     )
     add_fieldsets = (*SubscriptionAdmin.add_fieldsets[:2], ("Event types", {"fields": ("event_types",)}), _EDITOR)
     readonly_fields = (*SubscriptionAdmin.readonly_fields, "sample_event", "preview_pane")
+
+    def page_context(self, request: HttpRequest, obj: Subscription) -> dict[str, Any]:
+        shown = super().page_context(request, obj)
+        if request.user.has_perm("delivery.view_delivery") and obj.deleted_at is None:
+            shown.update(standing_context(obj.partner, obj))
+        return shown
 
     def panels(self, subscription: Subscription) -> Sequence[Panel]:
         address = list_url(Delivery, subscription__id__exact=subscription.pk)

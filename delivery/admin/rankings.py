@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 
+from delivery.backlog import TIMEOUT_S, Backlog
 from delivery.models import Delivery
 from delivery.stats import Stats
 from partners.admin.base import list_url, url_of
-from partners.admin.keyset import limit_query_time
 from partners.admin.looks import ago, milliseconds
 from partners.models import Partner, Subscription
 
@@ -19,7 +18,6 @@ SHOWN = 8
 SLOW_SHARE = 0.95
 FEWEST_ATTEMPTS = 5
 """With fewer attempts an endpoint is not ranked by its latency."""
-BACKLOG_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +40,6 @@ class BarList:
     empty: str
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Pending deliveries of a partner, and when the first of them was or is to be tried."""
-
-    pending: int
-    next_attempt_at: datetime | None
-
-
 def failing_partners(found: Mapping[str, Stats]) -> BarList:
     bars = _ranked(found, Partner.objects.all(), lambda one: one.failures, _failures)
     return BarList("Failing partners", "danger", bars, "Nothing failed.")
@@ -68,7 +58,7 @@ def slowest_endpoints(found: Mapping[str, Stats]) -> BarList:
 
 def longest_backlogs(found: Mapping[str, Backlog] | None, now: datetime) -> BarList:
     if found is None:
-        return BarList("Longest backlogs", "info", [], f"More than can be counted in {BACKLOG_TIMEOUT_S:g} s.")
+        return BarList("Longest backlogs", "info", [], f"More than can be counted in {TIMEOUT_S:g} s.")
     most = dict(list(found.items())[:SHOWN])
     names = Partner.objects.in_bulk(list(most))
     longest = max((one.pending for one in most.values()), default=1)
@@ -76,29 +66,12 @@ def longest_backlogs(found: Mapping[str, Backlog] | None, now: datetime) -> BarL
         Bar(
             name=str(names.get(key, key)),
             address=list_url(Delivery, partner__id__exact=key, status__exact="pending"),
-            value=f"{one.pending:,}" + (f", next {ago(one.next_attempt_at, now)}" if one.next_attempt_at else ""),
+            value=f"{one.pending:,}, next {ago(one.next_attempt_at, now)}",
             share=100 * one.pending / longest,
         )
         for key, one in most.items()
     ]
     return BarList("Longest backlogs", "info", bars, "Nothing waits.")
-
-
-_COUNT = """
-SELECT partner_id, count(*) AS pending, min(next_attempt_at) FROM delivery_delivery
-WHERE status = 'pending' AND (%(partner)s::text IS NULL OR partner_id = %(partner)s) GROUP BY 1 ORDER BY 2 DESC, 1
-"""
-
-
-def backlog_by_partner(whose: Partner | None = None) -> Mapping[str, Backlog] | None:
-    """Most first, by the index of pending deliveries; None when that takes too long."""
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            limit_query_time(BACKLOG_TIMEOUT_S)
-            cursor.execute(_COUNT, {"partner": whose.pk if whose else None})
-            return {row[0]: Backlog(row[1], row[2]) for row in cursor.fetchall()}
-    except OperationalError:
-        return None
 
 
 _SUBSCRIPTIONS: "QuerySet[Subscription]" = Subscription.objects.select_related("partner").defer("transformation")

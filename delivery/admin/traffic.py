@@ -13,15 +13,13 @@ from django.utils.safestring import SafeString
 from delivery import stats
 from delivery.admin.charts import Series, lines, stacked_bars
 from delivery.admin.rankings import (
-    BACKLOG_TIMEOUT_S,
-    Backlog,
     BarList,
-    backlog_by_partner,
     failing_endpoints,
     failing_partners,
     longest_backlogs,
     slowest_endpoints,
 )
+from delivery.backlog import TIMEOUT_S, Backlog, backlog_by
 from partners.admin.looks import ago, milliseconds
 from partners.models import Partner
 
@@ -71,7 +69,7 @@ def traffic(range_: Range, now: datetime, whose: Partner | None = None, read: Re
     counted = read(span, range_.step_s)
     over_time = counted.by_time
     total = stats.summed(over_time.values())
-    backlog = backlog_by_partner(whose)
+    backlog = backlog_by("partner_id", whose.pk if whose else None)
     lists = [slowest_endpoints(counted.by_subscription)]
     if whose is None:
         lists = [failing_partners(counted.by_partner), *lists, longest_backlogs(backlog, now)]
@@ -108,8 +106,8 @@ def _cards(
 
 def _backlog_card(backlog: Mapping[str, Backlog] | None, now: datetime) -> Card:
     if backlog is None:
-        return Card("Backlog", "many", f"more than can be counted in {BACKLOG_TIMEOUT_S:g} s", "danger")
-    due = [one.next_attempt_at for one in backlog.values() if one.next_attempt_at and one.next_attempt_at <= now]
+        return Card("Backlog", "many", f"more than can be counted in {TIMEOUT_S:g} s", "danger")
+    due = [one.next_attempt_at for one in backlog.values() if one.next_attempt_at <= now]
     note = f"the oldest due {ago(min(due), now)}" if due else "nothing is due"
     return Card("Backlog", f"{sum(one.pending for one in backlog.values()):,}", note)
 

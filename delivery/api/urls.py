@@ -5,6 +5,7 @@ from django.urls import path, register_converter
 from delivery.api.deliveries import Attempts, AttemptView, Deliveries, DeliveryView, Retry
 from delivery.api.events import EventView, Expunge
 from delivery.api.publishing import Publish
+from delivery.api.queue import QueueView
 from delivery.api.replays import ReplayCancel, ReplayEstimate, Replays, ReplayView
 from delivery.api.statistics import StatsView
 from delivery.api.trials import PreviewView, TestView
@@ -42,4 +43,5 @@ urlpatterns = [
     path("replays/<id:replay_id>", ReplayView.as_view(), name="replay"),
     path("replays/<id:replay_id>/cancel", ReplayCancel.as_view(), name="replay-cancel"),
     path("stats", StatsView.as_view(), name="stats"),
+    path("queue", QueueView.as_view(), name="queue"),
 ]

@@ -17,6 +17,7 @@ from django.http import HttpRequest
 from psycopg.errors import QueryCanceled
 
 from partners.admin.base import StaffAdmin
+from partners.query_time import limit_query_time
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
@@ -126,12 +127,6 @@ class KeysetAdmin(StaffAdmin[Row]):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return KeysetChangeList
-
-
-def limit_query_time(seconds: float) -> None:
-    """For the rest of this transaction; what takes longer raises OperationalError caused by QueryCanceled."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(int(seconds * 1000))])
 
 
 def estimated_rows(model: type[Model]) -> int | None:

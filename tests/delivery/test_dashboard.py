@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from delivery.admin import rankings
+from delivery import backlog
 from delivery.admin.traffic import RANGES, traffic
 from delivery.models import Delivery, Event
 from delivery.rollups import Cell, roll_hours, write
@@ -153,8 +153,8 @@ def test_the_backlog_is_counted_by_partner() -> None:
 
 def test_a_backlog_that_cannot_be_counted_in_time_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     new_pending(new_subscription("Yotpo"), NOW)
-    monkeypatch.setattr(rankings, "_COUNT", f"SELECT pg_sleep(2), * FROM ({rankings._COUNT}) AS slow")
-    monkeypatch.setattr(rankings, "BACKLOG_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(backlog, "_COUNT", f"SELECT pg_sleep(2), * FROM ({backlog._COUNT}) AS slow")
+    monkeypatch.setattr(backlog, "TIMEOUT_S", 0.05)
 
     assert cards()["Backlog"][0] == "many"
     assert ranking("Longest backlogs") == []

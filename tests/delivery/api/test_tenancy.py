@@ -42,6 +42,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("replays/<id:replay_id>", "GET"): READS,
     ("replays/<id:replay_id>/cancel", "POST"): WRITES,
     ("stats", "GET"): READS,
+    ("queue", "GET"): READS,
     ("partner", "GET"): READS,
     ("partner", "PATCH"): WRITES,
     ("partner/pause", "POST"): WRITES,

@@ -1,0 +1,151 @@
+"""How it stands right now, at the head of a partner's and a subscription's page: whose fault, since when, what waits.
+
+A page that stays open asks again: everything here is bounded (see delivery.backlog, `SHOWN`, `_LOOKED_AT`).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from delivery import stats
+from delivery.diagnosis import Facts, Finding, Side, findings
+from delivery.live import Live, live
+from delivery.models import Delivery
+from partners.admin.base import link
+from partners.admin.looks import Kind, ago, badge, moment, span
+from partners.models import FOREVER, Partner, Subscription
+
+TEMPLATE = "delivery/admin/standing.html"
+WINDOW = timedelta(minutes=15)
+REFRESH_S = 10
+SHOWN = 10
+_LOOKED_AT = 200
+_SIDES: dict[Side, tuple[str, Kind]] = {
+    Side.OURS: ("Ours", "danger"),
+    Side.THEIRS: ("Theirs", "warning"),
+    Side.SETTING: ("As set", "info"),
+}
+_BREAKERS: dict[str, Kind] = {"closed": "success", "half_open": "warning", "open": "danger"}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    title: str
+    value: str | SafeString
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A finding as HTML."""
+
+    side: SafeString
+    title: str
+    about: SafeString | str
+    since: SafeString | str
+    detail: str
+
+
+def standing_context(partner: Partner, subscription: Subscription | None = None) -> dict[str, Any]:
+    """Of a partner, or of one of its subscriptions."""
+    now = timezone.now()
+    seen = live(partner.pk, now)
+    mine = [subscription] if subscription else partner.subscriptions.filter(deleted_at=None).order_by("-id")
+    facts = Facts(
+        partner,
+        list(mine),
+        seen,
+        stats.by_subscription(stats.Span(now - WINDOW, now, partner.pk)),
+        WINDOW,
+        last_error,
+        now,
+    )
+    found = findings(facts)
+    return {
+        "standing": [_line(one, now, subscription) for one in found[:SHOWN]],
+        "more_findings": max(len(found) - SHOWN, 0),
+        "figures": [*_figures_of(subscription, seen, now), *_figures(partner, seen, now)],
+        "standing_url": f"{reverse('admin:delivery_standing')}?partner={partner.pk}"
+        + (f"&subscription={subscription.pk}" if subscription else ""),
+        "standing_refresh_s": REFRESH_S,
+    }
+
+
+def standing_view(request: HttpRequest) -> HttpResponse:
+    """The part alone, for the page that asks again every few seconds."""
+    if not request.user.has_perm("delivery.view_delivery"):
+        raise PermissionDenied
+    partner = Partner.objects.filter(pk=request.GET.get("partner", "")).first()
+    wanted = request.GET.get("subscription")
+    subscription = Subscription.objects.filter(pk=wanted, partner=partner).first() if partner and wanted else None
+    if partner is None or (wanted and subscription is None):
+        raise Http404
+    return render(request, TEMPLATE, standing_context(partner, subscription))
+
+
+def last_error(subscription: Subscription) -> str:
+    """What its endpoint answered last that was no success, as far as it is easily found.
+
+    Among what is furthest from its next attempt, for that was tried most, and among the newest.
+    """
+    delayed = Delivery.objects.filter(partner=subscription.partner_id, status=Delivery.Status.PENDING)
+    newest = Delivery.objects.filter(subscription=subscription)
+    for deliveries in (delayed.order_by("-next_attempt_at"), newest.order_by("-id")):
+        rows = deliveries.values_list("subscription_id", "last_error")[:_LOOKED_AT]
+        for owner, error in rows:
+            if owner == subscription.pk and error:
+                return str(error)
+    return ""
+
+
+def _line(one: Finding, now: datetime, subscription: Subscription | None) -> Line:
+    return Line(
+        side=badge(*_SIDES[one.side]),
+        title=one.title,
+        about=link(one.about) if one.about and one.about != subscription else "",
+        since=format_html("since {} ({})", moment(one.since), ago(one.since, now)) if one.since else "",
+        detail=one.detail,
+    )
+
+
+def _figures(partner: Partner, seen: Live, now: datetime) -> Sequence[Figure]:
+    """Of the partner's queue."""
+    if seen.queue is None:
+        return [Figure("Queue", "unknown", "Valkey does not answer")]
+    queue, limit = seen.queue, partner.rate_limit or partner.rate_limit_ceiling
+    held = queue.held_until and ("until resumed" if queue.held_until >= FOREVER else ago(queue.held_until, now))
+    return [
+        Figure("Waiting", f"{queue.waiting:,}", f"held, ends {held}" if held else "may be sent as the limits allow"),
+        Figure("Delayed", f"{queue.delayed:,}", "wait for their next attempt"),
+        Figure("In flight", f"{queue.in_flight:,}", f"of {partner.max_in_flight} at a time"),
+        Figure("Tokens", "-" if queue.tokens is None else f"{queue.tokens:,}", f"limit {limit or 'none'}"),
+        Figure("Oldest waiting", _age(seen.oldest_waiting_s(now)), "of what is due"),
+    ]
+
+
+def _figures_of(subscription: Subscription | None, seen: Live, now: datetime) -> Iterator[Figure]:
+    """Of one subscription, before those of the queue that it shares."""
+    if subscription is None:
+        return
+    breaker = seen.breaker(subscription.pk)
+    probe = f"probe {ago(breaker.next_probe_at, now)}" if breaker.next_probe_at else ""
+    since = f"since {breaker.since:%H:%M:%S} UTC" if breaker.since else ""
+    name = breaker.state.replace("_", "-").capitalize()
+    yield Figure("Breaker", badge(name, _BREAKERS[breaker.state]), ", ".join(filter(None, (since, probe))))
+    backlog = (seen.backlogs or {}).get(subscription.pk)
+    pending = "many" if seen.backlogs is None else f"{backlog.pending:,}" if backlog else "0"
+    age = _age(seen.oldest_waiting_s(now, {subscription.pk}))
+    yield Figure("Pending here", pending, f"oldest waits {age}" if age != "-" else "nothing is due")
+
+
+def _age(seconds: float | None) -> str:
+    return "-" if seconds is None else span(timedelta(seconds=seconds))

@@ -1,0 +1,109 @@
+"""What waits for the caller at this moment, and what holds it back: its queue, and the breaker of each endpoint."""
+
+from typing import Any
+
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from delivery.live import BreakerState, Queue, live
+from partners.api.base import ApiView
+from partners.api.fields import Moment, Pause
+from partners.api.schema import describe
+from partners.models import Subscription
+
+TAG = "Statistics"
+_EXAMPLE = {
+    "queue": {"waiting": 12, "delayed": 3, "in_flight": 2, "tokens": 0, "is_held": False, "held_until": None},
+    "oldest_waiting_s": 4.2,
+    "subscriptions": [
+        {
+            "subscription_id": "sub_0192f1c7a5b07d3e8a4e5f60718293a4",
+            "pending": 15,
+            "oldest_waiting_s": 4.2,
+            "breaker": {
+                "state": "open",
+                "since": "2026-05-01T12:00:00.000000Z",
+                "next_probe_at": "2026-05-01T12:01:00.000000Z",
+            },
+        }
+    ],
+}
+
+
+class QueueShape(serializers.Serializer[Queue]):
+    waiting = serializers.IntegerField(help_text="Deliveries that may be sent as your limits allow.")
+    delayed = serializers.IntegerField(help_text="Deliveries that wait for their next attempt.")
+    in_flight = serializers.IntegerField(help_text="Requests to you that are under way.")
+    tokens = serializers.IntegerField(
+        allow_null=True, help_text="Requests that your rate limit lets through at once; null: no rate limit."
+    )
+    is_held = serializers.SerializerMethodField(
+        help_text="Nothing is sent: you are paused, or all that waits is for an endpoint whose breaker is open."
+    )
+    held_until = Pause(allow_null=True, help_text="Null while held: until somebody resumes.")
+
+    def get_is_held(self, queue: Queue) -> bool:
+        return queue.held_until is not None
+
+
+class BreakerShape(serializers.Serializer[BreakerState]):
+    state = serializers.ChoiceField(
+        ["closed", "half_open", "open"],
+        help_text="`closed`: we send. `open`: your endpoint seems to be down, nothing is sent to it before "
+        "`next_probe_at`. `half_open`: the next delivery tries it again.",
+    )
+    since = Moment(allow_null=True, help_text="When it opened.")
+    next_probe_at = Moment(allow_null=True)
+
+
+class SubscriptionQueueShape(serializers.Serializer[Any]):
+    subscription_id = serializers.CharField()
+    pending = serializers.IntegerField(
+        allow_null=True, help_text="Deliveries that are not finished; null: too many to count."
+    )
+    oldest_waiting_s = serializers.FloatField(
+        allow_null=True, help_text="For how long the oldest delivery has been due; null: none is."
+    )
+    breaker = BreakerShape()
+
+
+class LiveShape(serializers.Serializer[Any]):
+    queue = QueueShape(allow_null=True, help_text="Null: not known at this moment.")
+    oldest_waiting_s = serializers.FloatField(allow_null=True)
+    subscriptions = SubscriptionQueueShape(many=True, help_text="All that are not deleted, the operational one too.")
+
+
+class QueueView(ApiView):
+    @describe(
+        "Read what waits",
+        tag=TAG,
+        name="queue_read",
+        answer=LiveShape,
+        example=_EXAMPLE,
+        description="Your queue, and for each subscription what waits and whether its breaker holds it back. "
+        "What the endpoint answered is in the delivery log.",
+    )
+    def get(self, request: Request) -> Response:
+        now = timezone.now()
+        seen = live(self.partner.pk, now)
+        own = Subscription.objects.filter(partner=self.partner, deleted_at=None).order_by("pk")
+        backlogs = seen.backlogs
+        return Response(
+            LiveShape(
+                {
+                    "queue": seen.queue,
+                    "oldest_waiting_s": seen.oldest_waiting_s(now),
+                    "subscriptions": [
+                        {
+                            "subscription_id": pk,
+                            "pending": None if backlogs is None else backlogs[pk].pending if pk in backlogs else 0,
+                            "oldest_waiting_s": seen.oldest_waiting_s(now, {pk}),
+                            "breaker": seen.breaker(pk),
+                        }
+                        for pk in own.values_list("pk", flat=True)
+                    ],
+                }
+            ).data
+        )

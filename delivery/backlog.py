@@ -1,0 +1,43 @@
+"""What waits: pending deliveries by partner or by subscription, counted in the index of those that are pending."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from django.db import OperationalError, connection, transaction
+
+from partners.query_time import limit_query_time
+
+TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Pending deliveries, and when the first of them was or is to be tried."""
+
+    pending: int
+    next_attempt_at: datetime
+
+    def oldest_waiting_s(self, now: datetime) -> float | None:
+        """For how long the first one has been due; None when none is."""
+        return (now - self.next_attempt_at).total_seconds() if self.next_attempt_at <= now else None
+
+
+def backlog_by(
+    key: Literal["partner_id", "subscription_id"], partner_id: str | None = None
+) -> Mapping[str, Backlog] | None:
+    """Of everybody or of one partner, most first; None when it cannot be counted in `TIMEOUT_S`."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            limit_query_time(TIMEOUT_S)
+            cursor.execute(_COUNT.format(key=key), {"partner": partner_id})
+            return {row[0]: Backlog(row[1], row[2]) for row in cursor.fetchall()}
+    except OperationalError:
+        return None
+
+
+_COUNT = """
+SELECT {key}, count(*) AS pending, min(next_attempt_at) FROM delivery_delivery
+WHERE status = 'pending' AND (%(partner)s::text IS NULL OR partner_id = %(partner)s) GROUP BY 1 ORDER BY 2 DESC, 1
+"""

@@ -1,0 +1,120 @@
+"""Why a partner gets less than it should: is it us, is it them, or is it as somebody set it? Asks nothing itself.
+
+What staff need first with a partner on the phone. Each finding says whose it is, since when, and what the endpoint
+answered last; no finding means that everything goes as it should.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from celery.utils.time import rate as per_second
+
+from delivery.live import Live, Queue
+from delivery.stats import NOTHING, Stats
+from partners.models import FOREVER, Partner, Subscription
+
+BEHIND_S = 60.0
+"""What could be sent and is not for this long is our fault."""
+FAILING_SHARE = 0.05
+_Reason = Subscription.DisabledReason
+
+
+class Side(StrEnum):
+    OURS = "ours"
+    THEIRS = "theirs"
+    SETTING = "setting"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`about` is the subscription that it is about, if it is not about all of them."""
+
+    side: Side
+    title: str
+    since: datetime | None = None
+    detail: str = ""
+    about: Subscription | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """`recent` counts by subscription what happened within `window`; `last_error` tells what came back last."""
+
+    partner: Partner
+    subscriptions: Sequence[Subscription]
+    live: Live
+    recent: Mapping[str, Stats]
+    window: timedelta
+    last_error: Callable[[Subscription], str]
+    now: datetime
+
+
+def findings(facts: Facts) -> list[Finding]:
+    """What is ours first, then what holds the whole partner back, then endpoint by endpoint."""
+    found = [*_everybody(facts.live)]
+    if facts.live.queue is not None:
+        found += [*_pace(facts, facts.live.queue)]
+        if not found and (behind := _behind(facts)):
+            found.append(behind)
+    return [*found, *(one for each in facts.subscriptions for one in _endpoint(facts, each))]
+
+
+def _everybody(live: Live) -> Iterator[Finding]:
+    if live.queue is None:
+        yield Finding(Side.OURS, "The queues do not answer: nothing is sent to anybody", detail="Valkey is away.")
+    elif not live.workers:
+        yield Finding(Side.OURS, "No worker runs: nothing is sent to anybody")
+
+
+def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
+    partner, oldest = facts.partner, _since(facts)
+    limit = partner.rate_limit or partner.rate_limit_ceiling
+    if partner.is_paused:
+        ends = "" if partner.paused_until in {None, FOREVER} else f", ends {partner.paused_until:%Y-%m-%d %H:%M} UTC"
+        yield Finding(Side.SETTING, f"Paused by {partner.paused_by or 'staff'}{ends}", oldest)
+    elif queue.tokens is not None and queue.waiting > queue.tokens:
+        left = timedelta(seconds=round(queue.waiting / float(per_second(limit)))) if limit else timedelta()
+        title = f"{queue.waiting:,} wait for the rate limit of {limit}"
+        yield Finding(Side.SETTING, title, oldest, f"They take {left} (h:mm:ss).")
+    elif queue.waiting and queue.in_flight >= partner.max_in_flight:
+        yield Finding(
+            Side.THEIRS,
+            f"{queue.waiting:,} wait for answers: all {partner.max_in_flight} requests at a time are under way",
+            oldest,
+            "The endpoint is slow, or its in-flight cap is too small for what comes in.",
+        )
+
+
+def _behind(facts: Facts) -> Finding | None:
+    """Something is due, nothing holds it back, and it does not go out."""
+    free = {one.pk for one in facts.subscriptions if one.is_enabled and facts.live.breaker(one.pk).state == "closed"}
+    age_s = facts.live.oldest_waiting_s(facts.now, free)
+    if age_s is None or age_s < BEHIND_S:
+        return None
+    return Finding(Side.OURS, "We are behind: deliveries are due and nothing holds them back", _since(facts))
+
+
+def _endpoint(facts: Facts, one: Subscription) -> Iterator[Finding]:
+    breaker, recent = facts.live.breaker(one.pk), facts.recent.get(one.pk, NOTHING)
+    if not one.is_enabled:
+        side = Side.SETTING if one.disabled_reason in {_Reason.STAFF, _Reason.PARTNER} else Side.THEIRS
+        yield Finding(side, f"Disabled: {one.get_disabled_reason_display()}", one.disabled_at, about=one)
+    elif breaker.state != "closed":
+        probe = (
+            f"It is tried again at {breaker.next_probe_at:%H:%M:%S} UTC."
+            if breaker.next_probe_at
+            else "The next delivery tries it again."
+        )
+        since, detail = breaker.since or one.failing_since, f"{facts.last_error(one)} {probe}".strip()
+        yield Finding(Side.THEIRS, "The endpoint is down: its breaker holds everything back", since, detail, one)
+    elif recent.attempts and (recent.error_share or 0.0) >= FAILING_SHARE:
+        minutes = round(facts.window.total_seconds() / 60)
+        title = f"{recent.error_share:.0%} of {recent.attempts:,} attempts of the last {minutes} minutes failed"
+        yield Finding(Side.THEIRS, title, one.failing_since, facts.last_error(one), one)
+
+
+def _since(facts: Facts) -> datetime | None:
+    age_s = facts.live.oldest_waiting_s(facts.now)
+    return None if age_s is None else facts.now - timedelta(seconds=age_s)

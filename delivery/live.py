@@ -1,0 +1,102 @@
+"""How things are for a partner at this moment: its queue, the breakers of its endpoints, what waits. Read-only.
+
+Queue, breakers and workers are what the broker knows, the backlog is PostgreSQL's. Without the broker the rest is told.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+import redis
+
+from delivery import publish
+from delivery.backlog import Backlog, backlog_by
+from delivery.breaker_store import SharedBreakers
+from delivery.broker import QueueStats
+from partners.models import FOREVER
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerState:
+    """`half_open`: the next delivery is the probe, or is on its way. Nothing is sent while it is `open`."""
+
+    state: Literal["closed", "half_open", "open"]
+    since: datetime | None = None
+    next_probe_at: datetime | None = None
+
+
+CLOSED = BreakerState("closed")
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """`waiting` may be sent as the limits allow, `delayed` waits for its time; `tokens` may be sent at once.
+
+    `held_until`: paused, or held back because all of it is for one endpoint whose breaker is open.
+    """
+
+    waiting: int
+    delayed: int
+    in_flight: int
+    tokens: int | None
+    held_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """`queue` is None when the broker does not answer, `backlogs` (by subscription) when there is too much to count."""
+
+    queue: Queue | None
+    backlogs: Mapping[str, Backlog] | None
+    workers: int = 0
+    breakers: Mapping[str, BreakerState] = field(default_factory=dict)
+    """Those that are not closed."""
+
+    def breaker(self, subscription_id: str) -> BreakerState:
+        return self.breakers.get(subscription_id, CLOSED)
+
+    def oldest_waiting_s(self, now: datetime, subscription_ids: Collection[str] | None = None) -> float | None:
+        """For how long the oldest delivery that is due has waited, of all or of some subscriptions."""
+        ages = [
+            age
+            for key, one in (self.backlogs or {}).items()
+            if (subscription_ids is None or key in subscription_ids) and (age := one.oldest_waiting_s(now)) is not None
+        ]
+        return max(ages, default=None)
+
+
+def live(partner_id: str, now: datetime) -> Live:
+    backlogs = backlog_by("subscription_id", partner_id)
+    queue, queues = publish.queue_of(partner_id), publish.queues()
+    try:
+        stats = queues.stats([queue])[queue]
+        workers, breakers = len(queues.workers()), _breakers(SharedBreakers(), now)
+    except redis.RedisError:
+        return Live(None, backlogs)
+    return Live(_queue(stats), backlogs, workers, breakers)
+
+
+def _queue(stats: QueueStats) -> Queue:
+    return Queue(
+        waiting=stats.ready,
+        delayed=stats.delayed,
+        in_flight=stats.in_flight,
+        tokens=None if stats.tokens is None else max(int(stats.tokens), 0),
+        held_until=None if stats.paused_until is None else _moment(stats.paused_until),
+    )
+
+
+def _breakers(shared: SharedBreakers, now: datetime) -> Mapping[str, BreakerState]:
+    since = shared.since()
+    found = {}
+    for subscription_id, opened in shared.read().items():
+        until = _moment(opened.until)
+        opened_at = _moment(since[subscription_id]) if subscription_id in since else None
+        is_open = now < until
+        found[subscription_id] = BreakerState("open" if is_open else "half_open", opened_at, until if is_open else None)
+    return found
+
+
+def _moment(seconds: float) -> datetime:
+    return FOREVER if seconds == float("inf") else datetime.fromtimestamp(seconds, UTC)

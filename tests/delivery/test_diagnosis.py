@@ -1,0 +1,111 @@
+"""Whose fault it is, from facts that are made up."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from delivery.backlog import Backlog
+from delivery.diagnosis import Facts, Finding, Side, findings
+from delivery.live import BreakerState, Live, Queue
+from delivery.stats import NOTHING
+from partners.models import FOREVER, Partner, Subscription
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(minutes=10)
+SUBSCRIPTION = Subscription(id="sub_1", url="https://hooks.example.com/in", is_enabled=True)
+IDLE = Queue(waiting=0, delayed=0, in_flight=0, tokens=None, held_until=None)
+FACTS = Facts(
+    partner=Partner(id="ptr_1", name="Yotpo", max_in_flight=16),
+    subscriptions=[SUBSCRIPTION],
+    live=Live(IDLE, {}, workers=2),
+    recent={"sub_1": replace(NOTHING, attempts=100)},
+    window=timedelta(minutes=15),
+    last_error=lambda _: "timed out after 15 s",
+    now=NOW,
+)
+WAITING = {"sub_1": Backlog(5000, LONG_AGO)}
+
+
+def with_queue(**fields: object) -> Facts:
+    queue = replace(IDLE, waiting=5000, **fields)  # type: ignore[arg-type]  # numbers and times, as each test says
+    return replace(FACTS, live=Live(queue, WAITING, workers=2))
+
+
+def only(facts: Facts) -> Finding:
+    (found,) = findings(facts)
+    return found
+
+
+def test_all_is_well() -> None:
+    assert findings(FACTS) == []
+
+
+def test_queues_that_do_not_answer_are_ours() -> None:
+    found = only(replace(FACTS, live=Live(None, {})))
+    assert (found.side, found.detail) == (Side.OURS, "Valkey is away.")
+
+
+def test_no_worker_is_ours_and_nothing_else_is_blamed_on_the_queue() -> None:
+    found = only(replace(FACTS, live=Live(IDLE, WAITING)))
+    assert (found.side, found.title) == (Side.OURS, "No worker runs: nothing is sent to anybody")
+
+
+def test_what_is_due_and_held_back_by_nothing_is_ours() -> None:
+    found = only(with_queue())
+    assert (found.side, found.since) == (Side.OURS, LONG_AGO)
+    assert findings(replace(FACTS, live=Live(IDLE, {"sub_1": Backlog(1, NOW - timedelta(seconds=30))}, 2))) == []
+
+
+def test_a_pause_is_a_setting() -> None:
+    paused = Partner(paused_until=FOREVER, paused_by="partner")
+    found = only(replace(with_queue(), partner=paused))
+    assert (found.side, found.title, found.since) == (Side.SETTING, "Paused by partner", LONG_AGO)
+
+
+def test_a_rate_limit_is_a_setting_and_says_how_long_it_takes() -> None:
+    limited = Partner(rate_limit="5/s", max_in_flight=16)
+    found = only(replace(with_queue(tokens=0), partner=limited))
+    assert (found.side, found.title) == (Side.SETTING, "5,000 wait for the rate limit of 5/s")
+    assert found.detail == "They take 0:16:40 (h:mm:ss)."
+    assert findings(replace(with_queue(tokens=6000), partner=limited))[0].side == Side.OURS
+
+
+def test_a_full_cap_is_the_endpoints_slowness() -> None:
+    found = only(with_queue(in_flight=16))
+    assert (found.side, found.title) == (
+        Side.THEIRS,
+        "5,000 wait for answers: all 16 requests at a time are under way",
+    )
+
+
+def test_an_open_breaker_is_theirs_with_error_since_and_probe_and_explains_what_waits() -> None:
+    state = BreakerState("open", LONG_AGO, NOW + timedelta(seconds=20))
+    found = only(replace(FACTS, live=Live(replace(IDLE, delayed=9), WAITING, 2, {"sub_1": state})))
+    assert (found.side, found.since, found.about) == (Side.THEIRS, LONG_AGO, SUBSCRIPTION)
+    assert found.detail == "timed out after 15 s It is tried again at 12:00:20 UTC."
+
+
+def test_a_half_open_breaker_is_tried_by_the_next_delivery() -> None:
+    found = only(replace(FACTS, live=Live(IDLE, {}, 2, {"sub_1": BreakerState("half_open", LONG_AGO)})))
+    assert found.detail.endswith("The next delivery tries it again.")
+
+
+def test_failures_are_theirs_from_one_in_twenty_on() -> None:
+    few, many = (replace(NOTHING, attempts=100, failures=count) for count in (4, 30))
+    found = only(replace(FACTS, recent={"sub_1": many}))
+    assert (found.side, found.detail) == (Side.THEIRS, "timed out after 15 s")
+    assert found.title == "30% of 100 attempts of the last 15 minutes failed"
+    assert findings(replace(FACTS, recent={"sub_1": few})) == []
+
+
+def test_a_disabled_subscription_is_theirs_when_its_endpoint_did_it() -> None:
+    def disabled(reason: str) -> Finding:
+        one = Subscription(id="sub_1", is_enabled=False, disabled_at=LONG_AGO, disabled_reason=reason)
+        return only(replace(FACTS, subscriptions=[one]))
+
+    assert (disabled("gone").side, disabled("gone").since) == (Side.THEIRS, LONG_AGO)
+    assert disabled("gone").title == "Disabled: The endpoint answered 410 Gone"
+    assert [disabled(reason).side for reason in ("failing", "staff", "partner")] == [
+        Side.THEIRS,
+        Side.SETTING,
+        Side.SETTING,
+    ]

@@ -1,0 +1,172 @@
+"""The live state of a partner, as staff and the partner see it, read from a real broker and its rows."""
+
+import re
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from delivery import publish
+from delivery.breaker import Opened
+from delivery.breaker_store import SharedBreakers
+from delivery.due import Due
+from delivery.live import live
+from delivery.models import Delivery, Event
+from partners import services
+from partners.admin.base import change_url
+from partners.identifiers import new_id
+from partners.models import Partner, Subscription
+from tests.admin_pages import viewer
+from tests.api_calls import Caller, caller, subscription_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.servers, pytest.mark.usefixtures("valkey")]
+
+
+@pytest.fixture
+def partner() -> Iterator[Partner]:
+    found = services.create_partner("Yotpo", rate_limit="5/s")
+    yield found
+    publish.queues().forget(publish.queue_of(found.pk))
+
+
+@pytest.fixture
+def subscription(partner: Partner) -> Iterator[Subscription]:
+    found = subscription_of(partner)
+    yield found
+    SharedBreakers().close(found.pk)
+
+
+def new_pending(of: Subscription, due_s_ago: float, error: str = "") -> Delivery:
+    event = Event.objects.create(id=new_id("evt"), type="orders.created", occurred_at=timezone.now(), data="{}")
+    return Delivery.objects.create(
+        event=event,
+        subscription=of,
+        partner=of.partner,
+        event_type=event.type,
+        next_attempt_at=timezone.now() - timedelta(seconds=due_s_ago),
+        attempt_count=int(bool(error)),
+        last_error=error,
+    )
+
+
+def queued(deliveries: list[Delivery], eta: float | None = None) -> None:
+    publish.publish(Due(one.pk, 1, one.partner_id, one.event_type, eta) for one in deliveries)
+
+
+def opened(subscription: Subscription, since_s_ago: float, for_s: float) -> float:
+    """When it opened. It was probed in vain since."""
+    at = time.time() - since_s_ago
+    SharedBreakers().open(subscription.pk, Opened(at + 5, 5))
+    SharedBreakers().open(subscription.pk, Opened(time.time() + for_s, 60))
+    return at
+
+
+def test_queue_and_backlog_are_those_of_the_partner(partner: Partner, subscription: Subscription) -> None:
+    queued([new_pending(subscription, due_s_ago=90), new_pending(subscription, due_s_ago=5)])
+    queued([new_pending(subscription, due_s_ago=-60)], eta=time.time() + 60)
+    new_pending(subscription_of(services.create_partner("Other")), due_s_ago=1000)
+    publish.queues().configure(publish.queue_of(partner.pk), rate="5/s", burst=5)
+
+    seen = live(partner.pk, timezone.now())
+
+    assert seen.queue is not None
+    assert (seen.queue.waiting, seen.queue.delayed, seen.queue.in_flight) == (2, 1, 0)
+    assert (seen.queue.tokens, seen.queue.held_until) == (5, None)
+    assert seen.backlogs is not None
+    assert seen.backlogs[subscription.pk].pending == 3
+    age_s = seen.oldest_waiting_s(timezone.now())
+    assert age_s is not None
+    assert 90 <= age_s < 300
+    assert seen.breaker(subscription.pk).state == "closed"
+
+
+def test_a_breaker_tells_since_when_and_until_when(partner: Partner, subscription: Subscription) -> None:
+    at = opened(subscription, since_s_ago=300, for_s=60)
+    state = live(partner.pk, timezone.now()).breaker(subscription.pk)
+    assert (state.state, state.since and state.since.timestamp()) == ("open", pytest.approx(at, abs=1))
+    assert state.next_probe_at is not None
+    half_open = live(partner.pk, timezone.now() + timedelta(minutes=5)).breaker(subscription.pk)
+    assert (half_open.state, half_open.next_probe_at) == ("half_open", None)
+
+    SharedBreakers().close(subscription.pk)
+    opened_again = opened(subscription, since_s_ago=10, for_s=60)
+    since = live(partner.pk, timezone.now()).breaker(subscription.pk).since
+    assert since is not None
+    assert since.timestamp() == pytest.approx(opened_again, abs=1)
+
+
+def read_queue(by: Caller) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
+    body = by.get("/queue").json()
+    return body, {one["subscription_id"]: one for one in body["subscriptions"]}
+
+
+def test_a_partner_reads_its_queue_and_breakers_by_the_api() -> None:
+    by = caller(partner="Okendo")
+    down, idle = subscription_of(by.partner), subscription_of(by.partner)
+    queued([new_pending(down, due_s_ago=42)])
+    opened(down, since_s_ago=300, for_s=60)
+    publish.queues().pause(publish.queue_of(by.partner.pk))
+
+    body, by_subscription = read_queue(by)
+
+    assert body["queue"] == {
+        "waiting": 1,
+        "delayed": 0,
+        "in_flight": 0,
+        "tokens": None,
+        "is_held": True,
+        "held_until": None,
+    }
+    assert by_subscription[down.pk]["pending"] == 1
+    assert by_subscription[down.pk]["oldest_waiting_s"] == pytest.approx(body["oldest_waiting_s"])
+    breaker = by_subscription[down.pk]["breaker"]
+    assert isinstance(breaker, dict)
+    assert (breaker["state"], str(breaker["since"])[-1]) == ("open", "Z")
+    assert by_subscription[idle.pk] == {
+        "subscription_id": idle.pk,
+        "pending": 0,
+        "oldest_waiting_s": None,
+        "breaker": {"state": "closed", "since": None, "next_probe_at": None},
+    }
+    publish.queues().forget(publish.queue_of(by.partner.pk))
+    SharedBreakers().close(down.pk)
+
+
+def text(page: bytes) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.decode()))
+
+
+def test_the_pages_of_partner_and_subscription_say_first_how_it_stands(
+    admin_client: Client, partner: Partner, subscription: Subscription
+) -> None:
+    queued([new_pending(subscription, due_s_ago=90, error="503: <b>closed</b> for lunch")])
+    opened(subscription, since_s_ago=300, for_s=60)
+
+    for obj in (partner, subscription):
+        page = text(admin_client.get(change_url(obj)).content)
+        assert page.index("Right now") < page.index("Rate limit" if obj is partner else "Endpoint")
+        assert "Theirs The endpoint is down: its breaker holds everything back since" in page
+        assert "(5 min ago)" in page
+        assert "503: &lt;b&gt;closed&lt;/b&gt; for lunch It is tried again at" in page
+        assert "Waiting 1 may be sent" in page
+    assert "Breaker Open since" in page
+    assert "Pending here 1 oldest waits" in page
+
+
+def test_the_part_renews_itself_for_those_who_may_see_deliveries(
+    admin_client: Client, subscription: Subscription
+) -> None:
+    page = admin_client.get(change_url(subscription)).content.decode()
+    (address,) = re.findall(r'id="rh-standing"[^>]* hx-get="([^"]+)"', page)
+    address = address.replace("&amp;", "&")
+
+    part = admin_client.get(address)
+
+    assert part.status_code == 200
+    assert b"<html" not in part.content
+    assert b"Nothing is wrong." in part.content or b"No worker runs" in part.content
+    assert admin_client.get(f"{address}x").status_code == 404
+    assert viewer("view_partner").get(address).status_code == 403
