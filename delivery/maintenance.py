@@ -1,10 +1,12 @@
 """Celery tasks that beat starts: reconciliation and housekeeping. Results are kept, so that staff see them run."""
 
+import logging
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Task
+from celery.exceptions import Ignore
 from django.conf import settings
 from django.db import close_old_connections, connection
 
@@ -13,17 +15,33 @@ from delivery.idempotency import remove_old as remove_old_keys
 from delivery.metrics.process import maintained
 from delivery.operational import failing, mail, trouble
 from delivery.operational.notify import notify
+from delivery.passing import Trouble, is_away
 from delivery.reconcile import reconcile as run_reconciliation
 from delivery.retention.removal import Remover
 from delivery.retention.rules import configured_archive, configured_rules
 from delivery.rollups import roll_hours as run_hours
 from recart_hooks.celery import app
 
+logger = logging.getLogger(__name__)
+
 _RESULTS_PER_STEP = 5_000
 
 
 class MaintenanceTask(Task):  # type: ignore[type-arg]
-    """Tells Prometheus when it last ended well."""
+    """Tells Prometheus when it last ended well. While a server is away it does nothing, and its next run goes on."""
+
+    _trouble = Trouble(logger, "maintenance waits")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            result = super().__call__(*args, **kwargs)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            self._trouble.met(error)
+            raise Ignore from None
+        self._trouble.over()
+        return result
 
     def before_start(self, *args: Any, **kwargs: Any) -> None:
         close_old_connections()

@@ -1,12 +1,16 @@
 """Where Celery keeps results: in PostgreSQL by django-celery-results, but only ends."""
 
+import logging
 from functools import partial
 from typing import Any
 
 from django_celery_results.backends import DatabaseBackend
 
 from delivery.database import with_living_connection
+from delivery.passing import Trouble, is_passing
 from delivery.turns import offload
+
+_trouble = Trouble(logging.getLogger(__name__), "results are not stored")
 
 
 class FailuresBackend(DatabaseBackend):  # type: ignore[misc]  # the package is untyped
@@ -16,4 +20,13 @@ class FailuresBackend(DatabaseBackend):  # type: ignore[misc]  # the package is 
         """Writes nothing."""
 
     def _store_result(self, *args: Any, **kwargs: Any) -> Any:
-        return offload(with_living_connection(partial(super()._store_result, *args, **kwargs)))
+        """PostgreSQL away: nothing is stored; what became of a delivery is in its own rows."""
+        try:
+            stored = offload(with_living_connection(partial(super()._store_result, *args, **kwargs)))
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            _trouble.met(error)
+            return None
+        _trouble.over()
+        return stored

@@ -29,16 +29,16 @@ def readyz(_request: HttpRequest) -> JsonResponse:
 def _postgresql() -> str:
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+            cursor.execute("SELECT current_setting('transaction_read_only')")
+            return "read-only" if cursor.fetchone() == ("on",) else "ok"
     except Error as error:
         connection.close()
         return _words(error)
-    return "ok"
 
 
 def _valkey() -> str:
     try:
-        publish.queues().ping()
+        publish.queues().check()
     except (redis.RedisError, OSError) as error:
         return _words(error)
     return "ok"

@@ -53,6 +53,7 @@ BROKER_URL = env.text("BROKER_URL", "fair://localhost:6379/0")
 NATS_URL = env.text("NATS_URL", "nats://localhost:4222")
 NATS_STREAM = env.text("NATS_STREAM", "EVENTS")
 NATS_SUBJECTS = env.words("NATS_SUBJECTS", ("events.>",))
+NATS_STREAM_KEPT_DAYS = env.integer("NATS_STREAM_KEPT_DAYS", 7, minimum=1)  # if the bridge makes the stream
 NATS_CONSUMER = env.text("NATS_CONSUMER", "recart-hooks")
 
 # Ingest

@@ -57,8 +57,9 @@ class FairQueues:
         self.naming = Naming(prefix, global_prefix)
         self.scripts = Scripts(client, self.naming)
 
-    def ping(self) -> None:
-        self.client.ping()
+    def check(self) -> None:
+        """Raises unless messages can be queued now: a server without memory, or a replica, answers a PING."""
+        self.scripts.run("publish")
 
     # Messages
 

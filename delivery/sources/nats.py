@@ -15,7 +15,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 
 from delivery.sources import SourceMessage, SourceUnavailable
 
@@ -25,20 +25,32 @@ ACK_WAIT_S = 20.0
 """What a killed bridge had in hand comes again after this; a batch that takes longer comes twice, which is harmless."""
 FETCH_WAIT_S = 1.0
 CONNECT_S = 5.0
+KEPT_S = 7 * 24 * 3600.0
 _EMPTY_FETCHES_BEFORE_A_LOOK = 30
 _UNAVAILABLE = (nats.errors.Error, nats.js.errors.Error, OSError, asyncio.TimeoutError)
 
 
 class NatsSource:
-    """`subjects` are what the stream takes in; the part of a subject after the first dot is the event type."""
+    """`subjects` are what the stream takes in; the part of a subject after the first dot is the event type.
+
+    `kept_s`: how long a stream that is made here keeps a message, taken or not. One that is there stays as it is.
+    """
 
     def __init__(
-        self, url: str, stream: str, subjects: Sequence[str], consumer: str, max_ack_pending: int = 20_000
+        self,
+        url: str,
+        stream: str,
+        subjects: Sequence[str],
+        consumer: str,
+        *,
+        kept_s: float = KEPT_S,
+        max_ack_pending: int = 20_000,
     ) -> None:
         self._url = url
         self._stream = stream
         self._subjects = list(subjects)
         self._consumer = consumer
+        self._kept_s = kept_s
         self._max_ack_pending = max_ack_pending
         self._client: Client | None = None
         self._pull: JetStreamContext.PullSubscription | None = None
@@ -119,7 +131,12 @@ class NatsSource:
         except nats.js.errors.NotFoundError:
             await stream.add_stream(
                 StreamConfig(
-                    name=self._stream, subjects=self._subjects, retention=RetentionPolicy.LIMITS, duplicate_window=120
+                    name=self._stream,
+                    subjects=self._subjects,
+                    retention=RetentionPolicy.LIMITS,  # others may read it too
+                    discard=DiscardPolicy.NEW,  # a full stream refuses: what is oldest may not have been taken yet
+                    max_age=self._kept_s,
+                    duplicate_window=120,
                 )
             )
             logger.info("created the stream", extra={"stream": self._stream, "subjects": self._subjects})

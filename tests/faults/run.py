@@ -1,20 +1,24 @@
 """One fault run: numbered events flow steadily, something breaks, and afterwards everything is counted.
 
 What must hold after any fault: each event arrived; what arrived twice was in flight; PostgreSQL tells the same story as
-the receiver; the broker is empty but for its configuration.
+the receiver, row by row; no invariant of the database or the broker is broken; the broker is empty but for its
+configuration.
 """
 
 import threading
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.exchange import Received
 from tests.flow.system import System
 from tests.receiver import Receiver
 
+IN_FLIGHT = 16
+"""What a worker sends at once: so much may come twice when it is killed."""
 _CONFIGURATION = (
     *("fair:limits", "fair:epoch", "fair:workers", "fair:fences", "fair:watch", "fair:bell", "fair:bucket"),
     "_kombu.binding",
@@ -28,8 +32,11 @@ class Stream:
     system: System
     per_s: int = 100
     published: int = 0
+    refused: int = 0
+    """Batches that NATS did not take; each was published again."""
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     """JetStream remembers ids for two minutes, whatever became of the stream."""
+    _changed: threading.Condition = field(default_factory=threading.Condition)
     _stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -41,11 +48,28 @@ class Stream:
                 self.system.publish(events)
             except Exception:
                 is_unsure = True
+                with self._changed:
+                    self.refused += 1
+                    self._changed.notify_all()
                 time.sleep(0.2)
             else:
                 is_unsure = False
-                self.published += batch
+                with self._changed:
+                    self.published += batch
+                    self._changed.notify_all()
                 time.sleep(batch / self.per_s)
+
+    def flow_on(self, events: int) -> None:
+        """Returns when so many more were published: a fault lasts for as long as that takes."""
+        with self._changed:
+            wanted = self.published + events
+            assert self._changed.wait_for(lambda: self.published >= wanted, 120), "nothing can be published"
+
+    def be_refused(self, times: int) -> None:
+        """Returns when NATS has refused so many more batches."""
+        with self._changed:
+            wanted = self.refused + times
+            assert self._changed.wait_for(lambda: self.refused >= wanted, 120), "nothing was refused"
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
@@ -65,24 +89,32 @@ class Count:
     events: int
     arrived: int
     repeated: int
-    """POSTs beyond the first of each event."""
+    """POSTs that no attempt was recorded for: what was in flight at a crash, and was sent again."""
 
 
-def count_after(system: System, receiver: Receiver, disturb: Callable[[], None], timeout_s: float = 120) -> Count:
+def count_after(system: System, receiver: Receiver, disturb: Callable[[Stream], None], timeout_s: float = 120) -> Count:
     """Lets events flow, disturbs, lets them flow on, waits until all is delivered, and checks what must always hold."""
     stream = Stream(system)
     with stream.flowing():
         receiver.wait_for(50, timeout_s=60)
-        disturb()
+        disturb(stream)
         more = len(receiver.requests) + 100
         receiver.wait_for(more, timeout_s=timeout_s)
-    finished(system, stream.published, timeout_s)
-    posts = Counter(request.webhook_id for request in receiver.requests)
-    count = Count(stream.published, len(posts), sum(posts.values()) - len(posts))
-    assert count.arrived == count.events, "lost events"
-    the_database_agrees(system, posts)
+    return counted(system, receiver, stream.published, timeout_s)
+
+
+def counted(system: System, receiver: Receiver, events: int, timeout_s: float) -> Count:
+    """Waits until all is delivered and compares everything with everything."""
+    finished(system, events, timeout_s)
+    ended = [name for name, process in system.processes.items() if not process.is_running]
+    assert not ended, f"{ended} ended; the log ends with\n{system.log_end()}"
+    requests = receiver.requests
+    arrived = {request.webhook_id for request in requests}
+    assert len(arrived) == events, f"{events - len(arrived)} lost events"
+    repeated = the_database_agrees(system, requests)
     the_broker_is_empty(system)
-    return count
+    system.manage("verify")
+    return Count(events, len(arrived), repeated)
 
 
 def finished(system: System, events: int, timeout_s: float) -> None:
@@ -90,19 +122,32 @@ def finished(system: System, events: int, timeout_s: float) -> None:
     system.wait_until(lambda: system.count(sql) >= events, f"{events} deliveries", timeout_s)
 
 
-def the_database_agrees(system: System, posts: Counter[str]) -> None:
-    """Row by row: one delivery per event, succeeded, its attempts numbered from 1, each POST recorded or in flight."""
+def the_database_agrees(system: System, requests: Sequence[Received]) -> int:
+    """Row by row: one delivery for each event, succeeded, its attempts numbered from 1, each of them a POST that came.
+
+    An attempt and its POST have the same `webhook-timestamp`. Returns how many POSTs no attempt was recorded for.
+    """
+    posts: dict[str, Counter[int]] = defaultdict(Counter)
+    for request in requests:
+        posts[request.webhook_id][int(request.headers["webhook-timestamp"])] += 1
     rows = system.query(
         """
-        SELECT d.event_id, d.status, d.attempt_count, array_agg(a.number ORDER BY a.number)
+        SELECT d.event_id, d.status, d.attempt_count, array_agg(a.number ORDER BY a.number),
+               array_agg(floor(extract(epoch FROM a.started_at))::bigint) FILTER (WHERE a.status_code IS NOT NULL)
         FROM delivery_delivery d JOIN delivery_attempt a ON a.delivery_id = d.id GROUP BY d.id
         """
     )
     assert {row[0] for row in rows} == set(posts)
-    for event_id, status, attempt_count, numbers in rows:
+    assert len(rows) == len(posts), "two deliveries of an event"
+    answered = 0
+    for event_id, status, attempt_count, numbers, sent_at in rows:
         assert status == "succeeded", event_id
         assert numbers == list(range(1, attempt_count + 1)), event_id
-        assert posts[event_id] >= sum(1 for _ in numbers) or attempt_count > 1, event_id
+        assert Counter(sent_at) <= posts[event_id], f"{event_id}: attempts that never came"
+        answered += len(sent_at)
+    sent = "SELECT count(*) FROM delivery_attempt WHERE request_headers <> ''"
+    unanswered = system.count(f"{sent} AND status_code IS NULL")
+    return max(0, len(requests) - answered - unanswered)
 
 
 def the_broker_is_empty(system: System) -> None:

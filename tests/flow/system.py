@@ -11,9 +11,12 @@ Processes and servers can be killed and started again by name, as a crash and an
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +34,7 @@ from recart_hooks.local import Ports, local_environment
 from recart_hooks.ports import free_port
 from recart_hooks.processes import Ending, Process
 from recart_hooks.stack import Stack
+from tests.proxy import Proxy
 
 _ENDING = Ending("TERM:20,KILL:5")
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +67,9 @@ class System:
     directory: Path
     env: Mapping[str, str] = field(default_factory=dict)
     durable: bool = False
+    is_wired: bool = False
+    """Between the processes and each server is a proxy, in `wires` by the server's name; our own clients use none."""
+    wires: dict[str, Proxy] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,6 +86,7 @@ class System:
             "WORKER_CONCURRENCY": "16",
             "LOG_LEVEL": "INFO",
             **self.stack.environment,
+            **(self._through_wires() if self.is_wired else {}),
             **self.env,
         }
         ours = local_environment(self.stack, Ports(self.web_port, self.flower_port), more)
@@ -90,6 +98,16 @@ class System:
         for name in list(self.processes):
             self.stop(name)
         self.stack.stop()
+        for wire in self.wires.values():
+            wire.close()
+
+    def _through_wires(self) -> dict[str, str]:
+        """The servers' addresses, with their proxies' ports."""
+        addresses = {}
+        for name, server in zip(self.stack.environment, self.stack.servers, strict=True):
+            wire = self.wires[server.name] = Proxy(("127.0.0.1", server.port))
+            addresses[name] = re.sub(rf":{server.port}\b", f":{wire.port}", self.stack.environment[name])
+        return addresses
 
     def manage(self, *arguments: str, stdin: str = "") -> str:
         return self._run([sys.executable, "manage.py", *arguments], stdin)
@@ -125,6 +143,16 @@ class System:
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.stack.database_url) as connection:
             return connection.execute(sql, values).fetchall()
+
+    def readyz(self) -> dict[str, str]:
+        """What the web process says of the servers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/readyz", timeout=30) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            return dict(json.load(error))
+        except OSError as error:
+            return {"status": str(error)}
 
     def forget(self) -> None:
         """Empties tables, queues and the stream, for the next test."""
@@ -197,8 +225,10 @@ async def _publish(url: str, events: Sequence[tuple[str, str, bytes]]) -> None:
         await stream.publish_async(f"events.{type_}", data, headers={"Nats-Msg-Id": event_id})
         for type_, event_id, data in events
     ]
-    await asyncio.gather(*waiting)
-    await client.close()
+    try:
+        await asyncio.wait_for(asyncio.gather(*waiting), 10)  # an answer may never come
+    finally:
+        await client.close()
 
 
 async def _stream_is_there(stream: JetStreamContext) -> None:

@@ -35,7 +35,8 @@ class Command(BaseCommand):
         listener.start()
         listener.connected.wait()  # nothing is routed before the routes are known
         url, stream, consumer = settings.NATS_URL, settings.NATS_STREAM, settings.NATS_CONSUMER
-        source = NatsSource(url, stream, settings.NATS_SUBJECTS, consumer)
+        kept_s = settings.NATS_STREAM_KEPT_DAYS * 24 * 3600.0
+        source = NatsSource(url, stream, settings.NATS_SUBJECTS, consumer, kept_s=kept_s)
         bridge = Bridge(source, router, catalogue, settings.EVENT_MAX_BYTES, settings.BRIDGE_BATCH_SIZE)
         REGISTRY.register(BridgeMetrics(bridge.counts, lambda: read_lag(url, stream, consumer)))
         serve_process("bridge")

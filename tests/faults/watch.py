@@ -1,0 +1,46 @@
+"""That nothing spins and nothing shouts while something is away: CPU of each process, lines in the log."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+from tests.flow.system import System
+
+MOST_CPU_S = 6.0
+"""Of one process during a fault of some seconds: a process that spins takes as much as there is."""
+MOST_LINES = 40
+"""Of all processes together: several parts of each may say once what is away, and once that it is back."""
+
+
+@contextmanager
+def calm(system: System) -> Iterator[None]:
+    """What is done inside must make no process spin and no log run over."""
+    begin = system.log.stat().st_size if system.log.exists() else 0
+    before = _cpu_s(system)
+    yield
+    for name, used in _cpu_s(system).items():
+        assert used - before.get(name, 0.0) < MOST_CPU_S, f"{name} used {used - before.get(name, 0.0):.1f} s of CPU"
+    lines = _records(system.log.read_bytes()[begin:].decode(errors="replace"))
+    gists = Counter(_gist(line) for line in lines)
+    assert len(lines) <= MOST_LINES, f"{len(lines)} lines, mostly {gists.most_common(8)}"
+
+
+def _cpu_s(system: System) -> dict[str, float]:
+    found = {}
+    for name, process in system.processes.items():
+        with suppress(psutil.NoSuchProcess):
+            root = psutil.Process(process.pid)
+            times = [one.cpu_times() for one in (root, *root.children(recursive=True))]
+            found[name] = sum(one.user + one.system for one in times)
+    return found
+
+
+def _records(text: str) -> list[str]:
+    """Lines that begin with a time; those of a traceback belong to the one before."""
+    return [line for line in text.splitlines() if line[:2].isdigit()]
+
+
+def _gist(line: str) -> str:
+    return " ".join(line.split()[1:8])

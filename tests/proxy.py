@@ -1,0 +1,119 @@
+"""A TCP proxy whose wire can be cut, held and slowed: the network between two parts, for fault tests.
+
+with Proxy(("127.0.0.1", 5432)) as wire:
+    connect_to(wire.port)
+    wire.cut()
+    wire.mend()
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+
+class Proxy:
+    """Listens from its construction until `close`; one thread of its own carries everything."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._events = asyncio.new_event_loop()
+        self._open: set[asyncio.StreamWriter] = set()
+        self._is_cut = False
+        self._delay_s = 0.0
+        self._flowing: asyncio.Event
+        self._server: asyncio.Server
+        self.port = 0
+        self._thread = threading.Thread(target=self._events.run_forever, name=f"proxy-{target[1]}", daemon=True)
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._listen(), self._events).result(10)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def cut(self) -> None:
+        """Every connection is reset, and new ones are reset at once."""
+        self._do(self._cut)
+
+    def hold(self) -> None:
+        """Nothing comes through, in either direction, and nobody is told: a cable that was pulled."""
+        self._do(self._flowing.clear)
+
+    def slow(self, delay_s: float) -> None:
+        """Each piece of data takes so much longer, in either direction."""
+        self._delay_s = delay_s
+
+    def mend(self) -> None:
+        self._delay_s = 0.0
+        self._do(self._mend)
+
+    def close(self) -> None:
+        self._do(self._cut)
+        asyncio.run_coroutine_threadsafe(self._end(), self._events).result(10)
+        self._events.call_soon_threadsafe(self._events.stop)
+        self._thread.join()
+        self._events.close()
+
+    def _do(self, work: Callable[[], object]) -> None:
+        async def run() -> None:
+            work()
+
+        asyncio.run_coroutine_threadsafe(run(), self._events).result(10)
+
+    async def _listen(self) -> None:
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _end(self) -> None:
+        self._server.close()
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.01)  # transports close their sockets in the loop's next round
+
+    def _cut(self) -> None:
+        self._is_cut = True
+        for writer in self._open:
+            writer.transport.abort()
+
+    def _mend(self) -> None:
+        self._is_cut = False
+        self._flowing.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            if self._is_cut:
+                writer.transport.abort()
+                return
+            await self._flowing.wait()
+            there_reader, there = await asyncio.open_connection(*self._target)
+            self._open.add(there)
+            try:
+                await asyncio.gather(self._carry(reader, there), self._carry(there_reader, writer))
+            finally:
+                self._open.discard(there)
+                there.transport.abort()
+        except (OSError, asyncio.CancelledError):  # one side went away: so does the other
+            pass
+        finally:
+            self._open.discard(writer)
+            writer.transport.abort()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if self._delay_s:
+                await asyncio.sleep(self._delay_s)
+            await self._flowing.wait()
+            writer.write(data)
+            await writer.drain()
+        with contextlib.suppress(OSError):
+            writer.write_eof()
