@@ -8,6 +8,8 @@ with Proxy(("127.0.0.1", 5432)) as wire:
 
 import asyncio
 import contextlib
+import socket
+import struct
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -82,7 +84,7 @@ class Proxy:
     def _cut(self) -> None:
         self._is_cut = True
         for writer in self._open:
-            writer.transport.abort()
+            _reset(writer)
 
     def _mend(self) -> None:
         self._is_cut = False
@@ -92,7 +94,7 @@ class Proxy:
         self._open.add(writer)
         try:
             if self._is_cut:
-                writer.transport.abort()
+                _reset(writer)
                 return
             await self._flowing.wait()
             there_reader, there = await asyncio.open_connection(*self._target)
@@ -117,3 +119,10 @@ class Proxy:
             await writer.drain()
         with contextlib.suppress(OSError):
             writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """RST instead of FIN."""
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
