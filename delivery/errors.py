@@ -36,7 +36,7 @@ class TryLater(TaskResult):
 
 
 class Postponed(TaskResult):
-    """The same attempt is due again at `until` (Unix seconds)."""
+    """The same attempt is due again at `until` (Unix seconds). Without a subscription: this worker can't make it."""
 
     def __init__(self, until: float, subscription_id: str = "", partner_id: str = "") -> None:
         super().__init__(until, subscription_id, partner_id)

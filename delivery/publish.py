@@ -15,7 +15,11 @@ from delivery.due import Due
 
 TASK = "delivery.deliver"
 QUEUE_PREFIX = "partner."
-
+VERSION = 1
+"""Of what a task message holds: the delivery's id and the attempt's number. Raised when old workers would misread it;
+a worker parks what is newer than itself, and must go on reading the version before, so that workers can be replaced one
+by one. The task's name never changes: a worker drops tasks whose name it does not know."""
+_HEADERS = {"message_version": VERSION}
 
 BrokerUnavailable = redis.RedisError
 """What publishing raises when Valkey cannot be reached; the deliveries stay in PostgreSQL and are queued later."""
@@ -41,6 +45,7 @@ def publish(due: Iterable[Due], to: FairQueues | None = None) -> int:
             args=(one.delivery_id, one.attempt),
             eta=one.due_at,
             argsrepr=f"{one.event_type} {one.delivery_id} attempt {one.attempt}",
+            headers=_HEADERS,
         )
         for one in due
     ]

@@ -1,6 +1,7 @@
 """The Celery task of a delivery. One task per attempt; a retry is a new message with its time in the broker."""
 
 import logging
+import time
 from numbers import Real
 from typing import Any, NoReturn, cast
 
@@ -15,11 +16,15 @@ from delivery.errors import DeliveryDead, Postponed, TryLater
 from delivery.flower_feed import flower_feed
 from delivery.limits import hold_back
 from delivery.metrics.process import broker_failed
+from delivery.passing import Trouble
 from delivery.turns import offload
 from delivery.worker import worker
 from recart_hooks.celery import app
 
 logger = logging.getLogger(__name__)
+
+PARKED_S = 30.0
+_not_queued = Trouble(logger, "deliveries are queued later")
 
 
 class DeliveryTask(Task):  # type: ignore[type-arg]
@@ -37,7 +42,9 @@ class DeliveryTask(Task):  # type: ignore[type-arg]
             worker().publisher.submit(exc.due)
         except publish.BrokerUnavailable as error:  # it is in PostgreSQL; reconciliation queues it
             broker_failed("retry")
-            logger.warning("retry not queued", extra={"delivery_id": exc.due.delivery_id, "error": str(error)})
+            _not_queued.met(error)
+        else:
+            _not_queued.over()
         raise Retry(str(exc), exc, cast("Real", exc.due.due_at or 0.0))
 
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
@@ -57,8 +64,15 @@ class DeliveryTask(Task):  # type: ignore[type-arg]
     ignore_result=True,
     store_errors_even_if_ignored=True,
 )
-def deliver(self: DeliveryTask, delivery_id: str, attempt: int) -> None:
-    """Makes attempt number `attempt` (from 1) of a delivery, unless it was made already."""
+def deliver(self: DeliveryTask, *told: Any) -> None:
+    """Told a delivery's id and the number of an attempt (from 1), makes the attempt, unless it was made already.
+
+    A message of a newer release is parked: put back for a while, until a worker that can read it comes by.
+    """
+    if self.request.get("message_version", publish.VERSION) > publish.VERSION:
+        offload(_put_off, self.request, Postponed(time.time() + PARKED_S))
+        raise Ignore
+    delivery_id, attempt = told
     try:
         make_delivery(delivery_id, attempt, worker().tools)
     except Postponed as postponed:
@@ -68,5 +82,10 @@ def deliver(self: DeliveryTask, delivery_id: str, attempt: int) -> None:
 
 @with_living_connection
 def _put_off(request: Context, postponed: Postponed) -> None:
-    publish.postpone(request, postponed.until)
-    hold_back(postponed.partner_id, postponed.subscription_id, postponed.until)
+    try:
+        publish.postpone(request, postponed.until)
+        if postponed.subscription_id:
+            hold_back(postponed.partner_id, postponed.subscription_id, postponed.until)
+    except publish.BrokerUnavailable as error:
+        broker_failed("postpone")
+        _not_queued.met(error)
