@@ -47,21 +47,36 @@ def hold_back(partner_id: str, subscription_id: str, until: float, to: FairQueue
     """
     partner = Partner.objects.filter(pk=partner_id).first()
     enabled = Subscription.objects.filter(partner=partner_id, is_enabled=True, deleted_at=None)
-    if partner is None or enabled.exclude(pk=subscription_id).exists():
+    others = enabled.exclude(pk=subscription_id)
+    if partner is None or others.exists():
         return False
     own = limits_of(partner).paused_until or 0.0
     (to or publish.queues()).pause(publish.queue_of(partner_id), max(until, own))
+    if others.exists():  # made since the look above: its announcement may have come before the pause
+        push_limits([partner_id], to)
+        return False
     return True
+
+
+def push_change(change: Change, to: FairQueues | None = None) -> None:
+    """Writes the limits that a change may have touched. Raises redis.RedisError.
+
+    A changed subscription ends what holds its partner's queue back: it may not share the trouble of the one before.
+    """
+    if change.kind == "everything":
+        push_limits(to=to)
+    elif change.kind == "partner":
+        push_limits([change.id], to)
+    elif change.kind == "subscription":
+        push_limits(Subscription.objects.filter(pk=change.id).values_list("partner_id", flat=True), to)
 
 
 class LimitKeeper:
     """Takes changes over from PostgreSQL's announcements."""
 
     def take_over(self, change: Change) -> None:
-        if change.kind not in {"partner", "everything"}:
-            return
         try:
-            push_limits([change.id] if change.kind == "partner" else None)
+            push_change(change)
         except redis.RedisError as error:  # reconciliation writes them again when Valkey is back
             broker_failed("limits")
             logger.warning("limits not written", extra={"error": str(error)})

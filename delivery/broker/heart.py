@@ -1,7 +1,7 @@
 """Keeps the leases of one consumer alive from a thread of its own, so that a busy event loop does not look dead.
 
-Each beat also gives back the leases of workers that are silent for too long, and tells the server what was settled
-while no connection of the consumer's was there to do so.
+Each beat also gives back the leases of workers that are silent for too long, tells the server what was settled while no
+connection of the consumer's was there to do so, and looks at some more keys for lists that others have filled.
 """
 
 import logging
@@ -14,6 +14,7 @@ from kombu.utils.encoding import bytes_to_str
 from delivery.broker.leases import Leases
 
 DEAD_AFTER_S = 10.0
+KEYS_A_BEAT = 1000
 
 logger = logging.getLogger("fair_broker")
 
@@ -48,6 +49,7 @@ class Heart:
         self._is_retiring = False
         self._is_stopped = False
         self._beats = 0
+        self._looked_to = 0
         self._thread = threading.Thread(target=self._run, name="fair-heart", daemon=True)
 
     def start(self) -> None:
@@ -101,6 +103,17 @@ class Heart:
                 extra={"workers": [bytes_to_str(name) for name in names], "messages": count},
             )
         leases.flush()
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """What a producer without this broker put into a list that was empty has no place in line yet."""
+        client, naming = self.leases.scripts.client, self.leases.scripts.naming
+        self._looked_to, found = client.scan(
+            self._looked_to, f"{naming.list(naming.prefix)}*", KEYS_A_BEAT, _type="list"
+        )
+        if found:
+            names = (bytes_to_str(name).removeprefix(naming.global_prefix) for name in found)
+            self.leases.scripts.run("adopt", *names)
 
     def _leave(self) -> None:
         self.leases.scripts.run("leave", self.leases.worker)

@@ -27,6 +27,8 @@ logger = logging.getLogger("fair_broker")
 
 MOST_ROOM = 200
 """Messages in one answer: a worker that takes more lets the others wait."""
+RESERVED = 1 / 4
+"""Of a worker's places: for queues of which nothing is running, so that slow ones cannot take them all."""
 BELL_WAIT_S = 1
 REFUSED_WAIT_S = 1.0
 SHORTEST_TIMER_S = 0.001
@@ -91,11 +93,16 @@ class Intake:
         estimate = qos.can_consume_max_estimate()
         return MOST_ROOM if estimate is None else min(MOST_ROOM, estimate)
 
+    def _open(self, room: int) -> int:
+        """How much of the room is for queues that hold something already."""
+        reserved = int((self._channel.qos.prefetch_count or 0) * RESERVED)
+        return min(room, max(0, (self._channel.qos.can_consume_max_estimate() or MOST_ROOM) - reserved))
+
     def _ask(self, room: int) -> None:
         self._poller.watch(self._channel, self._asker, EXCHANGE)
         self._is_called = False
         self._asked_at = seconds()
-        arguments = self.leases.scripts.evalsha("exchange", *self.leases.request(room))
+        arguments = self.leases.scripts.evalsha("exchange", *self.leases.request(room, self._open(room)))
         self._send(self._asker, "EVALSHA", *arguments)
 
     def _send(self, client: Any, *command: Any) -> None:
@@ -205,7 +212,7 @@ class Intake:
         if self._poller.hub is not None:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._poller.hub.call_later(in_s, self._check_timer)
+            self._timer = self._poller.hub.call_later(in_s, self._wake)  # the loop is about to wait when timers end
 
     def _check_timer(self) -> None:
         if self._due_at is not None and self._due_at <= seconds():

@@ -89,13 +89,13 @@ class Leases:
     def has_news(self) -> bool:
         return bool(self._settled) or self._lost_since is not None
 
-    def request(self, room: int) -> tuple[Any, ...]:
+    def request(self, room: int, open_room: int) -> tuple[Any, ...]:
         """The arguments of the next request, for exchange.lua. `answered`, `refused` or `unanswered` has to follow."""
         self._number += 1
         self._sent_at = seconds()
         self._sent = self._take_settled()
         lost = "" if self._lost_since is None else self._lost_since
-        return (self.worker, self._number, room, lost, *_flat(self._sent))
+        return (self.worker, self._number, room, open_room, lost, *_flat(self._sent))
 
     def answered(self) -> bool:
         """False when the answer is too old to be trusted: then it counts as lost."""
@@ -121,7 +121,7 @@ class Leases:
         with self._lock:
             while settled := self._take_settled():
                 try:
-                    self.scripts.run("exchange", self.worker, 0, 0, "", *_flat(settled))
+                    self.scripts.run("exchange", self.worker, 0, 0, 0, "", *_flat(settled))
                 except BaseException:
                     self._settled.extendleft(reversed(settled))
                     raise

@@ -7,7 +7,8 @@ import pytest
 
 from delivery import publish
 from delivery.broker import FairQueues, connect
-from delivery.limits import hold_back, limits_of, push_limits
+from delivery.limits import hold_back, limits_of, push_change, push_limits
+from partners.changes import Change
 from partners.models import Partner, Subscription
 from partners.services import create_partner, create_subscription, pause_partner
 
@@ -61,4 +62,21 @@ def test_a_queue_that_others_share_is_not_held_back(queues: FairQueues, subscrip
 def test_a_pause_by_staff_is_not_ended_sooner(queues: FairQueues, subscription: Subscription) -> None:
     pause_partner(subscription.partner)
     hold_back(subscription.partner_id, subscription.id, time.time() + 5, queues)
+    assert paused_until(queues, subscription.partner_id) == float("inf")
+
+
+def test_a_subscription_that_is_made_meanwhile_ends_the_holding_back(
+    queues: FairQueues, subscription: Subscription
+) -> None:
+    push_limits([subscription.partner_id], queues)
+    hold_back(subscription.partner_id, subscription.id, time.time() + 60, queues)
+    made = create_subscription(subscription.partner, "https://hooks.reviews.com/two", ["*"])
+    push_change(Change("subscription", made.id), queues)
+    limits = queues.limits(publish.queue_of(subscription.partner_id))
+    assert (limits.paused_until, limits.max_in_flight) == (None, 7)
+
+
+def test_a_changed_subscription_ends_no_pause_by_staff(queues: FairQueues, subscription: Subscription) -> None:
+    pause_partner(subscription.partner)
+    push_change(Change("subscription", subscription.id), queues)
     assert paused_until(queues, subscription.partner_id) == float("inf")

@@ -1,13 +1,14 @@
 #!lua flags=allow-oom
 -- A worker says what became of the messages it had, and gets as many as it has room for.
--- ARGV 4: worker, 5: number of this request (they count up), 6: room, 7: number of the first earlier request whose
--- answer never came ('' for none): what was leased since goes back. Then, for each settled message: how, queue, id,
--- number; where how is 'ack', 'head' (back to the head of its queue), 'tail' (to its end), 'bury' (nobody can read it)
+-- ARGV 4: worker, 5: number of this request (they count up), 6: room, 7: how much of it is for everybody (the rest is
+-- kept for queues of which nothing is leased), 8: number of the first earlier request whose answer never came ('' for
+-- none): what was leased since goes back. Then, for each settled message: how, queue, id, number; where how is 'ack', 'head' (back to the head of its queue), 'tail' (to its end), 'bury' (nobody can read it)
 -- or a number of seconds (delayed for so long).
 -- Returns seconds until this worker should come again ('' for no hurry), 1 if something is left to fetch at once, and
 -- for each queue: its name, the number of its messages, and for each of those: id, message.
 
-local WORKER, NUMBER, ROOM, LOST = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local WORKER, NUMBER, LOST = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
+local ROOM, OPEN_ROOM = tonumber(ARGV[6]), tonumber(ARGV[7])
 local MOST_VISITS = 500 -- a script must not keep the server for long
 local MOST_UNREADABLE = 1000
 
@@ -37,7 +38,7 @@ end
 
 local function settle_all()
   local touched = {}
-  for i = 8, #ARGV, 4 do
+  for i = 9, #ARGV, 4 do
     local how, queue = ARGV[i], ARGV[i + 1]
     if settle(how, queue, ARGV[i + 2], ARGV[i + 3]) then
       touched[queue] = touched[queue] or how ~= 'ack'
@@ -75,10 +76,15 @@ local function lease(queue, messages)
   call('SADD', LEASED, queue)
 end
 
--- Serves one queue up to `wanted` messages and sends it to its next place. Returns how many it gave.
-local function serve(queue, wanted, place_in_line)
+-- Serves one queue up to `wanted` messages and sends it to its next place. Returns how many it gave. Without open room
+-- only a queue of which nothing is leased gets something; another waits until one of its own is settled.
+local function serve(queue, wanted, open_room, place_in_line)
   ripen(queue)
   local limits, ready = limits_of(queue), call('LLEN', list(queue))
+  if open_room < 1 and leased(queue, limits) > 0 then
+    place(queue, limits, INF, ready > 0)
+    return 0
+  end
   local count = granted(queue, limits, wanted, ready)
   if count > 0 then
     answer[#answer + 1] = queue
@@ -93,15 +99,17 @@ end
 
 -- Round robin: every queue in line gets an equal share of the room, then goes to the end of the line; what room is left
 -- goes to those who are first in line then. The places at the end are in the microseconds before now, in that order.
-local function serve_all(room)
+-- However many queues are slow, each new one takes a single place of the room that is not open.
+local function serve_all(room, open_room)
   local visits, most_places = 0, 2 * room
   while room > 0 and visits < MOST_VISITS do
     local line = call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, math.min(room, MOST_VISITS))
     if #line == 0 then break end
-    local share = math.floor(room / #line)
+    local share = math.max(1, math.floor(open_room / #line))
     for _, queue in ipairs(line) do
       visits = visits + 1
-      room = room - serve(queue, share, now - math.max(0, most_places - visits) / 1000000)
+      local count = serve(queue, share, open_room, now - math.max(0, most_places - visits) / 1000000)
+      room, open_room = room - count, open_room - count
     end
   end
 end
@@ -126,7 +134,7 @@ if LOST then
 end
 if ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) then
   call('ZADD', WORKERS, 'NX', now, WORKER)
-  serve_all(ROOM)
+  serve_all(ROOM, OPEN_ROOM)
 end
 
 local following = call('ZRANGE', DUE, 0, 0, 'WITHSCORES')

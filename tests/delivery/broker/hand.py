@@ -35,14 +35,20 @@ class Hand:
         self.number = 0
 
     def exchange(
-        self, room: int, *settled: tuple[str, Held], lost_since: int | None = None, number: int | None = None
+        self,
+        room: int,
+        *settled: tuple[str, Held],
+        open_room: int | None = None,
+        lost_since: int | None = None,
+        number: int | None = None,
     ) -> Answer:
         if number is None:
             self.number += 1
         sent = self.number if number is None else number
         told = [value for how, held in settled for value in (how, *held)]
+        open_room = room if open_room is None else open_room
         due_in, more, *rest = self.scripts.run(
-            "exchange", self.name, sent, room, "" if lost_since is None else lost_since, *told
+            "exchange", self.name, sent, room, open_room, "" if lost_since is None else lost_since, *told
         )
         messages, raw = [], []
         while rest:

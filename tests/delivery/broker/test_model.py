@@ -43,6 +43,8 @@ class Queue:
     leases: dict[str, Lease] = field(default_factory=dict)
     limits: QueueLimits = field(default_factory=lambda: QueueLimits(""))
     full_at: float = 0.0
+    may_wait: bool = False
+    """For one of its own to be settled: there was no room for a queue that holds something."""
 
     @property
     def known(self) -> set[str]:
@@ -88,8 +90,12 @@ class Queue:
         """To the head, in the order in which they were fetched."""
         ids = sorted(ids, key=lambda id_: self.leases[id_].order)
         for id_ in ids:
-            del self.leases[id_]
+            self.settle(id_)
         self.ready = ids + self.ready
+
+    def settle(self, id_: str) -> None:
+        del self.leases[id_]
+        self.may_wait = False
 
 
 class BrokerMachine(RuleBasedStateMachine):
@@ -149,15 +155,17 @@ class BrokerMachine(RuleBasedStateMachine):
         model = self.queues[queue]
         paused_until = None if paused_for is None else self.now + paused_for
         model.limits = QueueLimits(queue, rate, cap, paused_until)
+        model.may_wait = False
         if rate is None:
             model.full_at = 0.0
         self.broker.configure_many([model.limits])
 
-    @rule(worker=st.sampled_from(WORKERS), room=st.integers(1, 12))
-    def fetch(self, worker: str, room: int) -> None:
+    @rule(worker=st.sampled_from(WORKERS), room=st.integers(1, 12), reserved=st.sampled_from([0, 0, 1, 5, 12]))
+    def fetch(self, worker: str, room: int, reserved: int = 0) -> None:
         self.time_passes(0.00001)  # no two requests are at the same time
-        answer = self.hands[worker].exchange(room, lost_since=self._reclaim(worker))
-        self._fetched(worker, room, answer.messages)
+        open_room = max(0, room - reserved)
+        answer = self.hands[worker].exchange(room, open_room=open_room, lost_since=self._reclaim(worker))
+        self._fetched(worker, room, open_room, answer.messages)
         if len(answer.messages) < room:
             assert not answer.has_more
 
@@ -165,7 +173,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def fetch_and_lose_the_answer(self, worker: str, room: int) -> None:
         self.time_passes(0.00001)  # no two requests are at the same time
         answer = self.hands[worker].exchange(room, lost_since=self._reclaim(worker))
-        self._fetched(worker, room, answer.messages)
+        self._fetched(worker, room, room, answer.messages)
         self.lost[worker] = self.hands[worker].number
 
     @rule(worker=st.sampled_from(WORKERS))
@@ -185,11 +193,11 @@ class BrokerMachine(RuleBasedStateMachine):
                 )
         return since
 
-    def _fetched(self, worker: str, room: int, messages: list[Held]) -> None:
+    def _fetched(self, worker: str, room: int, open_room: int, messages: list[Held]) -> None:
         self.beats.setdefault(worker, self.now)
         assert len(messages) <= room
         could = {name: model.allowed(self.now, SLACK) for name, model in self.queues.items()}
-        must = {name: model.allowed(self.now, -SLACK) for name, model in self.queues.items()}
+        must = {name: self._must(model, room, open_room) for name, model in self.queues.items()}
         got = {name: [held.id for held in messages if held.queue == name] for name in QUEUES}
         for name, ids in got.items():
             model = self.queues[name]
@@ -205,6 +213,15 @@ class BrokerMachine(RuleBasedStateMachine):
             assert all(len(got[name]) >= must[name] for name in QUEUES), "nobody waits while there is room"
         most = max(len(ids) for ids in got.values())
         assert all(len(got[name]) >= min(must[name], most - 1) for name in QUEUES), "an equal share for each"
+        for model in self.queues.values():
+            model.may_wait = model.may_wait or (open_room < room and bool(model.leases))
+
+    def _must(self, model: Queue, room: int, open_room: int) -> int:
+        """What a queue gets at least when nobody else wants the room."""
+        if model.may_wait:
+            return 0
+        most = open_room if model.leases or open_room else 1
+        return min(model.allowed(self.now, -SLACK), most if open_room < room else room)
 
     def _held(self) -> list[tuple[str, Held]]:
         return [
@@ -224,7 +241,7 @@ class BrokerMachine(RuleBasedStateMachine):
         if how == "head":
             model.put_back([held.id])
             return
-        del model.leases[held.id]
+        model.settle(held.id)
         if how == "tail":
             model.ready.append(held.id)
         elif how != "ack":
@@ -244,7 +261,7 @@ class BrokerMachine(RuleBasedStateMachine):
         _, held = data.draw(st.sampled_from(self._held()))
         self.time_passes(0.00001)
         assert self.broker.scripts.run("postpone", held.queue, held.id, delay_s) == 1
-        del self.queues[held.queue].leases[held.id]
+        self.queues[held.queue].settle(held.id)
         self.queues[held.queue].delayed[held.id] = self.now + delay_s
 
     @rule(queue=st.sampled_from(QUEUES))
@@ -297,7 +314,7 @@ class BrokerMachine(RuleBasedStateMachine):
         waiting = {name for name, model in self.queues.items() if model.ready or model.delayed}
         assert set(due) == waiting
         for name in waiting:
-            if self.queues[name].allowed(self.now, -SLACK) > 0:
+            if self.queues[name].allowed(self.now, -SLACK) > 0 and not self.queues[name].may_wait:
                 assert due[name] <= self.now + SLACK
 
     def teardown(self) -> None:
@@ -311,7 +328,7 @@ class BrokerMachine(RuleBasedStateMachine):
             self.fetch("one", 12)
             for worker, held in self._held():
                 self.hands[worker].exchange(0, ("ack", held))
-                del self.queues[held.queue].leases[held.id]
+                self.queues[held.queue].settle(held.id)
         assert not any(model.known for model in self.queues.values())
         self.leave("one")
         assert lasting_keys(self.client) == set()

@@ -190,6 +190,31 @@ def test_no_more_than_the_cap_are_in_flight_over_all_workers(bench: Bench) -> No
     assert bench.queues.stats(["partner.a"])["partner.a"].in_flight == 3
 
 
+def test_slow_queues_cannot_fill_a_worker(bench: Bench) -> None:
+    """A worker of 32 places, 8 of them kept for queues of which nothing runs; queues that settle nothing."""
+    for n in range(10):
+        bench.fill(f"hangs{n}-", 100)
+    held = len(bench.hand.exchange(32, open_room=24).messages)
+    assert held == 24
+    for _ in range(3):
+        held += len(bench.hand.exchange(32 - held, open_room=max(0, 24 - held)).messages)
+    assert held == 24, "the rest is for others"
+    for name in "abc":
+        bench.fill(name, 5)
+    answer = bench.hand.exchange(8, open_room=0)
+    assert sorted(answer.ids) == ["a0", "b0", "c0"], "one for each"
+    assert not answer.has_more, "or an idle worker would ask without end"
+    bench.hand.settle("ack", [one for one in answer.messages if one.id == "b0"])
+    assert bench.other.exchange(1, open_room=0).ids == ["b1"], "who settles quickly is served on"
+
+
+def test_a_queue_alone_may_take_all_room_that_is_open(bench: Bench) -> None:
+    bench.fill("a", 100)
+    assert len(bench.hand.exchange(32, open_room=24).messages) == 24
+    bench.hand.settle("ack", bench.other.exchange(8, open_room=8).messages)
+    assert bench.queues.stats(["partner.a"])["partner.a"].in_flight == 24
+
+
 def test_a_raised_cap_acts_at_once(bench: Bench) -> None:
     bench.fill("a", 10)
     bench.queues.configure("partner.a", max_in_flight=1)

@@ -145,6 +145,29 @@ def test_a_hanging_partner_keeps_nobody_waiting(workers: Workers, queues: FairQu
     assert len(workers.runs("started")) == 4
 
 
+def test_ten_hanging_partners_keep_nobody_waiting(workers: Workers, queues: FairQueues) -> None:
+    """Their caps together would fill the worker: a quarter of its threads is for partners of which nothing runs."""
+    workers.start(threads=64)
+    for n in range(10):
+        queues.configure(f"partner.hangs{n}-", max_in_flight=8)
+        queues.publish(slow(f"hangs{n}-", 20, 60))
+    workers.wait_for(48, "started")
+    for n in range(40):
+        sent = time.time()
+        queues.publish(notes("healthy", 1, n))
+        assert workers.wait_for(n + 1)[-1].at - sent < 0.5
+    assert len(workers.runs("started")) <= 52, "who came when all but the reserve was taken got one thread each"
+
+
+def test_what_a_stock_producer_put_into_an_empty_queue_is_found(workers: Workers, broker: Broker) -> None:
+    """It knows lists only."""
+    workers.start(dead_after_s=2)
+    stock = Celery("stock", broker=broker.url.replace("fair://", "redis://"))
+    stock.conf.task_queues = [Queue("partner.wild")]
+    stock.send_task("note", ("wild",), queue="partner.wild")
+    assert workers.wait_for_value("wild").queue == "partner.wild"
+
+
 def test_a_flood_adds_nothing_to_the_wait_of_others(workers: Workers, queues: FairQueues) -> None:
     queues.publish(notes("flood", 20_000))
     workers.start()
