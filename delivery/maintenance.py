@@ -17,9 +17,9 @@ from delivery.operational import failing, mail, trouble
 from delivery.operational.notify import notify
 from delivery.passing import Trouble, is_away
 from delivery.reconcile import reconcile as run_reconciliation
+from delivery.resolutions import roll_up as run_roll_up
 from delivery.retention.removal import Remover
 from delivery.retention.rules import configured_archive, configured_rules
-from delivery.rollups import roll_hours as run_hours
 from recart_hooks.celery import app
 
 logger = logging.getLogger(__name__)
@@ -60,10 +60,10 @@ def reconcile() -> dict[str, Any]:
     return {"checked": done.checked, "queued": done.queued, "was_wiped": done.was_wiped}
 
 
-@app.task(base=MaintenanceTask, name="maintenance.roll_hours", acks_late=False)
-def roll_hours() -> int:
-    """Makes hours out of minutes."""
-    return run_hours(datetime.now(UTC))
+@app.task(base=MaintenanceTask, name="maintenance.roll_up", acks_late=False)
+def roll_up() -> int:
+    """Makes hours and days out of minutes."""
+    return run_roll_up(datetime.now(UTC))
 
 
 @app.task(base=MaintenanceTask, name="maintenance.watch_failing", acks_late=False)

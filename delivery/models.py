@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from delivery.resolutions import RESOLUTIONS_S
 from partners.fields import IdField
 from partners.models import ApiKey, Partner, Subscription
 
@@ -115,9 +116,9 @@ class Attempt(models.Model):
 
 
 class Rollup(models.Model):
-    """Counts of one subscription in one minute or hour: what dashboards, the stats API and alerts read."""
+    """Counts of one subscription in a minute, or in hours and days made of them: for dashboards, API and alerts."""
 
-    resolution_s = models.PositiveIntegerField(choices=[(60, "minute"), (3600, "hour")])
+    resolution_s = models.PositiveIntegerField(choices=[(one, f"{one} s") for one in RESOLUTIONS_S])
     starts_at = models.DateTimeField()
     subscription = models.ForeignKey(
         Subscription, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False

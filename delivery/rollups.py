@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from django.db import Error, close_old_connections, connection, transaction
 
@@ -17,10 +17,10 @@ from delivery.database import bulk_cursor
 from delivery.histogram import SIZE, bucket_of
 from delivery.metrics.process import database_failed
 from delivery.recorder import AttemptRecord
+from delivery.resolutions import MINUTE_S
 
 logger = logging.getLogger(__name__)
 
-MINUTE_S = 60
 FLUSH_EVERY_S = 1.0
 
 
@@ -159,39 +159,6 @@ def write(cells: dict[Key, Cell], resolution_s: int) -> None:
     ]
     with bulk_cursor() as cursor:
         cursor.execute(_WRITE, [resolution_s, *(list(column) for column in zip(*rows, strict=True))])
-
-
-_HOURS = """
-WITH minutes AS (
-    SELECT date_trunc('hour', starts_at, 'UTC') AS hour, * FROM delivery_rollup
-    WHERE resolution_s = 60 AND starts_at >= %(since)s AND starts_at < %(until)s
-), buckets AS (
-    SELECT hour, subscription_id, array_agg(total ORDER BY place) AS histogram
-    FROM (SELECT hour, subscription_id, place, sum(count)::int AS total
-          FROM minutes, unnest(histogram) WITH ORDINALITY AS bucket (count, place) GROUP BY 1, 2, 3) AS places
-    GROUP BY 1, 2
-), counts AS (
-    SELECT hour, subscription_id, min(partner_id) AS partner_id, sum(attempts) AS attempts, sum(failures) AS failures,
-           sum(succeeded) AS succeeded, sum(dead) AS dead, sum(latency_sum_ms) AS latency_sum_ms
-    FROM minutes GROUP BY 1, 2
-)
-INSERT INTO delivery_rollup
-       (resolution_s, starts_at, subscription_id, partner_id, attempts, failures, succeeded, dead, latency_sum_ms,
-        histogram)
-SELECT 3600, hour, subscription_id, partner_id, attempts, failures, succeeded, dead, latency_sum_ms, histogram
-FROM counts JOIN buckets USING (hour, subscription_id)
-ON CONFLICT (resolution_s, starts_at, subscription_id) DO UPDATE SET
-    attempts = excluded.attempts, failures = excluded.failures, succeeded = excluded.succeeded, dead = excluded.dead,
-    latency_sum_ms = excluded.latency_sum_ms, histogram = excluded.histogram
-"""
-
-
-def roll_hours(now: datetime, back: timedelta = timedelta(hours=3)) -> int:
-    """Makes the hours that ended within `back` out of their minutes, from scratch: running it again is harmless."""
-    until = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    with connection.cursor() as cursor:
-        cursor.execute(_HOURS, {"since": until - back, "until": until})
-        return int(cursor.rowcount)
 
 
 def rebuild(since: datetime, until: datetime) -> int:

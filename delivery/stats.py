@@ -8,8 +8,8 @@ from typing import Any
 from django.db import connection
 
 from delivery.histogram import SIZE, percentile
+from delivery.resolutions import HOUR_S, MINUTE_S, SUMMED_HISTOGRAM, made_until, starts_of
 
-MINUTE_S, HOUR_S = 60, 3600
 MINUTES_UP_TO = timedelta(hours=48)
 """A longer span is read from the hours."""
 
@@ -22,12 +22,13 @@ class Span:
     until: datetime
     partner_id: str | None = None
     subscription_id: str | None = None
-    by_hour: bool = False
-    """Read hours where they are made already: much less to read; `since` then counts from the next full hour."""
+    coarsest_s: int = 0
+    """The coarsest roll-ups to read, where they were made already: much less to read. `since` is the start of one, or
+    counts from the next. 0: minutes for a short span, hours for a long one."""
 
     @property
     def resolution_s(self) -> int:
-        return 3600 if self.by_hour or self.until - self.since > MINUTES_UP_TO else 60
+        return self.coarsest_s or (HOUR_S if self.until - self.since > MINUTES_UP_TO else MINUTE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def total(span: Span) -> Stats:
 
 def by_time(span: Span, step_s: int) -> dict[datetime, Stats]:
     """The span in steps of `step_s` seconds (a multiple of its resolution), as far as anything happened in them."""
-    return by(_step(step_s), span)
+    return by(starts_of(step_s), span)
 
 
 def by_partner(span: Span) -> dict[str, Stats]:
@@ -93,7 +94,7 @@ def by(key: str, span: Span) -> dict[Any, Stats]:
     rows, values = _rows(span)
     sql = f"""
         SELECT {key} AS key, sum(attempts)::bigint, sum(failures)::bigint, sum(succeeded)::bigint, sum(dead)::bigint,
-               sum(latency_sum_ms), {_SUMMED_HISTOGRAM}
+               sum(latency_sum_ms), {SUMMED_HISTOGRAM}
         FROM ({rows}) AS chosen GROUP BY 1 ORDER BY 1
     """  # noqa: S608 - made of our own constants
     with connection.cursor() as cursor:
@@ -115,8 +116,8 @@ def overview(span: Span, step_s: int) -> Overview:
     rows, values = _rows(span)
     sql = f"""
         SELECT step, partner_id, subscription_id, sum(attempts)::bigint, sum(failures)::bigint, sum(succeeded)::bigint,
-               sum(dead)::bigint, sum(latency_sum_ms), {_SUMMED_HISTOGRAM}
-        FROM (SELECT {_step(step_s)} AS step, * FROM ({rows}) AS chosen) AS stepped
+               sum(dead)::bigint, sum(latency_sum_ms), {SUMMED_HISTOGRAM}
+        FROM (SELECT {starts_of(step_s)} AS step, * FROM ({rows}) AS chosen) AS stepped
         GROUP BY GROUPING SETS ((step), (partner_id), (subscription_id))
     """  # noqa: S608 - made of our own constants
     found = Overview({}, {}, {})
@@ -133,22 +134,17 @@ def overview(span: Span, step_s: int) -> Overview:
     return found
 
 
-def _step(step_s: int) -> str:
-    return f"to_timestamp(floor(extract(epoch FROM starts_at) / {step_s:d}) * {step_s:d})"
-
-
-# One sum per bucket, in one pass: unnesting every histogram took twenty times as long.
-_SUMMED_HISTOGRAM = f"ARRAY[{', '.join(f'sum(histogram[{place}])::bigint' for place in range(1, SIZE + 1))}]"
-
-
 def _rows(span: Span) -> tuple[str, Sequence[Any]]:
-    """Minutes; for a long span the hours that were made, and the minutes since."""
-    if span.resolution_s == MINUTE_S:
-        return _of(span, MINUTE_S, span.since, span.until)
-    made_until = max(span.since, min(_hours_made_until() or span.since, span.until))
-    hours, in_hours = _of(span, HOUR_S, span.since, made_until)
-    minutes, in_minutes = _of(span, MINUTE_S, made_until, span.until)
-    return f"{hours} UNION ALL {minutes}", [*in_hours, *in_minutes]
+    """The coarse ones as far as they were made, and finer ones for what came since."""
+    pieces, since = [], span.since
+    made = made_until() if span.resolution_s > MINUTE_S else {}
+    for resolution_s in sorted((one for one in made if one <= span.resolution_s), reverse=True):
+        until = min(made[resolution_s], span.until)
+        if until > since:
+            pieces.append(_of(span, resolution_s, since, until))
+            since = until
+    pieces.append(_of(span, MINUTE_S, since, span.until))
+    return " UNION ALL ".join(sql for sql, _ in pieces), [value for _, values in pieces for value in values]
 
 
 def _of(span: Span, resolution_s: int, since: datetime, until: datetime) -> tuple[str, Sequence[Any]]:
@@ -161,10 +157,3 @@ def _of(span: Span, resolution_s: int, since: datetime, until: datetime) -> tupl
         conditions.append("subscription_id = %s")
         values.append(span.subscription_id)
     return f"SELECT * FROM delivery_rollup WHERE {' AND '.join(conditions)}", values  # noqa: S608 - as above
-
-
-def _hours_made_until() -> datetime | None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT max(starts_at) FROM delivery_rollup WHERE resolution_s = %s", [HOUR_S])
-        last = cursor.fetchone()
-    return last[0] + timedelta(seconds=HOUR_S) if last and last[0] else None

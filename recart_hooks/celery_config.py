@@ -42,7 +42,7 @@ worker_enable_prefetch_count_reduction = False  # the broker counts the tasks th
 beat_schedule_filename = settings.BEAT_SCHEDULE_FILE
 beat_schedule = {
     "reconcile": {"task": "maintenance.reconcile", "schedule": 10.0, "options": {"expires": 30}},
-    "roll-hours": {"task": "maintenance.roll_hours", "schedule": 300.0, "options": {"expires": 300}},
+    "roll-up": {"task": "maintenance.roll_up", "schedule": 300.0, "options": {"expires": 300}},
     "watch-failing": {"task": "maintenance.watch_failing", "schedule": 60.0, "options": {"expires": 60}},
     "tell-of-trouble": {"task": "maintenance.tell_of_trouble", "schedule": 60.0, "options": {"expires": 60}},
     "run-replays": {"task": "maintenance.run_replays", "schedule": 2.0, "options": {"expires": 5}},

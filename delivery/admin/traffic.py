@@ -20,6 +20,7 @@ from delivery.admin.rankings import (
     slowest_endpoints,
 )
 from delivery.backlog import TIMEOUT_S, Backlog, backlog_by
+from delivery.resolutions import DAY_S, HOUR_S, MINUTE_S
 from partners.admin.looks import ago, milliseconds
 from partners.models import Partner
 
@@ -29,17 +30,17 @@ class Range:
     name: str
     length: timedelta
     step_s: int
-    by_hour: bool
+    """Of the pictures, and of the coarsest roll-ups that are read."""
     fresh_s: int
     """How old its figures may be: a long range costs more to read and changes less."""
 
 
 RANGES = {
-    "1h": Range("1 h", timedelta(hours=1), 60, by_hour=False, fresh_s=8),
-    "6h": Range("6 h", timedelta(hours=6), 300, by_hour=False, fresh_s=30),
-    "24h": Range("24 h", timedelta(hours=24), 3600, by_hour=True, fresh_s=60),
-    "7d": Range("7 days", timedelta(days=7), 3 * 3600, by_hour=True, fresh_s=120),
-    "30d": Range("30 days", timedelta(days=30), 12 * 3600, by_hour=True, fresh_s=300),
+    "1h": Range("1 h", timedelta(hours=1), MINUTE_S, fresh_s=8),
+    "6h": Range("6 h", timedelta(hours=6), 10 * MINUTE_S, fresh_s=30),
+    "24h": Range("24 h", timedelta(hours=24), HOUR_S, fresh_s=60),
+    "7d": Range("7 days", timedelta(days=7), 6 * HOUR_S, fresh_s=120),
+    "30d": Range("30 days", timedelta(days=30), DAY_S, fresh_s=300),
 }
 DEFAULT_RANGE = "1h"
 
@@ -87,7 +88,7 @@ def _span(range_: Range, now: datetime, whose: Partner | None) -> stats.Span:
     """From a whole step to the step that runs now."""
     step = range_.step_s
     until = datetime.fromtimestamp((now.timestamp() // step + 1) * step, UTC)
-    return stats.Span(until - range_.length, until, whose.pk if whose else None, by_hour=range_.by_hour)
+    return stats.Span(until - range_.length, until, whose.pk if whose else None, coarsest_s=step)
 
 
 def _cards(

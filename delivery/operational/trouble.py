@@ -18,7 +18,7 @@ from delivery.broker import FairQueues
 from delivery.models import Delivery, OperationalEvent, Rollup
 from delivery.operational.kinds import BREAKER, DEAD, DISABLED, LIMITED
 from delivery.operational.notify import Notice
-from delivery.rollups import MINUTE_S
+from delivery.resolutions import MINUTE_S
 from partners.models import Partner, Subscription
 
 logger = logging.getLogger("delivery.operational")

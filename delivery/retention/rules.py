@@ -17,8 +17,11 @@ def configured_rules() -> list[Rule]:
         Rule(tables.ATTEMPTS, timedelta(days=settings.ATTEMPTS_KEPT_DAYS)),
         Rule(tables.DELIVERIES, timedelta(days=settings.DELIVERIES_KEPT_DAYS)),
         Rule(tables.EVENTS, timedelta(days=settings.EVENTS_KEPT_DAYS)),
-        Rule(tables.MINUTES, timedelta(days=settings.MINUTES_KEPT_DAYS)),
-        Rule(tables.HOURS, timedelta(days=settings.HOURS_KEPT_DAYS)),
+        *(Rule(table, timedelta(days=settings.MINUTES_KEPT_DAYS)) for table in (tables.MINUTES, tables.TEN_MINUTES)),
+        *(
+            Rule(table, timedelta(days=settings.HOURS_KEPT_DAYS))
+            for table in (tables.HOURS, tables.SIX_HOURS, tables.DAYS)
+        ),
         Rule(tables.DEAD_LETTERS, timedelta(days=settings.DEAD_LETTERS_KEPT_DAYS)),
         Rule(tables.OPERATIONAL_EVENTS, timedelta(days=settings.OPERATIONAL_EVENTS_KEPT_DAYS)),
     ]

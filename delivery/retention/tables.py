@@ -9,6 +9,8 @@ page.
 from dataclasses import dataclass
 from typing import Any
 
+from delivery.resolutions import RESOLUTIONS_S
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -104,5 +106,7 @@ def rollups(name: str, resolution_s: int) -> Table:
     )
 
 
-MINUTES = rollups("minutes", 60)
-HOURS = rollups("hours", 3600)
+MINUTES, TEN_MINUTES, HOURS, SIX_HOURS, DAYS = (
+    rollups(name, resolution_s)
+    for name, resolution_s in zip(("minutes", "ten_minutes", "hours", "six_hours", "days"), RESOLUTIONS_S, strict=True)
+)

@@ -16,7 +16,8 @@ from django.utils import timezone
 from delivery import backlog
 from delivery.admin.traffic import RANGES, traffic
 from delivery.models import Delivery, Event
-from delivery.rollups import Cell, roll_hours, write
+from delivery.resolutions import roll_up
+from delivery.rollups import Cell, write
 from partners import services
 from partners.admin.base import change_url, url_of
 from partners.identifiers import new_id
@@ -116,7 +117,7 @@ def test_long_ranges_read_hours_and_the_minutes_since(range_: str) -> None:
     subscription = new_subscription("Yotpo")
     for hours in (0, 1, 5, 20):
         count(subscription, NOW - timedelta(hours=hours), [10] * 10)
-    roll_hours(NOW, back=timedelta(hours=30))
+    roll_up(NOW)
 
     assert cards(range_)["Attempts"][0] == "40"
 

@@ -181,4 +181,5 @@ def test_django_runs_the_checks(settings: Settings) -> None:
 
 def test_every_table_has_an_age() -> None:
     names = [rule.table.name for rule in configured_rules()]
-    assert names == ["attempts", "deliveries", "events", "minutes", "hours", "dead_letters", "operational_events"]
+    rollups = ["minutes", "ten_minutes", "hours", "six_hours", "days"]
+    assert names == ["attempts", "deliveries", "events", *rollups, "dead_letters", "operational_events"]

@@ -14,8 +14,9 @@ from delivery.histogram import BOUNDS_MS, SIZE, bucket_of, percentile
 from delivery.models import Rollup
 from delivery.outcomes import ErrorClass, answered, failed
 from delivery.recorder import AttemptRecord, record
+from delivery.resolutions import DAY_S, HOUR_S, RESOLUTIONS_S, roll_up
 from delivery.retries import Step
-from delivery.rollups import Rollups, rebuild, roll_hours
+from delivery.rollups import Rollups, rebuild
 from partners.models import Subscription
 from tests.delivery.test_recorder import AT, due, subscription, succeeded  # noqa: F401 - fixtures
 
@@ -82,21 +83,26 @@ def test_stats_split_by_time_partner_and_subscription(due: Sequence[Due], subscr
 
 @pytest.mark.servers
 @pytest.mark.django_db
-def test_hours_are_made_of_their_minutes_however_often(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+def test_hours_and_days_are_made_of_minutes_however_often(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
     rollups = Rollups()
     rollups.add([record_of(due[0], subscription), failure(due[1], subscription)])
     rollups.add([record_of(due[2], subscription, AT + timedelta(minutes=30))])
     rollups.flush()
+    roll_up(AT + timedelta(minutes=59))
+    assert set(Rollup.objects.values_list("resolution_s", flat=True)) == {60, 600}
     for _ in range(2):
-        assert roll_hours(AT + timedelta(hours=2)) == 1
-    hour = Rollup.objects.get(resolution_s=3600)
-    assert (hour.starts_at, hour.attempts, hour.dead, sum(hour.histogram)) == (AT, 3, 1, 3)
+        roll_up(AT + timedelta(minutes=61))
+        roll_up(AT + timedelta(days=1))
+    for resolution_s in RESOLUTIONS_S[2:]:
+        made = Rollup.objects.get(resolution_s=resolution_s)
+        assert (made.attempts, made.failures, made.dead, sum(made.histogram)) == (3, 1, 1, 3)
+        assert made.starts_at.timestamp() == AT.timestamp() // resolution_s * resolution_s
     assert stats.total(stats.Span(AT - timedelta(days=10), AT + timedelta(days=1))).attempts == 3
 
 
 @pytest.mark.servers
 @pytest.mark.django_db
-def test_a_long_span_has_the_hours_and_the_minutes_since(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+def test_a_long_span_has_hours_and_the_minutes_since(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
     def count(at: datetime) -> None:
         rollups = Rollups()
         rollups.add([record_of(due[0], subscription, at)])
@@ -104,14 +110,47 @@ def test_a_long_span_has_the_hours_and_the_minutes_since(due: Sequence[Due], sub
 
     before = AT + timedelta(minutes=59)
     count(before)
-    roll_hours(AT + timedelta(hours=1))
+    roll_up(AT + timedelta(hours=1))
     since = AT + timedelta(minutes=61)
     count(since)
 
-    span = stats.Span(AT - timedelta(hours=5), AT + timedelta(hours=2), by_hour=True)
+    span = stats.Span(AT - timedelta(hours=5), AT + timedelta(hours=2), coarsest_s=HOUR_S)
     assert {at: one.attempts for at, one in stats.by_time(span, 3600).items()} == {AT: 1, AT + timedelta(hours=1): 1}
-    assert stats.total(span) == stats.total(replace(span, by_hour=False))
+    assert stats.total(span) == stats.total(replace(span, coarsest_s=60))
     assert stats.total(replace(span, until=AT + timedelta(hours=1))).attempts == 1
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_no_minute_is_counted_twice_or_left_out_whatever_was_made_until_then(
+    due: Sequence[Due],  # noqa: F811
+    subscription: Subscription,  # noqa: F811
+) -> None:
+    midnight = AT.replace(hour=0)
+    made_at = [midnight + timedelta(minutes=minutes) for minutes in (0, 9, 59, 359, 361, 1439, 1441, 1500, 1811, 1825)]
+    for count, at in enumerate(made_at, start=1):
+        rollups = Rollups()
+        rollups.add([record_of(due[0], subscription, at)])
+        rollups.flush()
+        roll_up(at + timedelta(minutes=1))
+        for resolution_s in RESOLUTIONS_S:
+            span = stats.Span(midnight, midnight + timedelta(days=2), coarsest_s=resolution_s)
+            assert stats.total(span).attempts == count, (at, resolution_s)
+    by_day = stats.by_time(stats.Span(midnight, midnight + timedelta(days=2), coarsest_s=DAY_S), DAY_S)
+    assert [one.attempts for one in by_day.values()] == [6, 4]
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_what_nobody_rolled_up_for_days_is_made_later(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+    for days in (0, 3, 5):
+        rollups = Rollups()
+        rollups.add([record_of(due[0], subscription, AT + timedelta(days=days))])
+        rollups.flush()
+        if not days:
+            roll_up(AT + timedelta(days=1))
+    roll_up(AT + timedelta(days=7))
+    assert Rollup.objects.filter(resolution_s=DAY_S).count() == 3
 
 
 @pytest.mark.servers

@@ -1,0 +1,74 @@
+"""Coarser roll-ups, made of finer ones, so that a month of thousands of subscriptions is read as fast as an hour.
+
+Workers write the minutes (delivery.rollups), maintenance makes the rest, each resolution out of the one before it. What
+was made is contiguous: readers take the coarse ones as far as they reach and finer ones for what came since.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from django.db import connection
+
+from delivery.histogram import SIZE
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+RESOLUTIONS_S = (MINUTE_S, 10 * MINUTE_S, HOUR_S, 6 * HOUR_S, DAY_S)
+"""Each divides the next one. All of them begin at midnight UTC."""
+LATE = timedelta(minutes=30)
+"""Minutes may come this late: what ended within it is made again."""
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+# One sum per bucket, in one pass: unnesting every histogram took twenty times as long.
+SUMMED_HISTOGRAM = f"ARRAY[{', '.join(f'sum(histogram[{place}])::bigint' for place in range(1, SIZE + 1))}]"
+
+
+def starts_of(step_s: int) -> str:
+    """SQL for the beginning of the step that a roll-up lies in."""
+    return f"to_timestamp(floor(extract(epoch FROM starts_at) / {step_s:d}) * {step_s:d})"
+
+
+def made_until() -> Mapping[int, datetime]:
+    """Up to when there are roll-ups of each coarser resolution; nothing for one that was never made."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT one, (SELECT max(starts_at) FROM delivery_rollup WHERE resolution_s = one)
+            FROM unnest(%s::int[]) AS one
+            """,
+            [list(RESOLUTIONS_S[1:])],
+        )
+        return {one: last + timedelta(seconds=one) for one, last in cursor.fetchall() if last is not None}
+
+
+def roll_up(now: datetime) -> int:
+    """Makes what is missing of every resolution, the latest anew; returns how many rows. Harmless to run again."""
+    made = made_until()
+    return sum(_make(coarse, fine, made.get(coarse, _EVER), now) for fine, coarse in pairwise(RESOLUTIONS_S))
+
+
+def _make(step_s: int, fine_s: int, made: datetime, now: datetime) -> int:
+    """Windows that have ended, from scratch."""
+    since, until = _floor(min(made, now - LATE), step_s), _floor(now, step_s)
+    values: dict[str, int | datetime] = {"fine_s": fine_s, "since": since, "until": until}
+    with connection.cursor() as cursor:
+        cursor.execute(_MAKE.format(step_s=step_s, starts_at=starts_of(step_s), histogram=SUMMED_HISTOGRAM), values)
+        return int(cursor.rowcount)
+
+
+def _floor(moment: datetime, step_s: int) -> datetime:
+    return datetime.fromtimestamp(moment.timestamp() // step_s * step_s, UTC)
+
+
+_MAKE = """
+INSERT INTO delivery_rollup
+       (resolution_s, starts_at, subscription_id, partner_id, attempts, failures, succeeded, dead, latency_sum_ms,
+        histogram)
+SELECT {step_s}, {starts_at} AS step, subscription_id, min(partner_id), sum(attempts), sum(failures), sum(succeeded),
+       sum(dead), sum(latency_sum_ms), {histogram}::int[]
+FROM delivery_rollup WHERE resolution_s = %(fine_s)s AND starts_at >= %(since)s AND starts_at < %(until)s
+GROUP BY step, subscription_id
+ON CONFLICT (resolution_s, starts_at, subscription_id) DO UPDATE SET
+    attempts = excluded.attempts, failures = excluded.failures, succeeded = excluded.succeeded, dead = excluded.dead,
+    latency_sum_ms = excluded.latency_sum_ms, histogram = excluded.histogram
+"""
