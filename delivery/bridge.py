@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import orjson
-from django.db import close_old_connections, connection, connections
+from django.db import connection, connections
 
 from delivery import publish
 from delivery.catalogue import Catalogue
+from delivery.database import with_lasting_connection
 from delivery.due import Due
 from delivery.errors import Unreadable
 from delivery.ingest import Accepted, ingest
@@ -103,14 +104,13 @@ class Bridge:
         pause = _Pause("the database is away", self._stopping)
         while True:
             try:
-                due, dead = await self._blocking(timed("bridge", self._store), messages)
+                dead = await self._blocking(timed("bridge", self._store_and_publish), messages)
                 break
             except Exception as error:
                 if not is_passing(error) or self._stopping.is_set():
                     raise
                 await pause.wait(error)
         pause.over()
-        await self._blocking(self._publish, due)
         dead_positions = {message.position for message in dead}
         await self.source.acknowledge([message for message in messages if message.position not in dead_positions])
         await self.source.terminate(dead)
@@ -128,9 +128,9 @@ class Bridge:
     async def _blocking(self, work: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._database, work, *arguments)
 
-    def _store(self, messages: Sequence[SourceMessage]) -> tuple[Sequence[Due], list[SourceMessage]]:
-        """Returns what is to be published, and which messages became dead letters."""
-        close_old_connections()
+    @with_lasting_connection
+    def _store_and_publish(self, messages: Sequence[SourceMessage]) -> list[SourceMessage]:
+        """Returns which messages became dead letters."""
         accepted, unreadable = self._read(messages)
         store_dead_letters(unreadable)
         result = ingest(accepted, self.router)
@@ -138,7 +138,8 @@ class Bridge:
         self.counts.duplicates += len(accepted) - len(result.stored)
         self.counts.dead_letters += len(unreadable)
         self.counts.deliveries += len(result.due)
-        return result.due, [message for message, _ in unreadable]
+        self._publish(result.due)
+        return [message for message, _ in unreadable]
 
     def _publish(self, due: Sequence[Due]) -> None:
         try:

@@ -39,12 +39,24 @@ def with_living_connection(work: Callable[Parameters, Result]) -> Callable[Param
     return run
 
 
+_INDEXES_ONLY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
+"""A plan is kept for hours; one that was best while the tables were empty must not be among them."""
+_PREPARE_AFTER = 3
+
+
 def with_lasting_connection(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """For what is tried again: an error closes the connection, so that the next try gets a new one."""
+    """For a thread that does the same few statements again and again: PostgreSQL keeps their plans.
+
+    An error closes the connection, so that the next try gets a new one.
+    """
 
     @wraps(work)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         try:
+            connection.ensure_connection()
+            if connection.connection.prepare_threshold is None:  # Django's default: it is a new one
+                connection.connection.prepare_threshold = _PREPARE_AFTER
+                connection.connection.execute(_INDEXES_ONLY)
             return work(*args, **kwargs)
         except Error:
             connection.close()

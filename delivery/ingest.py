@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import transaction
-
 from delivery.database import bulk_cursor
 from delivery.due import Due
 from delivery.messages import NewEvent
@@ -45,63 +43,93 @@ class Accepted:
 
 
 def ingest(batch: Sequence[Accepted], router: Router) -> Ingested:
-    """Routes and stores a batch. Raises django.db.Error with nothing stored."""
+    """Routes and stores a batch, and returns after the commit.
+
+    Raises django.db.Error. Then all or nothing of it is stored, or, where CloudEvents of two sources share an id, what
+    was first: the caller hands the batch in again, and what is stored already is found to be.
+    """
     now = datetime.now(UTC)
-    with transaction.atomic(durable=True), bulk_cursor() as cursor:
-        stored, ids = _store_events(cursor, batch, now)
-        fresh = [
-            replace(one.event, id=event_id) for one, event_id in zip(batch, ids, strict=True) if event_id in stored
-        ]
-        due = _store_deliveries(cursor, _unique(fresh), router, now)
+    with bulk_cursor() as cursor:
+        stored, due = _store(cursor, batch, router, now)
+        renamed = _of_another_source(cursor, batch, stored)
+        if renamed:
+            more, more_due = _store(cursor, list(renamed.values()), router, now)
+            stored, due = stored | more, due + more_due
+        ids = [renamed.get(index, one).event.id for index, one in enumerate(batch)]
         duplicates = frozenset(ids) - stored
         if duplicates:
             due += _unfinished(cursor, duplicates)
     return Ingested(stored=stored, duplicates=duplicates, due=due, ids=ids)
 
 
-def _store_events(cursor: Any, batch: Sequence[Accepted], now: datetime) -> tuple[frozenset[str], list[str]]:
-    """Inserts what is new. Returns the ids that are new, and the id of each event of the batch."""
-    stored = _insert_events(cursor, batch, now)
-    ids = [one.event.id for one in batch]
-    again = [index for index, one in enumerate(batch) if one.event.source and one.event.id not in stored]
-    again += _clashing_within(batch, stored)
-    if not again:
-        return stored, ids
-    others = _of_another_source(cursor, batch, again)
-    renamed = [
-        replace(batch[index], event=replace(batch[index].event, id=_id_with_source(batch[index].event)))
-        for index in others
-    ]
-    for index, one in zip(others, renamed, strict=True):
-        ids[index] = one.event.id
-    return stored | _insert_events(cursor, renamed, now), ids
+_STORE = """
+WITH new AS (
+    INSERT INTO delivery_event (id, type, source, occurred_at, received_at, data, schema_error, traceparent)
+    SELECT id, type, source, occurred_at, %(now)s::timestamptz, data, schema_error, traceparent
+    FROM unnest(%(id)b::text[], %(type)b::text[], %(source)b::text[], %(occurred_at)b::timestamptz[], %(data)b::text[],
+                %(schema_error)b::text[], %(traceparent)b::text[])
+         AS batch (id, type, source, occurred_at, data, schema_error, traceparent)
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+), deliveries AS (
+    INSERT INTO delivery_delivery (id, event_id, subscription_id, partner_id, event_type, attempt_count, created_at,
+                                   last_error, status, next_attempt_at, finished_at)
+    SELECT batch.id, event_id, subscription_id, partner_id, event_type, 0, now, fault,
+           CASE WHEN fault = '' THEN 'pending' ELSE 'dead' END,
+           CASE WHEN fault = '' THEN now END, CASE WHEN fault <> '' THEN now END
+    FROM unnest(%(delivery_id)b::text[], %(event_id)b::text[], %(subscription_id)b::text[], %(partner_id)b::text[],
+                %(event_type)b::text[], %(fault)b::text[])
+         AS batch (id, event_id, subscription_id, partner_id, event_type, fault)
+         JOIN new ON new.id = batch.event_id, (SELECT %(now)s::timestamptz AS now)
+)
+SELECT id FROM new
+"""
 
 
-def _insert_events(cursor: Any, batch: Sequence[Accepted], now: datetime) -> frozenset[str]:
+def _store(cursor: Any, batch: Sequence[Accepted], router: Router, now: datetime) -> tuple[frozenset[str], list[Due]]:
+    """Which events are new, and what is to be published of them: one statement, so one transaction and round trip."""
     if not batch:
-        return frozenset()
+        return frozenset(), []
     events = [one.event for one in batch]
+    deliveries = [delivery for event in _unique(events) for delivery in _deliveries(event, router.route(event))]
     cursor.execute(
-        """
-        INSERT INTO delivery_event (id, type, source, occurred_at, received_at, data, schema_error, traceparent)
-        SELECT id, type, source, occurred_at, %s::timestamptz, data, schema_error, traceparent
-        FROM unnest(%b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::text[], %b::text[], %b::text[])
-             AS batch (id, type, source, occurred_at, data, schema_error, traceparent)
-        ON CONFLICT (id) DO NOTHING
-        RETURNING id
-        """,
-        [
-            now,
-            [event.id for event in events],
-            [event.type for event in events],
-            [event.source for event in events],
-            [event.occurred_at for event in events],
-            [event.data.decode() for event in events],
-            [one.schema_error for one in batch],
-            [event.traceparent for event in events],
-        ],
+        _STORE,
+        {
+            "now": now,
+            "id": [event.id for event in events],
+            "type": [event.type for event in events],
+            "source": [event.source for event in events],
+            "occurred_at": [event.occurred_at for event in events],
+            "data": [event.data.decode() for event in events],
+            "schema_error": [one.schema_error for one in batch],
+            "traceparent": [event.traceparent for event in events],
+            "delivery_id": [one.due.delivery_id for one in deliveries],
+            "event_id": [one.event_id for one in deliveries],
+            "subscription_id": [one.subscription_id for one in deliveries],
+            "partner_id": [one.due.partner_id for one in deliveries],
+            "event_type": [one.due.event_type for one in deliveries],
+            "fault": [one.fault for one in deliveries],
+        },
     )
-    return frozenset(row[0] for row in cursor.fetchall())
+    stored = frozenset(row[0] for row in cursor.fetchall())
+    return stored, [one.due for one in deliveries if one.event_id in stored and not one.fault]
+
+
+def _of_another_source(cursor: Any, batch: Sequence[Accepted], stored: frozenset[str]) -> dict[int, Accepted]:
+    """Events, by their place, whose id belongs to an event of another CloudEvents source; with an id of their own."""
+    places = [index for index, one in enumerate(batch) if one.event.source and one.event.id not in stored]
+    places += _clashing_within(batch, stored)
+    if not places:
+        return {}
+    taken = [batch[index].event.id for index in places]
+    cursor.execute("SELECT id, source FROM delivery_event WHERE id = ANY(%b::text[])", [taken])
+    sources = dict(cursor.fetchall())
+    events = {index: batch[index].event for index in places}
+    return {
+        index: replace(batch[index], event=replace(event, id=_id_with_source(event)))
+        for index, event in events.items()
+        if sources.get(event.id) != event.source
+    }
 
 
 def _clashing_within(batch: Sequence[Accepted], stored: frozenset[str]) -> list[int]:
@@ -113,14 +141,6 @@ def _clashing_within(batch: Sequence[Accepted], stored: frozenset[str]) -> list[
         if one.event.id in stored and one.event.source and taken_by != one.event.source:
             places.append(index)
     return places
-
-
-def _of_another_source(cursor: Any, batch: Sequence[Accepted], places: Sequence[int]) -> list[int]:
-    """Those places whose id is stored for an event of another CloudEvents source: a different event."""
-    taken = [batch[index].event.id for index in places]
-    cursor.execute("SELECT id, source FROM delivery_event WHERE id = ANY(%b::text[])", [taken])
-    sources = dict(cursor.fetchall())
-    return [index for index in places if sources.get(batch[index].event.id) != batch[index].event.source]
 
 
 def _id_with_source(event: NewEvent) -> str:
@@ -139,34 +159,6 @@ class _NewDelivery:
     subscription_id: str
     fault: str = ""
     """Why it is dead from the start: its filter could not digest the event."""
-
-
-def _store_deliveries(cursor: Any, events: Sequence[NewEvent], router: Router, now: datetime) -> list[Due]:
-    new = [delivery for event in events for delivery in _deliveries(event, router.route(event))]
-    if new:
-        cursor.execute(
-            """
-            INSERT INTO delivery_delivery
-                   (id, event_id, subscription_id, partner_id, event_type, attempt_count, created_at, last_error,
-                    status, next_attempt_at, finished_at)
-            SELECT id, event_id, subscription_id, partner_id, event_type, 0, now, fault,
-                   CASE WHEN fault = '' THEN 'pending' ELSE 'dead' END,
-                   CASE WHEN fault = '' THEN now END, CASE WHEN fault <> '' THEN now END
-            FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[])
-                 AS batch (id, event_id, subscription_id, partner_id, event_type, fault),
-                 (SELECT %s::timestamptz AS now)
-            """,
-            [
-                [one.due.delivery_id for one in new],
-                [one.event_id for one in new],
-                [one.subscription_id for one in new],
-                [one.due.partner_id for one in new],
-                [one.due.event_type for one in new],
-                [one.fault for one in new],
-                now,
-            ],
-        )
-    return [one.due for one in new if not one.fault]
 
 
 def _deliveries(event: NewEvent, selection: Selection) -> Iterator[_NewDelivery]:

@@ -14,10 +14,10 @@ import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 
 from delivery.sources import SourceMessage, SourceUnavailable
+from delivery.sources.pull import Pull, PullFailedError
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ ACK_WAIT_S = 20.0
 """What a killed bridge had in hand comes again after this; a batch that takes longer comes twice, which is harmless."""
 FETCH_WAIT_S = 1.0
 CONNECT_S = 5.0
+CLOSE_S = 2.0
 KEPT_S = 7 * 24 * 3600.0
-_EMPTY_FETCHES_BEFORE_A_LOOK = 30
 _UNAVAILABLE = (nats.errors.Error, nats.js.errors.Error, OSError, asyncio.TimeoutError)
 
 
@@ -53,8 +53,7 @@ class NatsSource:
         self._kept_s = kept_s
         self._max_ack_pending = max_ack_pending
         self._client: Client | None = None
-        self._pull: JetStreamContext.PullSubscription | None = None
-        self._empty_fetches = 0
+        self._pull: Pull | None = None
 
     async def connect(self) -> None:
         try:
@@ -77,38 +76,35 @@ class NatsSource:
         if self._pull is None:
             raise SourceUnavailable("not connected")
         try:
-            found = await self._pull.fetch(limit, timeout=FETCH_WAIT_S)
-        except nats.errors.TimeoutError:
-            found = []
-        except _UNAVAILABLE as error:
+            return [_read(message) for message in await self._pull.take(limit, FETCH_WAIT_S)]
+        except (PullFailedError, *_UNAVAILABLE) as error:
             await self._mend(error)
             return []
-        if found:
-            self._empty_fetches = 0
-        else:
-            await self._look_after_silence()
-        return [_read(message) for message in found]
 
     async def acknowledge(self, messages: Sequence[SourceMessage]) -> None:
-        """Sends the acknowledgements; one that gets lost only costs a redelivery, which changes nothing."""
+        """On their way when this returns; one that gets lost only costs a redelivery, which changes nothing."""
         await self._answer(messages, "ack")
 
     async def terminate(self, messages: Sequence[SourceMessage]) -> None:
         await self._answer(messages, "term")
 
     async def lag(self) -> int:
-        if self._pull is None:
+        if self._client is None:
             raise SourceUnavailable("not connected")
         try:
-            return (await self._pull.consumer_info()).num_pending or 0
+            consumer = await self._client.jetstream(timeout=5).consumer_info(self._stream, self._consumer)
         except _UNAVAILABLE as error:
             raise SourceUnavailable(_words(error)) from error
+        return consumer.num_pending or 0
 
     async def close(self) -> None:
-        client, self._client, self._pull = self._client, None, None
+        client, self._client, pull, self._pull = self._client, None, self._pull, None
         if client is not None:
             with contextlib.suppress(*_UNAVAILABLE):
-                await client.flush(timeout=2)
+                async with asyncio.timeout(CLOSE_S):
+                    if pull is not None:
+                        await pull.stop()
+                    await client.flush()
             with contextlib.suppress(*_UNAVAILABLE):
                 await client.close()
 
@@ -117,8 +113,6 @@ class NatsSource:
             for message in messages:
                 with contextlib.suppress(nats.errors.MsgAlreadyAckdError):
                     await getattr(message.handle, verb)()
-            if self._client is not None:
-                await self._client.flush(timeout=5)
         except _UNAVAILABLE as error:
             raise SourceUnavailable(_words(error)) from error
 
@@ -150,17 +144,11 @@ class NatsSource:
                 max_ack_pending=self._max_ack_pending,
             ),
         )
-        self._pull = await stream.pull_subscribe_bind(self._consumer, stream=self._stream)
-
-    async def _look_after_silence(self) -> None:
-        """A deleted consumer looks like an empty one, so ask now and then."""
-        self._empty_fetches += 1
-        if self._empty_fetches >= _EMPTY_FETCHES_BEFORE_A_LOOK and self._pull is not None:
-            self._empty_fetches = 0
-            try:
-                await self._pull.consumer_info()
-            except _UNAVAILABLE as error:
-                await self._mend(error)
+        if self._pull is not None:
+            with contextlib.suppress(*_UNAVAILABLE):
+                await self._pull.stop()
+        self._pull = Pull(self._client, self._stream, self._consumer)
+        await self._pull.start()
 
     async def _mend(self, error: BaseException) -> None:
         """After an error of a fetch: the consumer or the stream may be gone; make them again on the same connection."""
