@@ -9,7 +9,7 @@ import pytest
 
 from tests import behaviours
 from tests.exchange import Behaviour
-from tests.faults.run import Stream, count_after
+from tests.faults.run import IN_FLIGHT, Stream, count_after
 from tests.faults.watch import calm
 from tests.flow.system import System
 from tests.proxy import Proxy
@@ -60,4 +60,5 @@ def test_an_endpoint_that_breaks_off(system: System, receiver: Receiver, misbeha
             stream.flow_on(500)
             receiver.answer("/slow")
 
-    assert count_after(system, receiver, disturb).repeated == 0
+    # What a kept connection swallowed is sent once more on a new one, within the same attempt.
+    assert count_after(system, receiver, disturb).repeated <= 2 * IN_FLIGHT
