@@ -31,6 +31,7 @@ class Stream:
 
     system: System
     per_s: int = 100
+    event_type: str = "orders.created"
     published: int = 0
     refused: int = 0
     """Batches that NATS did not take; each was published again."""
@@ -43,7 +44,7 @@ class Stream:
         batch = max(1, self.per_s // 10)
         is_unsure = False  # a batch that failed may have arrived all the same: it is published until that is certain
         while is_unsure or not self._stopping.is_set():
-            events = [("orders.created", f"{self.run_id}-{self.published + n}", b'{"n": %d}' % n) for n in range(batch)]
+            events = [(self.event_type, f"{self.run_id}-{self.published + n}", b'{"n": %d}' % n) for n in range(batch)]
             try:
                 self.system.publish(events)
             except Exception:

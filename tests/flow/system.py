@@ -218,7 +218,7 @@ class System:
 
 
 async def _publish(url: str, events: Sequence[tuple[str, str, bytes]]) -> None:
-    client = await nats.connect(url, allow_reconnect=False, connect_timeout=2)
+    client = await nats.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=_say_nothing)
     stream = client.jetstream(publish_async_max_pending=500)
     await _stream_is_there(stream)
     waiting = [
@@ -249,3 +249,7 @@ async def _purge(url: str) -> None:
     client = await nats.connect(url)
     await client.jetstream().purge_stream("EVENTS")
     await client.close()
+
+
+async def _say_nothing(_: Exception) -> None:
+    """Who publishes is told by the exception."""
