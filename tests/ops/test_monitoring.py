@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.django_db]
 
 OPS = Path(__file__).resolve().parents[2] / "ops"
 ALERTS = yaml.safe_load((OPS / "prometheus" / "alerts.yml").read_text())["groups"][0]["rules"]
+CASES = OPS / "prometheus" / "alerts.test.yml"
 DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in (OPS / "grafana" / "dashboards").glob("*.json")}
 _SUFFIX = re.compile(r"_(total|bucket|sum|count)$")
 
@@ -70,6 +73,22 @@ def test_an_alert_says_what_it_is_about_and_waits_a_while(rule: dict[str, Any]) 
     assert rule["annotations"]["summary"].endswith(".")
     assert rule["labels"]["severity"] in {"warning", "critical"}
     assert re.fullmatch(r"\d+m", rule["for"])
+
+
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
+    told: dict[str, set[bool]] = {rule["alert"]: set() for rule in ALERTS}
+    for case in yaml.safe_load(CASES.read_text())["tests"]:
+        for one in case["alert_rule_test"]:
+            told[one["alertname"]].add(bool(one["exp_alerts"]))
+    assert {name for name, fires in told.items() if fires != {True, False}} == set()
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed; .ci/run says where it can be had"
+)
+def test_every_alert_fires_when_it_should() -> None:
+    ran = subprocess.run(["promtool", "test", "rules", CASES], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_what_was_asked_for_is_there() -> None:
