@@ -31,6 +31,7 @@ def readyz_says(system: System, server: str, words: str) -> None:
     assert [name for name, state in system.readyz().items() if state != "ok" and name != "status"] == [server]
 
 
+@pytest.mark.long
 def test_valkey_out_of_memory(system: System, receiver: Receiver) -> None:
     def disturb(stream: Stream) -> None:
         with calm(system):
