@@ -31,8 +31,17 @@ def database_from_url(url: str) -> dict[str, object]:
         "PORT": str(parts.port or ""),
         "CONN_HEALTH_CHECKS": True,
         "CONN_MAX_AGE": 60,
-        "OPTIONS": {"connect_timeout": 5, **options},
+        "OPTIONS": {"connect_timeout": 5, **_NOTICED_WITHIN_SECONDS, **options},
     }
+
+
+_NOTICED_WITHIN_SECONDS = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""A server that vanished without a word (failover, pulled cable): TCP itself would wait for a quarter of an hour."""
 
 
 DEBUG = env.boolean("DEBUG", False)
