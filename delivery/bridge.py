@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import orjson
-from django.db import connection, connections
+from django.db import DataError, connection, connections
 
 from delivery import publish
 from delivery.catalogue import Catalogue
@@ -106,6 +106,13 @@ class Bridge:
             try:
                 dead = await self._blocking(timed("bridge", self._store_and_publish), messages)
                 break
+            except DataError as error:  # one of them holds what PostgreSQL does not take: it must not hold up the rest
+                if len(messages) > 1:
+                    for message in messages:
+                        await self._handle([message])
+                    return
+                dead = await self._blocking(self._bury, messages[0], error)
+                break
             except Exception as error:
                 if not is_passing(error) or self._stopping.is_set():
                     raise
@@ -140,6 +147,12 @@ class Bridge:
         self.counts.deliveries += len(result.due)
         self._publish(result.due)
         return [message for message, _ in unreadable]
+
+    @with_lasting_connection
+    def _bury(self, message: SourceMessage, error: DataError) -> list[SourceMessage]:
+        store_dead_letters([(message, f"it cannot be stored: {str(error).strip()[:300]}")])
+        self.counts.dead_letters += 1
+        return [message]
 
     def _publish(self, due: Sequence[Due]) -> None:
         try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 import redis
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 
 from delivery.bridge import Bridge
 from delivery.catalogue import Catalogue
@@ -154,3 +154,20 @@ def test_a_source_that_is_away_is_tried_again() -> None:
     source = Script([[message(1)]], refusals=2)
     run(source, Broker())
     assert source.acknowledged == ["P_1"]
+
+
+def test_an_event_that_cannot_be_stored_is_kept_as_a_dead_letter_and_holds_up_nobody() -> None:
+    class Strange(SubscriptionRouter):
+        def route(self, event):  # type: ignore[no-untyped-def]
+            if event.id == "e2":
+                raise DataError("invalid byte sequence")
+            return super().route(event)
+
+    source, broker, router = Script([[message(1), message(2), message(3)]]), Broker(), Strange()
+    router.load()
+    bridge = Bridge(source, router, Catalogue(), max_bytes=10_000, send=broker)
+    source.bridge = bridge
+    asyncio.run(bridge.run())
+    assert set(Event.objects.values_list("id", flat=True)) == {"e1", "e3"}
+    assert (source.acknowledged, source.terminated) == (["P_1", "P_3"], ["P_2"])
+    assert DeadLetter.objects.get().reason == "it cannot be stored: invalid byte sequence"
