@@ -115,7 +115,7 @@ def move(system: System, tablespace: str) -> None:
 
 def in_postgresql(system: System, sql: str) -> None:
     with psycopg.connect(system.stack.database_url, autocommit=True) as connection:
-        connection.execute(sql)  # type: ignore[call-overload]  # made here
+        connection.execute(sql)
 
 
 @pytest.mark.skipif(LIBFAKETIME is None, reason="needs libfaketime (Debian: apt-get install libfaketime)")

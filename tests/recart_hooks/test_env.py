@@ -89,7 +89,9 @@ def test_a_database_url_has_all_its_parts() -> None:
         "PORT": "6543",
         "NAME": "hooks",
     }
-    assert parts["OPTIONS"] == {"connect_timeout": 5, "sslmode": "require"}
+    options = parts["OPTIONS"]
+    assert isinstance(options, dict)
+    assert (options["connect_timeout"], options["sslmode"], options["tcp_user_timeout"]) == (5, "require", 20_000)
 
 
 def test_a_database_url_can_name_a_socket() -> None:
