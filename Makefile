@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
-REQUIREMENTS := $(shell cat requirements.txt requirements-dev.txt | cksum | tr -d ' ')
+REQUIREMENTS := $(shell cat requirements*.txt | cksum | tr -d ' ')
 INSTALLED := $(VENV)/.installed-$(REQUIREMENTS)
 
 help: ## says what there is

@@ -32,6 +32,7 @@ from delivery.metrics.process import broker_failed, timed
 from delivery.passing import is_passing
 from delivery.routes import Router
 from delivery.sources import Source, SourceMessage, SourceUnavailable
+from delivery.tracing import traced
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,8 @@ class Bridge:
         pause = _Pause("the database is away", self._stopping)
         while True:
             try:
-                dead = await self._blocking(timed("bridge", self._store_and_publish), messages)
+                work = traced("bridge batch", self._store_and_publish, lambda one: one.headers.get("traceparent", ""))
+                dead = await self._blocking(timed("bridge", work), messages)
                 break
             except DataError as error:  # one of them holds what PostgreSQL does not take: it must not hold up the rest
                 if len(messages) > 1:

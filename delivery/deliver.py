@@ -23,6 +23,7 @@ from delivery.prepare import prepare
 from delivery.recorder import AttemptRecord, headers_text
 from delivery.retries import decide
 from delivery.sending import Request
+from delivery.tracing import Trace, untraced
 from partners.errors import TransformError
 
 logger = logging.getLogger("delivery.attempt")
@@ -42,6 +43,7 @@ class Tools:
     connect_timeout_s: float
     retry_after_cap_s: float
     worker: str
+    trace: Trace = untraced
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     random: Callable[[], float] = random.random
 
@@ -70,7 +72,7 @@ def deliver(delivery_id: str, attempt: int, tools: Tools) -> None:
 def make_attempt(job: Job, attempt: int, tools: Tools) -> AttemptRecord:
     """Sends, and decides what the outcome means. Never raises for what partner or event did wrong."""
     started_at = tools.now()
-    headers, outcome = _send(job, started_at, tools)
+    headers, outcome = tools.trace(job, attempt, lambda job: _send(job, started_at, tools))
     ended_at = tools.now()
     step = decide(
         outcome,

@@ -27,6 +27,7 @@ from delivery.passing import is_passing
 from delivery.recorder import AttemptRecord, Recorder
 from delivery.rollups import Rollups
 from delivery.sending import Sender, make_sender
+from delivery.tracing import attempt_trace
 from partners.changes import Change, ChangeListener
 from partners.validation import endpoint_policy
 
@@ -76,6 +77,7 @@ class Worker:
             connect_timeout_s=settings.DELIVERY_CONNECT_TIMEOUT_S,
             retry_after_cap_s=settings.RETRY_AFTER_CAP_S,
             worker=worker_name(os.getpid()),
+            trace=attempt_trace(),
         )
         self.listener.start()
         self.rollups.start()

@@ -138,6 +138,10 @@ METRICS_PORT = env.integer("METRICS_PORT", 9400, minimum=0)
 METRICS_PARTNERS = env.integer("METRICS_PARTNERS", 200, minimum=1)  # partners that a process names; the rest is `other`
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")  # what the web's /metrics asks for; empty: nothing
 
+# OpenTelemetry (delivery/tracing.py) is on where a collector is named; it reads the other OTEL_* variables itself.
+_COLLECTORS = env.text("OTEL_EXPORTER_OTLP_ENDPOINT", ""), env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+TRACING = not env.boolean("OTEL_SDK_DISABLED", False) and any(_COLLECTORS)
+
 # Where endpoints may be. The allow-list opens private networks (development, internal partners).
 ENDPOINT_ALLOWED_NETWORKS = env.networks("ENDPOINT_ALLOWED_NETWORKS")
 ENDPOINT_DENIED_NETWORKS = env.networks("ENDPOINT_DENIED_NETWORKS")  # of our own, although public

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from delivery import publish
 from delivery.bridge import Bridge
 from delivery.catalogue import Catalogue
 from delivery.metrics.intake import BridgeMetrics
@@ -16,6 +17,7 @@ from delivery.metrics.server import serve_process
 from delivery.routes import SubscriptionRouter
 from delivery.sources.lag import read_lag
 from delivery.sources.nats import NatsSource
+from delivery.tracing import traced
 from partners.changes import Change, ChangeListener
 
 logger = logging.getLogger("delivery.bridge")
@@ -37,7 +39,8 @@ class Command(BaseCommand):
         url, stream, consumer = settings.NATS_URL, settings.NATS_STREAM, settings.NATS_CONSUMER
         kept_s = settings.NATS_STREAM_KEPT_DAYS * 24 * 3600.0
         source = NatsSource(url, stream, settings.NATS_SUBJECTS, consumer, kept_s=kept_s)
-        bridge = Bridge(source, router, catalogue, settings.EVENT_MAX_BYTES, settings.BRIDGE_BATCH_SIZE)
+        send = traced("publish", publish.publish)
+        bridge = Bridge(source, router, catalogue, settings.EVENT_MAX_BYTES, settings.BRIDGE_BATCH_SIZE, send)
         REGISTRY.register(BridgeMetrics(bridge.counts, lambda: read_lag(url, stream, consumer)))
         serve_process("bridge")
         try:
