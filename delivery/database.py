@@ -1,12 +1,15 @@
 """PostgreSQL for the hot path: Django's connection of a thread, without what its ORM and its cursors cost."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import psycopg
 from django.db import Error, close_old_connections, connection
+
+from delivery.turns import offload
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -37,6 +40,15 @@ def with_living_connection(work: Callable[Parameters, Result]) -> Callable[Param
         return work(*args, **kwargs)
 
     return run
+
+
+_helpers = ThreadPoolExecutor(2, "database")
+"""Threads with a connection each: enough that one slow statement is not in the way; a storm opens no more."""
+
+
+def in_database(work: Callable[..., Result], *arguments: object) -> Result:
+    """Runs what uses Django's connection and is asked for by a delivery, which has none; see delivery.turns.offload."""
+    return offload(with_living_connection(work), *arguments, to=_helpers)
 
 
 _INDEXES_ONLY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"

@@ -6,9 +6,8 @@ from typing import Any
 
 from django_celery_results.backends import DatabaseBackend
 
-from delivery.database import with_living_connection
+from delivery.database import in_database
 from delivery.passing import Trouble, is_passing
-from delivery.turns import offload
 
 _trouble = Trouble(logging.getLogger(__name__), "results are not stored")
 
@@ -22,7 +21,7 @@ class FailuresBackend(DatabaseBackend):  # type: ignore[misc]  # the package is 
     def _store_result(self, *args: Any, **kwargs: Any) -> Any:
         """PostgreSQL away: nothing is stored; what became of a delivery is in its own rows."""
         try:
-            stored = offload(with_living_connection(partial(super()._store_result, *args, **kwargs)))
+            stored = in_database(partial(super()._store_result, *args, **kwargs))
         except Exception as error:
             if not is_passing(error):
                 raise

@@ -10,14 +10,13 @@ from celery.app.task import Context
 from celery.exceptions import Ignore, Retry
 
 from delivery import publish
-from delivery.database import with_living_connection
+from delivery.database import in_database
 from delivery.deliver import deliver as make_delivery
 from delivery.errors import DeliveryDead, Postponed, TryLater
 from delivery.flower_feed import flower_feed
 from delivery.limits import hold_back
 from delivery.metrics.process import broker_failed
 from delivery.passing import Trouble
-from delivery.turns import offload
 from delivery.worker import worker
 from recart_hooks.celery import app
 
@@ -70,17 +69,16 @@ def deliver(self: DeliveryTask, *told: Any) -> None:
     A message of a newer release is parked: put back for a while, until a worker that can read it comes by.
     """
     if self.request.get("message_version", publish.VERSION) > publish.VERSION:
-        offload(_put_off, self.request, Postponed(time.time() + PARKED_S))
+        in_database(_put_off, self.request, Postponed(time.time() + PARKED_S))
         raise Ignore
     delivery_id, attempt = told
     try:
         make_delivery(delivery_id, attempt, worker().tools)
     except Postponed as postponed:
-        offload(_put_off, self.request, postponed)
+        in_database(_put_off, self.request, postponed)
         raise Ignore from None
 
 
-@with_living_connection
 def _put_off(request: Context, postponed: Postponed) -> None:
     try:
         publish.postpone(request, postponed.until)

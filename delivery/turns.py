@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
 
 from greenlet import getcurrent, greenlet
@@ -146,13 +146,13 @@ def current_task() -> Task | None:
     return current if isinstance(current, Task) else None
 
 
-def offload(work: Callable[..., Result], *arguments: object) -> Result:
-    """Runs what blocks in a helper thread, while the other tasks go on; returns or raises what it did."""
+def offload(work: Callable[..., Result], *arguments: object, to: Executor | None = None) -> Result:
+    """Runs what blocks in a helper thread (or `to`), while the other tasks go on; returns or raises what it did."""
     task = current_task()
     if task is None:
         return work(*arguments)
     waiter = Waiter()
-    running = task.turns.helpers.submit(work, *arguments)
+    running = (to or task.turns.helpers).submit(work, *arguments)
     running.add_done_callback(lambda _: waiter.wake())
     waiter.wait()
     return running.result()

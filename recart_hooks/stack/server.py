@@ -92,6 +92,10 @@ class Server(ABC):
         while not self.answers() or not self.is_running:
             if not self.is_running:
                 self.stop()
+                if self._lost_its_port() and time.monotonic() < deadline:
+                    self._port = free_port()
+                    self.begin()
+                    continue
                 raise StackError(f"{self.name} ended while it started; {self._log_tail()}")
             if time.monotonic() > deadline:
                 self.stop()
@@ -164,6 +168,10 @@ class Server(ABC):
         if self.log.exists() and self.log.stat().st_size > LOG_MAX_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
         return self.log.open("ab")
+
+    def _lost_its_port(self) -> bool:
+        """Whether somebody took the port between our look and the server's start."""
+        return "address already in use" in self._log_tail().lower()
 
     def _log_tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-8:]

@@ -217,6 +217,19 @@ def test_a_port_that_is_taken_meanwhile_is_stepped_round(data_dir: Path) -> None
             stack.stop()
 
 
+@pytest.mark.parametrize("name", ["postgres", "valkey", "nats"])
+def test_a_port_that_is_taken_between_the_look_and_the_start_is_stepped_round(data_dir: Path, name: str) -> None:
+    data_dir.mkdir()
+    server: Server = getattr(a_stack(data_dir), name)
+    chosen = server.port
+    with socket.create_server(("127.0.0.1", chosen)):
+        server.start()
+        try:
+            assert server.port != chosen
+        finally:
+            server.stop()
+
+
 def test_looking_at_a_stack_that_runs_changes_nothing_about_it(shared: Stack) -> None:
     before = {path: path.read_text() for path in shared.data_dir.glob("*.port")}
 
