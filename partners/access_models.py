@@ -14,12 +14,14 @@ from partners.fields import IdField
 
 class ApiKey(models.Model):
     """A bearer token for the API. Only its SHA-256 is stored: it has 256 random bits, which nothing slower protects
-    better. A partner's key manages that partner; a producer's key publishes events and belongs to no partner."""
+    better. A partner's key manages that partner; the platform's own keys, which publish events or keep the catalogue of
+    event types, belong to no partner."""
 
     class Scope(models.TextChoices):
         PARTNER = "partner", "Partner: manages its subscriptions"
         READ_ONLY = "read_only", "Read only: sees what the partner sees"
         PRODUCER = "producer", "Producer: publishes events"
+        CATALOGUE = "catalogue", "Catalogue: keeps the event types"
 
     id = IdField("key")
     partner = models.ForeignKey(
@@ -40,10 +42,10 @@ class ApiKey(models.Model):
         ordering: ClassVar[list[str]] = ["-id"]
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(
-                condition=Q(scope="producer", partner=None)
+                condition=Q(scope__in=["producer", "catalogue"], partner=None)
                 | Q(scope__in=["partner", "read_only"], partner__isnull=False),
-                name="api_key_of_a_partner_unless_producer",
-                violation_error_message="A producer's key belongs to no partner, every other key belongs to one.",
+                name="api_key_of_a_partner_or_the_platform",
+                violation_error_message="A producer's or the catalogue's key belongs to no partner, any other to one.",
             ),
         ]
 

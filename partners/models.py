@@ -15,6 +15,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from partners.access_models import ApiKey, AuditEntry
+from partners.errors import DataInvalid, InvalidInput
+from partners.event_schemas import compile_schema
 from partners.fields import IdField
 from partners.patterns import category
 from partners.validation import (
@@ -122,6 +124,16 @@ class EventType(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """A sample must be what its schema asks for: it is sent as a test event and read as documentation."""
+        if self.schema and self.sample:
+            try:
+                compile_schema(self.schema).check(self.sample.encode())
+            except DataInvalid as error:
+                raise ValidationError({"sample": f"It breaks the schema: {error}"}) from None
+            except InvalidInput:
+                pass  # the fields' own validators say what is wrong with either
 
     @property
     def category(self) -> str:

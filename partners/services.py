@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings
 from django.db import transaction
@@ -18,9 +18,26 @@ from django.utils import timezone
 
 from partners import audit
 from partners.encryption import decrypt, encrypt
-from partners.models import FOREVER, Partner, Subscription, SubscriptionSecret
+from partners.models import FOREVER, EventType, Partner, Subscription, SubscriptionSecret
 
 MAX_LIVE_SECRETS = 10
+
+
+def put_event_type(name: str, fields: Mapping[str, Any]) -> Literal["added", "changed", "unchanged"]:
+    """Makes the catalogue's entry of this name what `fields` say; says what that came to."""
+    with transaction.atomic():
+        known = EventType.objects.select_for_update().filter(pk=name).first()
+        before = audit.snapshot(known) if known else {}
+        wanted = {**fields, "is_catalogued": True}
+        if known and all(before[field] == value for field, value in wanted.items()):
+            return "unchanged"
+        row = known or EventType(name=name)
+        _assign(row, wanted)
+        row.full_clean()
+        row.save()
+        action = "event_type.update" if known else "event_type.create"
+        audit.record(action, row, partner_id=None, before=before, after=audit.snapshot(row))
+        return "changed" if known else "added"
 
 
 def create_partner(name: str, **fields: Any) -> Partner:
@@ -149,7 +166,7 @@ def delete_subscription(subscription: Subscription) -> None:
         _record("subscription.delete", subscription, before, audit.snapshot(subscription))
 
 
-def _assign(row: Partner | Subscription, changes: Mapping[str, Any]) -> None:
+def _assign(row: EventType | Partner | Subscription, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         setattr(row, name, value)
 

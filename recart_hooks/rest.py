@@ -7,7 +7,7 @@ Recart Hooks sends what happens in the platform to its partners, as signed webho
 see what was sent, and send it again; the platform's services publish events.
 
 **Keys.** `Authorization: Bearer rk_…`. A `partner` key manages its partner, a `read_only` key sees the same without
-changing it, a `producer` key publishes events.
+changing it, a `producer` key publishes events, a `catalogue` key keeps the event types.
 
 **Errors** are RFC 9457 problem details with a `code` for programs and the places of what is wrong.
 **Lists** come in pages: give `next_cursor` as `cursor`. **Limits** are in the `RateLimit` headers of every answer.

@@ -35,6 +35,9 @@ class Caller:
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return self.call("POST", path, body, **headers)
 
+    def put(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.call("PUT", path, body, **headers)
+
     def patch(self, path: str, body: Any = None, **headers: str) -> Any:
         return self.call("PATCH", path, body, **headers)
 
@@ -61,7 +64,7 @@ def partner_named(name: str, **fields: Any) -> Partner:
 
 
 def caller(scope: str = "partner", partner: str = "Yotpo") -> Caller:
-    owner = None if scope == "producer" else partner_named(partner)
+    owner = None if scope in {"producer", "catalogue"} else partner_named(partner)
     new = create_key(f"{scope} of {partner}", scope, owner)
     return Caller(new.key, new.token)
 

@@ -13,7 +13,7 @@ from delivery.verbs import expunge_event
 from partners.api.base import ApiView
 from partners.api.fields import ExactJSON, Moment
 from partners.api.schema import describe
-from partners.api.scopes import EVERYBODY, PRODUCER, PRODUCERS
+from partners.api.scopes import PARTNER_READS, PRODUCER, PRODUCERS
 
 TAG = "Events"
 _EXAMPLE: dict[str, Any] = {
@@ -43,7 +43,7 @@ class EventShape(serializers.Serializer[Any]):
 
 
 class EventView(ApiView):
-    scopes = {"GET": EVERYBODY}  # noqa: RUF012
+    scopes = {"GET": PARTNER_READS | PRODUCERS}  # noqa: RUF012
 
     @describe(
         "Read an event",

@@ -16,8 +16,6 @@ from partners.admin.base import StaffAdmin, per_object
 from partners.admin.fields import CodeArea
 from partners.admin.list_filters import ConditionFilter, DropdownFilter
 from partners.admin.looks import badge
-from partners.errors import DataInvalid, InvalidInput
-from partners.event_schemas import compile_schema
 from partners.models import EventType, Subscription
 from partners.patterns import category, matches
 
@@ -47,19 +45,6 @@ class EventTypeForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for t
             "schema": CodeArea("json", rows=14, placeholder='{"type": "object"}'),
             "sample": CodeArea("json", rows=14, placeholder='{"id": 1001}'),
         }
-
-    def clean(self) -> dict[str, Any]:
-        """A sample must be what its schema asks for: it is sent as a test event and read as documentation."""
-        cleaned: dict[str, Any] = super().clean() or {}
-        schema, sample = cleaned.get("schema"), cleaned.get("sample")
-        if schema and sample:
-            try:
-                compile_schema(schema).check(sample.encode())
-            except DataInvalid as error:
-                self.add_error("sample", f"It breaks the schema: {error}")
-            except InvalidInput:
-                pass  # the fields' own validators say what is wrong with either
-        return cleaned
 
 
 class StateFilter(ConditionFilter):

@@ -1,7 +1,9 @@
 """The catalogue of event types: what can be subscribed to, and how its data looks."""
 
+from http import HTTPStatus
 from typing import Any
 
+from django.db import transaction
 from django.http import Http404
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -9,11 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from partners.api.base import ApiView
-from partners.api.fields import ExactJSON, Moment
+from partners.api.etags import check_match, tagged, tagged_or_unchanged
+from partners.api.fields import ExactJSON, Flag, Moment, StrictSerializer, Text, Whole, Word
 from partners.api.pages import PageQuery, page
-from partners.api.schema import describe, page_of
-from partners.api.scopes import EVERYBODY
+from partners.api.schema import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, describe, page_of
+from partners.api.scopes import CATALOGUERS, EVERYBODY
 from partners.models import EventType
+from partners.services import put_event_type
 
 TAG = "Event types"
 _EXAMPLE: dict[str, Any] = {
@@ -24,6 +28,7 @@ _EXAMPLE: dict[str, Any] = {
     "sample": {"id": 820982911946154508, "total_price": "199.00"},
     "version": 1,
     "is_deprecated": False,
+    "on_schema_error": "flag",
     "updated_at": "2026-05-01T12:00:00.000000Z",
 }
 
@@ -46,11 +51,26 @@ class EventTypeShape(serializers.Serializer[Any]):
     sample = SampleText(help_text="An example of the data; null: none.")
     version = serializers.IntegerField()
     is_deprecated = serializers.BooleanField()
+    on_schema_error = serializers.ChoiceField(EventType.OnSchemaError.values)
     updated_at = Moment()
+
+
+class EventTypeInput(StrictSerializer):
+    description = Text(max_length=5000, allow_blank=True, default="")
+    schema = SchemaText(default="", help_text="JSON Schema 2020-12 of the data; null: not described.")
+    sample = SampleText(default="", help_text="An example of the data, which must keep to the schema; null: none.")
+    version = Whole(min_value=1, max_value=1_000_000, default=1)
+    is_deprecated = Flag(default=False)
+    on_schema_error = Word(
+        EventType.OnSchemaError.values, default="flag", help_text="What becomes of events that break the schema."
+    )
 
 
 class EventTypeQuery(PageQuery):
     category = serializers.CharField(required=False, max_length=200, help_text="Only names that begin with it.")
+
+
+_EXAMPLE_INPUT = {name: _EXAMPLE[name] for name in map(str, EventTypeInput().fields)}
 
 
 class EventTypes(ApiView):
@@ -74,13 +94,44 @@ class EventTypes(ApiView):
 
 
 class EventTypeView(ApiView):
-    scopes = {"GET": EVERYBODY}  # noqa: RUF012
+    scopes = {"GET": EVERYBODY, "PUT": CATALOGUERS}  # noqa: RUF012
 
     @describe(
-        "Read an event type", tag=TAG, name="event_types_read", answer=EventTypeShape, example=_EXAMPLE, problems=[404]
+        "Read an event type",
+        tag=TAG,
+        name="event_types_read",
+        answer=EventTypeShape,
+        example=_EXAMPLE,
+        problems=[404],
+        parameters=[IF_NONE_MATCH],
+        more_answers={304: NOT_MODIFIED},
     )
     def get(self, request: Request, name: str) -> Response:
         found = EventType.objects.filter(pk=name, is_catalogued=True).first()
         if found is None:
             raise Http404
-        return Response(EventTypeShape(found).data)
+        return tagged_or_unchanged(request, EventTypeShape(found).data)
+
+    @describe(
+        "Add or change an event type",
+        tag=TAG,
+        name="event_types_put",
+        request=EventTypeInput,
+        answer=EventTypeShape,
+        example=_EXAMPLE,
+        request_example=_EXAMPLE_INPUT,
+        problems=[412],
+        parameters=[IF_MATCH],
+        more_answers={201: EventTypeShape},
+        description="For keys of the catalogue, which staff make. What is not given gets its default. "
+        "An event type never goes away, since old events have it: deprecate it.",
+    )
+    def put(self, request: Request, name: str) -> Response:
+        wanted = EventTypeInput(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        with transaction.atomic():
+            known = EventType.objects.select_for_update().filter(pk=name).first()
+            check_match(request, EventTypeShape(known).data if known else None)
+            done = put_event_type(name, wanted.validated_data)
+        body = EventTypeShape(EventType.objects.get(pk=name)).data
+        return tagged(body, HTTPStatus.CREATED if done == "added" else HTTPStatus.OK)

@@ -73,6 +73,13 @@ class Seconds(serializers.FloatField):
         return super().to_internal_value(data)
 
 
+class Whole(serializers.IntegerField):
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class Moment(serializers.DateTimeField):
     """A time with its zone, in RFC 3339; answered in UTC with six digits."""
 

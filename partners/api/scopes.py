@@ -8,11 +8,13 @@ from rest_framework.request import Request
 
 from partners.models import ApiKey
 
-PARTNER, READ_ONLY, PRODUCER = ApiKey.Scope.PARTNER, ApiKey.Scope.READ_ONLY, ApiKey.Scope.PRODUCER
+PARTNER, READ_ONLY = ApiKey.Scope.PARTNER, ApiKey.Scope.READ_ONLY
+PRODUCER, CATALOGUE = ApiKey.Scope.PRODUCER, ApiKey.Scope.CATALOGUE
 PARTNER_READS: frozenset[str] = frozenset([PARTNER, READ_ONLY])
 PARTNER_WRITES: frozenset[str] = frozenset([PARTNER])
-EVERYBODY: frozenset[str] = frozenset([PARTNER, READ_ONLY, PRODUCER])
+EVERYBODY: frozenset[str] = frozenset([PARTNER, READ_ONLY, PRODUCER, CATALOGUE])
 PRODUCERS: frozenset[str] = frozenset([PRODUCER])
+CATALOGUERS: frozenset[str] = frozenset([CATALOGUE])
 
 Scopes = Mapping[str, Iterable[str]]
 """Per method; what is not there is by the default: partners' keys write, read-only ones read."""

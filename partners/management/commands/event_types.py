@@ -14,7 +14,7 @@ from django.db import transaction
 
 from partners.catalogue import CatalogueEntry, parse_catalogue
 from partners.errors import InvalidInput
-from partners.models import EventType
+from partners.services import put_event_type
 
 
 class Command(BaseCommand):
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             counts = {"added": 0, "changed": 0, "unchanged": 0}
             for entry in entries:
-                what = sync(entry)
+                what = put(entry)
                 counts[what] += 1
                 if what != "unchanged":
                     self.stdout.write(f"{what} {entry.name}")
@@ -44,18 +44,10 @@ class Command(BaseCommand):
         self.stdout.write(", ".join(f"{count} {what}" for what, count in counts.items()))
 
 
-def sync(entry: CatalogueEntry) -> str:
+def put(entry: CatalogueEntry) -> str:
     """Makes one row what the entry says: "added", "changed" or "unchanged"."""
-    fields = {**asdict(entry), "is_catalogued": True}
-    row = EventType.objects.filter(pk=entry.name).first()
-    if row is not None and all(getattr(row, name) == value for name, value in fields.items()):
-        return "unchanged"
-    changed = row or EventType()
-    for name, value in fields.items():
-        setattr(changed, name, value)
+    fields = asdict(entry)
     try:
-        changed.full_clean()
+        return put_event_type(fields.pop("name"), fields)
     except ValidationError as error:
         raise CommandError(f"{entry.name}: {'; '.join(error.messages)}") from None
-    changed.save()
-    return "added" if row is None else "changed"

@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-ROLES = ("partner", "read_only", "producer")
-READS, WRITES, PUBLISHES = {"partner", "read_only"}, {"partner"}, {"producer"}
+ROLES = ("partner", "read_only", "producer", "catalogue")
+READS, WRITES, PUBLISHES, CATALOGUES = {"partner", "read_only"}, {"partner"}, {"producer"}, {"catalogue"}
 
 ALLOWED: dict[tuple[str, str], set[str]] = {
     ("events", "POST"): PUBLISHES,
@@ -60,8 +60,9 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("subscriptions/<id:subscription_id>/disable", "POST"): WRITES,
     ("subscriptions/<id:subscription_id>/secrets", "GET"): WRITES,
     ("subscriptions/<id:subscription_id>/secrets/rotate", "POST"): WRITES,
-    ("event-types", "GET"): READS | PUBLISHES,
-    ("event-types/<type:name>", "GET"): READS | PUBLISHES,
+    ("event-types", "GET"): READS | PUBLISHES | CATALOGUES,
+    ("event-types/<type:name>", "GET"): READS | PUBLISHES | CATALOGUES,
+    ("event-types/<type:name>", "PUT"): CATALOGUES,
     ("audit-log", "GET"): READS,
 }
 """Who may do what. Whatever is not here answers 405 to everybody."""

@@ -1,0 +1,71 @@
+"""The catalogue by API: everybody reads it, a key of the catalogue keeps it, by the checks of the admin's form."""
+
+from typing import Any
+
+import pytest
+
+from partners.models import AuditEntry, EventType
+from tests.api_calls import caller, is_problem
+
+pytestmark = pytest.mark.django_db
+
+ORDER = {
+    "description": "An order was placed.",
+    "schema": {"type": "object", "required": ["id"]},
+    "sample": {"id": 820982911946154508},
+    "version": 2,
+    "on_schema_error": "refuse",
+}
+
+
+def test_a_type_is_added_read_by_a_partner_and_changed() -> None:
+    keeper = caller("catalogue")
+
+    added = keeper.put("/event-types/orders.created", b'{"sample": {"total": 1.10, "id": 820982911946154508}}')
+    assert added.status_code == 201
+    read = caller().get("/event-types/orders.created")
+    assert b'"sample":{"total": 1.10, "id": 820982911946154508}' in read.content
+    assert read.json()["on_schema_error"] == "flag"
+
+    changed = keeper.put("/event-types/orders.created", ORDER, if_match=read["ETag"])
+    assert changed.status_code == 200
+    assert {name: changed.json()[name] for name in ORDER} == ORDER
+    assert is_problem(keeper.put("/event-types/orders.created", ORDER, if_match=read["ETag"]), 412, "changed_meanwhile")
+
+
+def test_what_was_seen_in_events_becomes_catalogued_and_who_did_it_is_written_down() -> None:
+    EventType.objects.create(name="carts.seen", is_catalogued=False)
+    keeper = caller("catalogue")
+    assert keeper.put("/event-types/carts.seen", {"description": "Seen."}).status_code == 200
+    assert EventType.objects.get().is_catalogued
+    entry = AuditEntry.objects.get(action="event_type.update")
+    assert (entry.subject_id, entry.actor_id, entry.after["description"]) == ("carts.seen", keeper.key.pk, "Seen.")
+    keeper.put("/event-types/carts.seen", {"description": "Seen."})
+    assert AuditEntry.objects.filter(action="event_type.update").count() == 1, "the same again is no change"
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"schema": {"type": "no such type"}}, "#/schema/type"),
+        ({"schema": {"required": ["id"]}, "sample": {}}, "#/sample"),
+        ({"version": "2"}, "#/version"),
+        ({"version": 0}, "#/version"),
+        ({"deprecated": True}, "#/deprecated"),
+        ({"on_schema_error": "ignore"}, "#/on_schema_error"),
+        ({"description": "a\0b"}, "#/description"),
+        ([], "#"),
+    ],
+)
+def test_a_mistake_is_said_with_its_place_and_changes_nothing(body: Any, place: str) -> None:
+    assert is_problem(caller("catalogue").put("/event-types/orders.created", body), 400, "invalid", place)
+    assert not EventType.objects.exists()
+
+
+def test_a_name_that_is_none_is_refused() -> None:
+    assert is_problem(caller("catalogue").put("/event-types/orders..created", {}), 400, "invalid", "#/name")
+
+
+@pytest.mark.parametrize("scope", ["partner", "read_only", "producer"])
+def test_nobody_else_keeps_the_catalogue(scope: str) -> None:
+    assert is_problem(caller(scope).put("/event-types/orders.created", ORDER), 403, "permission_denied")
