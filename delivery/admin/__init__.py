@@ -4,6 +4,6 @@ All of them are read-only: what staff may do is a verb of `delivery.verbs`. The 
 by key (`partners.admin.keyset`) and searched by indexes only (`search`, `list_filters`).
 """
 
-from delivery.admin import dead_letter, delivery, event, operational_event, partners, task_result
+from delivery.admin import dead_letter, delivery, event, operational_event, partners, replay_job, task_result
 
-__all__ = ["dead_letter", "delivery", "event", "operational_event", "partners", "task_result"]
+__all__ = ["dead_letter", "delivery", "event", "operational_event", "partners", "replay_job", "task_result"]

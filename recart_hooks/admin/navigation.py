@@ -66,6 +66,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             "Delivery",
             _page("Deliveries", "outbox", "delivery", "delivery", request),
             _page("Events", "bolt", "delivery", "event", request),
+            _page("Replays", "replay", "delivery", "replayjob", request),
         ),
         _group("Catalogue", _page("Event types", "menu_book", "partners", "eventtype", request)),
         _group(

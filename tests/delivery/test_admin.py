@@ -20,7 +20,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from delivery.admin import list_filters
 from delivery.admin.delivery import DeliveryAdmin
-from delivery.models import Attempt, DeadLetter, Delivery, Event
+from delivery.models import Attempt, DeadLetter, Delivery, Event, ReplayJob
 from partners import services
 from partners.admin.base import change_url, list_url, url_of
 from partners.identifiers import first_id, new_id
@@ -60,6 +60,11 @@ def new_attempt(delivery: Delivery, number: int = 1, **fields: Any) -> Attempt:
     return Attempt.objects.create(delivery=delivery, number=number, started_at=NOON, latency_ms=42.4, **fields)
 
 
+def new_replay(subscription: Subscription, **fields: Any) -> ReplayJob:
+    fields = {"mode": "failed", "since": NOON, "until": NOON, "total": 40, "is_total_exact": True, **fields}
+    return ReplayJob.objects.create(partner=subscription.partner, subscription=subscription, **fields)
+
+
 def shown(client: Client, address: str) -> str:
     answer = client.get(address)
     assert answer.status_code == 200, address
@@ -77,8 +82,9 @@ def every_page() -> list[str]:
     new_attempt(delivery)
     letter = DeadLetter.objects.create(source="nats", position="EVENTS:1", body=b"\xff", reason="not UTF-8")
     result = TaskResult.objects.create(task_id=f"{delivery.pk}:1", task_name="delivery.deliver", status="FAILURE")
+    job = new_replay(delivery.subscription)
     pages = []
-    for obj in (delivery, delivery.event, letter, result):
+    for obj in (delivery, delivery.event, letter, job, result):
         pages += [list_url(type(obj)), change_url(obj), change_url(obj).replace("/change/", "/history/")]
     return pages
 
@@ -275,6 +281,30 @@ def test_a_disabled_subscription_is_told_to_get_no_test_event(admin_client: Clie
 
     assert "Its subscription is disabled: enable it first" in shown(admin_client, change_url(subscription))
     assert not Delivery.objects.exists()
+
+
+def test_a_replay_shows_how_far_it_came_and_is_canceled(admin_client: Client) -> None:
+    job = new_replay(new_subscription(), queued=10, skipped=2)
+    page = shown(admin_client, change_url(job))
+    assert 'value="30"' in page
+    assert "10 of 40 queued, 2 left out" in page
+
+    assert viewer("view_replayjob").post(dialog_url(job, "cancel"), DIALOG).status_code == 403
+    admin_client.post(dialog_url(job, "cancel"), DIALOG)
+
+    job.refresh_from_db()
+    assert job.status == "canceled"
+    assert LogEntry.objects.get().change_message == "Canceled."
+    assert "/cancel/" not in shown(admin_client, change_url(job))
+    admin_client.post(dialog_url(job, "cancel"), DIALOG)
+    assert "It has ended already." in shown(admin_client, change_url(job))
+
+
+def test_a_replay_that_is_done_is_complete_whatever_was_estimated(admin_client: Client) -> None:
+    new_replay(new_subscription(), status="done", queued=3, is_total_exact=False)
+    page = shown(admin_client, list_url(ReplayJob))
+    assert 'value="100"' in page
+    assert "3 of about 40 queued" in page
 
 
 def queries_of(client: Client, obj: Model) -> int:
