@@ -7,6 +7,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
+
 
 def describe() -> dict[str, str | int | float]:
     return {
@@ -18,6 +20,12 @@ def describe() -> dict[str, str | int | float]:
         "python": platform.python_version(),
         "load_average": round(os.getloadavg()[0], 2),
     }
+
+
+def busy_s() -> float:
+    """Seconds of all processors that were used by anything, since the start of the machine."""
+    times = psutil.cpu_times()
+    return float(sum(times[:4]) - times.idle + getattr(times, "irq", 0) + getattr(times, "softirq", 0))
 
 
 def _processor() -> str:

@@ -67,7 +67,7 @@ def _isolation(isolation: Result) -> str:
             *(f"{isolation[broker][case]['delivered']} of {isolation[broker][case]['expected']}" for broker in brokers),
         ]
         for brokers in [("fair", "stock")]
-        for case in isolation["fair"]
+        for case in isolation["stock"]
     ]
     head = ["beside", "fair p50 ms", "fair p99 ms", "stock p50 ms", "stock p99 ms", "fair came", "stock came"]
     return _table(head, rows)

@@ -75,6 +75,7 @@ def run_load(nats_url: str, load: Load) -> Published:
 
 def warm_up(under_test: UnderTest, receiver: ReceiverProcess, group: Group, events: int = 300) -> None:
     """Until every partner got something: connections are open, what processes keep in memory is there."""
+    receiver.reset()
     events = max(events, len(group.subjects))
     run_load(under_test.nats_url, Load(group.subjects, events))
     if not receiver.wait_for(group.name, events * group.fan_out, patience_s=90):

@@ -43,9 +43,15 @@ class System(Programs):
         """Deliveries that are not finished in PostgreSQL."""
         return self.number("SELECT count(*) FROM delivery_delivery WHERE status = 'pending'")
 
-    def pause(self, group: seed.Group) -> None:
-        """Stops the queues of a group's partners, as staff would."""
-        self.execute(f"UPDATE partners_partner SET paused_until = '9999-01-01' WHERE id LIKE 'ptr\\_{group.name}\\_%'")
+    def hold(self, group: seed.Group) -> None:
+        """Pauses a group's partners, as staff would."""
+        self._pause(group, "'9999-01-01'")
+
+    def release(self, group: seed.Group) -> None:
+        self._pause(group, "NULL")
+
+    def _pause(self, group: seed.Group, until: str) -> None:
+        self.execute(f"UPDATE partners_partner SET paused_until = {until} WHERE id LIKE 'ptr\\_{group.name}\\_%'")
 
 
 def _settings(ports: Sequence[int]) -> dict[str, str]:

@@ -12,26 +12,34 @@ from bench.seed import Group
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One partner with `waiting` events in its queue (`quick`: in the quick form) and an endpoint of that mode."""
+    """Partners (one, if not said otherwise) with `waiting` events in their queues (`quick`: in the quick form; 0:
+    not there) and endpoints of that mode."""
 
     name: str
     waiting: int
     quick: int
     mode: str = "ok"
     rate_limit: str = ""
+    partners: int = 1
 
     def group(self, receiver: ReceiverProcess, refusing_port: int) -> Group:
-        url = f"http://{LOOPBACK}:{refusing_port}/" if self.mode == "refused" else receiver.url(self.mode, self.name, 0)
-        return Group(self.name, [url], rate_limit=self.rate_limit)
+        urls = [receiver.url(self.mode, self.name, number) for number in range(self.partners)]
+        if self.mode == "refused":
+            urls = [f"http://{LOOPBACK}:{refusing_port}/"]
+        return Group(self.name, urls, rate_limit=self.rate_limit)
 
 
 TROUBLES = (
     Trouble("refusing", 20_000, 1_000, mode="refused"),
     Trouble("failing", 20_000, 1_000, mode="status-500"),
     Trouble("flood", 50_000, 5_000),
-    Trouble("limited", 20_000, 2_000, rate_limit="1/s"),
+    Trouble("paced_flood", 50_000, 0, mode="delay-100"),
+    Trouble("limited", 20_000, 1_000, rate_limit="1/s"),
     Trouble("hanging", 20_000, 1_000, mode="hang-15"),
+    Trouble("ten_hanging", 20_000, 1_000, mode="hang-15", partners=10),
 )
+"""A flood to an endpoint that answers at once takes what the processors can give; a paced one, 16 at a time to an
+endpoint that takes 100 ms, leaves them time to spare: what others notice of that one is not for want of processors."""
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """What people would use instead, driven by the same events and measured by the same receiver."""
 
+import os
+import signal
 from collections.abc import Sequence
 from importlib.util import find_spec
 
@@ -40,6 +42,15 @@ class Peer(Programs):
         for number in range(self._workers):
             worker = ("-m", "celery", "-A", "bench.peers.celery", "worker", "-n", f"worker{number}@peer")
             self.spawn("workers", *worker, *self._pool, "--loglevel", "ERROR")
+
+    def hold(self, _group: seed.Group) -> None:
+        """There is nothing that stops one partner: the workers stop."""
+        for one in self.processes["workers"]:
+            os.kill(one.pid, signal.SIGSTOP)
+
+    def release(self, _group: seed.Group) -> None:
+        for one in self.processes["workers"]:
+            os.kill(one.pid, signal.SIGCONT)
 
     def empty_queue(self) -> None:
         with redis.Redis.from_url(self.stack.valkey.redis_url) as client:

@@ -10,7 +10,6 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import django
@@ -18,6 +17,7 @@ import nats
 from nats.js.api import ConsumerConfig
 
 from bench.programs import STREAM
+from delivery.sources.pull import Pull
 
 Take = Callable[[str, str, bytes], None]
 
@@ -31,15 +31,14 @@ async def consume(nats_url: str, take: Take) -> None:
     client = await nats.connect(nats_url)
     stream = client.jetstream()
     await stream.add_stream(name=STREAM, subjects=["events.>"])
-    pull = await stream.pull_subscribe(
-        "events.>", durable="peer", config=ConsumerConfig(max_ack_pending=20_000, ack_wait=600)
-    )
+    await stream.add_consumer(STREAM, ConsumerConfig(durable_name="peer", max_ack_pending=20_000, ack_wait=600))
+    pull = Pull(client, STREAM, "peer")
+    await pull.start()
     while True:
-        with suppress(asyncio.TimeoutError):
-            messages = await pull.fetch(100, timeout=1)
-            await asyncio.to_thread(take_all, messages, take)
-            for message in messages:
-                await message.ack()
+        messages = await pull.take(100, 1)
+        await asyncio.to_thread(take_all, messages, take)
+        for message in messages:
+            await message.ack()
 
 
 def main() -> None:
