@@ -9,6 +9,7 @@ with Proxy(("127.0.0.1", 5432)) as wire:
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -19,8 +20,10 @@ from typing import Self
 class Proxy:
     """Listens from its construction until `close`; one thread of its own carries everything."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int], tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: what its clients meet; behind it goes on in the clear."""
         self._target = target
+        self._tls = tls
         self._events = asyncio.new_event_loop()
         self._open: set[asyncio.StreamWriter] = set()
         self._is_cut = False
@@ -46,6 +49,10 @@ class Proxy:
         """Nothing comes through, in either direction, and nobody is told: a cable that was pulled."""
         self._do(self._flowing.clear)
 
+    def strand(self) -> None:
+        """The same, for ever, for the connections that there are; new ones are not touched."""
+        self._do(self._strand)
+
     def slow(self, delay_s: float) -> None:
         """Each piece of data takes so much longer, in either direction."""
         self._delay_s = delay_s
@@ -70,7 +77,7 @@ class Proxy:
     async def _listen(self) -> None:
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _end(self) -> None:
@@ -86,6 +93,11 @@ class Proxy:
         for writer in self._open:
             _reset(writer)
 
+    def _strand(self) -> None:
+        self._flowing.clear()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
     def _mend(self) -> None:
         self._is_cut = False
         self._flowing.set()
@@ -96,11 +108,12 @@ class Proxy:
             if self._is_cut:
                 _reset(writer)
                 return
-            await self._flowing.wait()
+            flowing = self._flowing
+            await flowing.wait()
             there_reader, there = await asyncio.open_connection(*self._target)
             self._open.add(there)
             try:
-                await asyncio.gather(self._carry(reader, there), self._carry(there_reader, writer))
+                await asyncio.gather(self._carry(reader, there, flowing), self._carry(there_reader, writer, flowing))
             finally:
                 self._open.discard(there)
                 there.transport.abort()
@@ -110,19 +123,24 @@ class Proxy:
             self._open.discard(writer)
             writer.transport.abort()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
         while data := await reader.read(65536):
             if self._delay_s:
                 await asyncio.sleep(self._delay_s)
-            await self._flowing.wait()
+            await flowing.wait()
             writer.write(data)
             await writer.drain()
+        if not writer.can_write_eof():  # TLS ends as a whole
+            writer.close()
+            return
         with contextlib.suppress(OSError):
             writer.write_eof()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     """RST instead of FIN."""
+    if (connection := writer.get_extra_info("socket")) is None:  # TLS that has ended
+        return
     with contextlib.suppress(OSError):
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

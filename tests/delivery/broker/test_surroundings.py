@@ -1,0 +1,169 @@
+"""Real workers on Redis, over TLS, behind Sentinel, on half-open connections, and in Celery's other pools."""
+
+import math
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from kombu import Connection
+
+from delivery.broker import FairMessage, FairQueues, Unsupported, connect, register
+from tests.certificates import new_authority
+from tests.delivery.broker.servers import Broker, binary, free_port, redis_binary
+from tests.delivery.broker.test_worker import notes, slow
+from tests.delivery.broker.waiting import until
+from tests.delivery.broker.workers import Workers
+from tests.proxy import Proxy
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
+
+
+@contextmanager
+def started(broker: Broker) -> Iterator[Broker]:
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+@contextmanager
+def workers_by(url: str, broker: Broker, directory: Path) -> Iterator[Workers]:
+    """Workers that reach the broker by this address."""
+    running = Workers(broker, directory, url)
+    try:
+        yield running
+    finally:
+        running.kill_all()
+
+
+def test_it_runs_on_redis(tmp_path: Path) -> None:
+    with (
+        started(Broker(tmp_path, program=redis_binary())) as broker,
+        workers_by(broker.url, broker, tmp_path) as workers,
+    ):
+        workers.start()
+        queues = FairQueues(broker.client)
+        queues.configure("partner.a", max_in_flight=2)
+        queues.publish([*notes("a", 20), FairMessage("partner.b", "later", "note", ("later",), eta=time.time() + 1)])
+        assert len({run.value for run in workers.wait_for(21)}) == 21
+
+
+def test_tls_is_checked_and_works(tmp_path: Path, broker: Broker, queues: FairQueues) -> None:
+    authority = new_authority(tmp_path)
+    with Proxy(("127.0.0.1", broker.port), tls=authority.server()) as wire:
+        url = f"fairs://127.0.0.1:{wire.port}/0"
+        with pytest.raises(redis.ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+            connect(url).ping()
+        trusting = f"{url}?ssl_ca_certs={authority.ca_file}"
+        FairQueues(connect(trusting)).publish(notes("a", 5))
+        with workers_by(trusting, broker, tmp_path) as workers:
+            workers.start()
+            workers.wait_for(5)
+            queues.publish(notes("b", 5))
+            workers.wait_for(10)
+
+
+def test_a_password_is_sent(tmp_path: Path) -> None:
+    with started(Broker(tmp_path)) as broker:
+        broker.client.config_set("requirepass", "s3cret")
+        url = broker.url.replace("fair://", "fair://:s3cret@")
+        queues = FairQueues(connect(url))
+        with pytest.raises(redis.AuthenticationError):
+            FairQueues(connect(broker.url)).publish(notes("a", 1))
+        with workers_by(url, broker, tmp_path) as workers:
+            workers.start()
+            queues.publish(notes("a", 5))
+            workers.wait_for(5)
+
+
+@contextmanager
+def sentinel(directory: Path, primary: Broker) -> Iterator[int]:
+    """Its port. It watches the primary as `main`, and takes it for gone after a second."""
+    port = free_port()
+    configuration = directory / "sentinel.conf"
+    lines = [f"port {port}", "bind 127.0.0.1", f"sentinel monitor main 127.0.0.1 {primary.port} 1"]
+    lines += ["sentinel down-after-milliseconds main 1000", "sentinel failover-timeout main 5000"]
+    configuration.write_text("\n".join(lines) + "\n")
+    with (directory / "sentinel.log").open("ab") as log:
+        process = subprocess.Popen([str(binary()), str(configuration), "--sentinel"], stdout=log, stderr=log)
+    try:
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.long
+def test_sentinel_leads_to_the_primary_and_to_the_next_one(tmp_path: Path) -> None:
+    """A failover may repeat what was running: the replica need not have heard of every acknowledgement."""
+    (tmp_path / "two").mkdir()
+    with started(Broker(tmp_path)) as first, started(Broker(tmp_path / "two")) as second:
+        second.client.replicaof("127.0.0.1", str(first.port))
+        until(lambda: second.client.info("replication")["master_link_status"] == "up", "the replica follows")
+        with sentinel(tmp_path, first) as port:
+            watching: Any = redis.Sentinel([("127.0.0.1", port)])  # type: ignore[no-untyped-call]
+            until(lambda: watching.discover_slaves("main"), "Sentinel knows the replica")
+            with workers_by(f"fairsentinel://127.0.0.1:{port}/0", first, tmp_path) as workers:
+                workers.start(master_name="main")
+                FairQueues(first.client).publish(notes("a", 5))
+                workers.wait_for(5)
+                first.stop()
+                until(lambda: second.client.info("replication")["role"] == "master", "it was promoted", 60)
+                FairQueues(second.client).publish(notes("b", 5))
+                until(lambda: {f"b{n}" for n in range(5)} <= {run.value for run in workers.runs()}, "served on", 60)
+
+
+def test_redis_cluster_is_refused_by_name(tmp_path: Path) -> None:
+    register()
+    with started(Broker(tmp_path, "--cluster-enabled", "yes")) as broker, Connection(broker.url) as connection:
+        channel: Any = connection.default_channel
+        with pytest.raises(Unsupported, match="Redis Cluster"):
+            channel.basic_consume("partner.*", no_ack=False, callback=print, consumer_tag="one")
+        with pytest.raises(Unsupported, match="Redis Cluster"):
+            channel.basic_publish(channel.prepare_message("{}"), exchange="", routing_key="partner.a")
+
+
+def test_half_open_connections_are_given_up(tmp_path: Path, broker: Broker, queues: FairQueues) -> None:
+    """Nothing comes through them any more, and nobody says so: as after a firewall forgot them."""
+    with (
+        Proxy(("127.0.0.1", broker.port)) as wire,
+        workers_by(f"fair://127.0.0.1:{wire.port}/0", broker, tmp_path) as workers,
+    ):
+        workers.start(health_check_s=1, socket_timeout_s=1)
+        queues.publish(notes("a", 3))
+        workers.wait_for(3)
+        wire.strand()
+        queues.publish(notes("b", 3))
+        workers.wait_for(6, timeout_s=60)
+        assert len(workers.runs()) == 6, "nothing twice"
+
+
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("solo", marks=pytest.mark.long)])
+def test_other_pools_work_as_well(pool: str, workers: Workers, queues: FairQueues) -> None:
+    workers.start(threads=2, pool=pool)
+    queues.publish([message for partner in "abc" for message in notes(partner, 10)])
+    assert len({run.value for run in workers.wait_for(30)}) == 30
+    workers.stop("one")
+    assert all(stats.in_flight == 0 for stats in queues.stats().values())
+
+
+@pytest.mark.long
+def test_a_rate_is_held_to_two_in_a_hundred(workers: Workers, queues: FairQueues) -> None:
+    """At the receiver, over two workers; and no second sees more than rate and burst."""
+    rate = 50.0
+    queues.configure("partner.a", rate=f"{rate}/s")
+    for name in ("one", "two"):
+        workers.start(name, threads=8)
+    queues.publish(slow("a", 2_500, 0.05))
+    at = sorted(run.at for run in workers.wait_for(2_000, "started", timeout_s=90))
+    burst = queues.limits("partner.a").burst or 0
+    assert (len(at) - burst) / (at[-1] - at[0]) == pytest.approx(rate, rel=0.02)
+    jitter_s = 0.1  # between the grant and the start of the task
+    most = math.ceil(rate * (1 + jitter_s) + burst)
+    assert all(sum(first <= one < first + 1 for one in at) <= most for first in at)
