@@ -9,7 +9,9 @@ class DeliveryConfig(AppConfig):
     verbose_name = "Delivery"
 
     def ready(self) -> None:
-        from delivery.retention import rules  # noqa: PLC0415 - needs the registry of applications
+        from delivery import own_keys  # noqa: PLC0415 - these need the registry of applications
+        from delivery.retention import rules  # noqa: PLC0415
 
         checks.register(rules.check_ages)
         checks.register(rules.check_archive)
+        checks.register(own_keys.check_keys)

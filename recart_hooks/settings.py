@@ -53,6 +53,9 @@ PUBLIC_URL = env.text("PUBLIC_URL", "http://localhost:8000").rstrip("/")
 # Fernet keys, newest first: the first encrypts, all of them decrypt (partners/encryption.py is the one reader).
 ENCRYPTION_KEYS = env.words("ENCRYPTION_KEYS", ("b25seS1mb3ItZGV2ZWxvcG1lbnQtMzItYnl0ZXMtISE=",) if DEBUG else ())
 
+# ed25519 keys of ours, newest first: each signs every request as `v1a` too (delivery/own_keys.py). None: not signed so.
+SIGNING_KEYS = env.words("SIGNING_KEYS")
+
 DATABASES = {
     "default": database_from_url(env.text("DATABASE_URL", "postgresql://postgres@localhost:5432/recart_hooks"))
 }

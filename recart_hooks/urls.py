@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from recart_hooks.health import healthz, readyz
 from recart_hooks.metrics import metrics
+from recart_hooks.well_known import webhook_keys
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -14,6 +15,7 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
     path("metrics", metrics),
+    path(".well-known/webhook-keys.json", webhook_keys),
     path("healthz", healthz),
     path("readyz", readyz),
 ]
