@@ -67,15 +67,23 @@ class Exchanges:
 
     def _step(self, multi: pycurl.CurlMulti, socket: int, what: int) -> None:
         """Something is there, or it is time. The only place that calls libcurl, and so the only one that can end."""
-        multi.socket_action(socket, what)
-        _, ended, failed = multi.info_read()
-        if not ended and not failed:
+        try:
+            multi.socket_action(socket, what)
+            _, ended, failed = multi.info_read()
+        except pycurl.error as error:  # of libcurl's own; it must not leave the task waiting
+            self._end((pycurl.E_FAILED_INIT, str(error)))
             return
-        self._is_running = False
-        self._stop_timer()
         if failed:
             _, code, message = failed[0]
-            self._failure = (code, message)
+            self._end((code, message))
+        elif ended:
+            self._end(None)
+
+    def _end(self, failure: tuple[int, str] | None) -> None:
+        if not self._is_running:
+            return
+        self._is_running, self._failure = False, failure
+        self._stop_timer()
         if self._waiter is not None:
             self._waiter.wake()
 
