@@ -13,6 +13,7 @@ from celery.utils.time import rate as per_second
 
 from delivery.live import Live, Queue
 from delivery.stats import NOTHING, Stats
+from partners.admin.looks import span
 from partners.models import FOREVER, Partner, Subscription
 
 BEHIND_S = 60.0
@@ -77,7 +78,7 @@ def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
     elif queue.tokens is not None and queue.waiting > queue.tokens:
         left = timedelta(seconds=round(queue.waiting / float(per_second(limit)))) if limit else timedelta()
         title = f"{queue.waiting:,} wait for the rate limit of {limit}"
-        yield Finding(Side.SETTING, title, oldest, f"They take {left} (h:mm:ss).")
+        yield Finding(Side.SETTING, title, oldest, f"At this rate they take {span(left)}.")
     elif queue.waiting and queue.in_flight >= partner.max_in_flight:
         yield Finding(
             Side.THEIRS,
@@ -107,7 +108,7 @@ def _endpoint(facts: Facts, one: Subscription) -> Iterator[Finding]:
             if breaker.next_probe_at
             else "The next delivery tries it again."
         )
-        since, detail = breaker.since or one.failing_since, f"{facts.last_error(one)} {probe}".strip()
+        since, detail = breaker.since or one.failing_since, ". ".join(filter(None, (facts.last_error(one), probe)))
         yield Finding(Side.THEIRS, "The endpoint is down: its breaker holds everything back", since, detail, one)
     elif recent.attempts and (recent.error_share or 0.0) >= FAILING_SHARE:
         minutes = round(facts.window.total_seconds() / 60)

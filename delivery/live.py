@@ -71,7 +71,7 @@ def live(partner_id: str, now: datetime) -> Live:
     queue, queues = publish.queue_of(partner_id), publish.queues()
     try:
         stats = queues.stats([queue])[queue]
-        workers, breakers = len(queues.workers()), _breakers(SharedBreakers(), now)
+        workers, breakers = len(queues.workers()), open_breakers(now)
     except redis.RedisError:
         return Live(None, backlogs)
     return Live(_queue(stats), backlogs, workers, breakers)
@@ -87,7 +87,9 @@ def _queue(stats: QueueStats) -> Queue:
     )
 
 
-def _breakers(shared: SharedBreakers, now: datetime) -> Mapping[str, BreakerState]:
+def open_breakers(now: datetime) -> Mapping[str, BreakerState]:
+    """By subscription, those that are not closed. Raises redis.RedisError."""
+    shared = SharedBreakers()
     since = shared.since()
     found = {}
     for subscription_id, opened in shared.read().items():

@@ -7,6 +7,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
@@ -98,7 +99,8 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
     def state(self, delivery: Delivery) -> SafeString:
         if delivery.next_attempt_at is None:
             return status_badge(delivery)
-        return format_html("{}<br>{}", status_badge(delivery), ago(delivery.next_attempt_at))
+        due = "due " if delivery.next_attempt_at <= timezone.now() else ""
+        return format_html("{}<br>{}{}", status_badge(delivery), due, ago(delivery.next_attempt_at))
 
     @display(description="Sent to")
     def to(self, delivery: Delivery) -> SafeString:

@@ -2,20 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import redis
 from django.db.models import QuerySet
 
 from delivery.backlog import TIMEOUT_S, Backlog
+from delivery.live import open_breakers
 from delivery.models import Delivery
 from delivery.stats import Stats
 from partners.admin.base import list_url, url_of
-from partners.admin.looks import ago, milliseconds
+from partners.admin.looks import ago, milliseconds, span
 from partners.models import Partner, Subscription
 
 SHOWN = 8
 SLOW_SHARE = 0.95
+_MOMENT = timedelta(seconds=1)
 FEWEST_ATTEMPTS = 5
 """With fewer attempts an endpoint is not ranked by its latency."""
 
@@ -50,6 +53,28 @@ def failing_endpoints(found: Mapping[str, Stats]) -> BarList:
     return BarList("Failing endpoints", "danger", bars, "Nothing failed.")
 
 
+def down_endpoints(now: datetime) -> BarList:
+    """Whose breakers are not closed, those that are down for longest first."""
+    title = "Endpoints that are down"
+    try:
+        found = open_breakers(now)
+    except redis.RedisError:
+        return BarList(title, "danger", [], "Valkey does not answer.")
+    known = _SUBSCRIPTIONS.in_bulk(list(found))
+    since = {key: found[key].since or now for key in known}
+    longest = sorted(since, key=lambda key: since[key])[:SHOWN]
+    bars = [
+        Bar(
+            name=_name(known[key]),
+            address=url_of(Subscription, key),
+            value=span(now - since[key]),
+            share=100 * (now - since[key]) / max(now - since[longest[0]], _MOMENT),
+        )
+        for key in longest
+    ]
+    return BarList(title, "danger", bars, "None.")
+
+
 def slowest_endpoints(found: Mapping[str, Stats]) -> BarList:
     enough = {key: one for key, one in found.items() if sum(one.histogram) >= FEWEST_ATTEMPTS}
     bars = _ranked(enough, _SUBSCRIPTIONS, _slowness, lambda one: milliseconds(_slowness(one)))
@@ -66,7 +91,7 @@ def longest_backlogs(found: Mapping[str, Backlog] | None, now: datetime) -> BarL
         Bar(
             name=str(names.get(key, key)),
             address=list_url(Delivery, partner__id__exact=key, status__exact="pending"),
-            value=f"{one.pending:,}, next {ago(one.next_attempt_at, now)}",
+            value=f"{one.pending:,}, {'due' if one.next_attempt_at <= now else 'next'} {ago(one.next_attempt_at, now)}",
             share=100 * one.pending / longest,
         )
         for key, one in most.items()

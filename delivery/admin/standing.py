@@ -95,11 +95,15 @@ def standing_view(request: HttpRequest) -> HttpResponse:
 def last_error(subscription: Subscription) -> str:
     """What its endpoint answered last that was no success, as far as it is easily found.
 
-    Among what is furthest from its next attempt, for that was tried most, and among the newest.
+    Among what has been due for longest, what is furthest from its next attempt, and the newest.
     """
-    delayed = Delivery.objects.filter(partner=subscription.partner_id, status=Delivery.Status.PENDING)
+    pending = Delivery.objects.filter(partner=subscription.partner_id, status=Delivery.Status.PENDING)
     newest = Delivery.objects.filter(subscription=subscription)
-    for deliveries in (delayed.order_by("-next_attempt_at"), newest.order_by("-id")):
+    for deliveries in (
+        pending.order_by("next_attempt_at"),
+        pending.order_by("-next_attempt_at"),
+        newest.order_by("-id"),
+    ):
         rows = deliveries.values_list("subscription_id", "last_error")[:_LOOKED_AT]
         for owner, error in rows:
             if owner == subscription.pk and error:
@@ -124,10 +128,12 @@ def _figures(partner: Partner, seen: Live, now: datetime) -> Sequence[Figure]:
     queue, limit = seen.queue, partner.rate_limit or partner.rate_limit_ceiling
     held = queue.held_until and ("until resumed" if queue.held_until >= FOREVER else ago(queue.held_until, now))
     return [
-        Figure("Waiting", f"{queue.waiting:,}", f"held, ends {held}" if held else "may be sent as the limits allow"),
+        Figure("Waiting", f"{queue.waiting:,}", f"held, ends {held}" if held else "go as the limits allow"),
         Figure("Delayed", f"{queue.delayed:,}", "wait for their next attempt"),
         Figure("In flight", f"{queue.in_flight:,}", f"of {partner.max_in_flight} at a time"),
-        Figure("Tokens", "-" if queue.tokens is None else f"{queue.tokens:,}", f"limit {limit or 'none'}"),
+        Figure(
+            "Tokens", "-" if queue.tokens is None else f"{queue.tokens:,}", f"of {limit}" if limit else "no rate limit"
+        ),
         Figure("Oldest waiting", _age(seen.oldest_waiting_s(now)), "of what is due"),
     ]
 

@@ -14,6 +14,7 @@ from delivery import stats
 from delivery.admin.charts import Series, lines, stacked_bars
 from delivery.admin.rankings import (
     BarList,
+    down_endpoints,
     failing_endpoints,
     failing_partners,
     longest_backlogs,
@@ -73,7 +74,9 @@ def traffic(range_: Range, now: datetime, whose: Partner | None = None, read: Re
     backlog = backlog_by("partner_id", whose.pk if whose else None)
     lists = [slowest_endpoints(counted.by_subscription)]
     if whose is None:
-        lists = [failing_partners(counted.by_partner), *lists, longest_backlogs(backlog, now)]
+        lists = [
+            down_endpoints(now), failing_partners(counted.by_partner), *lists, longest_backlogs(backlog, now)
+        ]  # fmt: skip
     else:
         lists.append(failing_endpoints(counted.by_subscription))
     return Traffic(

@@ -149,7 +149,7 @@ def test_the_backlog_is_counted_by_partner() -> None:
     new_pending(okendo, NOW - timedelta(minutes=4))
 
     assert cards()["Backlog"] == ("4", "the oldest due 4 min ago")
-    assert ranking("Longest backlogs") == [("Yotpo", "3, next in 2 h", 100), ("Okendo", "1, next 4 min ago", 33)]
+    assert ranking("Longest backlogs") == [("Yotpo", "3, next in 2 h", 100), ("Okendo", "1, due 4 min ago", 33)]
 
 
 def test_a_backlog_that_cannot_be_counted_in_time_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

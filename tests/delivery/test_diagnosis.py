@@ -65,7 +65,7 @@ def test_a_rate_limit_is_a_setting_and_says_how_long_it_takes() -> None:
     limited = Partner(rate_limit="5/s", max_in_flight=16)
     found = only(replace(with_queue(tokens=0), partner=limited))
     assert (found.side, found.title) == (Side.SETTING, "5,000 wait for the rate limit of 5/s")
-    assert found.detail == "They take 0:16:40 (h:mm:ss)."
+    assert found.detail == "At this rate they take 16 min."
     assert findings(replace(with_queue(tokens=6000), partner=limited))[0].side == Side.OURS
 
 
@@ -81,7 +81,7 @@ def test_an_open_breaker_is_theirs_with_error_since_and_probe_and_explains_what_
     state = BreakerState("open", LONG_AGO, NOW + timedelta(seconds=20))
     found = only(replace(FACTS, live=Live(replace(IDLE, delayed=9), WAITING, 2, {"sub_1": state})))
     assert (found.side, found.since, found.about) == (Side.THEIRS, LONG_AGO, SUBSCRIPTION)
-    assert found.detail == "timed out after 15 s It is tried again at 12:00:20 UTC."
+    assert found.detail == "timed out after 15 s. It is tried again at 12:00:20 UTC."
 
 
 def test_a_half_open_breaker_is_tried_by_the_next_delivery() -> None:

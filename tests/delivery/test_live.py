@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from delivery import publish
+from delivery.admin.traffic import RANGES, traffic
 from delivery.breaker import Opened
 from delivery.breaker_store import SharedBreakers
 from delivery.due import Due
@@ -100,6 +101,18 @@ def test_a_breaker_tells_since_when_and_until_when(partner: Partner, subscriptio
     assert since.timestamp() == pytest.approx(opened_again, abs=1)
 
 
+def test_the_dashboard_names_what_is_down_for_longest_first(partner: Partner, subscription: Subscription) -> None:
+    other = subscription_of(partner)
+    opened(subscription, since_s_ago=130, for_s=60)
+    opened(other, since_s_ago=300, for_s=60)
+
+    (down,) = [one for one in traffic(RANGES["1h"], timezone.now()).lists if one.title == "Endpoints that are down"]
+
+    mine = [(bar.address, bar.value) for bar in down.bars if bar.name.startswith("Yotpo")]
+    assert mine == [(change_url(other), "5 min"), (change_url(subscription), "2 min")]
+    SharedBreakers().close(other.pk)
+
+
 def read_queue(by: Caller) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
     body = by.get("/queue").json()
     return body, {one["subscription_id"]: one for one in body["subscriptions"]}
@@ -152,8 +165,8 @@ def test_the_pages_of_partner_and_subscription_say_first_how_it_stands(
         assert page.index("Right now") < page.index("Rate limit" if obj is partner else "Endpoint")
         assert "Theirs The endpoint is down: its breaker holds everything back since" in page
         assert "(5 min ago)" in page
-        assert "503: &lt;b&gt;closed&lt;/b&gt; for lunch It is tried again at" in page
-        assert "Waiting 1 may be sent" in page
+        assert "503: &lt;b&gt;closed&lt;/b&gt; for lunch. It is tried again at" in page
+        assert "Waiting 1 go as the limits allow" in page
     assert "Breaker Open since" in page
     assert "Pending here 1 oldest waits" in page
 
