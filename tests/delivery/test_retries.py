@@ -187,3 +187,21 @@ def test_a_delay_is_never_below_the_schedule_nor_above_the_cap(
 def test_attempts_are_numbered_from_1() -> None:
     with pytest.raises(ValueError, match="numbered from 1"):
         after(answer(500), attempt=0)
+
+
+OUTCOMES = st.one_of(
+    st.integers(200, 599).map(answer),
+    st.sampled_from([error for error in ErrorClass if error != ErrorClass.STATUS]).map(lambda error: failed(error, "")),
+)
+
+
+@given(outcomes=st.lists(OUTCOMES, min_size=len(SCHEDULE) + 1, max_size=len(SCHEDULE) + 5))
+def test_whatever_comes_back_a_delivery_ends_after_its_last_attempt_at_the_latest_and_only_once(
+    outcomes: list[Outcome],
+) -> None:
+    steps = [after(outcome, attempt) for attempt, outcome in enumerate(outcomes[: len(SCHEDULE) + 1], start=1)]
+    lived = list(itertools.takewhile(lambda step: step.status == "pending", steps))
+    last = steps[len(lived)]  # there is one: the last attempt never leaves a delivery pending
+    assert all(step.delay_s is not None and step.delay_s > 0 and step.disable is None for step in lived)
+    assert (last.status == "succeeded") == outcomes[len(lived)].succeeded
+    assert last.delay_s is None
