@@ -50,6 +50,8 @@ class Intake:
         self._listened_at: float | None = None
         self._is_called = True
         self._has_more = False
+        self._is_refused = False
+        """The server answered with an error (its disk is full, say): it is asked again after a while, not at once."""
         self._due_at: float | None = None
         self._timer: Any = None
         self._waker, self._wakened = socket.socketpair()
@@ -65,6 +67,8 @@ class Intake:
         """Before each wait for events: asks or listens, whatever is in order."""
         self._check_timer()
         room = self._room()
+        if self._is_refused and self._due_at is not None:
+            return
         if self._asked_at is None and (self.leases.has_news or self._is_called or (self._has_more and room)):
             self._ask(room)
         elif self._asked_at is None and self._listened_at is None and room:
@@ -128,7 +132,9 @@ class Intake:
             self._lose(self._asker)
             raise redis.exceptions.ConnectionError("the broker is a replica now") from None
         except ResponseError as error:
-            logger.warning("the broker refused to exchange messages: %s", error)
+            if not self._is_refused:
+                logger.warning("the broker refuses to exchange messages: %s", error)
+            self._is_refused = True
             self._asked_at = None
             self.leases.unanswered()
             self._come_again(REFUSED_WAIT_S)
@@ -144,6 +150,9 @@ class Intake:
             logger.warning("an answer came too late: its messages go back")
             self._is_called = True
             return
+        if self._is_refused:
+            logger.info("the broker exchanges messages again")
+        self._is_refused = False
         due_in, more, *queues = answer
         self._has_more = bool(more)
         self._due_at = None
