@@ -19,8 +19,8 @@ _PLAIN = {"fair": "redis", "fairs": "rediss"}
 class Transport(stock.Transport):
     Channel = FairChannel
     driver_name = "fair"
-    # A server that refuses what it is asked (its disk is full, it is a replica now) may take it later. For kombu that is
-    # a mistake of ours, and ends the worker.
+    # A server that refuses what it is asked (its disk is full, it is a replica now) may take it later. For kombu that
+    # is a mistake of ours, and ends the worker.
     connection_errors = (*stock.Transport.connection_errors, redis.exceptions.ResponseError)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
