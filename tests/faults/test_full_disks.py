@@ -1,4 +1,4 @@
-"""A disk that is full, for each server, and clocks that are moved while a worker runs."""
+"""A disk that is full, for each server."""
 
 import shutil
 import subprocess
@@ -17,7 +17,6 @@ from tests.receiver import Receiver
 
 pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(400)]
 
-LIBFAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 HOT_TABLES = ("delivery_event", "delivery_delivery", "delivery_attempt")
 
 
@@ -116,36 +115,3 @@ def move(system: System, tablespace: str) -> None:
 def in_postgresql(system: System, sql: str) -> None:
     with psycopg.connect(system.stack.database_url, autocommit=True) as connection:
         connection.execute(sql)
-
-
-@pytest.mark.skipif(LIBFAKETIME is None, reason="needs libfaketime (Debian: apt-get install libfaketime)")
-@pytest.mark.parametrize("jumps", [["+1h", "+0"], ["-1h", "+0"], ["+2d", "-2d", "+0"]], ids=" ".join)
-def test_the_clock_of_a_worker_jumps(system: System, receiver: Receiver, jumps: list[str]) -> None:
-    """Only that worker's wall clock: no process can have another monotonic one. Each event fails once, so retries are
-    scheduled by a clock that is wrong."""
-    clock = system.directory / "clock"
-    clock.write_text("+0\n")
-    system.query("UPDATE partners_subscription SET url = %s RETURNING id", receiver.url("/fail-first/1"))
-    start_with_clock(system, "worker-3", clock)
-    system.kill("worker-1")
-
-    def disturb(stream: Stream) -> None:
-        with calm(system):
-            for jump in jumps:
-                clock.write_text(f"{jump}\n")
-                stream.flow_on(400)
-
-    assert count_after(system, receiver, disturb).repeated <= IN_FLIGHT  # of the one that was killed
-
-
-def start_with_clock(system: System, name: str, clock: Path) -> None:
-    faked = {
-        "LD_PRELOAD": str(LIBFAKETIME),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-    usual: dict[str, str] = system.environment
-    system.environment = {**usual, **faked}
-    system.start(name)
-    system.environment = usual
