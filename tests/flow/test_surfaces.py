@@ -289,7 +289,9 @@ def flower_tasks(run: Run, name: str) -> list[dict[str, str]]:
 
 
 def test_flower_names_partner_and_event_type(run: Run) -> None:
-    tasks = flower_tasks(run, TASK)
-    assert {task["name"] for task in tasks} == {TASK}
-    partners = {task["args"].partition(" ")[0] for task in tasks}
-    assert partners >= {"slow", "flaky", "limited", "down"}
+    def partners() -> set[str]:
+        return {task["args"].partition(" ")[0] for task in flower_tasks(run, TASK)}
+
+    wanted = {"slow", "flaky", "limited", "down"}
+    run.system.wait_until(lambda: partners() >= wanted, "tasks of four partners, once Flower has heard of them")
+    assert {task["name"] for task in flower_tasks(run, TASK)} == {TASK}
