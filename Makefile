@@ -1,6 +1,6 @@
 # One name for each action; people and CI use the same. `make VENV=/elsewhere …` uses another virtual environment.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke dev check fix test bench faults clean
+.PHONY: help setup demo smoke dev check fix test fuzz bench faults clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -46,6 +46,9 @@ fix: setup ## what ruff can repair
 
 test: setup ## all tests, against real servers
 	$(BIN)/pytest
+
+fuzz: setup ## schemathesis against the API as it runs, three minutes
+	$(BIN)/pytest -m long tests/flow/test_api_fuzz.py
 
 faults: setup ## the long fault tests: kills, cuts, full disks
 	$(BIN)/pytest -m "long or not long" tests/faults

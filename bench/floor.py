@@ -16,7 +16,8 @@ import requests
 
 from bench.payloads import order
 from bench.receiver_process import ReceiverProcess
-from delivery.signing import decode_secret, new_secret, sign
+from delivery.signing import decode_secret, sign
+from partners.secrets import new_secret
 
 Post = Callable[[bytes, dict[str, str]], int]
 """Sends a body with headers; returns the status."""

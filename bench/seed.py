@@ -45,7 +45,7 @@ def seed(groups: Sequence[Group]) -> None:
     """Needs Django to be set up."""
     from partners.encryption import encrypt  # noqa: PLC0415 - Django is set up by now
     from partners.models import EventType, Partner, Subscription, SubscriptionSecret  # noqa: PLC0415
-    from partners.services import new_secret  # noqa: PLC0415
+    from partners.secrets import new_secret  # noqa: PLC0415
 
     token = encrypt(new_secret())  # one for all: an encryption for each of 10,000 takes seconds
     for group in groups:

@@ -8,19 +8,17 @@ HMAC-SHA256; `whsk_` and base64 of an ed25519 key, ours alone, signs `v1a,` and 
 import base64
 import binascii
 import hmac
-import os
 from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from partners.errors import SecretError
+from partners.secrets import SHARED_PREFIX
 
-SHARED_PREFIX = "whsec_"
 PRIVATE_PREFIX = "whsk_"
 PUBLIC_PREFIX = "whpk_"
 
-_NEW_SECRET_BYTES = 32
 _SHARED_MIN_BYTES = 24
 _SHARED_MAX_BYTES = 64
 _ED25519_SEED_BYTES = 32
@@ -48,11 +46,6 @@ def decode_secret(secret: str) -> SigningKey:
     if secret.startswith(PRIVATE_PREFIX):
         return _private_key(secret.removeprefix(PRIVATE_PREFIX))
     raise SecretError(f"a secret starts with {SHARED_PREFIX} or {PRIVATE_PREFIX}")
-
-
-def new_secret() -> str:
-    """A new shared secret: `whsec_` and 32 random bytes."""
-    return SHARED_PREFIX + base64.b64encode(os.urandom(_NEW_SECRET_BYTES)).decode()
 
 
 def new_private_key() -> str:

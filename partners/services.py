@@ -4,8 +4,6 @@ Each checks its input (django.core.exceptions.ValidationError says what is wrong
 nothing. The processes hear of the change from PostgreSQL (partners.changes); nobody has to be told here.
 """
 
-import base64
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -19,6 +17,7 @@ from django.utils import timezone
 from partners import audit
 from partners.encryption import decrypt, encrypt
 from partners.models import FOREVER, EventType, Partner, Subscription, SubscriptionSecret
+from partners.secrets import new_secret
 
 MAX_LIVE_SECRETS = 10
 
@@ -178,11 +177,6 @@ def _record(
     after: Mapping[str, Any] | None = None,
 ) -> None:
     audit.record(action, subscription, partner_id=subscription.partner_id, before=before, after=after)
-
-
-def new_secret() -> str:
-    """A signing secret in the form of Standard Webhooks: `whsec_` and 32 random bytes in base64."""
-    return "whsec_" + base64.b64encode(os.urandom(32)).decode()
 
 
 def add_secret(subscription: Subscription, secret: str) -> SubscriptionSecret:

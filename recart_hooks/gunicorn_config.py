@@ -10,6 +10,7 @@ preload_app = False  # each process opens its own connections
 max_requests = 20_000  # a leak, ours or a library's, ends some day
 max_requests_jitter = 2_000
 graceful_timeout = 20
+limit_request_line = 8190  # the most that gunicorn takes; what is longer never reaches the application
 control_socket_disable = True  # nobody uses it, and it would be a file in the home directory
 # gunicorn's own lines look like all others
 logconfig_dict = {

@@ -16,7 +16,7 @@ from delivery.models import Attempt, Delivery
 from delivery.verbs import retry_delivery
 from partners.api.base import ApiView
 from partners.api.fields import Moment
-from partners.api.pages import PageQuery, page
+from partners.api.pages import VISIBLE, PageQuery, page
 from partners.api.refusals import Refused
 from partners.api.schema import describe, page_of
 from partners.identifiers import DELIVERY, first_id
@@ -57,10 +57,10 @@ class DeliveryShape(serializers.Serializer[Any]):
 
 class DeliveryQuery(PageQuery):
     status = serializers.ChoiceField(Delivery.Status.values, required=False)
-    subscription_id = serializers.CharField(required=False, max_length=40)
-    event_id = serializers.CharField(required=False, max_length=260)
-    event_type = serializers.CharField(
-        required=False, max_length=200, help_text="A type, or everything below one: `orders.*`."
+    subscription_id = serializers.RegexField(VISIBLE, required=False, max_length=40)
+    event_id = serializers.RegexField(VISIBLE, required=False, max_length=260)
+    event_type = serializers.RegexField(
+        VISIBLE, required=False, max_length=200, help_text="A type, or everything below one: `orders.*`."
     )
     since = Moment(required=False, help_text="Made at this time or later.")
     until = Moment(required=False, help_text="Made before this time.")

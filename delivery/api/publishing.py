@@ -44,7 +44,7 @@ _ANSWER = {
 }
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    str,
+    {"type": "string", "pattern": "^[!-~]{1,255}$"},
     OpenApiParameter.HEADER,
     description="1 to 255 visible ASCII characters. The same key and body answer as the first time, for 24 hours; "
     "the same key with another body answers 422, and 409 while the first is still being worked on.",

@@ -12,7 +12,7 @@ from delivery import stats
 from delivery.stats import Span, Stats
 from partners.api.base import ApiView
 from partners.api.fields import Moment
-from partners.api.pages import Query
+from partners.api.pages import VISIBLE, Query
 from partners.api.refusals import Invalid
 from partners.api.schema import describe
 from partners.api.subscriptions import own_subscription
@@ -64,7 +64,7 @@ class StatsShape(serializers.Serializer[Any]):
 
 
 class StatsQuery(Query):
-    subscription_id = serializers.CharField(required=False, max_length=40)
+    subscription_id = serializers.RegexField(VISIBLE, required=False, max_length=40)
     since = Moment(required=False, help_text="Without it, a day before `until`.")
     until = Moment(required=False, help_text="Without it, now.")
     step_s = serializers.ChoiceField(STEPS_S, default=3600, help_text="Steps under an hour: for spans up to 48 hours.")

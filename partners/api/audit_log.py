@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from partners.api.base import ApiView
 from partners.api.fields import Moment
-from partners.api.pages import PageQuery, page
+from partners.api.pages import VISIBLE, PageQuery, page
 from partners.api.schema import describe, page_of
 from partners.models import AuditEntry
 
@@ -60,7 +60,7 @@ def _of_the_partner(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 class AuditQuery(PageQuery):
-    subject_id = serializers.CharField(required=False, max_length=260)
+    subject_id = serializers.RegexField(VISIBLE, required=False, max_length=260)
 
 
 class AuditLog(ApiView):

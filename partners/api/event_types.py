@@ -67,7 +67,9 @@ class EventTypeInput(StrictSerializer):
 
 
 class EventTypeQuery(PageQuery):
-    category = serializers.CharField(required=False, max_length=200, help_text="Only names that begin with it.")
+    category = serializers.RegexField(
+        "^[A-Za-z0-9_.-]+$", required=False, max_length=200, help_text="Only names that begin with it."
+    )
 
 
 _EXAMPLE_INPUT = {name: _EXAMPLE[name] for name in map(str, EventTypeInput().fields)}

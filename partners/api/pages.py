@@ -7,6 +7,7 @@ shift when rows are added, and the thousandth costs what the first does.
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import orjson
@@ -19,7 +20,9 @@ from partners.api.problems import places_of
 from partners.api.refusals import Invalid
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 250
-_CURSOR_MAX = 600
+_CURSOR_MAX = 300
+VISIBLE = "^[!-~]+$"
+"""Ids and names in a query: ASCII without spaces and control characters."""
 
 Row = TypeVar("Row", bound=Model)
 
@@ -46,7 +49,8 @@ class PageQuery(Query):
     limit = serializers.IntegerField(
         min_value=1, max_value=MAX_LIMIT, default=DEFAULT_LIMIT, help_text="How many items at most."
     )
-    cursor = serializers.CharField(
+    cursor = serializers.RegexField(
+        "^[A-Za-z0-9_-]+$",
         required=False,
         max_length=_CURSOR_MAX,
         help_text="`next_cursor` of the page before; it works with that page's filters.",
@@ -85,4 +89,4 @@ def read_cursor(cursor: str, kind: type[str] | type[int] = str) -> str | int:
             return last
     except (ValueError, TypeError, binascii.Error):
         pass
-    raise Invalid([{"parameter": "cursor", "detail": "not a cursor that a page gave"}])
+    raise Invalid([{"parameter": "cursor", "detail": "not a cursor that a page gave"}], status=HTTPStatus.NOT_FOUND)

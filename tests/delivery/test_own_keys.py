@@ -13,7 +13,8 @@ from delivery.endpoints import load_endpoints
 from delivery.jobs import Job
 from delivery.own_keys import check_keys
 from delivery.prepare import prepare
-from delivery.signing import new_private_key, new_secret
+from delivery.signing import new_private_key
+from partners.secrets import new_secret
 from partners.services import create_partner, create_subscription
 
 NOW = datetime.now(UTC)

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.signing import decode_secret, new_private_key, new_secret, public_key, sign
+from delivery.signing import decode_secret, new_private_key, public_key, sign
 from partners.errors import SecretError
+from partners.secrets import new_secret
 
 # The example of the Standard Webhooks specification and of its libraries' tests.
 SPEC_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -124,7 +124,7 @@ def test_attempts_show_what_was_sent_and_what_came_back_and_no_id() -> None:
     assert one.get(f"/deliveries/{delivery.pk}/attempts/2").json() == second
     for number in ("3", "0", "x", "99999999999999999999"):
         assert is_problem(one.get(f"/deliveries/{delivery.pk}/attempts/{number}"), 404, "not_found")
-    assert is_problem(one.get(f"/deliveries/{delivery.pk}/attempts?cursor=WyJ4Il0"), 400, "invalid", "cursor")
+    assert is_problem(one.get(f"/deliveries/{delivery.pk}/attempts?cursor=WyJ4Il0"), 404, "invalid", "cursor")
 
 
 def test_read_only_keys_see_no_credentials_in_attempts() -> None:

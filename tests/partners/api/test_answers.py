@@ -113,14 +113,18 @@ def test_a_request_id_is_the_callers_when_it_is_a_sane_one(given: str, kept: boo
         ("limit=many", "limit"),
         ("limit=1&limit=2", "limit"),
         ("lmit=5", "lmit"),
-        ("cursor=x", "cursor"),
-        ("cursor=" + "A" * 601, "cursor"),
-        ("cursor=%00", "cursor"),
+        ("cursor=%2B", "cursor"),
+        ("cursor=" + "A" * 301, "cursor"),
+        ("cursor=%00", "cursor cursor"),
         ("is_enabled=perhaps", "is_enabled"),
     ],
 )
 def test_a_query_that_is_not_understood_is_refused(query: str, place: str) -> None:
-    assert is_problem(caller().get(f"/subscriptions?{query}"), 400, "invalid", place)
+    assert is_problem(caller().get(f"/subscriptions?{query}"), 400, "invalid", *place.split())
+
+
+def test_a_cursor_that_no_page_gave_leads_to_no_page() -> None:
+    assert is_problem(caller().get("/subscriptions?cursor=x"), 404, "invalid", "cursor")
 
 
 def test_pages_do_not_shift_when_something_is_added() -> None:

@@ -1,0 +1,57 @@
+"""The API as it runs, asked by schemathesis what its OpenAPI document allows and what not; see schemathesis.toml."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.flow.system import ROOT, System
+
+pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(900)]
+
+SCOPES = ("partner", "read_only", "producer", "catalogue")
+LIMITS = {"API_RATE_LIMIT": "1000000/m", "API_TEST_RATE_LIMIT": "100000/m"}
+_KEYS = """
+from partners.keys import create_key
+from partners.models import Partner
+import json, sys
+of = {"partner": Partner.objects.get(), "read_only": Partner.objects.get()}
+print(json.dumps({scope: create_key(scope, scope, of.get(scope)).token for scope in %r}))
+"""
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with System(tmp_path_factory.mktemp("fuzz"), LIMITS) as system:
+        subscription = {"url": "https://hooks.example.com/orders", "event_types": ["*"]}
+        system.seed([{"name": "Fuzz", "subscriptions": [subscription]}])
+        system.start("bridge", "web", "worker-1")
+        system.wait_until(lambda: system.readyz().get("status") == "ok", "the web process answers")
+        yield system
+
+
+@pytest.fixture(scope="module")
+def keys(system: System) -> dict[str, str]:
+    return dict(json.loads(system.manage("shell", "--no-imports", "-c", _KEYS % (SCOPES,))))
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_schemathesis_finds_no_failure(system: System, keys: dict[str, str], scope: str, tmp_path: Path) -> None:
+    config = ["--config-file", str(ROOT / "schemathesis.toml")]
+    address = f"http://127.0.0.1:{system.web_port}/api/schema/"
+    limits = ["--max-examples", "25", "--workers", "2", "--request-timeout", "30", "--no-color"]
+    command = [str(Path(sys.executable).parent / "schemathesis"), *config, "run", address, *limits]
+
+    done = subprocess.run(
+        [*command, "--header", f"Authorization: Bearer {keys[scope]}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
