@@ -295,3 +295,27 @@ def test_flower_names_partner_and_event_type(run: Run) -> None:
     wanted = {"slow", "flaky", "limited", "down"}
     run.system.wait_until(lambda: partners() >= wanted, "tasks of four partners, once Flower has heard of them")
     assert {task["name"] for task in flower_tasks(run, TASK)} == {TASK}
+
+
+def test_no_secret_is_in_a_log_a_table_or_valkey(run: Run) -> None:
+    """Nor in what Valkey was ever told, which its file of commands has. What is not secret is found in all three."""
+    making = "from partners.keys import create_key; print(create_key('grep', 'producer', None).token)"
+    key = run.system.manage("shell", "--no-imports", "-c", making).strip()
+    address = f"http://{LOOPBACK}:{run.system.web_port}/api/v1/event-types"
+    assert requests.get(address, headers={"Authorization": f"Bearer {key}"}, timeout=60).ok
+    kept = {
+        "log": run.system.log.read_bytes(),
+        "tables": b"\n".join(rows_of(run.system)),
+        "valkey": b"\n".join(one.read_bytes() for one in run.system.directory.rglob("valkey/**/*.aof")),
+    }
+    secrets = [seeded.secret.removeprefix("whsec_") for seeded in run.partners.values()]
+    for place, text in kept.items():
+        assert run.partners["down"].partner_id.encode() in text, f"nothing of the run is in {place}"
+        found = [number for number, secret in enumerate([key, *secrets]) if secret.encode() in text]
+        assert not found, f"secrets {found} are in {place}"
+
+
+def rows_of(system: System) -> Iterator[bytes]:
+    """Every row of every table, as text."""
+    for (table,) in system.query("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'"):
+        yield from (row.encode() for (row,) in system.query(f"SELECT t::text FROM {table} AS t"))
