@@ -36,9 +36,9 @@ HEALTHY_PARTNERS = 20
 FAIR_EVENTS_PER_S = 150.0
 STOCK_EVENTS_PER_S = 60.0
 QUICK_OVERHEAD_S = 1.7
-QUICK_S = 39.0
-STOCK_QUICK = 500  # more than it delivers while it is measured
-QUICK_ONLY_FAIR = {"ten_hanging"}
+QUICK_S = 34.0
+STOCK_QUICK = 300  # more than it delivers while it is measured
+QUICK_TROUBLES = [trouble for trouble in TROUBLES if trouble.quick]
 ALONE = "alone"
 
 Subject = System | Peer
@@ -107,15 +107,14 @@ def full(bench: Bench, make: Callable[..., Subject]) -> dict[str, Case]:
 def quick(
     bench: Bench,
     subject: Subject,
-    troubles: Sequence[Trouble],
     put_aside: Callable[[Trouble], None],
     until: float,
 ) -> dict[str, Case]:
     """All cases in one system, in what time there is until then (monotonic)."""
     warm_up(subject, bench.receiver, bench.healthy, events=100)
     cases: dict[str, Case] = {}
-    for number, trouble in enumerate((None, *troubles)):
-        seconds = (until - time.monotonic()) / (len(troubles) + 1 - number) - QUICK_OVERHEAD_S
+    for number, trouble in enumerate((None, *QUICK_TROUBLES)):
+        seconds = (until - time.monotonic()) / (len(QUICK_TROUBLES) + 1 - number) - QUICK_OVERHEAD_S
         if trouble:
             most = trouble.quick if isinstance(subject, System) else STOCK_QUICK
             bench.let_wait(subject, trouble, min(trouble.quick, most))
@@ -143,17 +142,15 @@ def put_aside(bench: Bench, stock: Peer, trouble: Trouble) -> None:
 
 
 def run_quick(bench: Bench, ends: float) -> dict[str, dict[str, Case]]:
-    for_fair = [trouble for trouble in TROUBLES if trouble.quick]
-    for_stock = [trouble for trouble in for_fair if trouble.name not in QUICK_ONLY_FAIR]
-    names = [trouble.name for trouble in for_fair]
+    names = [trouble.name for trouble in QUICK_TROUBLES]
     fair, stock = bench.fair(*names), bench.stock(*names)
     with ExitStack() as stack, ThreadPoolExecutor() as starting:
         list(starting.map(stack.enter_context, (fair, stock)))
         half = time.monotonic() + (ends - time.monotonic()) * 0.52
         print("fair broker:", flush=True)
-        of_fair = quick(bench, fair, for_fair, lambda trouble: fair.hold(bench.troubled[trouble.name]), half)
+        of_fair = quick(bench, fair, lambda trouble: fair.hold(bench.troubled[trouble.name]), half)
         print("stock transport:", flush=True)
-        of_stock = quick(bench, stock, for_stock, lambda trouble: put_aside(bench, stock, trouble), ends)
+        of_stock = quick(bench, stock, lambda trouble: put_aside(bench, stock, trouble), ends)
     return {"fair": of_fair, "stock": of_stock}
 
 

@@ -27,7 +27,7 @@ from recart_hooks.stack import Stack
 
 START_S = 60.0
 STREAM = "EVENTS"
-_ENDING = Ending(ladder="TERM:2,KILL:5")  # what they still hold is thrown away with the directory
+_ENDING = Ending(ladder="KILL:5")  # what they still hold is thrown away with the directory
 
 
 class ProgramsFailedError(Exception):
