@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 
 @contextmanager
 def started(broker: Broker) -> Iterator[Broker]:
-    broker.start()
     try:
+        broker.start()
         yield broker
     finally:
         broker.stop()
