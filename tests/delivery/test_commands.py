@@ -245,7 +245,7 @@ class TestVerify:
 
     def test_a_lease_of_nobody_is_told(self, subscription: Subscription, queues: FairQueues) -> None:
         publish.publish([due(new_delivery(subscription))])
-        queues.scripts.run("exchange", "gone", 1, 10, "")
+        queues.scripts.run("exchange", "gone", 1, 10, 10, "")
         queues.client.delete("fair:workers:partner.*")
 
         self.fails_with("1 leases of workers that are not known")
@@ -262,7 +262,7 @@ class TestInspect:
         delivery = new_delivery(subscription, errors=("timeout",))
         Attempt.objects.update(worker="w1", detail="no answer within 15 s")
         publish.publish([due(delivery)])
-        queues.scripts.run("exchange", "w2", 1, 10, "")
+        queues.scripts.run("exchange", "w2", 1, 10, 10, "")
 
         told = run("inspect", delivery.pk)
 

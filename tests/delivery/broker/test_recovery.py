@@ -68,7 +68,7 @@ def test_a_long_task_of_a_living_worker_is_never_given_away(workers: Workers, qu
 def test_cut_connections_give_nothing_back_and_repeat_nothing(
     workers: Workers, queues: FairQueues, client: redis.Redis
 ) -> None:
-    workers.start("one", threads=8)
+    workers.start("one", threads=16)
     queues.publish([*slow("a", 4, 3), *notes("b", 2000)])
     workers.wait_for(4, "started")
     for _ in range(10):
@@ -136,13 +136,13 @@ def test_a_frozen_server_makes_no_living_worker_look_dead(workers: Workers, queu
 def test_a_warm_shutdown_gives_back_at_once_what_it_has_not_started(
     workers: Workers, queues: FairQueues, client: redis.Redis
 ) -> None:
-    """With a prefetch of four for each thread; while the running tasks finish, and are acknowledged."""
+    """With a prefetch of four for each thread, a quarter of it reserved; while the running tasks finish."""
     workers.start("one", threads=2, multiplier=4)
-    queues.publish([*slow("a", 8, 2.5), *notes("a", 1, 8)])
+    queues.publish([*slow("a", 6, 5), *notes("a", 3, 6)])
     workers.wait_for(2, "started")
-    until(lambda: in_broker(queues, "partner.a") == (1, 0, 8), "it holds eight")
+    until(lambda: in_broker(queues, "partner.a") == (3, 0, 6), "it holds six")
     workers.signal("one", signal.SIGTERM)
-    until(lambda: in_broker(queues, "partner.a") == (7, 0, 2), "six are back", 2)
+    until(lambda: in_broker(queues, "partner.a") == (7, 0, 2), "four are back", 4)
     assert workers.runs() == [], "the two still run"
     assert [waiting.id for waiting in queues.peek("partner.a", 20)] == [f"a{n}" for n in range(2, 9)]
     workers.stop("one")
