@@ -1,6 +1,6 @@
 # One name for each action; people and CI use the same. `make VENV=/elsewhere …` uses another virtual environment.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke dev check fix test fuzz bench faults clean
+.PHONY: help setup demo smoke dev check fix test fuzz long bench faults clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,9 @@ test: setup ## all tests, against real servers
 
 fuzz: setup ## schemathesis against the API as it runs, three minutes
 	$(BIN)/pytest -m long tests/flow/test_api_fuzz.py
+
+long: setup ## every test that `make test` leaves out for its length
+	$(BIN)/pytest -m long
 
 faults: setup ## the long fault tests: kills, cuts, full disks
 	$(BIN)/pytest -m "long or not long" tests/faults

@@ -17,6 +17,7 @@ def test_a_killed_worker(system: System, receiver: Receiver) -> None:
     assert count.repeated <= IN_FLIGHT
 
 
+@pytest.mark.long
 def test_all_workers_killed(system: System, receiver: Receiver) -> None:
     def disturb(_: Stream) -> None:
         system.kill("worker-1")
@@ -57,6 +58,7 @@ def test_sigterm_under_load_ends_it_in_order(system: System, receiver: Receiver,
     assert count_after(system, receiver, disturb).repeated == 0
 
 
+@pytest.mark.long
 def test_valkey_killed_and_started_from_its_append_only_file(system: System, receiver: Receiver) -> None:
     def disturb(_: Stream) -> None:
         system.stack.valkey.kill()

@@ -44,7 +44,7 @@ def test_the_smoke_test_delivers_every_event(tmp_path: Path) -> None:
     assert demo.returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGKILL])
 def test_nothing_is_left_of_the_demo_when_it_ends(tmp_path: Path, number: signal.Signals) -> None:
     demo = start_demo(tmp_path / "data", "--rate", "20")
     said = wait_for(demo, "✓ try 2")
