@@ -198,7 +198,8 @@ class BrokerMachine(RuleBasedStateMachine):
         self.beats.setdefault(worker, self.now)
         assert len(messages) <= room
         could = {name: model.allowed(self.now, SLACK) for name, model in self.queues.items()}
-        must = {name: self._must(model, room, open_room) for name, model in self.queues.items()}
+        owed = {name: 0 if model.may_wait else model.allowed(self.now, -SLACK) for name, model in self.queues.items()}
+        new = {name for name, model in self.queues.items() if not model.leases}
         got = {name: [held.id for held in messages if held.queue == name] for name in QUEUES}
         for name, ids in got.items():
             model = self.queues[name]
@@ -210,19 +211,14 @@ class BrokerMachine(RuleBasedStateMachine):
                 if held.queue == name:
                     model.leases[held.id] = Lease(worker, held.number, self.orders)
                     self.orders += 1
+        if len(messages) < open_room:
+            assert all(len(got[name]) >= owed[name] for name in QUEUES), "nobody waits while there is room"
         if len(messages) < room:
-            assert all(len(got[name]) >= must[name] for name in QUEUES), "nobody waits while there is room"
+            assert all(got[name] for name in new if owed[name]), "a queue that holds nothing has the reserved places"
         most = max(len(ids) for ids in got.values())
-        assert all(len(got[name]) >= min(must[name], most - 1) for name in QUEUES), "an equal share for each"
+        assert all(len(got[name]) >= min(owed[name], most - 1) for name in QUEUES), "an equal share for each"
         for model in self.queues.values():
             model.may_wait = model.may_wait or (open_room < room and bool(model.leases))
-
-    def _must(self, model: Queue, room: int, open_room: int) -> int:
-        """What a queue gets at least when nobody else wants the room."""
-        if model.may_wait:
-            return 0
-        most = open_room if model.leases or open_room else 1
-        return min(model.allowed(self.now, -SLACK), most if open_room < room else room)
 
     def _held(self) -> list[tuple[str, Held]]:
         return [

@@ -121,7 +121,8 @@ def test_sentinel_leads_to_the_primary_and_to_the_next_one(tmp_path: Path) -> No
 
 def test_redis_cluster_is_refused_by_name(tmp_path: Path) -> None:
     register()
-    with started(Broker(tmp_path, "--cluster-enabled", "yes")) as broker, Connection(broker.url) as connection:
+    cluster = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with started(Broker(tmp_path, *cluster)) as broker, Connection(broker.url) as connection:
         channel: Any = connection.default_channel
         with pytest.raises(Unsupported, match="Redis Cluster"):
             channel.basic_consume("partner.*", no_ack=False, callback=print, consumer_tag="one")
