@@ -139,7 +139,7 @@ class Proxy:
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     """RST instead of FIN."""
-    if (connection := writer.get_extra_info("socket")) is None:  # TLS that has ended
+    if writer.transport.is_closing() or (connection := writer.get_extra_info("socket")) is None:  # TLS that has ended
         return
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
