@@ -2,8 +2,8 @@
 """Keeps a worker supplied from the fair queues.
 
 Two connections of its own. One asks: it tells what was settled and gets as many messages as there is room for, in one
-round trip; one question at a time, so that what happens meanwhile goes along with the next. The other waits for the
-bell while there is nothing to fetch. Nobody polls but once a second, in case a bell was lost.
+round trip; one question at a time, so that what happens meanwhile goes along with the next. The other waits for this
+worker's bell while there is nothing to fetch. Nobody polls but once a second, in case a bell was lost.
 """
 
 import logging
@@ -33,6 +33,8 @@ BELL_WAIT_S = 1
 REFUSED_WAIT_S = 1.0
 SHORTEST_TIMER_S = 0.001
 LAST_ANSWER_S = 1.0
+NOTHING, FOR_OPEN_ROOM, FOR_ANY_ROOM = range(3)
+"""What an answer left behind."""
 
 
 class Intake:
@@ -42,6 +44,7 @@ class Intake:
         self.leases = leases
         self._channel = channel
         self._poller = channel.connection.cycle
+        self._bell = leases.scripts.naming.key("bell", leases.worker)
         self._callback = callback
         self._no_ack = no_ack
         self._asker = channel._create_client(asynchronous=True)
@@ -49,7 +52,7 @@ class Intake:
         self._asked_at: float | None = None
         self._listened_at: float | None = None
         self._is_called = True
-        self._has_more = False
+        self._left = NOTHING
         self._is_refused = False
         """The server answered with an error (its disk is full, say): it is asked again after a while, not at once."""
         self._due_at: float | None = None
@@ -69,7 +72,7 @@ class Intake:
         room = self._room()
         if self._is_refused and self._due_at is not None:
             return
-        if self._asked_at is None and (self.leases.has_news or self._is_called or (self._has_more and room)):
+        if self._asked_at is None and (self.leases.has_news or self._is_called or self._finds_more(room)):
             self._ask(room)
         elif self._asked_at is None and self._listened_at is None and room:
             self._listen()
@@ -101,6 +104,9 @@ class Intake:
         """How much of the room is for queues that hold something already."""
         reserved = int((self._channel.qos.prefetch_count or 0) * RESERVED)
         return min(room, max(0, (self._channel.qos.can_consume_max_estimate() or MOST_ROOM) - reserved))
+
+    def _finds_more(self, room: int) -> bool:
+        return room > 0 and (self._left == FOR_ANY_ROOM or (self._left == FOR_OPEN_ROOM and self._open(room) > 0))
 
     def _ask(self, room: int) -> None:
         self._poller.watch(self._channel, self._asker, EXCHANGE)
@@ -153,8 +159,8 @@ class Intake:
         if self._is_refused:
             logger.info("the broker exchanges messages again")
         self._is_refused = False
-        due_in, more, *queues = answer
-        self._has_more = bool(more)
+        due_in, left, *queues = answer
+        self._left = left
         self._due_at = None
         if due_in:
             self._come_again(float(due_in))
@@ -200,7 +206,7 @@ class Intake:
     def _listen(self) -> None:
         self._poller.watch(self._channel, self._listener, BELL)
         self._listened_at = seconds()
-        self._send(self._listener, "BRPOP", self.leases.scripts.naming.key("bell"), BELL_WAIT_S)
+        self._send(self._listener, "BRPOP", self._bell, BELL_WAIT_S)
 
     def _rung(self) -> None:
         """The bell, or nothing for a second: time to look. Without room the question passes the bell on."""

@@ -20,7 +20,16 @@ from tests.receiver import Receiver
 IN_FLIGHT = 16
 """What a worker sends at once: so much may come twice when it is killed."""
 _CONFIGURATION = (
-    *("fair:limits", "fair:epoch", "fair:workers", "fair:fences", "fair:watch", "fair:bell", "fair:bucket"),
+    *(
+        "fair:limits",
+        "fair:epoch",
+        "fair:workers",
+        "fair:fences",
+        "fair:watch",
+        "fair:waiting",
+        "fair:bell",
+        "fair:bucket",
+    ),
     "_kombu.binding",
 )
 

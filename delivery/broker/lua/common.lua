@@ -15,8 +15,8 @@ end
 
 local function key(kind, queue) return GLOBAL .. 'fair:' .. kind .. ':' .. (queue or PREFIX .. '*') end
 
-local DUE, LIMITS, LEASED = key('due'), key('limits'), key('leased')
-local WORKERS, FENCES, BELL, WATCH = key('workers'), key('fences'), key('bell'), key('watch')
+local DUE, NEW, LIMITS, LEASED = key('due'), key('new'), key('limits'), key('leased')
+local WORKERS, FENCES, WAITING, WATCH = key('workers'), key('fences'), key('waiting'), key('watch')
 
 local function list(queue) return GLOBAL .. queue end
 
@@ -102,9 +102,9 @@ end
 
 -- The line ----------------------------------------------------------------------------------------------------------
 
--- Gives a queue its place in the due set: nobody may come later to it than it could be served.
--- `joins` is its place when it may be served now; `has_ready`: whether it has ready messages, if that is known.
--- Returns the place, nil when nothing waits.
+-- Gives a queue its place in the due set: nobody may come later to it than it could be served. Those of which nothing is
+-- leased stand in `new` as well. `joins` is its place when it may be served now; `has_ready`: whether it has ready messages,
+-- if that is known. Returns the place, nil when nothing waits, and whether the queue is new.
 local function place(queue, limits, joins, has_ready)
   local at
   if has_ready == nil then has_ready = call('EXISTS', list(queue)) == 1 end
@@ -116,28 +116,38 @@ local function place(queue, limits, joins, has_ready)
   end
   if not at then
     call('ZREM', DUE, queue)
+    call('ZREM', NEW, queue)
     return nil
   end
-  at = math.max(at, opens_at(queue, limits or limits_of(queue)))
+  limits = limits or limits_of(queue)
+  at = math.max(at, opens_at(queue, limits))
   call('ZADD', DUE, at, queue)
-  return at
+  local is_new = leased(queue, limits) == 0
+  if is_new then call('ZADD', NEW, at, queue) else call('ZREM', NEW, queue) end
+  return at, is_new
 end
 
--- One bell is enough: whoever answers it and leaves work behind rings again.
-local function ring()
-  if call('EXISTS', BELL) == 0 then
-    call('LPUSH', BELL, '1')
-    call('PEXPIRE', BELL, milliseconds(BELL_KEPT_S))
-  end
+-- Wakes the worker with the most room; for queues that are not new it has to be open. When there is none, those who get
+-- room come by themselves. One worker is enough: if it leaves work behind, it wakes the next.
+local has_rung = false
+
+local function ring(is_new)
+  if has_rung then return end
+  local worker, open_room = unpack(call('ZREVRANGE', WAITING, 0, 0, 'WITHSCORES'))
+  if not worker or (tonumber(open_room) < 1 and not is_new) then return end
+  has_rung = true
+  call('ZREM', WAITING, worker)
+  call('LPUSH', key('bell', worker), '1')
+  call('PEXPIRE', key('bell', worker), milliseconds(BELL_KEPT_S))
 end
 
 -- Sees to it that somebody comes for what is due at `at`.
-local function announce(at)
+local function announce(at, is_new)
   if not at then return end
-  if at <= now then return ring() end
+  if at <= now then return ring(is_new) end
   if at - now > POLL_S then return end
   local watch = call('GET', WATCH)
-  if not watch or tonumber(string.match(watch, '%S+')) > at then ring() end
+  if not watch or tonumber(string.match(watch, '%S+')) > at then ring(true) end
 end
 
 -- Leases ------------------------------------------------------------------------------------------------------------
@@ -152,8 +162,11 @@ local function read_lease(lease)
   }
 end
 
+-- Returns whether it was.
 local function forget_if_unleased(queue)
-  if call('EXISTS', key('leases', queue)) == 0 then call('SREM', LEASED, queue) end
+  if call('EXISTS', key('leases', queue)) == 1 then return false end
+  call('SREM', LEASED, queue)
+  return true
 end
 
 local function redelivered(message)

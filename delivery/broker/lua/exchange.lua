@@ -1,11 +1,13 @@
 #!lua flags=allow-oom
 -- A worker says what became of the messages it had, and gets as many as it has room for.
--- ARGV 4: worker, 5: number of this request (they count up), 6: room, 7: how much of it is for everybody (the rest is
--- kept for queues of which nothing is leased), 8: number of the first earlier request whose answer never came ('' for
--- none): what was leased since goes back. Then, for each settled message: how, queue, id, number; where how is 'ack', 'head' (back to the head of its queue), 'tail' (to its end), 'bury' (nobody can read it)
--- or a number of seconds (delayed for so long).
--- Returns seconds until this worker should come again ('' for no hurry), 1 if something is left to fetch at once, and
--- for each queue: its name, the number of its messages, and for each of those: id, message.
+-- ARGV 4: worker, 5: number of this request (they count up), 6: room, 7: how much of it is open (the rest is kept for new
+-- queues, those of which nothing is leased), 8: number of the first earlier request whose answer never came ('' for
+-- none): what was leased since goes back. Then, for each settled message: how, queue, id, number; where how is 'ack',
+-- 'head' (back to the head of its queue), 'tail' (to its end), 'bury' (nobody can read it) or a number of seconds (delayed
+-- for so long).
+-- Returns seconds until this worker should come again ('' for no hurry), what is left to fetch at once (0: nothing, 1: for
+-- who has open room, 2: for who has any), and for each queue: its name, the number of its messages, and for each of those:
+-- id, message.
 
 local WORKER, NUMBER, LOST = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
 local ROOM, OPEN_ROOM = tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -45,9 +47,12 @@ local function settle_all()
     end
   end
   for queue, has_more in pairs(touched) do
-    forget_if_unleased(queue)
-    -- An acknowledgement can only open a queue that waited for one.
-    if has_more or call('ZSCORE', DUE, queue) == 'inf' then place(queue) end
+    local is_new, at = forget_if_unleased(queue), call('ZSCORE', DUE, queue)
+    if has_more or at == 'inf' then -- an acknowledgement can only open a queue that waited for one
+      place(queue)
+    elseif is_new and at then
+      call('ZADD', NEW, at, queue)
+    end
   end
 end
 
@@ -76,15 +81,10 @@ local function lease(queue, messages)
   call('SADD', LEASED, queue)
 end
 
--- Serves one queue up to `wanted` messages and sends it to its next place. Returns how many it gave. Without open room
--- only a queue of which nothing is leased gets something; another waits until one of its own is settled.
-local function serve(queue, wanted, open_room, place_in_line)
+-- Serves one queue up to `wanted` messages and sends it to its next place. Returns how many it gave.
+local function serve(queue, wanted, place_in_line)
   ripen(queue)
   local limits, ready = limits_of(queue), call('LLEN', list(queue))
-  if open_room < 1 and leased(queue, limits) > 0 then
-    place(queue, limits, INF, ready > 0)
-    return 0
-  end
   local count = granted(queue, limits, wanted, ready)
   if count > 0 then
     answer[#answer + 1] = queue
@@ -99,19 +99,24 @@ end
 
 -- Round robin: every queue in line gets an equal share of the room, then goes to the end of the line; what room is left
 -- goes to those who are first in line then. The places at the end are in the microseconds before now, in that order.
--- However many queues are slow, each new one takes a single place of the room that is not open.
+-- However many queues are slow, each new one takes a single place of the room that is not open; the others keep their place
+-- in line, for another worker. Returns the room that is left, and how much of it is open.
 local function serve_all(room, open_room)
   local visits, most_places = 0, 2 * room
   while room > 0 and visits < MOST_VISITS do
-    local line = call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, math.min(room, MOST_VISITS))
+    local everybody = open_room > 0 and DUE or NEW
+    local line = call('ZRANGEBYSCORE', everybody, '-inf', now, 'LIMIT', 0, math.min(room, MOST_VISITS))
     if #line == 0 then break end
     local share = math.max(1, math.floor(open_room / #line))
     for _, queue in ipairs(line) do
       visits = visits + 1
-      local count = serve(queue, share, open_room, now - math.max(0, most_places - visits) / 1000000)
-      room, open_room = room - count, open_room - count
+      if open_room > 0 or call('ZSCORE', NEW, queue) then
+        local count = serve(queue, share, now - math.max(0, most_places - visits) / 1000000)
+        room, open_room = room - count, open_room - count
+      end
     end
   end
+  return room, math.max(0, open_room)
 end
 
 -- What is left ------------------------------------------------------------------------------------------------------
@@ -132,19 +137,21 @@ if LOST then
   call('HSET', FENCES, WORKER, NUMBER - 1) -- a lost request may still be on its way
   give_back(function(held) return held.worker == WORKER and held.number >= LOST end)
 end
+local room, open_room = 0, 0
+call('ZREM', WAITING, WORKER)
 if ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) then
   call('ZADD', WORKERS, 'NX', now, WORKER)
-  serve_all(ROOM, OPEN_ROOM)
+  room, open_room = serve_all(ROOM, OPEN_ROOM)
 end
 
-local following = call('ZRANGE', DUE, 0, 0, 'WITHSCORES')
-if following[2] then
-  local at = tonumber(following[2])
-  if at <= now then
-    answer[2] = 1
-    ring()
-  elseif at - now <= POLL_S and keeps_watch(at) then
-    answer[1] = stamp(at - now)
-  end
+local function has_due(line) return #call('ZRANGEBYSCORE', line, '-inf', now, 'LIMIT', 0, 1) > 0 end
+
+if has_due(DUE) then
+  answer[2] = has_due(NEW) and 2 or 1
+  ring(answer[2] == 2)
 end
+local following = call('ZRANGEBYSCORE', DUE, '(' .. string.format('%.17g', now), now + POLL_S, 'WITHSCORES', 'LIMIT', 0, 1)
+local at = tonumber(following[2])
+if at and keeps_watch(at) then answer[1] = stamp(at - now) end
+if room > 0 then call('ZADD', WAITING, open_room, WORKER) end
 return answer

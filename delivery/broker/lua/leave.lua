@@ -4,5 +4,6 @@
 
 local WORKER = ARGV[4]
 call('ZREM', WORKERS, WORKER)
+call('ZREM', WAITING, WORKER)
 call('HDEL', FENCES, WORKER)
 return give_back(function(held) return held.worker == WORKER end)

@@ -7,6 +7,7 @@ from typing import Any
 
 from delivery.broker.intake import Intake
 from delivery.broker.leases import Leases
+from delivery.broker.naming import Naming
 
 
 class Hub:
@@ -32,7 +33,7 @@ def test_the_time_of_a_delayed_message_ends_the_wait_for_events() -> None:
         connection_errors=(),
         _create_client=lambda asynchronous: SimpleNamespace(connection=None),
     )
-    intake = Intake(channel, Leases(SimpleNamespace(), trust_s=5), lambda _: None, no_ack=False)  # type: ignore[arg-type]
+    intake = Intake(channel, Leases(SimpleNamespace(naming=Naming()), trust_s=5), lambda _: None, no_ack=False)  # type: ignore[arg-type]
     intake.leases.request(8, 8)
     intake._take([b"0.001", 0])
     (timer,) = hub.timers

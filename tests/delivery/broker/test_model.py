@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from delivery.broker import FairMessage, FairQueues
 from delivery.broker.envelope import encode
+from delivery.broker.intake import FOR_ANY_ROOM, NOTHING
 from delivery.broker.limits import QueueLimits
 from delivery.broker.rates import default_burst, parse_rate
 from tests.delivery.broker.hand import Hand, Held
@@ -44,8 +45,6 @@ class Queue:
     leases: dict[str, Lease] = field(default_factory=dict)
     limits: QueueLimits = field(default_factory=lambda: QueueLimits(""))
     full_at: float = 0.0
-    may_wait: bool = False
-    """For one of its own to be settled: there was no room for a queue that holds something."""
 
     @property
     def known(self) -> set[str]:
@@ -91,12 +90,8 @@ class Queue:
         """To the head, in the order in which they were fetched."""
         ids = sorted(ids, key=lambda id_: self.leases[id_].order)
         for id_ in ids:
-            self.settle(id_)
+            del self.leases[id_]
         self.ready = ids + self.ready
-
-    def settle(self, id_: str) -> None:
-        del self.leases[id_]
-        self.may_wait = False
 
 
 class BrokerMachine(RuleBasedStateMachine):
@@ -156,7 +151,6 @@ class BrokerMachine(RuleBasedStateMachine):
         model = self.queues[queue]
         paused_until = None if paused_for is None else self.now + paused_for
         model.limits = QueueLimits(queue, rate, cap, paused_until)
-        model.may_wait = False
         if rate is None:
             model.full_at = 0.0
         self.broker.configure_many([model.limits])
@@ -167,8 +161,10 @@ class BrokerMachine(RuleBasedStateMachine):
         open_room = max(0, room - reserved)
         answer = self.hands[worker].exchange(room, open_room=open_room, lost_since=self._reclaim(worker))
         self._fetched(worker, room, open_room, answer.messages)
-        if len(answer.messages) < room:
-            assert not answer.has_more
+        if len(answer.messages) < open_room:
+            assert answer.left == NOTHING
+        elif len(answer.messages) < room:
+            assert answer.left != FOR_ANY_ROOM
 
     @rule(worker=st.sampled_from(WORKERS), room=st.integers(1, 12))
     def fetch_and_lose_the_answer(self, worker: str, room: int) -> None:
@@ -198,7 +194,7 @@ class BrokerMachine(RuleBasedStateMachine):
         self.beats.setdefault(worker, self.now)
         assert len(messages) <= room
         could = {name: model.allowed(self.now, SLACK) for name, model in self.queues.items()}
-        owed = {name: 0 if model.may_wait else model.allowed(self.now, -SLACK) for name, model in self.queues.items()}
+        owed = {name: model.allowed(self.now, -SLACK) for name, model in self.queues.items()}
         new = {name for name, model in self.queues.items() if not model.leases}
         got = {name: [held.id for held in messages if held.queue == name] for name in QUEUES}
         for name, ids in got.items():
@@ -217,8 +213,6 @@ class BrokerMachine(RuleBasedStateMachine):
             assert all(got[name] for name in new if owed[name]), "a queue that holds nothing has the reserved places"
         most = max(len(ids) for ids in got.values())
         assert all(len(got[name]) >= min(owed[name], most - 1) for name in QUEUES), "an equal share for each"
-        for model in self.queues.values():
-            model.may_wait = model.may_wait or (open_room < room and bool(model.leases))
 
     def _held(self) -> list[tuple[str, Held]]:
         return [
@@ -238,7 +232,7 @@ class BrokerMachine(RuleBasedStateMachine):
         if how == "head":
             model.put_back([held.id])
             return
-        model.settle(held.id)
+        del model.leases[held.id]
         if how == "tail":
             model.ready.append(held.id)
         elif how != "ack":
@@ -258,7 +252,7 @@ class BrokerMachine(RuleBasedStateMachine):
         _, held = data.draw(st.sampled_from(self._held()))
         self.time_passes(0.00001)
         assert self.broker.scripts.run("postpone", held.queue, held.id, delay_s) == 1
-        self.queues[held.queue].settle(held.id)
+        del self.queues[held.queue].leases[held.id]
         self.queues[held.queue].delayed[held.id] = self.now + delay_s
 
     @rule(queue=st.sampled_from(QUEUES))
@@ -307,11 +301,12 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_queue_that_waits_stands_in_line_not_later_than_it_may_be_served(self) -> None:
-        due = line(self.client, "fair:due:partner.*")
+        due, new = (line(self.client, f"fair:{kind}:partner.*") for kind in ("due", "new"))
         waiting = {name for name, model in self.queues.items() if model.ready or model.delayed}
         assert set(due) == waiting
+        assert new == {name: due[name] for name in waiting if not self.queues[name].leases}
         for name in waiting:
-            if self.queues[name].allowed(self.now, -SLACK) > 0 and not self.queues[name].may_wait:
+            if self.queues[name].allowed(self.now, -SLACK) > 0:
                 assert due[name] <= self.now + SLACK
 
     def teardown(self) -> None:
@@ -325,7 +320,7 @@ class BrokerMachine(RuleBasedStateMachine):
             self.fetch("one", 12)
             for worker, held in self._held():
                 self.hands[worker].exchange(0, ("ack", held))
-                self.queues[held.queue].settle(held.id)
+                del self.queues[held.queue].leases[held.id]
         assert not any(model.known for model in self.queues.values())
         self.leave("one")
         assert lasting_keys(self.client) == set()

@@ -36,7 +36,7 @@ def in_broker(queues: FairQueues, queue: str) -> tuple[int, int, int]:
 
 def is_drained(client: redis.Redis) -> bool:
     """Nothing is left but what living workers keep, configuration, and what expires."""
-    kept = ("fair:workers:", "fair:fences:", "fair:limits:", "_kombu.binding")
+    kept = ("fair:workers:", "fair:waiting:", "fair:fences:", "fair:limits:", "_kombu.binding")
     return all(key.startswith(kept) for key in lasting_keys(client))
 
 
