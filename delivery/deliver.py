@@ -19,7 +19,7 @@ from delivery.due import Due
 from delivery.errors import DeliveryDead, Postponed, TryLater
 from delivery.jobs import PENDING, Job
 from delivery.outcomes import ErrorClass, Outcome, failed
-from delivery.prepare import prepare
+from delivery.prepare import noted, prepare
 from delivery.recorder import AttemptRecord, headers_text
 from delivery.retries import decide
 from delivery.sending import Request
@@ -117,7 +117,7 @@ def _send(job: Job, now: datetime, tools: Tools) -> tuple[str, Outcome]:
     except Exception as error:  # a fault of ours must not lose the delivery: it is tried again like any other
         logger.exception("an attempt could not be prepared", extra=_marks(job))
         return "", failed(ErrorClass.INTERNAL, type(error).__name__)
-    return headers_text(request.headers), tools.send(request)
+    return headers_text(noted(request.headers)), tools.send(request)
 
 
 def _next(job: Job, attempt: int, due_at: datetime | None) -> Due:

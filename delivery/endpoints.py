@@ -8,7 +8,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.conf import settings
@@ -43,7 +43,7 @@ class Endpoint:
     subscription_id: str
     partner_id: str
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     secrets: tuple[Secret, ...]
     transform: Transformation | None
     timeout_s: float
@@ -99,21 +99,22 @@ def load_endpoints(subscription_ids: Iterable[str]) -> dict[str, Endpoint]:
 def _usable(subscription: Subscription, tokens: Sequence[SubscriptionSecret]) -> Endpoint:
     """What cannot be read of one subscription stops that one, and none that is loaded with it.
 
-    A transformation that does not compile any more ends its deliveries. Secrets that no key opens are an operator's
-    mistake: without one nothing is signed, the attempt fails as ours, and is tried again when the key is back.
+    A transformation that does not compile any more ends its deliveries. Secrets or headers that no key opens are an
+    operator's mistake: nothing can be signed, the attempt fails as ours, and is tried again when the key is back.
     """
     stopped = _stopped(subscription)
     try:
         shared = tuple(Secret(decode_secret(decrypt(row.token)), row.expires_at) for row in tokens)
         secrets = shared + tuple(Secret(key, None) for key in own_keys())
+        headers = dict(subscription.headers)
     except (SecretUnreadable, SecretError) as error:
         logger.error("unusable secret", extra={"subscription_id": subscription.id, "error": str(error)})
-        secrets = ()
+        secrets, headers = (), {}
     try:
-        return _endpoint(subscription, secrets, _transformation(subscription), stopped)
+        return _endpoint(subscription, secrets, headers, _transformation(subscription), stopped)
     except InvalidInput as error:
         logger.error("unusable transformation", extra={"subscription_id": subscription.id, "error": str(error)})
-        return _endpoint(subscription, secrets, None, stopped or f"the subscription cannot be used: {error}")
+        return _endpoint(subscription, secrets, headers, None, stopped or f"the subscription cannot be used: {error}")
 
 
 def _transformation(subscription: Subscription) -> Transformation | None:
@@ -121,13 +122,17 @@ def _transformation(subscription: Subscription) -> Transformation | None:
 
 
 def _endpoint(
-    subscription: Subscription, secrets: tuple[Secret, ...], transform: Transformation | None, stopped: str
+    subscription: Subscription,
+    secrets: tuple[Secret, ...],
+    headers: Mapping[str, str],
+    transform: Transformation | None,
+    stopped: str,
 ) -> Endpoint:
     return Endpoint(
         subscription_id=subscription.id,
         partner_id=subscription.partner_id,
         url=subscription.url,
-        headers=subscription.headers,
+        headers=headers,
         secrets=secrets,
         transform=transform,
         timeout_s=subscription.timeout_s,

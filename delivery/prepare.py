@@ -1,15 +1,15 @@
 """Builds the request of one attempt from a job: pure, no clock, no network, no database."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from delivery.jobs import Job
 from delivery.sending import Request
 from delivery.signing import sign
+from partners.secrets import HIDDEN
 
-_RESERVED = frozenset(
-    {"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature", "traceparent"}
-)
+_OURS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature", "traceparent"})
 
 
 def prepare(job: Job, now: datetime, user_agent: str, connect_timeout_s: float) -> Request:
@@ -17,9 +17,7 @@ def prepare(job: Job, now: datetime, user_agent: str, connect_timeout_s: float) 
     envelope = job.envelope
     body = envelope.body if job.endpoint.transform is None else job.endpoint.transform.apply(envelope)
     timestamp = int(now.timestamp())
-    headers: dict[str, Any] = {
-        name: value for name, value in job.endpoint.headers.items() if name.lower() not in _RESERVED
-    }
+    headers: dict[str, Any] = {name: value for name, value in job.endpoint.headers.items() if name.lower() not in _OURS}
     headers["content-type"] = "application/json"
     headers["user-agent"] = user_agent
     headers["webhook-id"] = job.event_id
@@ -34,3 +32,8 @@ def prepare(job: Job, now: datetime, user_agent: str, connect_timeout_s: float) 
         connect_timeout_s=connect_timeout_s,
         timeout_s=job.endpoint.timeout_s,
     )
+
+
+def noted(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of a prepared request, what may be written down and shown: a subscription's own values may be credentials."""
+    return {name: value if name in _OURS else HIDDEN for name, value in headers.items()}

@@ -14,9 +14,9 @@ from typing import Any
 from django.db.models import Model
 
 from partners.access_models import AuditEntry
+from partners.secrets import HIDDEN
 
 KINDS = AuditEntry.ActorKind
-HIDDEN = "(hidden)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,6 @@ def snapshot(row: Model) -> dict[str, Any]:
 
 
 def _shown(name: str, value: Any) -> Any:
-    if name == "headers" and isinstance(value, dict):
+    if name == "headers" and isinstance(value, Mapping):
         return dict.fromkeys(value, HIDDEN)
     return value.isoformat() if isinstance(value, date) else value

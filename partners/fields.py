@@ -1,11 +1,12 @@
 """Column types that the models share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
+from partners.encryption import Sealed, encrypt
 from partners.identifiers import new_id
 
 if TYPE_CHECKING:
@@ -33,3 +34,31 @@ class IdField(TextColumn):
         for implied in ("primary_key", "editable", "default"):
             options.pop(implied, None)
         return name, path, [self.prefix, *args], options
+
+
+class SealedField(models.JSONField):
+    """Names and values, as JSON whose values are encrypted. Assigned plain, read as `Sealed`."""
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        stored = super().from_db_value(value, expression, connection)
+        return Sealed(stored) if isinstance(stored, dict) else stored
+
+    def get_prep_value(self, value: Any) -> Any:
+        if isinstance(value, Sealed):
+            return value.tokens
+        return {name: encrypt(one) for name, one in value.items()} if isinstance(value, Mapping) else value
+
+    def clean(self, value: Any, model_instance: Any) -> Any:
+        """What is stored was looked at when it was written."""
+        if not isinstance(value, Sealed):
+            self.validate(value, model_instance)
+            self.run_validators(value)
+        return value
+
+    def value_to_string(self, obj: models.Model) -> Any:
+        """For a dump, which stays encrypted."""
+        return self.get_prep_value(self.value_from_object(obj))
+
+    def to_python(self, value: Any) -> Any:
+        """From a dump."""
+        return Sealed(value)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from partners.access_models import ApiKey, AuditEntry
 from partners.errors import DataInvalid, InvalidInput
 from partners.event_schemas import compile_schema
-from partners.fields import IdField
+from partners.fields import IdField, SealedField
 from partners.patterns import category
 from partners.validation import (
     per_second,
@@ -166,11 +166,11 @@ class Subscription(models.Model):
     transformation = models.TextField(
         blank=True, validators=[validate_transformation], help_text='{"omit": [...], "rename": {...}, "map": ...}'
     )
-    headers = models.JSONField(
+    headers = SealedField(
         default=dict,
         blank=True,
         validators=[validate_headers],
-        help_text="Sent with each request. Not for secrets of ours.",
+        help_text="Sent with each request. The values may be credentials: they are encrypted.",
     )
     retry_schedule_s = ArrayField(
         models.FloatField(),
@@ -214,6 +214,11 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return self.description or self.url
+
+    @property
+    def header_names(self) -> list[str]:
+        """In one order: what was given and what comes back from JSONB may have different ones."""
+        return sorted(self.headers)
 
     def clean(self) -> None:
         super().clean()

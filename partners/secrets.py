@@ -4,6 +4,8 @@ import base64
 import os
 
 SHARED_PREFIX = "whsec_"
+HIDDEN = "(hidden)"
+"""Stands where a credential is left out."""
 
 _NEW_SECRET_BYTES = 32
 

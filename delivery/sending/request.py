@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
@@ -33,7 +33,7 @@ class Request:
     """A POST. Host, Content-Length, Accept-Encoding and Connection are the senders' business, not part of `headers`."""
 
     url: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     """For looking up the name, connecting and the TLS handshake together."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from partners.admin.looks import MASK, hide_credential
+from partners.admin.looks import MASK
+from partners.errors import SecretUnreadable
 
 if TYPE_CHECKING:
     from django.forms import Textarea as UnfoldAdminTextareaWidget
@@ -77,7 +78,7 @@ class DelaysField(forms.CharField):
 
 
 class HeadersField(forms.CharField):
-    """Request headers, one `Name: value` a line. Credentials are not shown; a masked one stays as it is."""
+    """Request headers, one `Name: value` a line. Stored values are not shown; a masked one stays as it is."""
 
     stored: Mapping[str, str]
 
@@ -89,7 +90,7 @@ class HeadersField(forms.CharField):
     def prepare_value(self, value: Any) -> Any:
         if not isinstance(value, Mapping):
             return value
-        return "\n".join(f"{name}: {hide_credential(name, content)}" for name, content in value.items())
+        return "\n".join(f"{name}: {MASK}" for name in value)
 
     def to_python(self, value: Any) -> Any:
         headers: dict[str, str] = {}
@@ -101,9 +102,10 @@ class HeadersField(forms.CharField):
                 raise ValidationError(f"line {number}: write a name, a colon and a value")
             if name in headers:
                 raise ValidationError(f"line {number}: the header {name!r} is there twice")
-            if content == MASK and name not in self.stored:
-                raise ValidationError(f"line {number}: write the value of {name!r}")
-            headers[name] = self.stored[name] if content == MASK else content
+            try:
+                headers[name] = self.stored[name] if content == MASK else content
+            except (KeyError, SecretUnreadable):
+                raise ValidationError(f"line {number}: write the value of {name!r}") from None
         return headers
 
     def has_changed(self, initial: Any, data: Any) -> bool:

@@ -15,7 +15,7 @@ from partners.admin.base import per_object
 from partners.admin.columns import link_column, time_column
 from partners.admin.fields import delay
 from partners.admin.list_filters import ConditionFilter
-from partners.admin.looks import badge, code, headers_code, json_code, lines, moment
+from partners.admin.looks import badge, code, json_code, lines, moment
 from partners.admin.subscription_actions import SubscriptionActions
 from partners.admin.subscription_form import SubscriptionForm
 from partners.models import Subscription
@@ -124,8 +124,7 @@ class SubscriptionAdmin(SubscriptionActions):
 
     @display(description="Headers")
     def headers_shown(self, subscription: Subscription) -> SafeString:
-        written = "\n".join(f"{name}: {value}" for name, value in subscription.headers.items())
-        return headers_code(written) if written else SafeString("-")
+        return lines(subscription.header_names) or SafeString("-")
 
     @display(description="Retry schedule")
     def retries_shown(self, subscription: Subscription) -> str:

@@ -12,7 +12,9 @@ class SubscriptionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic fo
     event_types = WordsField(
         help_text="Names or patterns, one per line or separated by commas: orders.created, orders.*, *"
     )
-    headers = HeadersField(required=False, help_text="Sent with each request, one per line. Credentials are masked.")
+    headers = HeadersField(
+        required=False, help_text="Sent with each request, one per line. A value that is masked stays as it is."
+    )
     retry_schedule_s = DelaysField(
         label="Retry schedule",
         required=False,

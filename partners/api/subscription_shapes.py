@@ -6,9 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from partners.api.fields import ExactJSON, Matching, Moment, Seconds, StrictSerializer, Text
-from partners.api.scopes import READ_ONLY
-from partners.audit import HIDDEN
-from partners.models import ApiKey, Subscription
+from partners.models import Subscription
 from partners.patterns import EVENT_TYPE_MAX, PATTERNS_MAX
 from partners.validation import LONGEST_DELAY_S, MAX_ATTEMPTS, MAX_HEADERS
 
@@ -19,13 +17,14 @@ EXAMPLE_INPUT = {
     "description": "production",
     "filter": "$.data[?(@.total_price > 100)]",
     "transformation": {"omit": ["$.data.customer.email"], "map": {"order": "$.data.id", "paid": "$.data.total_price"}},
-    "headers": {"X-Tenant": "blue"},
+    "headers": {"Authorization": "Basic cmVjYXJ0Om9wZW4tc2VzYW1l", "X-Tenant": "blue"},
     "retry_schedule_s": [5, 60, 600, 3600],
     "timeout_s": 10,
 }
 EXAMPLE = {
     "id": "sub_0192f1c7a5b07d3e8a4e5f60718293a4",
-    **EXAMPLE_INPUT,
+    **{name: value for name, value in EXAMPLE_INPUT.items() if name != "headers"},
+    "header_names": ["Authorization", "X-Tenant"],
     "is_enabled": True,
     "disabled_at": None,
     "disabled_reason": "",
@@ -48,7 +47,9 @@ class SubscriptionShape(serializers.Serializer[Subscription]):
     description = serializers.CharField()
     filter = serializers.CharField(help_text="JSONPath; empty: everything is wanted.")
     transformation = Transformation(help_text="Null: events are sent as they are.")
-    headers = serializers.DictField(child=serializers.CharField())
+    header_names = serializers.ListField(
+        child=serializers.CharField(), help_text="Of `headers`, whose values are not shown again."
+    )
     retry_schedule_s = serializers.ListField(
         child=serializers.FloatField(), allow_null=True, help_text="Seconds between attempts; null: the default."
     )
@@ -78,7 +79,8 @@ class SubscriptionInput(StrictSerializer):
     headers = serializers.DictField(
         child=Text(allow_blank=True, max_length=4096),
         required=False,
-        help_text=f"Sent with every request; at most {MAX_HEADERS}.",
+        help_text=f"Sent with every request, at most {MAX_HEADERS}; they take the place of all former ones. "
+        "Values are stored encrypted and never shown.",
     )
     retry_schedule_s = serializers.ListField(
         child=Seconds(min_value=1, max_value=LONGEST_DELAY_S),
@@ -91,9 +93,5 @@ class SubscriptionInput(StrictSerializer):
     timeout_s = Seconds(min_value=1, max_value=30, required=False, help_text="For one attempt, all in all.")
 
 
-def shape(subscription: Subscription, key: ApiKey) -> dict[str, Any]:
-    """As the key may see it: headers may hold credentials, which a read-only key is not shown."""
-    body = dict(SubscriptionShape(subscription).data)
-    if key.scope == READ_ONLY:
-        body["headers"] = dict.fromkeys(body["headers"], HIDDEN)
-    return body
+def shape(subscription: Subscription) -> dict[str, Any]:
+    return dict(SubscriptionShape(subscription).data)

@@ -48,7 +48,7 @@ class Subscriptions(ApiView):
         rows = own_subscriptions(self).filter(is_operational=False)
         if query["is_enabled"] is not None:
             rows = rows.filter(is_enabled=query["is_enabled"])
-        return page(rows, query, lambda found: [shape(one, self.caller.key) for one in found])
+        return page(rows, query, lambda found: [shape(one) for one in found])
 
     @describe(
         "Subscribe",
@@ -72,7 +72,7 @@ class Subscriptions(ApiView):
                     HTTPStatus.CONFLICT, "too_many", f"at most {settings.SUBSCRIPTIONS_MAX} subscriptions: delete one"
                 )
             made = services.create_subscription(self.partner, **wanted.validated_data)
-        body = shape(made, self.caller.key)
+        body = shape(made)
         where = f"{request.path}/{made.pk}"
         return Response(body, HTTPStatus.CREATED, headers={"Location": where, "ETag": tag_of(body)})
 
@@ -89,7 +89,7 @@ class SubscriptionView(ApiView):
         more_answers={304: NOT_MODIFIED},
     )
     def get(self, request: Request, subscription_id: str) -> Response:
-        return tagged_or_unchanged(request, shape(own_subscription(self, subscription_id), self.caller.key))
+        return tagged_or_unchanged(request, shape(own_subscription(self, subscription_id)))
 
     @describe(
         "Change a subscription",
@@ -109,9 +109,9 @@ class SubscriptionView(ApiView):
         wanted.is_valid(raise_exception=True)
         with transaction.atomic():
             current = own_subscription(self, subscription_id, lock=True)
-            check_match(request, shape(current, self.caller.key))
+            check_match(request, shape(current))
             services.update_subscription(current, wanted.validated_data)
-        return tagged(shape(current, self.caller.key))
+        return tagged(shape(current))
 
     @describe(
         "Unsubscribe",
@@ -125,7 +125,7 @@ class SubscriptionView(ApiView):
     def delete(self, request: Request, subscription_id: str) -> Response:
         with transaction.atomic():
             current = own_subscription(self, subscription_id, lock=True)
-            check_match(request, shape(current, self.caller.key))
+            check_match(request, shape(current))
             if current.is_operational:
                 raise Refused(HTTPStatus.CONFLICT, "operational", "it goes with your profile's operational_url")
             services.delete_subscription(current)
@@ -149,7 +149,7 @@ class EnableView(ApiView):
             if current.disabled_reason == Reason.STAFF:
                 raise Refused(HTTPStatus.CONFLICT, "disabled_by_staff", "staff disabled this subscription: ask them")
             services.enable_subscription(current)
-        return tagged(shape(current, self.caller.key))
+        return tagged(shape(current))
 
 
 class DisableView(ApiView):
@@ -165,7 +165,7 @@ class DisableView(ApiView):
     def post(self, request: Request, subscription_id: str) -> Response:
         current = own_subscription(self, subscription_id)
         services.disable_subscription(current, Reason.PARTNER)
-        return tagged(shape(current, self.caller.key))
+        return tagged(shape(current))
 
 
 def own_subscriptions(view: ApiView) -> "QuerySet[Subscription]":

@@ -197,6 +197,14 @@ def test_only_what_says_that_the_endpoint_is_down_counts_for_the_breaker(outcome
     assert says_down(outcome) is down
 
 
+def test_the_values_of_a_subscriptions_own_headers_are_sent_and_not_written_down() -> None:
+    world = World()
+    world.deliver()
+    assert world.sent[0].headers["x-shop"] == "7"
+    assert "x-shop: (hidden)" in world.recorded[0].request_headers
+    assert "webhook-id: evt_1" in world.recorded[0].request_headers
+
+
 def test_the_log_line_of_an_attempt_tells_the_webhook_id_and_the_trace(caplog: pytest.LogCaptureFixture) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     with caplog.at_level("INFO", "delivery.attempt"):

@@ -33,6 +33,7 @@ PATHS = {
     "down": "/status/503",
 }
 PASSWORD = "what-staff-know-1"
+CREDENTIAL = "Bearer b2YtdGhlaXJz"
 TASK = "delivery.deliver orders.created"
 
 
@@ -108,7 +109,8 @@ def partner(name: str, receiver: Receiver) -> dict[str, object]:
     url = receiver.url(f"{path}{'&' if '?' in path else '?'}who={name}")
     limit = "20/s" if name == "limited" else ""
     types = "orders.*" if name == "down" else "*"  # else its breaker may be open before the first order
-    return {"name": name, "rate_limit": limit, "subscriptions": [{"url": url, "event_types": [types]}]}
+    subscription = {"url": url, "event_types": [types], "headers": {"Authorization": CREDENTIAL}}
+    return {"name": name, "rate_limit": limit, "subscriptions": [subscription]}
 
 
 def flower_listens(run: Run) -> None:
@@ -309,7 +311,8 @@ def test_no_secret_is_in_a_log_a_table_or_valkey(run: Run) -> None:
         "tables": b"\n".join(rows_of(run.system)),
         "valkey": b"\n".join(one.read_bytes() for one in run.system.directory.rglob("valkey/**/*.aof")),
     }
-    secrets = [seeded.secret.removeprefix("whsec_") for seeded in run.partners.values()]
+    assert {one.headers["authorization"] for one in run.receiver.requests} == {CREDENTIAL}
+    secrets = [CREDENTIAL, *(seeded.secret.removeprefix("whsec_") for seeded in run.partners.values())]
     for place, text in kept.items():
         assert run.partners["down"].partner_id.encode() in text, f"nothing of the run is in {place}"
         found = [number for number, secret in enumerate([key, *secrets]) if secret.encode() in text]

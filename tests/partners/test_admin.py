@@ -225,10 +225,13 @@ def test_credentials_in_headers_are_masked_and_stay_as_they_are(admin_client: Cl
 
     page = admin_client.get(change_url(subscription)).content.decode()
     masked = "Authorization: ••••••••"
-    admin_client.post(change_url(subscription), subscription_form(headers=f"{masked}\nX-Shop: 43"))
+    admin_client.post(
+        change_url(subscription), subscription_form(headers=f"{masked}\nX-Shop: 43", url="https://b.example.com")
+    )
 
     assert masked in page
     assert "hunter2" not in page
+    assert "X-Shop: ••••••••" in page
     subscription.refresh_from_db()
     assert subscription.headers == {"Authorization": "Bearer hunter2", "X-Shop": "43"}
 

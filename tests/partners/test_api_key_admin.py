@@ -70,7 +70,7 @@ def test_guessing_passwords_is_stopped(client: Client, admin_user: Any) -> None:
 
 
 def test_secrets_are_put_under_the_first_key(settings: Any) -> None:
-    subscription = subscription_of(partner_named("Yotpo"))
+    subscription = subscription_of(partner_named("Yotpo"), headers={"Authorization": "Bearer x"})
     before = services.reveal_secrets(subscription)
     old, new = settings.ENCRYPTION_KEYS, Fernet.generate_key().decode()
 
@@ -79,11 +79,13 @@ def test_secrets_are_put_under_the_first_key(settings: Any) -> None:
     settings.ENCRYPTION_KEYS = [new]
 
     assert services.reveal_secrets(subscription) == before
+    subscription.refresh_from_db()
+    assert subscription.headers == {"Authorization": "Bearer x"}
 
 
 def test_a_secret_that_no_key_opens_is_left_and_said(settings: Any) -> None:
-    subscription_of(partner_named("Yotpo"))
+    subscription_of(partner_named("Yotpo"), headers={"Authorization": "Bearer x"})
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 
-    with pytest.raises(CommandError, match="1 secrets were left"):
+    with pytest.raises(CommandError, match="2 of them were left"):
         call_command("reencrypt_secrets")

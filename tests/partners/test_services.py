@@ -1,10 +1,13 @@
 """The verbs change what they say, check their input, and leave a consistent row behind."""
 
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.core.serializers import deserialize, serialize
+from django.db import IntegrityError, connection, transaction
+from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from partners import services
@@ -100,3 +103,31 @@ def test_what_a_subscription_may_not_be_is_said_by_field(
 def test_the_database_itself_holds_that_disabled_has_a_time(subscription: Subscription) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Subscription.objects.update(is_enabled=False)
+
+
+def test_headers_are_encrypted_by_a_migration_that_can_be_undone(subscription: Subscription) -> None:
+    before = MigrationLoader(connection).project_state(("partners", "0006_keys_of_the_catalogue")).apps
+    rows = before.get_model("partners", "Subscription").objects.filter(pk=subscription.pk)
+    change = import_module("partners.migrations.0007_encrypt_headers").Migration.operations[0]
+    plain = {"Authorization": "Bearer x", "X-Shop": ""}
+    rows.update(headers=plain)
+
+    change.code(before, None)
+    subscription.refresh_from_db()
+    assert "Bearer" not in str(rows.get().headers)
+    assert subscription.headers == plain
+    assert "Bearer" not in repr(subscription.headers)
+
+    change.reverse_code(before, None)
+    assert rows.get().headers == plain
+
+
+def test_a_dump_holds_headers_encrypted_and_brings_them_back(subscription: Subscription) -> None:
+    services.update_subscription(subscription, {"headers": {"Authorization": "Bearer x"}})
+
+    dump = serialize("json", Subscription.objects.all())
+    for one in deserialize("json", dump):
+        one.save()
+
+    assert "Bearer" not in dump
+    assert Subscription.objects.get().headers == {"Authorization": "Bearer x"}

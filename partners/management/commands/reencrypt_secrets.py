@@ -1,4 +1,5 @@
-"""`manage.py reencrypt_secrets`: puts every stored secret under the first of ENCRYPTION_KEYS, so that old keys can go.
+"""`manage.py reencrypt_secrets`: puts all that is stored encrypted under the first of ENCRYPTION_KEYS, so that old keys
+can go: signing secrets, and the values of subscriptions' headers.
 
 Row by row, each in its own statement and only if it did not change meanwhile: it may run beside everything else, be
 stopped and be run again.
@@ -9,23 +10,37 @@ from typing import Any
 from cryptography.fernet import InvalidToken
 from django.core.management.base import BaseCommand, CommandError
 
-from partners.encryption import reencrypt
-from partners.models import SubscriptionSecret
+from partners.encryption import Sealed, reencrypt
+from partners.models import Subscription, SubscriptionSecret
 
 
 class Command(BaseCommand):
-    help = "Encrypts every stored secret with the first of ENCRYPTION_KEYS."
+    help = "Encrypts every stored secret and header with the first of ENCRYPTION_KEYS."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        done = unreadable = 0
-        for key, token in SubscriptionSecret.objects.order_by("pk").values_list("pk", "token").iterator():
-            try:
-                renewed = reencrypt(token)
-            except InvalidToken:
-                unreadable += 1
-                self.stderr.write(f"secret {key}: no key of ENCRYPTION_KEYS opens it")
-                continue
-            done += SubscriptionSecret.objects.filter(pk=key, token=token).update(token=renewed)
-        self.stdout.write(f"{done} secrets are under the first key now")
-        if unreadable:
-            raise CommandError(f"{unreadable} secrets were left as they are: keep the old keys")
+        self._unreadable = 0
+        secrets = sum(map(self._secret, SubscriptionSecret.objects.order_by("pk").iterator()))
+        with_headers = Subscription.objects.exclude(headers={}).order_by("pk")
+        headers = sum(map(self._headers, with_headers.iterator()))
+        self.stdout.write(f"{secrets} secrets and the headers of {headers} subscriptions are under the first key now")
+        if self._unreadable:
+            raise CommandError(f"{self._unreadable} of them were left as they are: keep the old keys")
+
+    def _secret(self, row: SubscriptionSecret) -> int:
+        try:
+            renewed = reencrypt(row.token)
+        except InvalidToken:
+            return self._left(f"secret {row.pk}")
+        return SubscriptionSecret.objects.filter(pk=row.pk, token=row.token).update(token=renewed)
+
+    def _headers(self, row: Subscription) -> int:
+        try:
+            renewed = {name: reencrypt(token) for name, token in row.headers.tokens.items()}
+        except InvalidToken:
+            return self._left(f"headers of {row.pk}")
+        return Subscription.objects.filter(pk=row.pk, headers=row.headers).update(headers=Sealed(renewed))
+
+    def _left(self, what: str) -> int:
+        self._unreadable += 1
+        self.stderr.write(f"{what}: no key of ENCRYPTION_KEYS opens it")
+        return 0

@@ -45,6 +45,7 @@ def test_a_test_event_is_sent_now_signed_and_the_outcome_is_the_answer(receiver:
     assert got.body.decode() == tried["request_body"]
     assert b'"data":{"total": 1.10}' in got.body
     assert tried["event_type"] == "orders.created"
+    assert tried["request_headers"]["X-Tenant"] == "(hidden)"
     assert (tried["outcome"]["succeeded"], tried["outcome"]["status_code"]) == (True, 200)
     assert not Event.objects.exists()
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 from pytest_django import DjangoAssertNumQueries
 
 from partners import services
@@ -25,7 +26,9 @@ def test_a_subscription_comes_back_as_it_was_written() -> None:
     assert read.content == made.content
     assert made["Location"] == f"/api/v1/subscriptions/{made.json()['id']}"
     assert made["ETag"] == read["ETag"]
-    assert {name: made.json()[name] for name in EXAMPLE_INPUT} == EXAMPLE_INPUT
+    shown = EXAMPLE_INPUT.keys() - {"headers"}
+    assert {name: made.json()[name] for name in shown} == {name: EXAMPLE_INPUT[name] for name in shown}
+    assert made.json()["header_names"] == ["Authorization", "X-Tenant"]
     assert (made.json()["is_enabled"], made.json()["disabled_reason"]) == (True, "")
 
 
@@ -43,8 +46,8 @@ def test_a_transformation_keeps_its_key_order_and_its_numbers() -> None:
 def test_the_smallest_subscription_has_defaults() -> None:
     body = caller().post("/subscriptions", SMALL).json()
 
-    assert (body["filter"], body["transformation"], body["headers"], body["retry_schedule_s"]) == ("", None, {}, None)
-    assert (body["timeout_s"], body["description"]) == (15, "")
+    assert (body["filter"], body["transformation"], body["header_names"]) == ("", None, [])
+    assert (body["retry_schedule_s"], body["timeout_s"], body["description"]) == (None, 15, "")
 
 
 @pytest.mark.parametrize(
@@ -169,14 +172,43 @@ def test_there_is_a_limit_to_subscriptions(settings: Any) -> None:
     assert is_problem(one.post("/subscriptions", SMALL), 409, "too_many")
 
 
-def test_read_only_keys_see_no_credentials() -> None:
-    subscription = subscription_of(caller().partner, headers={"Authorization": "Bearer of-theirs"})
-    reader = caller("read_only")
+def test_read_only_keys_see_no_secrets() -> None:
+    subscription = subscription_of(caller().partner)
 
-    body = reader.get(f"/subscriptions/{subscription.pk}").json()
+    answer = caller("read_only").get(f"/subscriptions/{subscription.pk}/secrets")
 
-    assert body["headers"] == {"Authorization": "(hidden)"}
-    assert is_problem(reader.get(f"/subscriptions/{subscription.pk}/secrets"), 403, "permission_denied")
+    assert is_problem(answer, 403, "permission_denied")
+
+
+def test_values_of_headers_are_written_and_never_read() -> None:
+    one = caller()
+    made = one.post("/subscriptions", {**SMALL, "headers": {"X-Tenant": "blue", "Authorization": "Bearer of-theirs"}})
+    path = f"/subscriptions/{made.json()['id']}"
+
+    one.patch(path, {"timeout_s": 5})
+    kept = dict(Subscription.objects.get().headers)
+    changed = one.patch(path, {"headers": {"Authorization": "Bearer new"}})
+
+    assert made.json()["header_names"] == ["Authorization", "X-Tenant"]
+    assert kept == {"Authorization": "Bearer of-theirs", "X-Tenant": "blue"}
+    assert changed.json()["header_names"] == ["Authorization"]
+    assert Subscription.objects.get().headers == {"Authorization": "Bearer new"}
+    for answer in (made, changed, one.get(path), one.get("/subscriptions")):
+        assert b"Bearer" not in answer.content
+
+
+def test_headers_are_stored_encrypted_and_go_with_the_subscription() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner, headers={"Authorization": "Bearer of-theirs"})
+    stored = "SELECT headers::text FROM partners_subscription"
+    with connection.cursor() as cursor:
+        before = cursor.execute(stored).fetchone()[0]
+        one.delete(f"/subscriptions/{subscription.pk}")
+        after = cursor.execute(stored).fetchone()[0]
+
+    assert "Authorization" in before
+    assert "of-theirs" not in before
+    assert after == "{}"
 
 
 def test_header_values_are_not_in_the_audit_log() -> None:
