@@ -30,6 +30,5 @@ def _running(system: System, receiver: Receiver) -> Iterator[None]:
     yield
     for wire in system.wires.values():
         wire.mend()
-    for name in list(system.processes):
-        system.stop(name)
+    system.stop_all()
     system.forget()

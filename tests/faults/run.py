@@ -83,6 +83,7 @@ class Stream:
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
+        self._stopping.clear()
         thread = threading.Thread(target=self.run, daemon=True)
         thread.start()
         try:
@@ -102,11 +103,21 @@ class Count:
     """POSTs that no attempt was recorded for: what was in flight at a crash, and was sent again."""
 
 
-def count_after(system: System, receiver: Receiver, disturb: Callable[[Stream], None], timeout_s: float = 120) -> Count:
-    """Lets events flow, disturbs, lets them flow on, waits until all is delivered, and checks what must always hold."""
-    stream = Stream(system)
+def count_after(
+    system: System,
+    receiver: Receiver,
+    disturb: Callable[[Stream], None],
+    *,
+    stream: Stream | None = None,
+    timeout_s: float = 120,
+) -> Count:
+    """Lets events flow, disturbs, lets them flow on, waits until all is delivered, and checks what must always hold.
+
+    With a `stream` of an earlier call it counts from that one's beginning.
+    """
+    stream = stream or Stream(system)
     with stream.flowing():
-        receiver.wait_for(50, timeout_s=60)
+        receiver.wait_for(len(receiver.requests) + 50, timeout_s=60)
         disturb(stream)
         more = len(receiver.requests) + 100
         receiver.wait_for(more, timeout_s=timeout_s)

@@ -1,4 +1,7 @@
-"""How a server is told to misbehave, by its own settings."""
+"""How a server is told to misbehave, by its own settings, and what the web process says of it then."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 
@@ -10,3 +13,23 @@ def set_postgresql(system: System, name: str, value: str) -> None:
     with psycopg.connect(system.stack.database_url, autocommit=True, options=f"-c {name}=off") as connection:
         connection.execute(f"ALTER SYSTEM SET {name} = {value}")
         connection.execute("SELECT pg_reload_conf()")
+
+
+@contextmanager
+def read_only(system: System) -> Iterator[None]:
+    """As PostgreSQL is after a failover that left us at a replica."""
+    set_postgresql(system, "default_transaction_read_only", "on")
+    try:
+        yield
+    finally:
+        set_postgresql(system, "default_transaction_read_only", "off")
+
+
+def start_web(system: System) -> None:
+    system.start("web")
+    system.wait_until(lambda: system.readyz()["status"] == "ok", "a ready web process")
+
+
+def readyz_says(system: System, server: str, words: str) -> None:
+    system.wait_until(lambda: words in system.readyz().get(server, ""), f"/readyz on {server}: {words}", 60)
+    assert [name for name, state in system.readyz().items() if state != "ok" and name != "status"] == [server]

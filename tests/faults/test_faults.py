@@ -1,23 +1,19 @@
 """Every part is killed or stopped under load; nothing is lost, and only what was in flight comes twice."""
 
-import signal
-
 import pytest
 
 from tests.faults.run import IN_FLIGHT, Stream, count_after
 from tests.flow.system import System
 from tests.receiver import Receiver
 
-pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(400)]
 
 
-@pytest.mark.long
 def test_a_killed_worker(system: System, receiver: Receiver) -> None:
     count = count_after(system, receiver, lambda _: system.kill("worker-1"))
     assert count.repeated <= IN_FLIGHT
 
 
-@pytest.mark.long
 def test_all_workers_killed(system: System, receiver: Receiver) -> None:
     def disturb(_: Stream) -> None:
         system.kill("worker-1")
@@ -27,7 +23,6 @@ def test_all_workers_killed(system: System, receiver: Receiver) -> None:
     assert count_after(system, receiver, disturb).repeated <= 2 * IN_FLIGHT
 
 
-@pytest.mark.long
 def test_a_killed_bridge(system: System, receiver: Receiver) -> None:
     def disturb(_: Stream) -> None:
         system.kill("bridge")
@@ -36,7 +31,6 @@ def test_a_killed_bridge(system: System, receiver: Receiver) -> None:
     assert count_after(system, receiver, disturb).repeated == 0
 
 
-@pytest.mark.long
 def test_a_killed_beat(system: System, receiver: Receiver) -> None:
     def disturb(_: Stream) -> None:
         system.kill("beat")
@@ -45,20 +39,11 @@ def test_a_killed_beat(system: System, receiver: Receiver) -> None:
     assert count_after(system, receiver, disturb).repeated == 0
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("bridge", marks=pytest.mark.long), "worker-1", pytest.param("beat", marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("name", ["bridge", "worker-1", "beat"])
 def test_sigterm_under_load_ends_it_in_order(system: System, receiver: Receiver, name: str) -> None:
-    def disturb(_: Stream) -> None:
-        process = system.processes.pop(name)
-        process.signal(signal.SIGTERM)
-        process.wait(20)
-        system.start(name)
-
-    assert count_after(system, receiver, disturb).repeated == 0
+    assert count_after(system, receiver, lambda _: system.replace(name)).repeated == 0
 
 
-@pytest.mark.long
 def test_valkey_killed_and_started_from_its_append_only_file(system: System, receiver: Receiver) -> None:
     def disturb(_: Stream) -> None:
         system.stack.valkey.kill()
@@ -67,7 +52,6 @@ def test_valkey_killed_and_started_from_its_append_only_file(system: System, rec
     assert count_after(system, receiver, disturb).repeated <= 2 * IN_FLIGHT
 
 
-@pytest.mark.long
 def test_valkey_killed_and_started_empty(system: System, receiver: Receiver) -> None:
     def disturb(_: Stream) -> None:
         system.stack.valkey.kill()
@@ -85,7 +69,6 @@ def test_postgresql_killed(system: System, receiver: Receiver) -> None:
     assert count_after(system, receiver, disturb).repeated <= 2 * IN_FLIGHT
 
 
-@pytest.mark.long
 def test_nats_killed(system: System, receiver: Receiver) -> None:
     def disturb(_: Stream) -> None:
         system.stack.nats.kill()

@@ -5,7 +5,6 @@ The seed is printed; FAULTS_SEED and FAULTS_RANDOM_S set it and the time.
 
 import os
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import pytest
 
 from recart_hooks.stack import Server
 from tests.faults.run import IN_FLIGHT, Stream, counted
-from tests.faults.servers import set_postgresql
+from tests.faults.servers import read_only
 from tests.flow.system import System
 from tests.receiver import Receiver
 
@@ -41,7 +40,7 @@ class Chaos:
 
     def faults(self) -> list[Callable[[], None]]:
         return [
-            *(self.kill_worker, self.kill_bridge, self.kill_beat, self.terminate_worker, self.terminate_bridge),
+            *(self.kill_worker, self.kill_bridge, self.kill_beat, self.replace_worker, self.replace_bridge),
             *(self.kill_valkey, self.wipe_valkey, self.kill_postgresql, self.kill_nats),
             *(self.cut, self.hold, self.slow, self.fill_valkey, self.make_postgresql_read_only),
         ]
@@ -55,11 +54,11 @@ class Chaos:
     def kill_beat(self) -> None:
         self._kill("beat")
 
-    def terminate_worker(self) -> None:
-        self._terminate(self.random.choice(["worker-1", "worker-2"]))
+    def replace_worker(self) -> None:
+        self.system.replace(self.random.choice(["worker-1", "worker-2"]))
 
-    def terminate_bridge(self) -> None:
-        self._terminate("bridge")
+    def replace_bridge(self) -> None:
+        self.system.replace("bridge")
 
     def kill_valkey(self) -> None:
         self._crash(self.system.stack.valkey)
@@ -99,18 +98,11 @@ class Chaos:
         self.system.valkey.config_set("maxmemory", "0")
 
     def make_postgresql_read_only(self) -> None:
-        set_postgresql(self.system, "default_transaction_read_only", "on")
-        self._wait()
-        set_postgresql(self.system, "default_transaction_read_only", "off")
+        with read_only(self.system):
+            self._wait()
 
     def _kill(self, name: str) -> None:
         self.system.kill(name)
-        self.system.start(name)
-
-    def _terminate(self, name: str) -> None:
-        process = self.system.processes.pop(name)
-        process.signal(signal.SIGTERM)
-        process.wait(60)
         self.system.start(name)
 
     def _crash(self, server: Server) -> None:

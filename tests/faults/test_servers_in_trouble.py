@@ -12,26 +12,19 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy
 
 from tests.faults.run import Stream, count_after
-from tests.faults.servers import set_postgresql
+from tests.faults.servers import read_only, readyz_says, start_web
 from tests.faults.watch import calm
 from tests.flow.system import System
 from tests.receiver import Receiver
 
-pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(autouse=True)
 def _web(_running: None, system: System) -> None:
-    system.start("web")
-    system.wait_until(lambda: system.readyz()["status"] == "ok", "a ready web process")
+    start_web(system)
 
 
-def readyz_says(system: System, server: str, words: str) -> None:
-    system.wait_until(lambda: words in system.readyz().get(server, ""), f"/readyz on {server}: {words}", 60)
-    assert [name for name, state in system.readyz().items() if state != "ok" and name != "status"] == [server]
-
-
-@pytest.mark.long
 def test_valkey_out_of_memory(system: System, receiver: Receiver) -> None:
     def disturb(stream: Stream) -> None:
         with calm(system):
@@ -49,7 +42,6 @@ def test_valkey_out_of_memory(system: System, receiver: Receiver) -> None:
         system.valkey.config_set("maxmemory", "0")
 
 
-@pytest.mark.long
 def test_valkey_asleep_for_longer_than_a_dead_worker_would_be(system: System, receiver: Receiver) -> None:
     def disturb(stream: Stream) -> None:
         with calm(system):
@@ -61,19 +53,13 @@ def test_valkey_asleep_for_longer_than_a_dead_worker_would_be(system: System, re
 
 def test_postgresql_read_only(system: System, receiver: Receiver) -> None:
     def disturb(stream: Stream) -> None:
-        with calm(system):
-            set_postgresql(system, "default_transaction_read_only", "on")
+        with calm(system), read_only(system):
             readyz_says(system, "postgresql", "read-only")
             stream.flow_on(300)
-            set_postgresql(system, "default_transaction_read_only", "off")
 
-    try:
-        assert count_after(system, receiver, disturb).repeated == 0
-    finally:
-        set_postgresql(system, "default_transaction_read_only", "off")
+    assert count_after(system, receiver, disturb).repeated == 0
 
 
-@pytest.mark.long
 def test_no_connection_of_postgresql_is_left(system: System, receiver: Receiver) -> None:
     def disturb(stream: Stream) -> None:
         with calm(system), all_connections_taken(system):
@@ -106,7 +92,6 @@ def all_connections_taken(system: System) -> Iterator[None]:
                 connection.close()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("table", ["delivery_delivery", "delivery_event", "partners_subscription"])
 def test_a_long_lock_on_a_hot_table(system: System, receiver: Receiver, table: str) -> None:
     def disturb(stream: Stream) -> None:
@@ -117,7 +102,6 @@ def test_a_long_lock_on_a_hot_table(system: System, receiver: Receiver, table: s
     assert count_after(system, receiver, disturb).repeated == 0
 
 
-@pytest.mark.long
 def test_a_full_stream_refuses_and_is_emptied_of_what_was_taken(system: System, receiver: Receiver) -> None:
     """The stream must be told to refuse what is new: what is old may not have been taken yet."""
 
@@ -150,7 +134,6 @@ def test_a_full_stream_refuses_and_is_emptied_of_what_was_taken(system: System, 
         in_jetstream(system, restore)
 
 
-@pytest.mark.long
 def test_a_deleted_consumer_is_made_again(system: System, receiver: Receiver) -> None:
     async def delete(jetstream: JetStreamContext) -> None:
         await jetstream.delete_consumer("EVENTS", "recart-hooks")

@@ -36,7 +36,7 @@ from recart_hooks.processes import Ending, Process
 from recart_hooks.stack import Stack
 from tests.proxy import Proxy
 
-_ENDING = Ending("TERM:20,KILL:5")
+_ENDING = Ending("TERM:60,KILL:5")
 ROOT = Path(__file__).resolve().parents[2]
 _SEED = """
 import json, sys, django
@@ -78,9 +78,7 @@ class System:
         self.log = self.directory / "processes.log"
 
     def __enter__(self) -> Self:
-        self.stack.own()
-        for server in self.stack.servers:
-            server.start()
+        self.stack.start()
         more = {
             "RETRY_SCHEDULE_S": ",".join(["1"] * 30),
             "WORKER_CONCURRENCY": "16",
@@ -95,8 +93,7 @@ class System:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        for name in list(self.processes):
-            self.stop(name)
+        self.stop_all()
         self.stack.stop()
         for wire in self.wires.values():
             wire.close()
@@ -135,6 +132,18 @@ class System:
     def stop(self, name: str) -> int:
         """As an operator, or a rolling update: SIGTERM first."""
         return self.processes.pop(name).stop()
+
+    def replace(self, name: str) -> None:
+        """By a new one, as a rolling update does; the old one has to end in order."""
+        assert self.stop(name) == 0, self.log_end()
+        self.start(name)
+
+    def stop_all(self) -> None:
+        """The same for all processes, side by side."""
+        for process in self.processes.values():
+            process.ask_to_stop()
+        for name in list(self.processes):
+            self.stop(name)
 
     def publish(self, events: Iterable[tuple[str, str, bytes]]) -> None:
         """(event type, event id, data), by the plain NATS protocol; returns when JetStream has them all."""
