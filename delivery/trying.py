@@ -6,7 +6,7 @@ from functools import lru_cache
 from django.conf import settings
 from django.utils import timezone
 
-from delivery.endpoints import load_endpoints
+from delivery.endpoints import Endpoint, load_endpoints
 from delivery.jobs import PENDING, Job
 from delivery.outcomes import ErrorClass, Outcome, failed
 from delivery.prepare import prepare
@@ -28,8 +28,11 @@ class Tried:
 
 def try_now(subscription: Subscription, event_type: str, data: str, sender: Sender | None = None) -> Tried:
     """Sends `data` (JSON) as an event of this type; to a disabled subscription as well, its filter is not asked."""
+    return send_now(load_endpoints([subscription.pk])[subscription.pk], event_type, data, sender)
+
+
+def send_now(endpoint: Endpoint, event_type: str, data: str, sender: Sender | None = None) -> Tried:
     now = timezone.now()
-    endpoint = load_endpoints([subscription.pk])[subscription.pk]
     job = Job("", PENDING, 0, None, new_id(EVENT), event_type, now, data, "", endpoint)
     user_agent = f"Recart-Hooks/{settings.VERSION}"
     try:

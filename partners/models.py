@@ -150,6 +150,7 @@ class Subscription(models.Model):
         FAILING = "failing", "Nothing but failures for days"
         PARTNER = "partner", "By the partner"
         STAFF = "staff", "By staff"
+        UNVERIFIED = "unverified", "The endpoint has not echoed its challenge yet"
 
     id = IdField("sub")
     partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="subscriptions")

@@ -20,6 +20,7 @@ from partners.models import FOREVER, EventType, Partner, Subscription, Subscript
 from partners.secrets import new_secret
 
 MAX_LIVE_SECRETS = 10
+_Reason = Subscription.DisabledReason
 
 
 def put_event_type(name: str, fields: Mapping[str, Any]) -> Literal["added", "changed", "unchanged"]:
@@ -81,9 +82,11 @@ def _changed_partner(partner: Partner, action: str) -> Iterator[None]:
 def create_subscription(
     partner: Partner, url: str, event_types: Sequence[str], *, secret: str | None = None, **fields: Any
 ) -> Subscription:
-    """A new, enabled subscription with its first signing secret (a new one unless given)."""
+    """With its first signing secret (a new one unless given). Enabled, unless its endpoint has to be verified first."""
     subscription = Subscription(partner=partner, url=url, event_types=list(event_types), **fields)
     subscription.full_clean()
+    if settings.ENDPOINT_PROOF:
+        _await_proof(subscription)
     with transaction.atomic():
         subscription.save(force_insert=True)
         add_secret(subscription, secret or new_secret())
@@ -92,12 +95,24 @@ def create_subscription(
 
 
 def update_subscription(subscription: Subscription, changes: Mapping[str, Any]) -> None:
+    """With ENDPOINT_PROOF a new URL has to be verified, and what still waits for the former one ends as dead."""
     with transaction.atomic():
-        before = audit.snapshot(Subscription.objects.select_for_update().get(pk=subscription.pk))
+        row = Subscription.objects.select_for_update().get(pk=subscription.pk)
+        before, written = audit.snapshot(row), [*changes, "updated_at"]
         _assign(subscription, changes)
         subscription.full_clean()
-        subscription.save(update_fields=[*changes, "updated_at"])
+        is_moved = changes.get("url", row.url) != row.url
+        if settings.ENDPOINT_PROOF and is_moved and row.disabled_reason != _Reason.STAFF:
+            written += _await_proof(subscription)
+        subscription.save(update_fields=written)
         _record("subscription.update", subscription, before, audit.snapshot(subscription))
+
+
+def _await_proof(subscription: Subscription) -> list[str]:
+    """Disabled until its endpoint has echoed a challenge; returns the fields that this changes."""
+    subscription.is_enabled, subscription.disabled_reason = False, _Reason.UNVERIFIED
+    subscription.disabled_at = subscription.disabled_at or timezone.now()
+    return ["is_enabled", "disabled_reason", "disabled_at"]
 
 
 def disable_subscription(subscription: Subscription, reason: str) -> bool:
@@ -115,13 +130,23 @@ def disable_subscription(subscription: Subscription, reason: str) -> bool:
 
 def enable_subscription(subscription: Subscription) -> bool:
     """Starts deliveries of new events; what came while it was disabled can be replayed. False when it was enabled."""
+    return _enable(subscription, "subscription.enable")
+
+
+def verify_subscription(subscription: Subscription) -> bool:
+    """Enables one whose endpoint has echoed its challenge at this URL. False when that is not what it waits for."""
+    return _enable(subscription, "subscription.verify", url=subscription.url, disabled_reason=_Reason.UNVERIFIED)
+
+
+def _enable(subscription: Subscription, action: str, **only: str) -> bool:
     with transaction.atomic():
-        changed = Subscription.objects.filter(pk=subscription.pk, is_enabled=False, deleted_at=None).update(
+        disabled = Subscription.objects.filter(pk=subscription.pk, is_enabled=False, deleted_at=None, **only)
+        changed = disabled.update(
             is_enabled=True, disabled_at=None, disabled_reason="", failing_since=None, updated_at=timezone.now()
         )
         if changed:
             off = {"is_enabled": False, "disabled_reason": subscription.disabled_reason}
-            _record("subscription.enable", subscription, off, {"is_enabled": True, "disabled_reason": ""})
+            _record(action, subscription, off, {"is_enabled": True, "disabled_reason": ""})
     subscription.refresh_from_db()
     return bool(changed)
 
@@ -130,7 +155,7 @@ def try_again(subscription: Subscription) -> bool:
     """Enables one that was disabled for its failures, on trial: it keeps the reason until something succeeds."""
     with transaction.atomic():
         changed = Subscription.objects.filter(
-            pk=subscription.pk, is_enabled=False, deleted_at=None, disabled_reason=Subscription.DisabledReason.FAILING
+            pk=subscription.pk, is_enabled=False, deleted_at=None, disabled_reason=_Reason.FAILING
         ).update(is_enabled=True, disabled_at=None, failing_since=None, updated_at=timezone.now())
         if changed:
             _record("subscription.try_again", subscription, {"is_enabled": False}, {"is_enabled": True})
@@ -140,17 +165,19 @@ def try_again(subscription: Subscription) -> bool:
 def operational_subscription(partner: Partner) -> Subscription | None:
     """Where the partner's operational events go: made on first use, moved when the URL has changed.
 
-    None without an operational URL, or when it is disabled. Raises ValidationError when the URL is refused now.
+    None without an operational URL, or when it is disabled or not verified yet. Raises ValidationError when the URL is
+    refused now.
     """
     current = Subscription.objects.filter(partner=partner, is_operational=True, deleted_at=None).first()
     url = partner.operational_url
     if not url:
         return None
     if current is None:
-        return create_subscription(partner, url, ["*"], is_operational=True, description="Operational events")
-    if current.url != url:
+        current = create_subscription(partner, url, ["*"], is_operational=True, description="Operational events")
+    elif current.url != url:
         update_subscription(current, {"url": url})
-        enable_subscription(current)
+        if current.disabled_reason not in {_Reason.STAFF, _Reason.UNVERIFIED}:
+            enable_subscription(current)
     return current if current.is_enabled else None
 
 
@@ -158,7 +185,7 @@ def delete_subscription(subscription: Subscription) -> None:
     """Ends it for good; its delivery log stays readable for staff."""
     with transaction.atomic():
         before = audit.snapshot(subscription)
-        disable_subscription(subscription, Subscription.DisabledReason.PARTNER)
+        disable_subscription(subscription, _Reason.PARTNER)
         subscription.deleted_at, subscription.headers = timezone.now(), {}
         subscription.save(update_fields=["deleted_at", "headers", "updated_at"])
         subscription.secrets.all().delete()

@@ -151,6 +151,3 @@ def validate_schema(value: str) -> None:
     if value:
         with _as_validation_error():
             compile_schema(value)
-    if value:
-        with _as_validation_error():
-            compile_schema(value)

@@ -150,6 +150,7 @@ ENDPOINT_ALLOWED_NETWORKS = env.networks("ENDPOINT_ALLOWED_NETWORKS")
 ENDPOINT_DENIED_NETWORKS = env.networks("ENDPOINT_DENIED_NETWORKS")  # of our own, although public
 ENDPOINT_SCHEMES = env.words("ENDPOINT_SCHEMES", ("https", "http"))
 ENDPOINT_PORTS = env.ports("ENDPOINT_PORTS", (80, 443, 8080, 8443))  # `any`: all of them
+ENDPOINT_PROOF = env.boolean("ENDPOINT_PROOF", False)  # an endpoint must echo a challenge before it is sent to
 ENDPOINT_CA_FILE = env.text("ENDPOINT_CA_FILE", "")
 
 INSTALLED_APPS = [

@@ -21,6 +21,7 @@ from delivery.admin.editor import EditsWithPreview
 from delivery.admin.outcome import last_outcome_badge, status_badge
 from delivery.admin.standing import standing_context, standing_view
 from delivery.models import Delivery
+from delivery.proof import verify_now
 from delivery.verbs import catalogued_types, send_test_event
 from partners.admin.base import DialogForm, StaffAdmin, link, list_url
 from partners.admin.dialog import Act, dialog
@@ -127,7 +128,11 @@ class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
 
 @admin.register(Subscription)
 class SubscriptionWithDeliveriesAdmin(EditsWithPreview, SubscriptionAdmin, SendsTestEvents):
-    actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = ("send_test_event", *SubscriptionAdmin.actions_detail)
+    actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = (
+        "verify",
+        "send_test_event",
+        *SubscriptionAdmin.actions_detail,
+    )
 
     change_form_outer_before_template = "delivery/admin/standing_now.html"
 
@@ -149,6 +154,21 @@ class SubscriptionWithDeliveriesAdmin(EditsWithPreview, SubscriptionAdmin, Sends
     def panels(self, subscription: Subscription) -> Sequence[Panel]:
         address = list_url(Delivery, subscription__id__exact=subscription.pk)
         return [*super().panels(subscription), _latest({"subscription": subscription}, address)]
+
+    @dialog(
+        "Verify",
+        "verified",
+        title="Verify the endpoint",
+        text="It is sent a signed challenge. When it echoes it, deliveries start.",
+        submit="Send the challenge",
+    )
+    def verify(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
+        subscription = self.undeleted(request, object_id)
+        tried, verified = verify_now(subscription)
+        if verified:
+            return self.done(request, subscription, "Verified: it has echoed the challenge.")
+        why = tried.outcome.detail or f"it answered {tried.outcome.status_code} without the challenge"
+        return self.refused(request, subscription, f"Not verified: {why}")
 
     @_dialog(SubscriptionTestForm)
     def send_test_event(self, request: HttpRequest, form: SubscriptionTestForm, object_id: str) -> HttpResponse:

@@ -14,6 +14,7 @@ from delivery.api.published import Defaults, EventInvalid, read_event
 from delivery.models import Delivery
 from delivery.outcomes import ErrorClass
 from delivery.prepare import noted
+from delivery.proof import CHALLENGE, verify_now
 from delivery.trying import Tried, try_now
 from delivery.verbs import NO_SAMPLE, type_for
 from partners.api.base import ApiView
@@ -23,7 +24,7 @@ from partners.api.refusals import Invalid
 from partners.api.schema import describe
 from partners.api.scopes import PARTNER_READS
 from partners.api.subscription_shapes import EXAMPLE_INPUT, Transformation
-from partners.api.subscriptions import own_subscription
+from partners.api.subscriptions import check_verified, own_subscription
 from partners.envelope import Envelope, rfc3339
 from partners.identifiers import EVENT, new_id
 from partners.models import EventType
@@ -55,6 +56,38 @@ class TestShape(serializers.Serializer[Any]):
     request_headers = serializers.DictField(child=serializers.CharField())
     request_body = serializers.CharField(allow_null=True, help_text="Null: it could not be transformed.")
     outcome = OutcomeShape()
+
+
+class VerifyShape(TestShape):
+    """The challenge and what came back."""
+
+    verified = serializers.BooleanField(help_text="The endpoint has echoed the challenge.")
+
+
+_TEST_EXAMPLE: dict[str, Any] = {
+    "event_id": "evt_0192f1c7a5b07d3e8a4e5f60718293a4",
+    "event_type": "orders.created",
+    "request_headers": ATTEMPT_EXAMPLE["request_headers"],
+    "request_body": '{"id":"evt_0192f1c7a5b07d3e8a4e5f60718293a4","type":"orders.created","timestamp":'
+    '"2026-05-01T12:00:00.000000Z","data":{"id":820982911946154508}}',
+    "outcome": {
+        "succeeded": True,
+        "status_code": 200,
+        "error": "",
+        "detail": "",
+        "latency_ms": 43.7,
+        "response_headers": {},
+        "response_excerpt": "ok",
+    },
+}
+_VERIFY_EXAMPLE = {
+    **_TEST_EXAMPLE,
+    "verified": True,
+    "event_type": CHALLENGE,
+    "request_body": '{"id":"evt_0192f1c7a5b07d3e8a4e5f60718293a4","type":"endpoint.challenge","timestamp":'
+    '"2026-05-01T12:00:00.000000Z","data":{"challenge":"M8yQ0ZKJr1Xw0bV2eW3vq3mEJ0fFZ6yU"}}',
+    "outcome": {**_TEST_EXAMPLE["outcome"], "response_excerpt": "M8yQ0ZKJr1Xw0bV2eW3vq3mEJ0fFZ6yU"},
+}
 
 
 @extend_schema_field({})
@@ -119,33 +152,37 @@ class TestView(ApiView):
         request=TestInput,
         answer=TestShape,
         request_example={"event_type": "orders.created"},
-        example={
-            "event_id": "evt_0192f1c7a5b07d3e8a4e5f60718293a4",
-            "event_type": "orders.created",
-            "request_headers": ATTEMPT_EXAMPLE["request_headers"],
-            "request_body": '{"id":"evt_0192f1c7a5b07d3e8a4e5f60718293a4","type":"orders.created","timestamp":'
-            '"2026-05-01T12:00:00.000000Z","data":{"id":820982911946154508}}',
-            "outcome": {
-                "succeeded": True,
-                "status_code": 200,
-                "error": "",
-                "detail": "",
-                "latency_ms": 43.7,
-                "response_headers": {},
-                "response_excerpt": "ok",
-            },
-        },
-        problems=[404],
-        description="One signed request with the sample of the type, to a disabled subscription as well; its filter is "
-        "not asked. 200 whatever your endpoint answers: see `outcome`.",
+        example=_TEST_EXAMPLE,
+        problems=[404, 409],
+        description="One signed request with the sample of the type, to a disabled subscription as well (but 409 while "
+        "it is `unverified`); its filter is not asked. 200 whatever your endpoint answers: see `outcome`.",
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         subscription = own_subscription(self, subscription_id)
+        check_verified(subscription)
         wanted = TestInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         type_ = wanted.validated_data.get("event_type") or type_for(subscription)
         sample = EventType.objects.filter(pk=type_).values_list("sample", flat=True).first()
         return Response(_tried(try_now(subscription, type_, sample or NO_SAMPLE), type_))
+
+
+class VerifyView(ApiView):
+    rate = "test"
+
+    @describe(
+        "Verify the endpoint",
+        tag=TAG,
+        name="subscriptions_verify",
+        answer=VerifyShape,
+        example=_VERIFY_EXAMPLE,
+        problems=[404],
+        description="Sends a signed `endpoint.challenge` now. An endpoint that answers 2xx with `data.challenge` as "
+        "the whole body is verified; a subscription that is `unverified` is enabled then.",
+    )
+    def post(self, request: Request, subscription_id: str) -> Response:
+        tried, verified = verify_now(own_subscription(self, subscription_id))
+        return Response({"verified": verified, **_tried(tried, CHALLENGE)})
 
 
 class PreviewView(ApiView):

@@ -8,7 +8,7 @@ from delivery.api.publishing import Publish
 from delivery.api.queue import QueueView
 from delivery.api.replays import ReplayCancel, ReplayEstimate, Replays, ReplayView
 from delivery.api.statistics import StatsView
-from delivery.api.trials import PreviewView, TestView
+from delivery.api.trials import PreviewView, TestView, VerifyView
 from partners.api.urls import IdConverter
 
 
@@ -37,6 +37,7 @@ urlpatterns = [
     path("deliveries/<id:delivery_id>/attempts", Attempts.as_view(), name="attempts"),
     path("deliveries/<id:delivery_id>/attempts/<number:number>", AttemptView.as_view(), name="attempt"),
     path("subscriptions/<id:subscription_id>/test", TestView.as_view(), name="subscription-test"),
+    path("subscriptions/<id:subscription_id>/verify", VerifyView.as_view(), name="subscription-verify"),
     path("preview", PreviewView.as_view(), name="preview"),
     path("replays", Replays.as_view(), name="replays"),
     path("replays/estimate", ReplayEstimate.as_view(), name="replay-estimate"),

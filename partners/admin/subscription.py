@@ -164,6 +164,8 @@ def state_badge(subscription: Subscription) -> SafeString:
 def _state_badge(subscription: Subscription) -> SafeString:
     if subscription.deleted_at is not None:
         return badge("Deleted")
+    if subscription.disabled_reason == Subscription.DisabledReason.UNVERIFIED:
+        return badge("Unverified", "warning", subscription.get_disabled_reason_display())
     if not subscription.is_enabled:
         return badge("Disabled", "danger", subscription.get_disabled_reason_display())
     if subscription.failing_since is not None:

@@ -38,13 +38,15 @@ class SubscriptionActions(StaffAdmin[Subscription]):
     )
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """Nothing for a deleted one; only the one of enable and disable that changes something."""
+        """Nothing for a deleted one; of enable, disable and verify only what changes something."""
         found = self.get_object(request, unquote(object_id))
         if found is None or not self.has_change_permission(request, found):
             return []
-        idle = "enable" if found.is_enabled else "disable"
+        idle = ["_subscription_enable" if found.is_enabled else "_subscription_disable"]
+        if found.disabled_reason != Subscription.DisabledReason.UNVERIFIED:
+            idle.append("_subscription_verify")
         offered = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # Unfold's
-        return [one for one in offered if not one.action_name.endswith(f"_subscription_{idle}")]
+        return [one for one in offered if not one.action_name.endswith(tuple(idle))]
 
     def undeleted(self, request: HttpRequest, object_id: str) -> Subscription:
         subscription = self.wanted(request, object_id)

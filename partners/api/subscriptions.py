@@ -60,7 +60,8 @@ class Subscriptions(ApiView):
         problems=[409],
         request_example=EXAMPLE_INPUT,
         example=EXAMPLE,
-        description="Events that come from now on are sent. Its signing secret: `GET /subscriptions/{id}/secrets`.",
+        description="Events that come from now on are sent; or, where endpoints have to be verified, from when "
+        "`POST /subscriptions/{id}/verify` has enabled it. Its signing secret: `GET /subscriptions/{id}/secrets`.",
     )
     def post(self, request: Request) -> Response:
         wanted = SubscriptionInput(data=request.data)
@@ -101,7 +102,8 @@ class SubscriptionView(ApiView):
         request_example={"event_types": ["orders.created"], "filter": ""},
         problems=[404, 412],
         parameters=[IF_MATCH],
-        description="Only what is given is changed, for every attempt from about a second later on.",
+        description="Only what is given is changed, for every attempt from about a second later on. "
+        "Where endpoints have to be verified, a new URL makes it `unverified` again.",
     )
     def patch(self, request: Request, subscription_id: str) -> Response:
         own_subscription(self, subscription_id)
@@ -141,13 +143,14 @@ class EnableView(ApiView):
         example=EXAMPLE,
         problems=[404, 409],
         description="New events are sent again. To get what came meanwhile, make a replay with the mode `missing`. "
-        "What staff disabled is theirs to enable: 409.",
+        "409: staff disabled it, so that it is theirs to enable, or its endpoint has to be verified first.",
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         with transaction.atomic():
             current = own_subscription(self, subscription_id, lock=True)
             if current.disabled_reason == Reason.STAFF:
                 raise Refused(HTTPStatus.CONFLICT, "disabled_by_staff", "staff disabled this subscription: ask them")
+            check_verified(current)
             services.enable_subscription(current)
         return tagged(shape(current))
 
@@ -166,6 +169,12 @@ class DisableView(ApiView):
         current = own_subscription(self, subscription_id)
         services.disable_subscription(current, Reason.PARTNER)
         return tagged(shape(current))
+
+
+def check_verified(subscription: Subscription) -> None:
+    if subscription.disabled_reason == Reason.UNVERIFIED:
+        where = f"POST /subscriptions/{subscription.pk}/verify first"
+        raise Refused(HTTPStatus.CONFLICT, "unverified", f"its endpoint has not echoed a challenge yet: {where}")
 
 
 def own_subscriptions(view: ApiView) -> "QuerySet[Subscription]":

@@ -283,6 +283,21 @@ def test_a_disabled_subscription_is_told_to_get_no_test_event(admin_client: Clie
     assert not Delivery.objects.exists()
 
 
+def test_an_endpoint_is_verified_from_its_page(admin_client: Client, settings: Any) -> None:
+    settings.ENDPOINT_PROOF = True
+    subscription = new_subscription()
+    Subscription.objects.update(url="http://127.0.0.1/")
+    assert "Unverified" in shown(admin_client, change_url(subscription))
+
+    admin_client.post(dialog_url(subscription, "verify"), DIALOG)
+
+    page = shown(admin_client, change_url(subscription))
+    assert "Not verified: " in page
+    assert "/verify/" in page
+    services.enable_subscription(subscription)
+    assert "/verify/" not in shown(admin_client, change_url(subscription))
+
+
 def test_a_replay_shows_how_far_it_came_and_is_canceled(admin_client: Client) -> None:
     job = new_replay(new_subscription(), queued=10, skipped=2)
     page = shown(admin_client, change_url(job))

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from importlib import import_module
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -131,3 +132,42 @@ def test_a_dump_holds_headers_encrypted_and_brings_them_back(subscription: Subsc
 
     assert "Bearer" not in dump
     assert Subscription.objects.get().headers == {"Authorization": "Bearer x"}
+
+
+def test_a_new_url_has_to_be_verified_and_no_verification_of_the_former_one_counts(
+    subscription: Subscription, settings: Any
+) -> None:
+    settings.ENDPOINT_PROOF = True
+    services.update_subscription(subscription, {"timeout_s": 5})
+    assert subscription.is_enabled
+
+    services.update_subscription(subscription, {"url": "https://hooks.reviews.com/second"})
+    meant = Subscription.objects.get()
+    assert (meant.is_enabled, meant.disabled_reason) == (False, "unverified")
+
+    services.update_subscription(subscription, {"url": "https://hooks.reviews.com/third"})
+    assert not services.verify_subscription(meant)
+    assert services.verify_subscription(subscription)
+    assert subscription.is_enabled
+
+
+def test_what_staff_disabled_stays_theirs_when_its_url_changes(subscription: Subscription, settings: Any) -> None:
+    settings.ENDPOINT_PROOF = True
+    services.disable_subscription(subscription, "staff")
+
+    services.update_subscription(subscription, {"url": "https://hooks.reviews.com/second"})
+
+    assert not services.verify_subscription(subscription)
+    assert subscription.disabled_reason == "staff"
+
+
+def test_an_operational_url_has_to_be_verified_too(partner: Partner, settings: Any) -> None:
+    settings.ENDPOINT_PROOF = True
+    services.update_partner(partner, {"operational_url": "https://hooks.reviews.com/trouble"})
+    assert services.operational_subscription(partner) is None
+    made = Subscription.objects.get(is_operational=True)
+    services.verify_subscription(made)
+    assert services.operational_subscription(partner) == made
+
+    services.update_partner(partner, {"operational_url": "https://hooks.reviews.com/more-trouble"})
+    assert services.operational_subscription(partner) is None

@@ -35,6 +35,7 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("deliveries/<id:delivery_id>/attempts", "GET"): READS,
     ("deliveries/<id:delivery_id>/attempts/<number:number>", "GET"): READS,
     ("subscriptions/<id:subscription_id>/test", "POST"): WRITES,
+    ("subscriptions/<id:subscription_id>/verify", "POST"): WRITES,
     ("preview", "POST"): READS,
     ("replays", "GET"): READS,
     ("replays", "POST"): WRITES,

@@ -11,8 +11,9 @@ from standardwebhooks import Webhook
 from delivery.models import Delivery, Event
 from delivery.trying import shared_sender
 from partners import services
-from partners.models import EventType
+from partners.models import AuditEntry, EventType, Subscription
 from tests.api_calls import caller, is_problem, subscription_of
+from tests.exchange import Exchange
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
@@ -91,6 +92,52 @@ def test_a_test_that_cannot_be_transformed_sends_nothing(receiver: Receiver) -> 
 
     assert (tried["request_body"], tried["outcome"]["error"]) == (None, "transformation")
     assert receiver.requests == []
+
+
+def echo(exchange: Exchange) -> None:
+    exchange.answer(body=orjson.loads(exchange.request.body)["data"]["challenge"].encode() + b"\n")
+
+
+def test_an_endpoint_that_echoes_its_challenge_is_sent_to_from_then_on(receiver: Receiver, settings: Any) -> None:
+    settings.ENDPOINT_PROOF = True
+    receiver.answer("/echo", echo)
+    one = caller()
+    body = {"url": receiver.url("/echo"), "event_types": ["*"], "transformation": {"map": "$.data.missing"}}
+
+    made = one.post("/subscriptions", body).json()
+    path = f"/subscriptions/{made['id']}"
+    refused = [one.post(f"{path}/{verb}") for verb in ("enable", "test")]
+    tried = one.post(f"{path}/verify").json()
+
+    assert (made["is_enabled"], made["disabled_reason"]) == (False, "unverified")
+    assert all(is_problem(answer, 409, "unverified") for answer in refused)
+    (got,) = receiver.requests
+    Webhook(services.reveal_secrets(Subscription.objects.get())[0]).verify(got.body, got.headers)
+    assert (tried["verified"], tried["event_type"]) == (True, "endpoint.challenge")
+    assert one.get(path).json()["is_enabled"]
+    assert AuditEntry.objects.filter(action="subscription.verify", actor_id=one.key.pk).count() == 1
+
+
+@pytest.mark.parametrize("path", ["/ok", "/status/503", "/redirect"])
+def test_an_endpoint_that_does_not_echo_its_challenge_is_not_sent_to(
+    receiver: Receiver, settings: Any, path: str
+) -> None:
+    settings.ENDPOINT_PROOF = True
+    one = caller()
+    subscription = subscription_of(one.partner, url=receiver.url(path))
+
+    assert one.post(f"/subscriptions/{subscription.pk}/verify").json()["verified"] is False
+
+    subscription.refresh_from_db()
+    assert (subscription.is_enabled, subscription.disabled_reason) == (False, "unverified")
+
+
+def test_a_body_that_holds_more_than_the_challenge_is_no_echo(receiver: Receiver) -> None:
+    receiver.answer("/mirror", lambda exchange: exchange.answer(body=exchange.request.body))
+    one = caller()
+    subscription = subscription_of(one.partner, url=receiver.url("/mirror"))
+
+    assert one.post(f"/subscriptions/{subscription.pk}/verify").json()["verified"] is False
 
 
 def test_a_preview_shows_the_exact_body() -> None:
