@@ -64,7 +64,8 @@ def public_key(secret: str) -> str:
 def _signature(secret: str | SigningKey, content: bytes) -> str:
     key = decode_secret(secret) if isinstance(secret, str) else secret
     if isinstance(key, bytes):
-        return "v1," + base64.b64encode(hmac.digest(key, content, "sha256")).decode()
+        mac = hmac.new(key, content, "sha256")  # which keeps the interpreter, unlike hmac.digest: no wait to get it back
+        return "v1," + base64.b64encode(mac.digest()).decode()
     return "v1a," + base64.b64encode(key.sign(content)).decode()
 
 

@@ -52,6 +52,7 @@ def encode(message: FairMessage, due_at: float) -> bytes:
         "argsrepr": message.argsrepr or repr(tuple(message.args)),
         "kwargsrepr": repr(message.kwargs) if message.kwargs else "{}",
         "origin": _ORIGIN,
+        "headers": message.headers,  # Celery would gather them from all these, at 12 µs a task
         **message.headers,
     }
     return orjson.dumps(

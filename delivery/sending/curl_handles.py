@@ -145,6 +145,7 @@ class Handle:
         if refusal is not None:
             self._refused = Failure(ErrorClass.BLOCKED, refusal)
             return _SOCKET_BAD
+        self._exchanges.has_new_socket()
         return _Lent(family, kind, protocol)
 
     def _on_line(self, line: bytes) -> int:

@@ -9,13 +9,8 @@ import pycurl
 
 from delivery.turns import Waiter, current_task
 
-_NOTHING: frozenset[int] = frozenset()
-_WANTED = {
-    pycurl.POLL_IN: frozenset({pycurl.CSELECT_IN}),
-    pycurl.POLL_OUT: frozenset({pycurl.CSELECT_OUT}),
-    pycurl.POLL_INOUT: frozenset({pycurl.CSELECT_IN, pycurl.CSELECT_OUT}),
-    pycurl.POLL_REMOVE: _NOTHING,
-}
+_READS = frozenset({pycurl.POLL_IN, pycurl.POLL_INOUT})
+_WRITES = frozenset({pycurl.POLL_OUT, pycurl.POLL_INOUT})
 
 
 class Exchanges:
@@ -25,11 +20,14 @@ class Exchanges:
         self._curl = curl
         self._multi: pycurl.CurlMulti | None = None
         self._events: asyncio.AbstractEventLoop
+        self._due_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: Waiter | None = None
         self._failure: tuple[int, str] | None = None
         self._is_running = False
-        self._watched: dict[int, frozenset[int]] = {}
+        self._registered: set[int] = set()
+        self._reads: set[int] = set()
+        self._writes: set[int] = set()
 
     def perform(self) -> None:
         """Raises pycurl.error as Curl.perform does."""
@@ -47,8 +45,13 @@ class Exchanges:
         if self._failure is not None:
             raise pycurl.error(*self._failure)
 
+    def has_new_socket(self) -> None:
+        """Called when libcurl opens one: its number may be that of one that libcurl has closed without a word."""
+        self._registered.clear()
+
     def close(self) -> None:
-        self._stop_timer()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._multi is not None:
             self._multi.close()
 
@@ -58,7 +61,7 @@ class Exchanges:
             multi = self._multi = pycurl.CurlMulti()
             multi.setopt(pycurl.M_MAXCONNECTS, 1)
             multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-            multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
+            multi.setopt(pycurl.M_TIMERFUNCTION, self._note_time)
         else:
             multi.remove_handle(self._curl)  # not at its end: libcurl forgets what became of its connection
         multi.add_handle(self._curl)
@@ -78,37 +81,67 @@ class Exchanges:
             self._end((code, message))
         elif ended:
             self._end(None)
+        else:
+            self._keep_time()
 
     def _end(self, failure: tuple[int, str] | None) -> None:
         if not self._is_running:
             return
         self._is_running, self._failure = False, failure
-        self._stop_timer()
         if self._waiter is not None:
             self._waiter.wake()
 
+    # Sockets. One that is read stays registered between exchanges: to take it out and in again costs more than to post.
+
     def _watch(self, what: int, socket: int, multi: pycurl.CurlMulti, _data: object) -> None:
         """Called by libcurl, with what it waits for from now on at a socket."""
-        wanted, watched = _WANTED[what], self._watched.pop(socket, _NOTHING)
-        for direction in watched - wanted:
-            (self._events.remove_reader if direction == pycurl.CSELECT_IN else self._events.remove_writer)(socket)
-        for direction in wanted - watched:
-            add = self._events.add_reader if direction == pycurl.CSELECT_IN else self._events.add_writer
-            add(socket, self._step, multi, socket, direction)
-        if wanted:
-            self._watched[socket] = wanted
+        if what in _READS or what in _WRITES:
+            self._register(socket, multi)
+        if what in _READS:
+            self._reads.add(socket)
+        else:
+            self._reads.discard(socket)
+        if what in _WRITES:
+            self._writes.add(socket)
+            self._events.add_writer(socket, self._step, multi, socket, pycurl.CSELECT_OUT)
+        elif socket in self._writes:
+            self._writes.remove(socket)
+            self._events.remove_writer(socket)
 
-    def _set_timer(self, after_ms: int) -> None:
+    def _register(self, socket: int, multi: pycurl.CurlMulti) -> None:
+        if socket not in self._registered:
+            self._registered.add(socket)
+            self._events.remove_writer(socket)  # of one that had this number before
+            self._events.remove_reader(socket)
+            self._events.add_reader(socket, self._on_readable, multi, socket)
+
+    def _on_readable(self, multi: pycurl.CurlMulti, socket: int) -> None:
+        if socket in self._reads:
+            self._step(multi, socket, pycurl.CSELECT_IN)
+        else:  # nobody waits for it: most likely the endpoint has closed its connection
+            self._registered.discard(socket)
+            self._events.remove_reader(socket)
+
+    # Time. A timer is kept over exchanges as well: one that is early is set again when it rings, not before.
+
+    def _note_time(self, after_ms: int) -> None:
         """Called by libcurl; it must not be called back from in here, however soon it wants it."""
-        self._stop_timer()
-        if after_ms >= 0 and self._multi is not None:
-            self._timer = self._events.call_later(after_ms / 1000, self._on_time, self._multi)
+        self._due_at = None if after_ms < 0 else self._events.time() + after_ms / 1000
 
-    def _on_time(self, multi: pycurl.CurlMulti) -> None:
-        self._timer = None
-        self._step(multi, pycurl.SOCKET_TIMEOUT, 0)
-
-    def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
+    def _keep_time(self) -> None:
+        due_at, timer = self._due_at, self._timer
+        if due_at is None or (timer is not None and timer.when() <= due_at):
+            return
         if timer is not None:
             timer.cancel()
+        self._timer = self._events.call_at(due_at, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        if self._due_at is None or self._multi is None:
+            return
+        if self._events.time() >= self._due_at:
+            self._due_at = None  # libcurl says the next time
+            self._step(self._multi, pycurl.SOCKET_TIMEOUT, 0)
+        else:
+            self._keep_time()
