@@ -64,7 +64,7 @@ def public_key(secret: str) -> str:
 def _signature(secret: str | SigningKey, content: bytes) -> str:
     key = decode_secret(secret) if isinstance(secret, str) else secret
     if isinstance(key, bytes):
-        mac = hmac.new(key, content, "sha256")  # which keeps the interpreter, unlike hmac.digest: no wait to get it back
+        mac = hmac.new(key, content, "sha256")  # unlike hmac.digest, it does not let go of the interpreter
         return "v1," + base64.b64encode(mac.digest()).decode()
     return "v1a," + base64.b64encode(key.sign(content)).decode()
 

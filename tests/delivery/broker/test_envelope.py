@@ -3,6 +3,7 @@ import json
 
 import pytest
 from celery import Celery
+from celery.app.task import Context
 
 from delivery.broker import FairMessage, FairQueues, InvalidMessage
 from delivery.broker.envelope import encode
@@ -18,7 +19,7 @@ def test_a_message_is_a_celery_task_of_protocol_2() -> None:
     assert (args, kwargs) == (["dlv_1", 2], {"fast": True})
     assert embed == celery.body[2]
     assert envelope["headers"].items() >= {"task": "shop.deliver", "id": "dlv_1:2", "root_id": "dlv_1:2"}.items()
-    assert set(envelope["headers"]) <= set(celery.headers), "no header that Celery does not know"
+    assert set(envelope["headers"]) <= {*celery.headers, "headers"}, "no header that Celery does not know"
     assert envelope["properties"]["delivery_tag"] == "dlv_1:2"
     assert envelope["properties"]["delivery_info"] == {"exchange": "", "routing_key": "partner.a"}
     assert envelope["properties"]["timestamp"] == 1_800_000_000.5
@@ -26,7 +27,9 @@ def test_a_message_is_a_celery_task_of_protocol_2() -> None:
 
 def test_headers_of_its_own_travel_with_it() -> None:
     message = FairMessage("partner.a", "1", "task", headers={"expires": "2030-01-01T00:00:00Z"})
-    assert json.loads(encode(message, 0.0))["headers"]["expires"] == "2030-01-01T00:00:00Z"
+    headers = json.loads(encode(message, 0.0))["headers"]
+    assert headers["expires"] == "2030-01-01T00:00:00Z"
+    assert Context(headers).headers == {"expires": "2030-01-01T00:00:00Z"}, "what a task sees as its message's headers"
 
 
 @pytest.mark.parametrize("id_", ["", 'with"quote', "with\\backslash", "with space", "schön", "x" * 501])
