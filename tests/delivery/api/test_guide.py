@@ -1,0 +1,52 @@
+"""The first page of the partner guide, pasted into a shell as it is; only addresses and the key are put in."""
+
+import re
+import subprocess
+import sys
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django.live_server_helper import LiveServer
+
+from partners.models import EventType
+from recart_hooks.ports import free_port
+from tests.api_calls import caller
+
+GUIDE = Path(__file__).parents[3] / "docs" / "partner-guide.md"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("valkey")
+def test_the_guide_leads_from_a_key_to_a_verified_webhook(
+    live_server: LiveServer, settings: Any, tmp_path: Path
+) -> None:
+    settings.ENDPOINT_ALLOWED_NETWORKS = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    EventType.objects.create(name="orders.created", sample='{"n": 1}')
+    port = str(free_port())
+    own = {
+        "https://hooks.example.com": live_server.url,
+        "rk_…": caller().token,
+        "https://you.example.com/webhooks": f"http://localhost:{port}/",
+        "9700": port,
+        "python3 ": f"{sys.executable} ",
+        "sleep 1": "until (exec 3<>/dev/tcp/localhost/$PORT) 2>&-; do sleep 0.1; done",
+    }
+    blocks = re.findall(r"```sh\n(.*?)```", GUIDE.read_text().partition("## Verify")[0], re.DOTALL)
+    script = "\n".join(blocks)
+    for theirs, ours in own.items():
+        assert theirs in script
+        script = script.replace(theirs, ours)
+
+    done = subprocess.run(
+        ["bash", "-c", f"PORT={port}\n{script}\nkill %1; wait"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert '"outcome":{"succeeded":true,"status_code":200' in done.stdout, done.stdout + done.stderr
+    assert "verified orders.created evt_" in done.stdout
