@@ -24,8 +24,9 @@ class PullFailedError(Exception):
 class Pull:
     """`start` it before the first `take`. Used by one task at a time."""
 
-    def __init__(self, client: Client, stream: str, consumer: str) -> None:
+    def __init__(self, client: Client, stream: str, consumer: str, expires_s: float = EXPIRES_S) -> None:
         self._client = client
+        self._expires_s = expires_s
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._inbox = client.new_inbox()
         self._subscription: Any = None
@@ -50,14 +51,11 @@ class Pull:
 
     async def take(self, limit: int, wait_s: float) -> list[Msg]:
         """At most `limit`; waits up to `wait_s` for the first. Raises PullFailedError, nats.errors.Error."""
-        await self._ask(limit)
-        if not self._messages:
-            self._has_news.clear()
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._has_news.wait()
-            except TimeoutError:
-                return []
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._wait(limit)
+        except TimeoutError:
+            return []
         if self._failure:
             failure, self._failure = self._failure, ""
             raise PullFailedError(failure)
@@ -65,16 +63,24 @@ class Pull:
         del self._messages[:limit]
         return taken
 
+    async def _wait(self, limit: int) -> None:
+        """For a message, or a failure; a request that ends meanwhile is made again at once."""
+        await self._ask(limit)
+        while not self._messages and not self._failure:
+            self._has_news.clear()
+            await self._has_news.wait()
+            await self._ask(limit)
+
     async def _ask(self, limit: int) -> None:
         now = asyncio.get_running_loop().time()
         if now > self._open_until:
             self._open = 0
         if self._open + len(self._messages) > limit // 2:
             return
-        request = {"batch": limit, "expires": int(EXPIRES_S * 1e9)}
+        request = {"batch": limit, "expires": int(self._expires_s * 1e9)}
         await self._client.publish(self._subject, orjson.dumps(request), reply=self._inbox)
         self._open += limit
-        self._open_until = now + EXPIRES_S
+        self._open_until = now + self._expires_s
 
     async def _came(self, message: Msg) -> None:
         headers = message.headers
@@ -85,8 +91,7 @@ class Pull:
         elif status == _HEARTBEAT:
             return
         elif headers and status in _ENDED:
-            self._open -= int(headers.get("Nats-Pending-Messages", self._open))
-            return
+            self._open = max(0, self._open - int(headers.get("Nats-Pending-Messages", self._open)))
         elif headers:
             self._open = 0
             self._failure = f"{status} {headers.get('Description', '')}".strip()

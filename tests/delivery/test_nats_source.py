@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 
 import nats
 import pytest
+from nats import connect
 
 from delivery.sources import SourceMessage, SourceUnavailable
 from delivery.sources.nats import NatsSource
+from delivery.sources.pull import Pull
 
 pytestmark = pytest.mark.servers
 
@@ -94,6 +96,25 @@ def test_a_deleted_consumer_or_stream_is_made_again(nats: str, name: str, lost: 
         await publish(nats, (f"{name}.a", b"{}", None))
         assert len(await fetch_some(bridge)) == 1
         await operator.close()
+        await bridge.close()
+
+    run(test)
+
+
+def test_a_message_comes_at_once_though_the_request_expired_meanwhile(nats: str, name: str) -> None:
+    async def test() -> None:
+        bridge = source(nats, name)
+        await bridge.connect()
+        client = await connect(nats)
+        pull = Pull(client, name, "bridge", expires_s=0.2)
+        await pull.start()
+        asked = asyncio.create_task(pull.take(10, wait_s=3600))
+        requests = await client.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.{name}.bridge")
+        await requests.next_msg(timeout=60)  # the second: the first was made before we listened
+        await publish(nats, (f"{name}.orders.created", b"{}", None))
+        (message,) = await asyncio.wait_for(asked, 60)
+        await message.ack()
+        await client.close()
         await bridge.close()
 
     run(test)
