@@ -26,7 +26,7 @@ def rest_framework_settings() -> dict[str, Any]:
             "rest_framework.renderers.BrowsableAPIRenderer",
         ],
         "DEFAULT_CONTENT_NEGOTIATION_CLASS": "partners.api.bodies.PageOrJSON",
-        "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+        "DEFAULT_SCHEMA_CLASS": "partners.api.schema.Schema",
         "EXCEPTION_HANDLER": "partners.api.problems.handle",
         "UNAUTHENTICATED_USER": None,
         "URL_FORMAT_OVERRIDE": None,
@@ -43,7 +43,6 @@ def spectacular_settings(version: str, server: str) -> dict[str, Any]:
         "LICENSE": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         "SERVERS": [{"url": server}],
         "SCHEMA_PATH_PREFIX": "/api/v1",
-        "COMPONENT_SPLIT_REQUEST": True,
         "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
         "POSTPROCESSING_HOOKS": [
             "drf_spectacular.hooks.postprocess_schema_enums",

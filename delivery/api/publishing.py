@@ -61,7 +61,7 @@ class RawParser(BaseParser):
 
 
 class EventInput(StrictSerializer):
-    """What happened. Only for the schema: the real reading keeps the data's bytes (delivery.api.published)."""
+    """What happened."""  # read by delivery.api.published, which keeps the data's bytes: this is for the schema
 
     id = Matching(
         rf"^[\x21-\x7e]{{1,{EVENT_ID_MAX}}}$",
@@ -87,7 +87,7 @@ class BatchInput(StrictSerializer):
     events = serializers.ListField(child=EventInput(), min_length=1, max_length=MAX_EVENTS)
 
 
-class ItemShape(serializers.Serializer[Any]):
+class PublishedItemShape(serializers.Serializer[Any]):
     """What became of the event at this place."""
 
     id = serializers.CharField(allow_null=True, help_text="Null for a refused one without an id.")
@@ -96,8 +96,8 @@ class ItemShape(serializers.Serializer[Any]):
     pointer = serializers.CharField(required=False, help_text="Where, as a JSON pointer into the body.")
 
 
-class ItemsShape(serializers.Serializer[Any]):
-    items = ItemShape(many=True, help_text="In the order of the events.")
+class PublishedShape(serializers.Serializer[Any]):
+    items = PublishedItemShape(many=True, help_text="In the order of the events.")
     stored = serializers.IntegerField()
     duplicates = serializers.IntegerField()
     refused = serializers.IntegerField()
@@ -129,13 +129,15 @@ class Publish(ApiView):
         request=PolymorphicProxySerializer(
             "EventOrBatch", serializers=[EventInput, BatchInput], resource_type_field_name=None
         ),
-        answer=ItemsShape,
+        answer=PublishedShape,
         status=202,
         request_example=Several({"One event": _ONE, "A batch": {"events": [_ONE, {**_ONE, "id": "order-7"}]}}),
         example=_ANSWER,
         parameters=[IDEMPOTENCY_KEY],
         problems=[409, 422],
-        more_answers={207: OpenApiResponse(ItemsShape, description="Some events were refused, the others are stored.")},
+        more_answers={
+            207: OpenApiResponse(PublishedShape, description="Some events were refused, the others are stored.")
+        },
         description="One event, or up to 1,000 as `events`. 202: every event is durably stored, or was before "
         "(`duplicate`: it is never sent twice). 207: some were refused, see `items`. 400: none was taken.",
     )

@@ -61,7 +61,7 @@ class ReplayShape(serializers.Serializer[Any]):
 class ReplayInput(StrictSerializer):
     subscription_id = Text(max_length=40)
     mode = Word(
-        ReplayJob.Mode.choices,
+        ReplayJob.Mode.values,
         help_text="`all`: every event it asks for; `failed`: dead deliveries; `missing`: events that never became one.",
     )
     since = Moment(help_text="Events received at this time or later.")

@@ -45,7 +45,7 @@ class PartnerShape(serializers.Serializer[Partner]):
     max_in_flight = serializers.IntegerField(help_text="Requests to you at the same time, at most.")
     is_paused = serializers.BooleanField()
     paused_until = Pause(allow_null=True, help_text="Null while paused: until somebody resumes.")
-    paused_by = serializers.ChoiceField(Partner.PausedBy.values)
+    paused_by = serializers.CharField(help_text="partner or staff; empty: nobody.")
     operational_url = serializers.CharField(help_text="Where we send operational events.")
     operational_subscription_id = serializers.SerializerMethodField(
         help_text="Whose secret signs operational events; null before there was an operational URL."

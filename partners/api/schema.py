@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 
@@ -123,6 +124,13 @@ def page_of(shape: type[serializers.Serializer[Any]], name: str) -> type[seriali
     )
 
 
+class Schema(AutoSchema):
+    """Names its components as people would: a generated client has Subscription and SubscriptionInput."""
+
+    def get_serializer_name(self, serializer: Any, direction: Any) -> str:
+        return type(serializer).__name__.removesuffix("Shape")
+
+
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # theirs
     target_class = "partners.api.authentication.Bearer"
     name = "ApiKey"
@@ -159,10 +167,12 @@ _MORE_HEADERS: dict[str, dict[str, Any]] = {
 
 
 def complete(result: Any, generator: Any, request: Any, public: bool) -> Any:
-    """drf-spectacular's postprocessing hook: headers of every answer, and a problem for whatever else comes."""
+    """drf-spectacular's postprocessing hook: headers of every answer, a problem for what else comes, needed bodies."""
     problem = {"$ref": "#/components/schemas/Problem"}
     for path in result["paths"].values():
-        for operation in path.values():
+        for method, operation in path.items():
+            if method == "put" or operation["operationId"] == "events_publish":
+                operation["requestBody"]["required"] = True
             answers = operation["responses"]
             answers["default"] = {
                 "description": "Any other problem.",

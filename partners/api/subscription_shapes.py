@@ -56,8 +56,8 @@ class SubscriptionShape(serializers.Serializer[Subscription]):
     timeout_s = serializers.FloatField()
     is_enabled = serializers.BooleanField()
     disabled_at = Moment(allow_null=True)
-    disabled_reason = serializers.ChoiceField(
-        Subscription.DisabledReason.values, help_text="Empty while it is enabled."
+    disabled_reason = serializers.CharField(
+        help_text="`gone`, `failing`, `partner`, `staff` or `unverified`; empty while it is enabled."
     )
     failing_since = Moment(allow_null=True, help_text="Every attempt has failed since; null: the last one did not.")
     is_operational = serializers.BooleanField(help_text="Made for your operational URL, and goes with it.")
