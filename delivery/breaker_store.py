@@ -1,11 +1,14 @@
 """What worker processes tell each other about open breakers, in Valkey.
 
 One hash holds those that are open, so that a look costs the same however many subscriptions there are; it disappears
-with the last one. Valkey away counts as "all closed": the broker hands out nothing then anyway.
+with the last one. Times in it are of Valkey's clock: a host whose own is wrong holds nobody up for longer. Valkey away
+counts as "all closed": the broker hands out nothing then anyway.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import orjson
@@ -14,6 +17,7 @@ from kombu.utils.encoding import bytes_to_str
 
 from delivery import publish
 from delivery.breaker import FIRST_PERIOD_S, Opened
+from delivery.clocks import ahead_of_s, ahead_of_valkey_s
 from delivery.metrics.process import broker_failed
 from delivery.turns import offload
 
@@ -30,8 +34,9 @@ _COUNTS = "breakers-opened"
 class SharedBreakers:
     """`delivery.breaker.Shared` in Valkey. A delivery that asks lets the others go on meanwhile."""
 
-    def __init__(self, client: redis.Redis | None = None) -> None:
+    def __init__(self, client: redis.Redis | None = None, clock: Callable[[], float] = time.time) -> None:
         self._client = client
+        self._clock = clock
 
     @property
     def client(self) -> redis.Redis:
@@ -39,11 +44,10 @@ class SharedBreakers:
 
     def read(self) -> Mapping[str, Opened]:
         try:
-            rows = offload(self.client.hgetall, _OPEN)
+            return offload(self._read)
         except redis.RedisError:
             broker_failed("breaker")
             return {}
-        return {bytes_to_str(key): Opened(*orjson.loads(value)) for key, value in rows.items()}
 
     def open(self, subscription_id: str, opened: Opened) -> None:
         self._write("open", lambda: self._open(subscription_id, opened))
@@ -73,10 +77,20 @@ class SharedBreakers:
             counts, _ = pipeline.execute()
         return {bytes_to_str(key): int(count) for key, count in counts.items()}
 
+    def _read(self) -> Mapping[str, Opened]:
+        with self.client.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            pipeline.hgetall(_OPEN)
+            time_there, rows = pipeline.execute()
+        ahead_s = ahead_of_s(time_there, self._clock)
+        opened = {bytes_to_str(key): Opened(*orjson.loads(value)) for key, value in rows.items()}
+        return {key: replace(one, until=one.until + ahead_s) for key, one in opened.items()}
+
     def _open(self, subscription_id: str, opened: Opened) -> None:
+        until = opened.until - ahead_of_valkey_s(self.client, self._clock)
         with self.client.pipeline() as pipeline:
-            pipeline.hset(_OPEN, subscription_id, orjson.dumps([opened.until, opened.period_s]))
-            pipeline.hsetnx(_SINCE, subscription_id, str(opened.until - opened.period_s))
+            pipeline.hset(_OPEN, subscription_id, orjson.dumps([until, opened.period_s]))
+            pipeline.hsetnx(_SINCE, subscription_id, str(until - opened.period_s))
             if opened.period_s <= FIRST_PERIOD_S:  # not after a failed probe
                 pipeline.hincrby(_COUNTS, subscription_id, 1)
             pipeline.delete(_PROBE + subscription_id)

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from delivery.clocks import database_now
 from delivery.models import IdempotentRequest
 from partners.identifiers import EVENT
 from partners.models import ApiKey
@@ -86,7 +87,7 @@ def remove_old() -> int:
     """Forgets what is older than a day, in small steps."""
     removed = 0
     while True:
-        old = IdempotentRequest.objects.filter(Q(first_at__lt=timezone.now() - KEPT)).values("pk")[:_REMOVED_PER_STEP]
+        old = IdempotentRequest.objects.filter(Q(first_at__lt=database_now() - KEPT)).values("pk")[:_REMOVED_PER_STEP]
         count, _ = IdempotentRequest.objects.filter(pk__in=old).delete()
         removed += count
         if count < _REMOVED_PER_STEP:

@@ -9,7 +9,6 @@ drops those that it knows).
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from delivery.database import bulk_cursor
@@ -48,12 +47,11 @@ def ingest(batch: Sequence[Accepted], router: Router) -> Ingested:
     Raises django.db.Error. Then all or nothing of it is stored, or, where CloudEvents of two sources share an id, what
     was first: the caller hands the batch in again, and what is stored already is found to be.
     """
-    now = datetime.now(UTC)
     with bulk_cursor() as cursor:
-        stored, due = _store(cursor, batch, router, now)
+        stored, due = _store(cursor, batch, router)
         renamed = _of_another_source(cursor, batch, stored)
         if renamed:
-            more, more_due = _store(cursor, list(renamed.values()), router, now)
+            more, more_due = _store(cursor, list(renamed.values()), router)
             stored, due = stored | more, due + more_due
         ids = [renamed.get(index, one).event.id for index, one in enumerate(batch)]
         duplicates = frozenset(ids) - stored
@@ -65,7 +63,7 @@ def ingest(batch: Sequence[Accepted], router: Router) -> Ingested:
 _STORE = """
 WITH new AS (
     INSERT INTO delivery_event (id, type, source, occurred_at, received_at, data, schema_error, traceparent)
-    SELECT id, type, source, occurred_at, %(now)s::timestamptz, data, schema_error, traceparent
+    SELECT id, type, source, occurred_at, statement_timestamp(), data, schema_error, traceparent
     FROM unnest(%(id)b::text[], %(type)b::text[], %(source)b::text[], %(occurred_at)b::timestamptz[], %(data)b::text[],
                 %(schema_error)b::text[], %(traceparent)b::text[])
          AS batch (id, type, source, occurred_at, data, schema_error, traceparent)
@@ -80,13 +78,13 @@ WITH new AS (
     FROM unnest(%(delivery_id)b::text[], %(event_id)b::text[], %(subscription_id)b::text[], %(partner_id)b::text[],
                 %(event_type)b::text[], %(fault)b::text[])
          AS batch (id, event_id, subscription_id, partner_id, event_type, fault)
-         JOIN new ON new.id = batch.event_id, (SELECT %(now)s::timestamptz AS now)
+         JOIN new ON new.id = batch.event_id, (SELECT statement_timestamp() AS now)
 )
 SELECT id FROM new
 """
 
 
-def _store(cursor: Any, batch: Sequence[Accepted], router: Router, now: datetime) -> tuple[frozenset[str], list[Due]]:
+def _store(cursor: Any, batch: Sequence[Accepted], router: Router) -> tuple[frozenset[str], list[Due]]:
     """Which events are new, and what is to be published of them: one statement, so one transaction and round trip."""
     if not batch:
         return frozenset(), []
@@ -95,7 +93,6 @@ def _store(cursor: Any, batch: Sequence[Accepted], router: Router, now: datetime
     cursor.execute(
         _STORE,
         {
-            "now": now,
             "id": [event.id for event in events],
             "type": [event.type for event in events],
             "source": [event.source for event in events],

@@ -12,6 +12,7 @@ from django.db import connection
 
 from delivery import publish
 from delivery.broker import FairQueues, QueueLimits
+from delivery.clocks import ahead_of_valkey_s
 from delivery.metrics.process import broker_failed
 from partners.changes import Change
 from partners.models import FOREVER, Partner, Subscription
@@ -44,14 +45,15 @@ def hold_back(partner_id: str, subscription_id: str, until: float, to: FairQueue
 
     Otherwise every waiting message would be fetched only to be postponed, and a big backlog behind a dead endpoint
     would keep the workers busy. Never ends a pause by staff or partner sooner. False when others share the queue.
+    `until` is of this host's clock; Valkey's may be another.
     """
     partner = Partner.objects.filter(pk=partner_id).first()
     enabled = Subscription.objects.filter(partner=partner_id, is_enabled=True, deleted_at=None)
     others = enabled.exclude(pk=subscription_id)
     if partner is None or others.exists():
         return False
-    own = limits_of(partner).paused_until or 0.0
-    (to or publish.queues()).pause(publish.queue_of(partner_id), max(until, own))
+    own, queues = limits_of(partner).paused_until or 0.0, to or publish.queues()
+    queues.pause(publish.queue_of(partner_id), max(until - ahead_of_valkey_s(queues.client), own))
     if others.exists():  # made since the look above: its announcement may have come before the pause
         push_limits([partner_id], to)
         return False

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from celery import Task
@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 
 from delivery import replay
+from delivery.clocks import database_now
 from delivery.idempotency import remove_old as remove_old_keys
 from delivery.metrics.process import maintained
 from delivery.operational import failing, mail, trouble
@@ -63,7 +64,7 @@ def reconcile() -> dict[str, Any]:
 @app.task(base=MaintenanceTask, name="maintenance.roll_up", acks_late=False)
 def roll_up() -> int:
     """Makes hours and days out of minutes."""
-    return run_roll_up(datetime.now(UTC))
+    return run_roll_up(database_now())
 
 
 @app.task(base=MaintenanceTask, name="maintenance.watch_failing", acks_late=False)
@@ -71,7 +72,7 @@ def watch_failing() -> dict[str, int]:
     """Follows subscriptions that have nothing but failures, up to disabling them."""
     every_h = settings.TRIAL_EVERY_HOURS
     done = failing.watch_failing(
-        datetime.now(UTC),
+        database_now(),
         timedelta(seconds=settings.DISABLE_AFTER_S),
         timedelta(hours=every_h) if every_h else None,
     )
@@ -81,7 +82,7 @@ def watch_failing() -> dict[str, int]:
 @app.task(base=MaintenanceTask, name="maintenance.tell_of_trouble", acks_late=False)
 def tell_of_trouble() -> dict[str, int]:
     """Stores, delivers and mails operational events."""
-    now = datetime.now(UTC)
+    now = database_now()
     notices = trouble.all_trouble(
         now,
         quiet=timedelta(seconds=settings.OPERATIONAL_QUIET_S),
@@ -107,13 +108,13 @@ def remove_old_idempotency_keys() -> int:
 @app.task(base=MaintenanceTask, name="maintenance.remove_old", acks_late=False)
 def remove_old() -> dict[str, int]:
     """Removes what is past its age, for a few minutes at most."""
-    return Remover(configured_archive()).run(configured_rules(), datetime.now(UTC))
+    return Remover(configured_archive()).run(configured_rules(), database_now())
 
 
 @app.task(base=MaintenanceTask, name="maintenance.remove_old_results", acks_late=False, ignore_result=False)
 def remove_old_results() -> int:
     """Removes task results past their age, a few thousand at a time; Celery's own clean-up is one huge DELETE."""
-    before = datetime.now(UTC) - timedelta(days=settings.RESULTS_KEPT_DAYS)
+    before = database_now() - timedelta(days=settings.RESULTS_KEPT_DAYS)
     removed = 0
     while True:
         with connection.cursor() as cursor:

@@ -6,6 +6,7 @@ anew at once. Queueing what is queued already does nothing.
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from django.db import connection
 
 from delivery import publish
 from delivery.broker import FairQueues
+from delivery.clocks import database_now
 from delivery.due import Due
 from delivery.limits import push_limits
 from partners.models import Partner
@@ -41,7 +43,7 @@ def reconcile(queues: FairQueues | None = None, grace_s: float = GRACE_S) -> Rec
         logger.warning("the broker has lost its memory: queueing everything again")
         push_limits(to=to)
     else:  # a breaker's pause may have been written over theirs in the same moment
-        push_limits(Partner.objects.filter(paused_until__gt=datetime.now(UTC)).values_list("pk", flat=True), to)
+        push_limits(Partner.objects.filter(paused_until__gt=database_now()).values_list("pk", flat=True), to)
     checked = queued = 0
     for looked_at, lost in find_lost(to, grace_s, pages=None if was_wiped else PAGES_PER_RUN):
         queued += publish.publish(lost, to)
@@ -84,14 +86,14 @@ def _partners_with_overdue(grace_s: float) -> list[str]:
                 SELECT 1 FROM delivery_delivery d
                 WHERE d.status = 'pending' AND d.partner_id = next.partner_id AND d.next_attempt_at < %s)
             """,
-            [datetime.now(UTC) - timedelta(seconds=grace_s)],
+            [database_now() - timedelta(seconds=grace_s)],
         )
         return [row[0] for row in cursor.fetchall()]
 
 
 def _pages(partner_id: str, grace_s: float) -> Iterator[list[Due]]:
     """Overdue deliveries of one partner, oldest first."""
-    before = datetime.now(UTC) - timedelta(seconds=grace_s)
+    before = database_now() - timedelta(seconds=grace_s)
     after: tuple[datetime, str] = (datetime.min.replace(tzinfo=UTC), "")
     while True:
         with connection.cursor() as cursor:
@@ -119,7 +121,8 @@ def _queue_scheduled(to: FairQueues) -> int:
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                SELECT id, attempt_count + 1, partner_id, event_type, extract(epoch FROM next_attempt_at)::float8
+                SELECT id, attempt_count + 1, partner_id, event_type,
+                       extract(epoch FROM next_attempt_at - statement_timestamp())::float8
                 FROM delivery_delivery WHERE status = 'pending' AND attempt_count > 0 AND id > %s ORDER BY id LIMIT %s
                 """,
                 [after, PAGE],
@@ -127,5 +130,8 @@ def _queue_scheduled(to: FairQueues) -> int:
             rows = cursor.fetchall()
         if not rows:
             return queued
-        queued += publish.publish([Due(*row) for row in rows], to)
+        now = time.time()
+        queued += publish.publish(
+            [Due(id_, number, to_, type_, now + in_s) for id_, number, to_, type_, in_s in rows], to
+        )
         after = rows[-1][0]

@@ -30,6 +30,7 @@ class AttemptRecord:
     outcome: Outcome
     step: Step
     next_attempt_at: datetime | None
+    """By this host's clock. What is written down is PostgreSQL's, plus the step's delay."""
     finished_at: datetime | None
     worker: str
     delay_s: float | None = None
@@ -40,9 +41,9 @@ _SQL = """
 WITH batch AS (
     SELECT * FROM unnest(
         %b::text[], %b::int[], %b::timestamptz[], %b::float8[], %b::smallint[], %b::text[], %b::text[], %b::text[],
-        %b::text[], %b::text[], %b::text[], %b::text[], %b::timestamptz[], %b::timestamptz[]
+        %b::text[], %b::text[], %b::text[], %b::text[], %b::float8[], %b::timestamptz[]
     ) AS row (delivery_id, number, started_at, latency_ms, status_code, error, detail, request_headers,
-              response_headers, response_excerpt, worker, status, next_attempt_at, finished_at)
+              response_headers, response_excerpt, worker, status, delay_s, finished_at)
 ), appended AS (
     INSERT INTO delivery_attempt (delivery_id, number, started_at, latency_ms, status_code, error, detail,
                                   request_headers, response_headers, response_excerpt, worker)
@@ -53,8 +54,9 @@ WITH batch AS (
     RETURNING delivery_id, number
 )
 UPDATE delivery_delivery d
-SET status = batch.status, attempt_count = batch.number, next_attempt_at = batch.next_attempt_at,
-    finished_at = batch.finished_at, last_status_code = batch.status_code, last_error = batch.detail
+SET status = batch.status, attempt_count = batch.number, finished_at = batch.finished_at,
+    next_attempt_at = statement_timestamp() + batch.delay_s * interval '1 second',
+    last_status_code = batch.status_code, last_error = batch.detail
 FROM batch JOIN appended USING (delivery_id, number)
 WHERE d.id = batch.delivery_id AND d.attempt_count < batch.number
 RETURNING d.id
@@ -99,7 +101,7 @@ def _columns(records: Sequence[AttemptRecord]) -> list[list[Any]]:
             one.outcome.response_excerpt,
             one.worker,
             one.step.status,
-            one.next_attempt_at,
+            one.step.delay_s,
             one.finished_at,
         )
         for one in records

@@ -40,17 +40,18 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 worker_enable_prefetch_count_reduction = False  # the broker counts the tasks that outlive a connection
 
 beat_schedule_filename = settings.BEAT_SCHEDULE_FILE
+_every_s = {
+    "reconcile": 10.0,
+    "roll_up": 300.0,
+    "watch_failing": 60.0,
+    "tell_of_trouble": 60.0,
+    "run_replays": 2.0,
+    "remove_old_idempotency_keys": 3600.0,
+    "remove_old": 300.0,
+    "remove_old_results": 3600.0,
+}
+_waits_s = 7200  # for a worker. Set by beat's clock and held against the worker's: those may differ by an hour
 beat_schedule = {
-    "reconcile": {"task": "maintenance.reconcile", "schedule": 10.0, "options": {"expires": 30}},
-    "roll-up": {"task": "maintenance.roll_up", "schedule": 300.0, "options": {"expires": 300}},
-    "watch-failing": {"task": "maintenance.watch_failing", "schedule": 60.0, "options": {"expires": 60}},
-    "tell-of-trouble": {"task": "maintenance.tell_of_trouble", "schedule": 60.0, "options": {"expires": 60}},
-    "run-replays": {"task": "maintenance.run_replays", "schedule": 2.0, "options": {"expires": 5}},
-    "remove-old-idempotency-keys": {
-        "task": "maintenance.remove_old_idempotency_keys",
-        "schedule": 3600.0,
-        "options": {"expires": 3600},
-    },
-    "remove-old": {"task": "maintenance.remove_old", "schedule": 300.0, "options": {"expires": 300}},
-    "remove-old-results": {"task": "maintenance.remove_old_results", "schedule": 3600.0, "options": {"expires": 3600}},
+    name: {"task": f"maintenance.{name}", "schedule": every_s, "options": {"expires": _waits_s}}
+    for name, every_s in _every_s.items()
 }

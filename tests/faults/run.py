@@ -29,6 +29,7 @@ _CONFIGURATION = (
         "fair:waiting",
         "fair:bell",
         "fair:bucket",
+        "breakers-opened",  # until somebody is told
     ),
     "_kombu.binding",
 )

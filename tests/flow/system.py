@@ -113,14 +113,14 @@ class System:
         """Each partner: fields of create_partner, and `subscriptions`: fields of create_subscription."""
         return [Seeded(**one) for one in json.loads(self._run([sys.executable, "-c", _SEED], json.dumps(partners)))]
 
-    def start(self, *names: str) -> None:
-        """`bridge`, `web`, `beat`, `flower`, or any other name for one more worker."""
+    def start(self, *names: str, env: Mapping[str, str] = {}) -> None:
+        """`bridge`, `web`, `beat`, `flower`, or any other name for one more worker; `env` on top of the system's."""
         for name in names:
             with self.log.open("ab") as log:
                 self.processes[name] = Process(
                     self._command(name),
                     output=log.fileno(),
-                    env=self.environment,
+                    env={**self.environment, **env},
                     cwd=ROOT,
                     ending=_ENDING,
                 )

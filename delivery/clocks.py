@@ -1,0 +1,46 @@
+"""Whose clock counts. A host's clock may be wrong, by hours when nobody watches it: what processes on several hosts
+go by is held against the clock of a server that they share, and crosses over as a duration.
+
+Valkey's clock: due times, rates, pauses, breakers. PostgreSQL's: what is overdue, and what is old enough to be removed.
+The host's own: when an attempt was made, and its signature's timestamp.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import redis
+from django.db import connection
+
+from delivery.passing import Trouble
+
+MOST_APART_S = 60.0
+"""Receivers refuse signatures that are five minutes off."""
+
+logger = logging.getLogger(__name__)
+_wrong = Trouble(logger, "the clocks of this host and of Valkey's differ: signatures may be refused")
+
+
+def database_now() -> datetime:
+    """Raises django.db.Error."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+        return now
+
+
+def ahead_of_valkey_s(client: "redis.Redis", clock: Callable[[], float] = time.time) -> float:
+    """How far this host's clock is ahead; negative: behind. Raises redis.RedisError."""
+    return ahead_of_s(client.time(), clock)
+
+
+def ahead_of_s(time_there: tuple[int, int], clock: Callable[[], float] = time.time) -> float:
+    """The same from what the server answered to TIME a moment ago. Logs it when it is too much."""
+    seconds, microseconds = time_there
+    ahead_s = clock() - seconds - microseconds / 1_000_000
+    if abs(ahead_s) > MOST_APART_S:
+        _wrong.met(ValueError(f"this host is {ahead_s:+.0f} s from Valkey's clock"))
+    else:
+        _wrong.over()
+    return ahead_s
