@@ -74,10 +74,12 @@ class Seconds(serializers.FloatField):
 
 
 class Whole(serializers.IntegerField):
+    """2.0 is an integer too, by JSON Schema."""
+
     def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int):
+        if isinstance(data, bool) or not isinstance(data, (int, float)) or not float(data).is_integer():
             self.fail("invalid")
-        return super().to_internal_value(data)
+        return super().to_internal_value(int(data))
 
 
 class Moment(serializers.DateTimeField):

@@ -165,6 +165,17 @@ _MORE_HEADERS: dict[str, dict[str, Any]] = {
     "401": {"WWW-Authenticate": {"description": "How to authenticate.", "schema": {"type": "string"}}},
 }
 
+_LINKS = {
+    "deliveries_list": ("events_read", {"event_id": "$response.body#/items/0/event_id"}),
+    "attempts_list": (
+        "attempts_read",
+        {"delivery_id": "$request.path.delivery_id", "number": "$response.body#/items/0/number"},
+    ),
+    "event_types_list": ("event_types_read", {"name": "$response.body#/items/0/name"}),
+    "events_publish": ("events_read", {"event_id": "$response.body#/items/0/id"}),
+}
+"""What is named in one answer and read by another operation, where names do not tell."""
+
 
 def complete(result: Any, generator: Any, request: Any, public: bool) -> Any:
     """drf-spectacular's postprocessing hook: headers of every answer, a problem for what else comes, needed bodies."""
@@ -174,6 +185,10 @@ def complete(result: Any, generator: Any, request: Any, public: bool) -> Any:
             if method == "put" or operation["operationId"] == "events_publish":
                 operation["requestBody"]["required"] = True
             answers = operation["responses"]
+            if operation["operationId"] in _LINKS:
+                follower, parameters = _LINKS[operation["operationId"]]
+                done = min(answers)
+                answers[done]["links"] = {follower: {"operationId": follower, "parameters": parameters}}
             answers["default"] = {
                 "description": "Any other problem.",
                 "content": {CONTENT_TYPE: {"schema": problem}},

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.system import ROOT, System
+from tests.receiver import Receiver
 
 pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -25,10 +26,16 @@ print(json.dumps({scope: create_key(scope, scope, of.get(scope)).token for scope
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with System(tmp_path_factory.mktemp("fuzz"), LIMITS) as system:
-        subscription = {"url": "https://hooks.example.com/orders", "event_types": ["*"]}
-        system.seed([{"name": "Fuzz", "subscriptions": [subscription]}])
+    with System(tmp_path_factory.mktemp("fuzz"), LIMITS) as system, Receiver() as receiver:
+        arrives = {"url": receiver.url("/ok"), "event_types": ["*"]}
+        dies = {"url": receiver.url("/status/400"), "event_types": ["orders.*"], "retry_schedule_s": [1]}
+        system.seed([{"name": "Fuzz", "subscriptions": [arrives, dies]}])
+        system.manage("event_types", "sync", "partners/catalogues/ecommerce.yaml")
         system.start("bridge", "web", "worker-1")
+        system.publish((f"orders.{name}", f"order/{name}", b'{"n": 1.10}') for name in ("created", "paid", "sent"))
+        finished = "SELECT count(*) FROM delivery_delivery WHERE status = %s"
+        for status in ("succeeded", "dead"):
+            system.wait_until(lambda status=status: system.count(finished, status) == 3, f"three are {status}")
         system.wait_until(lambda: system.readyz().get("status") == "ok", "the web process answers")
         yield system
 
@@ -42,7 +49,7 @@ def keys(system: System) -> dict[str, str]:
 def test_schemathesis_finds_no_failure(system: System, keys: dict[str, str], scope: str, tmp_path: Path) -> None:
     config = ["--config-file", str(ROOT / "schemathesis.toml")]
     address = f"http://127.0.0.1:{system.web_port}/api/schema/"
-    limits = ["--max-examples", "25", "--workers", "2", "--request-timeout", "30", "--no-color"]
+    limits = ["--max-examples", "25", "--workers", "1", "--request-timeout", "30", "--no-color"]
     command = [str(Path(sys.executable).parent / "schemathesis"), *config, "run", address, *limits]
 
     done = subprocess.run(
