@@ -43,7 +43,7 @@ class EventShape(serializers.Serializer[Any]):
 
 
 class EventView(ApiView):
-    scopes = {"GET": PARTNER_READS | PRODUCERS}  # noqa: RUF012
+    scopes = {"GET": PARTNER_READS | PRODUCERS, "DELETE": PRODUCERS}  # noqa: RUF012
 
     @describe(
         "Read an event",
@@ -55,19 +55,10 @@ class EventView(ApiView):
         description="A partner reads events that were sent to it or will be; a producer reads any.",
     )
     def get(self, request: Request, event_id: str) -> Response:
-        found = Event.objects.filter(pk=event_id).first()
-        if found is None or not self._may_read(found):
+        found = _event(event_id)
+        if not self._may_read(found):
             raise Http404
         return Response(EventShape(found).data)
-
-    def _may_read(self, event: Event) -> bool:
-        if self.caller.key.scope == PRODUCER:
-            return True
-        return Delivery.objects.filter(event=event, partner=self.partner).exists()
-
-
-class Expunge(ApiView):
-    scopes = {"POST": PRODUCERS}  # noqa: RUF012
 
     @describe(
         "Expunge an event's data",
@@ -79,9 +70,19 @@ class Expunge(ApiView):
         description="For good: what happened is forgotten, with what endpoints answered. That there was an event, and "
         "to whom it was sent, stays. Deliveries of it that still wait are not made.",
     )
-    def post(self, request: Request, event_id: str) -> Response:
-        event = Event.objects.filter(pk=event_id).first()
-        if event is None:
-            raise Http404
+    def delete(self, request: Request, event_id: str) -> Response:
+        event = _event(event_id)
         expunge_event(event)
         return Response(EventShape(event).data)
+
+    def _may_read(self, event: Event) -> bool:
+        if self.caller.key.scope == PRODUCER:
+            return True
+        return Delivery.objects.filter(event=event, partner=self.partner).exists()
+
+
+def _event(event_id: str) -> Event:
+    found = Event.objects.filter(pk=event_id).first()
+    if found is None:
+        raise Http404
+    return found

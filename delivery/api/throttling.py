@@ -7,6 +7,7 @@ draft-ietf-httpapi-ratelimit-headers. With Valkey away nothing is limited: stori
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -77,21 +78,26 @@ class Limiter(Protocol):
 class SharedLimiter:
     """Counts in Valkey."""
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(self, client: "redis.Redis", clock: Callable[[], float] = time.monotonic) -> None:
         self._take = client.register_script(_TAKE)
+        self._clock = clock
         self._away_until = 0.0
+        self._is_away = False
 
     def take(self, who: str, limit: Limit) -> Taken:
-        if time.monotonic() < self._away_until:
+        if self._clock() < self._away_until:
             return Taken(True, 0, 0)
         try:
             allowed, wait, full_in = self._take(
                 keys=[f"api.rate.{limit.name}.{who}"], args=[limit.quota, limit.window_s]
             )
         except redis.RedisError as error:
-            self._away_until = time.monotonic() + _AWAY_S
-            logger.warning("requests are not limited: Valkey is away", extra={"error": str(error)[:300]})
+            self._away_until = self._clock() + _AWAY_S
+            if not self._is_away:  # said once, until it is back
+                logger.warning("requests are not limited: Valkey is away", extra={"error": str(error)[:300]})
+            self._is_away = True
             return Taken(True, 0, 0)
+        self._is_away = False
         return Taken(bool(allowed), float(wait), float(full_in))
 
 

@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 
 from delivery.api.deliveries import Attempts, AttemptView, Deliveries, DeliveryView, Retry
-from delivery.api.events import EventView, Expunge
+from delivery.api.events import EventView
 from delivery.api.publishing import Publish
 from delivery.api.queue import QueueView
 from delivery.api.replays import ReplayCancel, ReplayEstimate, Replays, ReplayView
@@ -13,7 +13,10 @@ from partners.api.urls import IdConverter
 
 
 class EventIdConverter(IdConverter):
-    """A producer's own id: visible ASCII, slashes too, and the suffix of one whose id another source had before."""
+    """A producer's own id: visible ASCII, slashes too, and the suffix of one whose id another source had before.
+
+    Nothing may come below such an address: an id may end with whatever that would be called.
+    """
 
     regex = r"[\x21-\x7e]{1,260}"
 
@@ -29,7 +32,6 @@ register_converter(NumberConverter, "number")
 
 urlpatterns = [
     path("events", Publish.as_view(), name="events"),
-    path("events/<event:event_id>/expunge", Expunge.as_view(), name="event-expunge"),
     path("events/<event:event_id>", EventView.as_view(), name="event"),
     path("deliveries", Deliveries.as_view(), name="deliveries"),
     path("deliveries/<id:delivery_id>", DeliveryView.as_view(), name="delivery"),

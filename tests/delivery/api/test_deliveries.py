@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.utils import timezone
@@ -159,6 +160,13 @@ def test_an_event_is_read_as_it_came_by_who_got_it() -> None:
     assert is_problem(one.get("/events/never"), 404, "not_found")
 
 
+@pytest.mark.parametrize("event_id", ["o/1/expunge", "deliveries", "//", "a%2Fb", "?x=1#y", "o-1/"])
+def test_an_event_is_reached_whatever_its_id_is(event_id: str) -> None:
+    delivered(subscription_of(caller().partner), event_id)
+
+    assert caller("producer").get(f"/events/{quote(event_id, safe='/')}").json()["id"] == event_id
+
+
 def test_expunging_forgets_what_happened_but_not_that_it_did() -> None:
     one, producer = caller(), caller("producer")
     subscription, other = subscription_of(one.partner), subscription_of(one.partner)
@@ -166,14 +174,14 @@ def test_expunging_forgets_what_happened_but_not_that_it_did() -> None:
     attempted(done, response_excerpt="thanks for n 1.10", response_headers="x-n: 1.10")
     waiting = delivered(other, "o-1", next_attempt_at=timezone.now(), status="pending")
 
-    answer = producer.post("/events/o-1/expunge")
+    answer = producer.delete("/events/o-1")
 
     assert (answer.json()["data"], answer.json()["expunged_at"] is None) == (None, False)
     assert b"1.10" not in one.get(f"/deliveries/{done.pk}/attempts").content
     waiting.refresh_from_db()
     assert (waiting.status, waiting.last_error) == ("dead", EXPUNGED)
     assert is_problem(one.post(f"/deliveries/{waiting.pk}/retry"), 409, "not_retryable")
-    assert producer.post("/events/o-1/expunge").json() == answer.json()
+    assert producer.delete("/events/o-1").json() == answer.json()
     assert AuditEntry.objects.filter(action="event.expunge").count() == 1
-    assert is_problem(one.post("/events/o-1/expunge"), 403, "permission_denied")
-    assert is_problem(producer.post("/events/never/expunge"), 404, "not_found")
+    assert is_problem(one.delete("/events/o-1"), 403, "permission_denied")
+    assert is_problem(producer.delete("/events/never"), 404, "not_found")

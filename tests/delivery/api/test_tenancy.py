@@ -28,7 +28,7 @@ READS, WRITES, PUBLISHES, CATALOGUES = {"partner", "read_only"}, {"partner"}, {"
 ALLOWED: dict[tuple[str, str], set[str]] = {
     ("events", "POST"): PUBLISHES,
     ("events/<event:event_id>", "GET"): READS | PUBLISHES,
-    ("events/<event:event_id>/expunge", "POST"): PUBLISHES,
+    ("events/<event:event_id>", "DELETE"): PUBLISHES,
     ("deliveries", "GET"): READS,
     ("deliveries/<id:delivery_id>", "GET"): READS,
     ("deliveries/<id:delivery_id>/retry", "POST"): WRITES,

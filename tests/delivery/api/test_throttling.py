@@ -1,0 +1,40 @@
+"""What the limits of the API do while Valkey is away: nothing, said once."""
+
+from typing import Any
+
+import pytest
+import redis
+
+from delivery.api.throttling import Limit, SharedLimiter
+
+
+class Valkey:
+    """Counts how often it is asked, and has the time; away unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.is_away = True
+        self.now = 0.0
+
+    def register_script(self, _: str) -> Any:
+        return self.answer
+
+    def answer(self, **_: Any) -> tuple[int, str, str]:
+        self.asked += 1
+        if self.is_away:
+            raise redis.ConnectionError("refused")
+        return 0, "3.5", "60"
+
+
+def test_with_valkey_away_nothing_is_limited_which_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    valkey: Any = Valkey()
+    limiter, limit = SharedLimiter(valkey, lambda: valkey.now), Limit("default", 1, 60)
+
+    for valkey.now in (0.0, 1.0, 6.0, 7.0, 12.0):
+        assert limiter.take("key_1", limit).allowed
+    valkey.is_away, valkey.now = False, 20.0
+    back = limiter.take("key_1", limit)
+
+    assert valkey.asked == 4
+    assert (back.allowed, back.wait_s) == (False, 3.5)
+    assert [record.message for record in caplog.records] == ["requests are not limited: Valkey is away"]
