@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from delivery import publish
 from delivery.broker import FairQueues
+from delivery.clocks import database_now
 from delivery.due import Due
 from delivery.models import Delivery, ReplayJob
 from delivery.verbs import OUR_SOURCE
@@ -186,7 +187,7 @@ def _again(wanted: Wanted, rows: Sequence[_Row]) -> list[Due]:
     """Makes these pending, new or again; leaves out what the filter does not want and what has become pending."""
     subscription = wanted.subscription
     chosen = rows if wanted.mode == Mode.FAILED else [row for row in rows if _is_wanted(subscription.filter, row)]
-    now = timezone.now()
+    now = database_now()
     known = [row.delivery_id for row in chosen if row.delivery_id is not None]
     ended = Delivery.objects.select_for_update().filter(pk__in=known).exclude(status=Delivery.Status.PENDING)
     again = list(ended.order_by("pk"))

@@ -13,6 +13,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.utils import timezone
 
 from delivery import publish
+from delivery.clocks import database_now
 from delivery.deliver import EXPUNGED
 from delivery.due import Due
 from delivery.models import Attempt, Delivery, Event
@@ -39,7 +40,7 @@ def retry_delivery(delivery: Delivery) -> None:
         _check_enabled(current.subscription)
         if current.event.expunged_at is not None:
             raise ValidationError(EXPUNGED)
-        now = timezone.now()
+        now = database_now()
         waits = current.next_attempt_at is not None and current.next_attempt_at > now + _ALREADY_DUE
         current.status = Delivery.Status.PENDING
         current.next_attempt_at = now

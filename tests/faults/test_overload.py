@@ -69,6 +69,7 @@ def test_a_flood_is_held_in_jetstream_and_harms_nobody_else(system: System, rece
     assert len(posts) == flood + healthy.published
     assert max(posts.values()) == 1
     the_broker_is_empty(system)
+    system.manage("verify")
 
 
 def open_up(system: System, receiver: Receiver) -> None:

@@ -1,0 +1,46 @@
+"""Memory is back where it was: after one wave of events and failures, more of them take no more."""
+
+import psutil
+import pytest
+
+from tests import behaviours
+from tests.faults.run import Stream, counted
+from tests.faults.servers import start_web
+from tests.flow.system import System
+from tests.receiver import Receiver
+
+WAVES = 4
+EVENTS = 3_000
+MOST_GROWTH_MB = 12
+"""Of a process, from the end of the first wave to the end of the last: 9,000 events and 900 retries."""
+
+pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(600)]
+
+
+def test_waves_of_events_leave_every_process_as_big_as_the_first_one_did(system: System, receiver: Receiver) -> None:
+    start_web(system)
+    receiver.answer("/slow", lambda exchange: behaviours.fail_every(exchange, 10))
+    stream, sizes = Stream(system, per_s=1_000), []
+    for _ in range(WAVES):
+        with stream.flowing():
+            stream.flow_on(EVENTS)
+            system.wires["valkey"].cut()
+            stream.flow_on(100)
+            system.wires["valkey"].mend()
+        counted(system, receiver, stream.published, timeout_s=120)
+        sizes.append(megabytes(system))
+    first, last = sizes[0], sizes[-1]
+    grown = {name: last[name] - first[name] for name in first if last[name] - first[name] > MOST_GROWTH_MB}
+    assert grown == {}, sizes
+
+
+def megabytes(system: System) -> dict[str, int]:
+    """Resident, of each process and server with its children; without PostgreSQL, whose buffers fill up."""
+    roots = {name: process.pid for name, process in system.processes.items()}
+    roots |= {server.name: server.pid for server in system.stack.servers if server.name != "postgres"}
+    found = {}
+    for name, pid in roots.items():
+        root = psutil.Process(pid)
+        found[name] = sum(one.memory_info().rss for one in (root, *root.children(recursive=True))) // 2**20
+    found["valkey's data"] = int(system.valkey.info("memory")["used_memory"]) // 2**20
+    return found
