@@ -3,9 +3,7 @@
 import re
 import subprocess
 import sys
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pytest_django.live_server_helper import LiveServer
@@ -18,11 +16,8 @@ GUIDE = Path(__file__).parents[3] / "docs" / "partner-guide.md"
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("valkey")
-def test_the_guide_leads_from_a_key_to_a_verified_webhook(
-    live_server: LiveServer, settings: Any, tmp_path: Path
-) -> None:
-    settings.ENDPOINT_ALLOWED_NETWORKS = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+@pytest.mark.usefixtures("valkey", "local_endpoints")
+def test_the_guide_leads_from_a_key_to_a_verified_webhook(live_server: LiveServer, tmp_path: Path) -> None:
     EventType.objects.create(name="orders.created", sample='{"n": 1}')
     port = str(free_port())
     own = {

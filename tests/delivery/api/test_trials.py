@@ -1,7 +1,6 @@
 """Trying out: a real signed request whose outcome is the answer, and a preview that sends nothing."""
 
 from collections.abc import Iterator
-from ipaddress import ip_network
 from typing import Any
 
 import orjson
@@ -20,13 +19,9 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def receiver(settings: Any) -> Iterator[Receiver]:
-    """An endpoint on this machine, which is allowed."""
-    settings.ENDPOINT_ALLOWED_NETWORKS = (ip_network("127.0.0.0/8"),)
-    shared_sender.cache_clear()
+def receiver(local_endpoints: None) -> Iterator[Receiver]:
     with Receiver() as one:
         yield one
-    shared_sender.cache_clear()
 
 
 def test_a_test_event_is_sent_now_signed_and_the_outcome_is_the_answer(receiver: Receiver) -> None:
