@@ -1,7 +1,8 @@
 """`/metrics`: what all processes share (delivery.metrics.shared). What a process counts itself is at its own port.
 
-With METRICS_TOKEN set it asks for `Authorization: Bearer <token>`. A reading is kept for a few seconds, so that many
-readers cost the servers no more than one.
+It names every partner, so it is not for everybody who may use the API: with METRICS_TOKEN set it asks for
+`Authorization: Bearer <token>`, and without one what came through a proxy, from outside, is refused. A reading is kept
+for a few seconds, so that many readers cost the servers no more than one.
 """
 
 import threading
@@ -16,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from delivery.metrics.shared import shared_metrics
 
 KEPT_S = 2.0
+_ADDED_BY_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto")
 
 
 class Kept:
@@ -46,7 +48,13 @@ _kept = Kept(read)
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    token = settings.METRICS_TOKEN
-    if token and not constant_time_compare(request.headers.get("authorization", ""), f"Bearer {token}"):
+    if not _may_read(request):
         return HttpResponse("401: a bearer token is needed\n", status=401, headers={"WWW-Authenticate": "Bearer"})
     return HttpResponse(_kept.get(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _may_read(request: HttpRequest) -> bool:
+    if settings.METRICS_TOKEN:
+        given = request.headers.get("authorization", "")
+        return constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}")
+    return not any(name in request.headers for name in _ADDED_BY_PROXIES)

@@ -139,7 +139,7 @@ DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "recart-hooks@localhost")
 METRICS_ADDRESS = env.text("METRICS_ADDRESS", "127.0.0.1")
 METRICS_PORT = env.integer("METRICS_PORT", 9400, minimum=0)
 METRICS_PARTNERS = env.integer("METRICS_PARTNERS", 200, minimum=1)  # partners that a process names; the rest is `other`
-METRICS_TOKEN = env.text("METRICS_TOKEN", "")  # what the web's /metrics asks for; empty: nothing
+METRICS_TOKEN = env.text("METRICS_TOKEN", "")  # what the web's /metrics asks for (recart_hooks/metrics.py)
 
 # OpenTelemetry (delivery/tracing.py) is on where a collector is named; it reads the other OTEL_* variables itself.
 _COLLECTORS = env.text("OTEL_EXPORTER_OTLP_ENDPOINT", ""), env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
