@@ -14,6 +14,8 @@ from partners.errors import PatternError
 EVENT_TYPE_MAX = 200
 SEGMENTS_MAX = 10
 PATTERNS_MAX = 100
+TYPE_REGEX = rf"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){{0,{SEGMENTS_MAX - 1}}}"
+"""What an event type looks like, for the API's description."""
 
 EVERYTHING = "*"
 

@@ -26,6 +26,7 @@ from partners.api.scopes import PRODUCERS
 from partners.errors import JSONError
 from partners.exact_json import check, elements, members
 from partners.identifiers import EVENT, EVENT_ID_MAX, new_id
+from partners.patterns import TYPE_REGEX
 
 TAG = "Publishing"
 MAX_EVENTS = 1000
@@ -69,7 +70,7 @@ class EventInput(StrictSerializer):
         allow_null=True,
         help_text="Yours, unique; the `webhook-id` that partners see. Without one it gets one.",
     )
-    type = Matching(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", max_length=200, help_text="`orders.created`")
+    type = Matching(f"^{TYPE_REGEX}$", max_length=200, help_text="`orders.created`")
     timestamp = Moment(required=False, allow_null=True, help_text="When it happened; without it, now.")
     source = Text(  # type: ignore[assignment]  # Field has a `source` of its own
         max_length=SOURCE_MAX,

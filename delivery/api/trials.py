@@ -27,10 +27,11 @@ from partners.api.subscriptions import check_verified, own_subscription
 from partners.envelope import Envelope, rfc3339
 from partners.identifiers import EVENT, new_id
 from partners.models import EventType
+from partners.patterns import TYPE_REGEX
 from partners.preview import Preview, preview
 
 TAG = "Trying out"
-NAME = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
+NAME = f"^{TYPE_REGEX}$"
 
 
 class TestInput(StrictSerializer):

@@ -7,10 +7,10 @@ from rest_framework import serializers
 
 from partners.api.fields import ExactJSON, Matching, Moment, Seconds, StrictSerializer, Text
 from partners.models import Subscription
-from partners.patterns import EVENT_TYPE_MAX, PATTERNS_MAX
+from partners.patterns import EVENT_TYPE_MAX, PATTERNS_MAX, TYPE_REGEX
 from partners.validation import LONGEST_DELAY_S, MAX_ATTEMPTS, MAX_HEADERS
 
-PATTERN = r"^(\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?)$"
+PATTERN = rf"^(\*|{TYPE_REGEX}(\.\*)?)$"
 EXAMPLE_INPUT = {
     "url": "https://hooks.example.com/recart",
     "event_types": ["orders.*", "carts.abandoned"],
