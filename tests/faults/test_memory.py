@@ -9,10 +9,10 @@ from tests.faults.servers import start_web
 from tests.flow.system import System
 from tests.receiver import Receiver
 
-WARM, MORE = 2, 3
+WARM, MORE = 2, 2
 EVENTS = 2_000
 MOST_GROWTH_MB = 8
-"""Of a process, by all that comes after it is warm: 6,000 events and 600 retries."""
+"""Of a process, by all that comes after it is warm: 4,000 events and 400 retries."""
 
 pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(600)]
 
