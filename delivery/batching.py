@@ -1,17 +1,16 @@
 """Many tasks, one transaction: what they submit while a batch is at work makes up the next one.
 
-A task hands over its item and waits until its answer is there. An idle batcher starts at once,
-or lingers a little where nobody is in a hurry; a busy one gathers meanwhile, so batches grow just as the load does.
+A task hands over its item and waits until its answer is there. An idle batcher begins when all who can submit have done
+so, or lingers a little where nobody is in a hurry; a busy one gathers meanwhile, so batches grow just as the load does.
 """
 
 import logging
-import queue
 import threading
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from delivery.turns import Waiter
+from delivery.turns import Waiter, current_task, sleep
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +18,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Work = Callable[[Sequence[Item]], Sequence[Answer]]
 
-
-class Stopped(Exception):  # noqa: N818 - a state, not a mistake
-    """The batcher was stopped before this item was done."""
+_FIRST_PAUSE_S = 0.1
 
 
 class _Slot(Generic[Item, Answer]):
@@ -37,11 +34,11 @@ class _Slot(Generic[Item, Answer]):
 
 
 class Batcher(Generic[Item, Answer]):
-    """`work` gets the items of a batch and returns their answers in the same order, in a thread of its own.
+    """`work` gets the items of a batch and returns their answers in the same order; it is called for one batch at a
+    time, in a task of the turns that its callers are of. In threads of other kinds, the first of them does it.
 
     When `work` raises an error for which `is_passing` is true (a database that is away), the same batch is tried again
-    after a pause that grows to `longest_pause_s`, until it succeeds or the batcher is stopped. Any other error goes to
-    every thread of the batch.
+    after a pause that grows to `longest_pause_s`, until it succeeds. Any other error goes to every task of the batch.
     """
 
     def __init__(
@@ -59,49 +56,35 @@ class Batcher(Generic[Item, Answer]):
         self._largest = largest
         self._longest_pause_s = longest_pause_s
         self._linger_s = linger_s
-        self._waiting: queue.SimpleQueue[_Slot[Item, Answer] | None] = queue.SimpleQueue()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._waiting: deque[_Slot[Item, Answer]] = deque()
+        self._is_at_work = False
+        self._lock = threading.Lock()
 
     def submit(self, item: Item) -> Answer:
-        """Blocks until the item's batch is done; raises what the batch raised, or Stopped."""
-        if self._stopping.is_set():
-            raise Stopped(self._name)
+        """Waits until the item's batch is done; raises what the batch raised."""
         slot: _Slot[Item, Answer] = _Slot(item)
-        self._waiting.put(slot)
+        with self._lock:
+            self._waiting.append(slot)
+            begins, self._is_at_work = not self._is_at_work, True
+        if begins:
+            task = current_task()
+            if task is None:
+                self._work_off()
+            else:
+                task.turns.branch(self._work_off)
         slot.done.wait()
         if slot.error is not None:
             raise slot.error
         return slot.answer  # type: ignore[return-value]  # set whenever error is not
 
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """Finishes what was submitted, unless a passing error is in the way."""
-        self._stopping.set()
-        self._waiting.put(None)
-        self._thread.join(timeout_s)
-
-    def _run(self) -> None:
-        while True:
-            batch = self._gather()
-            if batch:
-                self._finish(batch)
-            elif self._stopping.is_set():
-                return
-
-    def _gather(self) -> list[_Slot[Item, Answer]]:
-        first = self._waiting.get()
-        batch = [] if first is None else [first]
-        if batch and self._linger_s and not self._stopping.is_set():
-            time.sleep(self._linger_s)
-        while len(batch) < self._largest:
-            try:
-                slot = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if slot is not None:
-                batch.append(slot)
-        return batch
+    def _work_off(self) -> None:
+        is_more = True
+        while is_more:
+            if self._linger_s:
+                sleep(self._linger_s)
+            self._finish([self._waiting.popleft() for _ in range(min(len(self._waiting), self._largest))])
+            with self._lock:
+                is_more = self._is_at_work = bool(self._waiting)
 
     def _finish(self, batch: Sequence[_Slot[Item, Answer]]) -> None:
         error: BaseException | None = None
@@ -116,22 +99,18 @@ class Batcher(Generic[Item, Answer]):
             slot.done.wake()
 
     def _persist(self, items: Sequence[Item]) -> Sequence[Answer]:
-        pause = 0.1
-        failing = False
+        pause = 0.0
         while True:
             try:
                 answers = self._work(items)
             except Exception as error:
                 if not self._is_passing(error):
                     raise
-                if self._stopping.is_set():
-                    raise Stopped(self._name) from error
-                if not failing:
+                if not pause:
                     logger.warning("waiting", extra={"batcher": self._name, "error": str(error).strip()[:300]})
-                failing = True
-                self._stopping.wait(pause)
-                pause = min(pause * 2, self._longest_pause_s)
+                pause = min(pause * 2 or _FIRST_PAUSE_S, self._longest_pause_s)
+                sleep(pause)
             else:
-                if failing:
+                if pause:
                     logger.info("going on", extra={"batcher": self._name, "items": len(items)})
                 return answers

@@ -1,6 +1,6 @@
 """PostgreSQL for the hot path: Django's connection of a thread, without what its ORM and its cursors cost."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import wraps
@@ -8,8 +8,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import psycopg
 from django.db import Error, close_old_connections, connection
+from psycopg.abc import PQGen
 
-from delivery.turns import offload
+from delivery.turns import current_task, offload, wait_for_socket
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -31,12 +32,24 @@ def bulk_cursor() -> Iterator["psycopg.Cursor[tuple[Any, ...]]"]:
         yield cursor
 
 
+Rows = list[tuple[Any, ...]]
+Ask = Callable[[str, Sequence[Any]], Rows]
+"""One statement, which is a transaction unless one is open, and its rows. Raises django.db.Error."""
+
+
+def ask(sql: str, values: Sequence[Any]) -> Rows:
+    """`Ask` through Django's connection."""
+    with bulk_cursor() as cursor:
+        return cursor.execute(sql, values).fetchall()
+
+
 def with_living_connection(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """For threads that Django does not know: looks first whether the connection is good, which is a round trip."""
 
     @wraps(work)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        close_old_connections()
+        if not connection.in_atomic_block:  # else it is in use
+            close_old_connections()
         return work(*args, **kwargs)
 
     return run
@@ -56,8 +69,56 @@ _INDEXES_ONLY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable
 _PREPARE_AFTER = 3
 
 
+class _Connection(psycopg.Connection[Any]):
+    """While it waits for the server, the other tasks of its thread go on."""
+
+    def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
+        task = current_task()
+        if task is None:
+            return super().wait(gen, interval, timeout)
+        try:
+            wanted = next(gen)
+            while True:
+                wanted = gen.send(wait_for_socket(task, self.pgconn.socket, wanted))
+        except StopIteration as ended:
+            return ended.value
+
+
+class OwnConnection:
+    """`Ask` on a connection that does the same few statements again and again, so PostgreSQL keeps their plans.
+
+    For one task at a time; opened when it is first needed, and anew after an error.
+    """
+
+    def __init__(self) -> None:
+        self._connection: _Connection | None = None
+
+    def __call__(self, sql: str, values: Sequence[Any]) -> Rows:
+        with connection.wrap_database_errors:
+            try:
+                if self._connection is None:
+                    self._connection = offload(_connect, connection.get_connection_params())
+                with psycopg.Cursor(self._connection) as cursor:
+                    return cursor.execute(sql, values).fetchall()
+            except psycopg.Error:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        given_up, self._connection = self._connection, None
+        if given_up is not None:
+            given_up.close()
+
+
+def _connect(parameters: Mapping[str, Any]) -> _Connection:
+    made = _Connection.connect(**{**parameters, "autocommit": True, "prepare_threshold": _PREPARE_AFTER})
+    made.execute("SELECT set_config('TimeZone', %s, false)", [connection.timezone_name])
+    made.execute(_INDEXES_ONLY)
+    return made
+
+
 def with_lasting_connection(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """For a thread that does the same few statements again and again: PostgreSQL keeps their plans.
+    """For a thread that does the same few statements again and again on Django's connection: see OwnConnection.
 
     An error closes the connection, so that the next try gets a new one.
     """

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from django.conf import settings
 
+from delivery.database import in_database
 from delivery.own_keys import own_keys
 from delivery.retries import DEFAULT_SCHEDULE_S
 from delivery.signing import SigningKey, decode_secret
@@ -71,7 +72,7 @@ class EndpointCache:
         unknown = wanted - found.keys()
         if unknown:
             generation = self._generation
-            loaded = load_endpoints(unknown)
+            loaded = in_database(load_endpoints, unknown)
             with self._lock:
                 if generation == self._generation:  # else something changed while we read: use it, do not keep it
                     self._known.update(loaded)

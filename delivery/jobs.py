@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from delivery.database import bulk_cursor
+from delivery.database import Ask, ask
 from delivery.endpoints import Endpoint, EndpointCache
 from partners.envelope import Envelope, rfc3339
 
@@ -32,25 +32,23 @@ class Job:
         return Envelope(self.event_id, self.event_type, rfc3339(self.occurred_at), self.data.encode())
 
 
+_SQL = """
+SELECT d.id, d.status, d.attempt_count, d.next_attempt_at, e.id, e.type, e.occurred_at, e.data, e.traceparent,
+       e.expunged_at IS NOT NULL, d.subscription_id
+FROM delivery_delivery d JOIN delivery_event e ON e.id = d.event_id
+WHERE d.id = ANY(%b::text[])
+"""
+
+
 class JobLoader:
     """The `work` of a Batcher: delivery ids in, jobs out (None for a delivery that does not exist any more)."""
 
-    def __init__(self, endpoints: EndpointCache) -> None:
+    def __init__(self, endpoints: EndpointCache, ask: Ask = ask) -> None:
         self._endpoints = endpoints
+        self._ask = ask
 
     def __call__(self, delivery_ids: Sequence[str]) -> list[Job | None]:
-        with bulk_cursor() as cursor:
-            cursor.execute(
-                """
-                SELECT d.id, d.status, d.attempt_count, d.next_attempt_at,
-                       e.id, e.type, e.occurred_at, e.data, e.traceparent,
-                       e.expunged_at IS NOT NULL, d.subscription_id
-                FROM delivery_delivery d JOIN delivery_event e ON e.id = d.event_id
-                WHERE d.id = ANY(%b::text[])
-                """,
-                [list(delivery_ids)],
-            )
-            rows = cursor.fetchall()
+        rows = self._ask(_SQL, [list(delivery_ids)])
         endpoints = self._endpoints.get(row[-1] for row in rows)
         jobs = {row[0]: Job(*row[:-2], endpoints[row[-1]], row[-2]) for row in rows}  # type: ignore[call-arg]
         return [jobs.get(delivery_id) for delivery_id in delivery_ids]

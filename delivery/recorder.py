@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from delivery.database import bulk_cursor
+from delivery.database import Ask, ask, in_database
 from delivery.outcomes import Outcome
 from delivery.retries import Step
 from partners.models import Subscription
@@ -66,23 +66,22 @@ RETURNING d.id
 class Recorder:
     """The `work` of a Batcher; `observe` is told of what was written (counts, metrics)."""
 
-    def __init__(self, observe: Callable[[Sequence[AttemptRecord]], None]) -> None:
+    def __init__(self, observe: Callable[[Sequence[AttemptRecord]], None], ask: Ask = ask) -> None:
         self._observe = observe
+        self._ask = ask
 
     def __call__(self, records: Sequence[AttemptRecord]) -> list[bool]:
-        written = record(records)
+        written = record(records, self._ask)
         self._observe([one for one, is_new in zip(records, written, strict=True) if is_new])
         return written
 
 
-def record(records: Sequence[AttemptRecord]) -> list[bool]:
+def record(records: Sequence[AttemptRecord], ask: Ask = ask) -> list[bool]:
     """Says of each whether it was written, or was known already. Raises django.db.Error with nothing written."""
     ordered = sorted(records, key=lambda one: one.delivery_id)  # every process locks rows in the same order
-    with bulk_cursor() as cursor:  # one statement is one transaction
-        cursor.execute(_SQL, _columns(ordered))
-        written = {row[0] for row in cursor.fetchall()}
+    written = {row[0] for row in ask(_SQL, _columns(ordered))}
     for gone in {one.subscription_id: one.step.disable for one in records if one.step.disable}.items():
-        _disable(*gone)
+        in_database(_disable, *gone)
     return [one.delivery_id in written for one in records]
 
 

@@ -10,6 +10,7 @@ Everything here works in other threads as well, where a wait simply blocks.
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -56,6 +57,10 @@ class Turns:
 
     def spawn(self, work: Callable[[], object]) -> None:
         """`work` begins at its turn, as a task."""
+        self._soon(lambda: self._begin(work) if self._takes_more else None)
+
+    def branch(self, work: Callable[[], object]) -> None:
+        """The same for what a task needs done to come to its end: nobody refuses it."""
         self._soon(lambda: self._begin(work))
 
     def resume(self, task: "Task") -> None:
@@ -81,8 +86,6 @@ class Turns:
                 logger.exception("a task broke")
 
     def _begin(self, work: Callable[[], object]) -> None:
-        if not self._takes_more:
-            return
         self._active += 1
         Task(self, work).switch()
 
@@ -144,6 +147,48 @@ def current_task() -> Task | None:
     """The task that asks; None in a thread of another kind."""
     current = getcurrent()
     return current if isinstance(current, Task) else None
+
+
+def sleep(seconds: float) -> None:
+    task = current_task()
+    if task is None:
+        time.sleep(seconds)
+        return
+    waiter = Waiter()
+    task.turns.events.call_later(seconds, waiter.wake)
+    waiter.wait()
+
+
+READS, WRITES = 1, 2
+
+
+def wait_for_socket(task: Task, socket: int, what: int) -> int:
+    """Until it can be read or written (READS, WRITES or both, as bits), as the task that runs; returns which."""
+    waiter = Waiter()
+    ready: list[int] = []
+
+    def is_ready(which: int) -> None:
+        if not ready:
+            waiter.wake()
+        ready.append(which)
+
+    events = task.turns.events
+    forget_socket(events, socket)
+    if what & READS:
+        events.add_reader(socket, is_ready, READS)
+    if what & WRITES:
+        events.add_writer(socket, is_ready, WRITES)
+    try:
+        waiter.wait()
+    finally:
+        forget_socket(events, socket)
+    return sum(set(ready))
+
+
+def forget_socket(events: asyncio.AbstractEventLoop, socket: int) -> None:
+    """Also before one is waited for: its number may be that of a socket that libcurl has closed without a word."""
+    events.remove_writer(socket)
+    events.remove_reader(socket)
 
 
 def offload(work: Callable[..., Result], *arguments: object, to: Executor | None = None) -> Result:

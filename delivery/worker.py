@@ -14,7 +14,7 @@ from delivery import publish
 from delivery.batching import Batcher
 from delivery.breaker import Breaker
 from delivery.breaker_store import SharedBreakers
-from delivery.database import with_lasting_connection
+from delivery.database import OwnConnection
 from delivery.deliver import Tools, worker_name
 from delivery.due import Due
 from delivery.endpoints import EndpointCache
@@ -28,6 +28,7 @@ from delivery.recorder import AttemptRecord, Recorder
 from delivery.rollups import Rollups
 from delivery.sending import Sender, make_sender
 from delivery.tracing import attempt_trace
+from delivery.turns import offload
 from partners.changes import Change, ChangeListener
 from partners.validation import endpoint_policy
 
@@ -41,7 +42,7 @@ class Worker:
     def __init__(self) -> None:
         endpoints = EndpointCache()
         limits = LimitKeeper()
-        load = JobLoader(endpoints)
+        load = JobLoader(endpoints, OwnConnection())
 
         def take_over(change: Change) -> None:
             endpoints.forget(change)
@@ -49,7 +50,7 @@ class Worker:
 
         self.listener = ChangeListener(take_over)
         self.loader: Batcher[str, Job | None] = Batcher(
-            "loader", with_lasting_connection(process.timed("loader", load)), is_passing, LARGEST_BATCH
+            "loader", process.timed("loader", load), is_passing, LARGEST_BATCH
         )
         self.rollups = Rollups()
         metrics, flower = attempt_metrics(), flower_feed()
@@ -61,7 +62,7 @@ class Worker:
 
         self.recorder: Batcher[AttemptRecord, bool] = Batcher(
             "recorder",
-            with_lasting_connection(process.timed("recorder", Recorder(observe))),
+            process.timed("recorder", Recorder(observe, OwnConnection())),
             is_passing,
             LARGEST_BATCH,
             linger_s=RECORDER_LINGER_S,
@@ -85,7 +86,7 @@ class Worker:
 
 
 def _publish(due: Sequence[Due]) -> list[int]:
-    return [publish.publish(due)] * len(due)
+    return [offload(publish.publish, due)] * len(due)
 
 
 def configured_sender() -> Sender:

@@ -7,7 +7,7 @@ import asyncio
 
 import pycurl
 
-from delivery.turns import Waiter, current_task
+from delivery.turns import Waiter, current_task, forget_socket
 
 _READS = frozenset({pycurl.POLL_IN, pycurl.POLL_INOUT})
 _WRITES = frozenset({pycurl.POLL_OUT, pycurl.POLL_INOUT})
@@ -46,7 +46,7 @@ class Exchanges:
             raise pycurl.error(*self._failure)
 
     def has_new_socket(self) -> None:
-        """Called when libcurl opens one: its number may be that of one that libcurl has closed without a word."""
+        """Called when libcurl opens one; see `forget_socket`."""
         self._registered.clear()
 
     def close(self) -> None:
@@ -111,8 +111,7 @@ class Exchanges:
     def _register(self, socket: int, multi: pycurl.CurlMulti) -> None:
         if socket not in self._registered:
             self._registered.add(socket)
-            self._events.remove_writer(socket)  # of one that had this number before
-            self._events.remove_reader(socket)
+            forget_socket(self._events, socket)
             self._events.add_reader(socket, self._on_readable, multi, socket)
 
     def _on_readable(self, multi: pycurl.CurlMulti, socket: int) -> None:

@@ -1,10 +1,13 @@
 """Messages of a durable pull consumer of JetStream.
 
-A request to the server is always open while we want more, so a message comes the moment it is there, and many come at
-once under load. nats-py's own `fetch` asks twice for each batch when there is little: 2 ms of CPU against 1 here.
+One request to the server is open at a time. It brings at once what is there, up to the limit, and ends; where nothing
+is there it waits for the first message. So one that comes alone is here in a millisecond, and those that come while
+others are worked on stay with the server and come together: one reading instead of one for each. After a full batch
+the next request is made ahead.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -13,6 +16,8 @@ from nats.aio.msg import Msg
 
 EXPIRES_S = 5.0
 """The server forgets a request after this; so does a connection that broke, which nobody tells."""
+GATHER_S = 0.02
+"""After the first message of a request, for the others and the word that it ended, which are right behind it."""
 _ENDED = frozenset({"404", "408"})
 _HEARTBEAT = "100"
 
@@ -33,7 +38,7 @@ class Pull:
         self._messages: list[Msg] = []
         self._has_news = asyncio.Event()
         self._open = 0
-        """Messages that the server may still send for our requests."""
+        """Messages that the server may still send for our request."""
         self._open_until = 0.0
         self._failure = ""
 
@@ -51,48 +56,51 @@ class Pull:
 
     async def take(self, limit: int, wait_s: float) -> list[Msg]:
         """At most `limit`; waits up to `wait_s` for the first. Raises PullFailedError, nats.errors.Error."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
-                await self._wait(limit)
-        except TimeoutError:
-            return []
+                await self._first(limit)
+            async with asyncio.timeout(GATHER_S):
+                await self._others()
         if self._failure:
             failure, self._failure = self._failure, ""
             raise PullFailedError(failure)
         taken = self._messages[:limit]
         del self._messages[:limit]
+        if len(taken) == limit:
+            await self._ask(limit)
         return taken
 
-    async def _wait(self, limit: int) -> None:
-        """For a message, or a failure; a request that ends meanwhile is made again at once."""
-        await self._ask(limit)
+    async def _first(self, limit: int) -> None:
+        """A message, or a failure; a request that ends meanwhile is made again at once."""
         while not self._messages and not self._failure:
             self._has_news.clear()
-            await self._has_news.wait()
             await self._ask(limit)
+            await self._has_news.wait()
+
+    async def _others(self) -> None:
+        while self._open and not self._failure:
+            self._has_news.clear()
+            await self._has_news.wait()
 
     async def _ask(self, limit: int) -> None:
         now = asyncio.get_running_loop().time()
-        if now > self._open_until:
-            self._open = 0
-        if self._open + len(self._messages) > limit // 2:
+        if self._open and now < self._open_until:
             return
-        request = {"batch": limit, "expires": int(self._expires_s * 1e9)}
+        request = {"batch": limit, "no_wait": True, "expires": int(self._expires_s * 1e9)}
         await self._client.publish(self._subject, orjson.dumps(request), reply=self._inbox)
-        self._open += limit
+        self._open = limit
         self._open_until = now + self._expires_s
 
     async def _came(self, message: Msg) -> None:
         headers = message.headers
         status = headers.get("Status") if headers and not message.data else None
         if status is None:
-            self._open -= 1
+            self._open = max(0, self._open - 1)
             self._messages.append(message)
         elif status == _HEARTBEAT:
             return
-        elif headers and status in _ENDED:
-            self._open = max(0, self._open - int(headers.get("Nats-Pending-Messages", self._open)))
-        elif headers:
+        else:
             self._open = 0
-            self._failure = f"{status} {headers.get('Description', '')}".strip()
+            if status not in _ENDED:
+                self._failure = f"{status} {(headers or {}).get('Description', '')}".strip()
         self._has_news.set()

@@ -1,27 +1,79 @@
-"""What deliveries ask of PostgreSQL besides their batches shares few connections."""
+"""What deliveries ask of PostgreSQL lets the others go on, and takes few connections."""
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
+from django.db import OperationalError, ProgrammingError
 
-from delivery.database import in_database
+from delivery.database import OwnConnection, in_database
+from delivery.passing import is_passing
 from delivery.turns import Turns
 from tests.turns import start
 
+pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
-@pytest.mark.django_db
-@pytest.mark.servers
-def test_however_many_ask_at_once_they_share_two_threads() -> None:
+
+@pytest.fixture
+def turns() -> Iterator[Turns]:
     turns = Turns("test", helpers=1)
     turns.start()
+    yield turns
+    turns.stop(30)
 
+
+@pytest.fixture
+def own() -> Iterator[OwnConnection]:
+    own = OwnConnection()
+    yield own
+    own.close()
+
+
+def test_however_many_ask_at_once_they_share_two_threads(turns: Turns) -> None:
     def ask() -> int:
         time.sleep(0.001)
         return threading.get_ident()
 
     asked = [start(turns, in_database, ask) for _ in range(50)]
     threads = {one.result(30) for one in asked}
-    turns.stop(30)
     assert len(threads) == 2
     assert threading.get_ident() not in threads
+
+
+def test_a_task_that_waits_for_its_own_connection_lets_the_others_go_on(turns: Turns, own: OwnConnection) -> None:
+    other = OwnConnection()
+    start(turns, other, "SELECT pg_advisory_lock(%s)", [7]).result(30)
+    waiting = start(turns, own, "SELECT 'mine' FROM pg_advisory_lock(%s)", [7])
+    assert start(turns, lambda: "went on").result(30) == "went on"
+    assert not waiting.done()
+    start(turns, other, "SELECT pg_advisory_unlock(%s)", [7]).result(30)
+    assert waiting.result(30) == [("mine",)]
+    other.close()
+
+
+def test_a_large_answer_and_a_large_question_come_whole(turns: Turns, own: OwnConnection) -> None:
+    texts = [f"{number}" * 1000 for number in range(3000)]
+    rows = start(turns, own, "SELECT unnest(%b::text[])", [texts]).result(60)
+    assert [row[0] for row in rows] == texts
+    assert own("SELECT 1", []) == [(1,)], "in a plain thread too"
+
+
+def test_times_are_as_django_gives_them(turns: Turns, own: OwnConnection) -> None:
+    rows = start(turns, own, "SELECT '2026-11-23 08:00+02'::timestamptz", []).result(30)
+    assert rows[0][0].isoformat() == "2026-11-23T06:00:00+00:00"
+
+
+def test_a_broken_connection_is_passing_trouble_and_the_next_try_gets_a_new_one(
+    turns: Turns, own: OwnConnection
+) -> None:
+    with pytest.raises(OperationalError) as broken:
+        start(turns, own, "SELECT pg_terminate_backend(pg_backend_pid())", []).result(30)
+    assert is_passing(broken.value)
+    assert start(turns, own, "SELECT 1", []).result(30) == [(1,)]
+
+
+def test_a_mistake_is_not_passing(turns: Turns, own: OwnConnection) -> None:
+    with pytest.raises(ProgrammingError) as mistake:
+        start(turns, own, "SELECT nothing", []).result(30)
+    assert not is_passing(mistake.value)

@@ -1,11 +1,13 @@
 """Tasks of one thread take turns: while one waits, the others go on."""
 
+import os
+import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from delivery.turns import Turns, Waiter, current_task, offload
+from delivery.turns import READS, Turns, Waiter, current_task, offload, sleep, wait_for_socket
 from tests.turns import start
 
 
@@ -64,6 +66,36 @@ def test_what_blocks_is_offloaded_and_its_answer_or_error_comes_back(turns: Turn
     with pytest.raises(ValueError, match="as given"):
         start(turns, offload, fails).result(10)
     assert offload(threading.current_thread) is threading.current_thread(), "elsewhere it just runs"
+
+
+def test_a_task_sleeps_while_the_others_go_on(turns: Turns) -> None:
+    sleeping = start(turns, sleep, 0.2)
+    assert start(turns, lambda: "meanwhile").result(10) == "meanwhile"
+    sleeping.result(10)
+
+
+def test_a_socket_is_heard_though_one_of_its_number_was_closed_without_a_word(turns: Turns) -> None:
+    ours, theirs = socket.socketpair()
+    gone, other = socket.socketpair()
+    number = gone.fileno()
+    waiting = threading.Event()
+
+    def hears() -> int:
+        turns.events.add_reader(number, lambda: None)
+        gone.close()
+        os.dup2(ours.fileno(), number)
+        turns.events.call_soon(waiting.set)
+        task = current_task()
+        assert task is not None
+        return wait_for_socket(task, number, READS)
+
+    heard = start(turns, hears)
+    assert waiting.wait(10)
+    theirs.send(b"x")
+    assert heard.result(10) == READS
+    os.close(number)
+    for end in (ours, theirs, other):
+        end.close()
 
 
 def test_a_task_that_breaks_harms_no_other(turns: Turns, caplog: pytest.LogCaptureFixture) -> None:
