@@ -4,8 +4,11 @@
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
-PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+NEW_ENOUGH := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+# A distribution's own Python is built with optimizations that others' builds often lack; deliveries take a fifth less CPU.
+# (Not on macOS, where it is too old, and asks for developer tools.)
+SYSTEMS := $(if $(filter Linux,$(shell uname)),/usr/bin/python3)
+PYTHON ?= $(shell for python in $(SYSTEMS) python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 REQUIREMENTS := $(shell cat requirements*.txt | cksum | tr -d ' ')
 INSTALLED := $(VENV)/.installed-$(REQUIREMENTS)
@@ -16,10 +19,10 @@ help: ## says what there is
 setup: $(INSTALLED) ## makes the virtual environment; does nothing when it is up to date
 
 $(INSTALLED):
-	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { echo "Recart Hooks needs Python 3.11 or newer." \
-		"Name it if you have one: make setup PYTHON=/path/to/python3" >&2; exit 1; }
-	@echo "installing into $(VENV), about a minute …"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || { python="$(PYTHON)"; \
+		"$${python:-false}" -c '$(NEW_ENOUGH)' || { echo "Recart Hooks needs Python 3.11 or newer, with venv." \
+		"Name it if you have one: make setup PYTHON=/path/to/python3" >&2; exit 1; }; \
+		echo "installing into $(VENV) with $$python, about a minute …"; "$$python" -m venv $(VENV); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@rm -f $(VENV)/.installed-* && touch $@
 
