@@ -99,7 +99,7 @@ class OwnConnection:
                 if self._connection is None:
                     self._connection = offload(_connect, connection.get_connection_params())
                 with psycopg.Cursor(self._connection) as cursor:
-                    return cursor.execute(sql, values).fetchall()
+                    return cursor.execute(sql, values, binary=True).fetchall()
             except psycopg.Error:
                 self.close()
                 raise

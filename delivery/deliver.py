@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from delivery.breaker import FIRST_PERIOD_S, Breaker, Opened
+from delivery.breaker import FIRST_PERIOD_S, Breaker
 from delivery.due import Due
 from delivery.errors import DeliveryDead, Postponed, TryLater
 from delivery.jobs import PENDING, Job
@@ -23,7 +23,7 @@ from delivery.prepare import noted, prepare
 from delivery.recorder import AttemptRecord, headers_text
 from delivery.retries import decide
 from delivery.sending import Request
-from delivery.tracing import Trace, untraced
+from delivery.tracing import Ended, Trace, untraced
 from partners.errors import TransformError
 
 logger = logging.getLogger("delivery.attempt")
@@ -49,30 +49,66 @@ class Tools:
 
 
 def deliver(delivery_id: str, attempt: int, tools: Tools) -> None:
-    """Makes the attempt if it is due. Raises TryLater, Postponed or DeliveryDead to tell Celery."""
+    """Makes the attempt if it is due. Raises TryLater, Postponed or DeliveryDead to tell Celery.
+
+    One alone, step by step; delivery.pipeline takes the same steps with many at a time.
+    """
     job = tools.load(delivery_id)
     if job is None or job.status != PENDING:
         return
+    refused = refusal(job, attempt, tools)
+    if refused is not None:
+        raise refused
+    begun = begin(job, attempt, tools)
+    made = end(begun, begun.outcome or tools.send(begun.request), tools)
+    tools.record(made)
+    result = result_of(job, made, tools)
+    if result is not None:
+        raise result
+
+
+def refusal(job: Job, attempt: int, tools: Tools) -> TryLater | Postponed | None:
+    """Why this attempt is not to be made now, if so."""
     if job.attempt_count + 1 != attempt:
-        raise TryLater(_next(job, job.attempt_count + 1, job.next_attempt_at), "another attempt is next")
+        return TryLater(_next(job, job.attempt_count + 1, job.next_attempt_at), "another attempt is next")
     until = tools.breaker.postponed_until(job.endpoint.subscription_id)
     if until is not None:
         later = until + tools.random() * FIRST_PERIOD_S  # not all in the same moment
-        raise Postponed(later, job.endpoint.subscription_id, job.endpoint.partner_id)
-    made = make_attempt(job, attempt, tools)
-    tools.record(made)
-    opened = tools.breaker.saw(made.subscription_id, failed=says_down(made.outcome))
-    _log(job, made, opened)
-    if made.next_attempt_at is not None:
-        raise TryLater(_next(job, attempt + 1, made.next_attempt_at), made.outcome.detail)
-    if made.step.status == "dead":
-        raise DeliveryDead(f"{made.outcome.detail} (attempt {attempt})")
+        return Postponed(later, job.endpoint.subscription_id, job.endpoint.partner_id)
+    return None
 
 
-def make_attempt(job: Job, attempt: int, tools: Tools) -> AttemptRecord:
-    """Sends, and decides what the outcome means. Never raises for what partner or event did wrong."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An attempt that is being made: its request, or the outcome of one that cannot be sent."""
+
+    job: Job
+    number: int
+    started_at: datetime
+    headers: str
+    """The request's headers as they are written down; empty: nothing was sent."""
+    request: Request
+    outcome: Outcome | None
+    ended: Ended
+    """To be told the outcome."""
+
+
+NOTHING_TO_SEND = Request("", {}, b"")
+
+
+def begin(job: Job, attempt: int, tools: Tools) -> Begun:
+    """Never raises for what partner or event did wrong."""
     started_at = tools.now()
-    headers, outcome = tools.trace(job, attempt, lambda job: _send(job, started_at, tools))
+    traced, ended = tools.trace(job, attempt)
+    request, outcome = _request(traced, started_at, tools)
+    headers = "" if outcome else headers_text(noted(request.headers))
+    return Begun(job, attempt, started_at, headers, request, outcome, ended)
+
+
+def end(begun: Begun, outcome: Outcome, tools: Tools) -> AttemptRecord:
+    """Decides what the outcome means."""
+    begun.ended(outcome)
+    job, attempt, started_at = begun.job, begun.number, begun.started_at
     ended_at = tools.now()
     step = decide(
         outcome,
@@ -83,6 +119,7 @@ def make_attempt(job: Job, attempt: int, tools: Tools) -> AttemptRecord:
         random=tools.random,
     )
     pending = step.status == PENDING
+    is_first = attempt == 1 and begun.headers
     return AttemptRecord(
         delivery_id=job.delivery_id,
         subscription_id=job.endpoint.subscription_id,
@@ -90,34 +127,48 @@ def make_attempt(job: Job, attempt: int, tools: Tools) -> AttemptRecord:
         event_type=job.event_type,
         number=attempt,
         started_at=started_at,
-        request_headers=headers,
+        request_headers=begun.headers,
         outcome=outcome,
         step=step,
         next_attempt_at=ended_at + timedelta(seconds=step.delay_s or 0) if pending else None,
         finished_at=None if pending else ended_at,
         worker=tools.worker,
-        delay_s=max((started_at - job.occurred_at).total_seconds(), 0.0) if attempt == 1 and headers else None,
+        delay_s=max((started_at - job.occurred_at).total_seconds(), 0.0) if is_first else None,
     )
+
+
+def result_of(job: Job, made: AttemptRecord, tools: Tools) -> TryLater | DeliveryDead | None:
+    """After its attempt was recorded: what becomes of the delivery, if it has not succeeded."""
+    opened = tools.breaker.saw(made.subscription_id, failed=says_down(made.outcome))
+    if opened is not None:
+        extra = {**_marks(job), "subscription_id": made.subscription_id, "partner_id": made.partner_id}
+        logger.warning("breaker opened", extra=extra)
+    if logger.isEnabledFor(logging.INFO):
+        _log(job, made)
+    if made.next_attempt_at is not None:
+        return TryLater(_next(job, made.number + 1, made.next_attempt_at), made.outcome.detail)
+    if made.step.status == "dead":
+        return DeliveryDead(f"{made.outcome.detail} (attempt {made.number})")
+    return None
 
 
 def worker_name(process_id: int) -> str:
     return f"{socket.gethostname()}:{process_id}"[:100]
 
 
-def _send(job: Job, now: datetime, tools: Tools) -> tuple[str, Outcome]:
-    """The request's headers as text (empty: nothing was sent) and what came back."""
+def _request(job: Job, now: datetime, tools: Tools) -> tuple[Request, Outcome | None]:
+    """What to send, or why that is nothing."""
     if job.is_expunged:
-        return "", failed(ErrorClass.DISABLED, EXPUNGED)
+        return NOTHING_TO_SEND, failed(ErrorClass.DISABLED, EXPUNGED)
     if job.endpoint.stopped:
-        return "", failed(ErrorClass.DISABLED, job.endpoint.stopped)
+        return NOTHING_TO_SEND, failed(ErrorClass.DISABLED, job.endpoint.stopped)
     try:
-        request = prepare(job, now, tools.user_agent, tools.connect_timeout_s)
+        return prepare(job, now, tools.user_agent, tools.connect_timeout_s), None
     except TransformError as error:
-        return "", failed(ErrorClass.TRANSFORM, str(error))
+        return NOTHING_TO_SEND, failed(ErrorClass.TRANSFORM, str(error))
     except Exception as error:  # a fault of ours must not lose the delivery: it is tried again like any other
         logger.exception("an attempt could not be prepared", extra=_marks(job))
-        return "", failed(ErrorClass.INTERNAL, type(error).__name__)
-    return headers_text(noted(request.headers)), tools.send(request)
+        return NOTHING_TO_SEND, failed(ErrorClass.INTERNAL, type(error).__name__)
 
 
 def _next(job: Job, attempt: int, due_at: datetime | None) -> Due:
@@ -142,10 +193,7 @@ def _marks(job: Job) -> dict[str, str]:
     return {**marks, "trace_id": job.traceparent.split("-")[1]} if job.traceparent else marks
 
 
-def _log(job: Job, made: AttemptRecord, opened: Opened | None) -> None:
-    if opened is not None:
-        extra = {**_marks(job), "subscription_id": made.subscription_id, "partner_id": made.partner_id}
-        logger.warning("breaker opened", extra=extra)
+def _log(job: Job, made: AttemptRecord) -> None:
     logger.info(
         "attempt",
         extra={

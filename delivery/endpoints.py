@@ -54,7 +54,7 @@ class Endpoint:
 
     def live_secrets(self, now: datetime) -> list[SigningKey]:
         """Newest first."""
-        return [secret.key for secret in self.secrets if secret.expires_at is None or secret.expires_at > now]
+        return [one.key for one in self.secrets if one.expires_at is None or one.expires_at > now]
 
 
 class EndpointCache:

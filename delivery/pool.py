@@ -1,18 +1,16 @@
 # mypy: disable-error-code="misc"
-"""The pool of our Celery workers: deliveries take turns in one thread, all other tasks have threads as in Celery's own.
+"""The pool of our Celery workers: Celery's threads, and beside them the one thread in which deliveries take turns."""
 
-A task says that it waits only by way of delivery.turns by `takes_turns = True`.
-"""
-
-from collections.abc import Callable
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.concurrency import thread
-from celery.concurrency.base import apply_target
 
 from delivery.turns import Turns
+
+if TYPE_CHECKING:  # Celery makes its pool before Django is set up
+    from delivery.pipeline import Pipeline
 
 
 class Executor(ThreadPoolExecutor):
@@ -22,6 +20,13 @@ class Executor(ThreadPoolExecutor):
         super().__init__(max_workers=limit)
         self.turns = Turns("deliveries", helpers=limit)
         self.turns.start()
+        self.pipeline: Pipeline | None = None
+        """Of the deliveries, once there are some; see delivery.strategy."""
+
+    @property
+    def begun(self) -> Collection[Any]:
+        """The delivery tags of what is not a task of Celery's and must be brought to its end."""
+        return () if self.pipeline is None else [told.tag for told in tuple(self.pipeline.begun)]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self.turns.refuse()
@@ -36,17 +41,3 @@ class TaskPool(thread.TaskPool):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.executor = Executor(self.limit)
-
-    def on_apply(
-        self,
-        target: Callable[..., Any],
-        args: tuple[Any, ...] | None = None,
-        kwargs: dict[str, Any] | None = None,
-        callback: Callable[..., Any] | None = None,
-        accept_callback: Callable[..., Any] | None = None,
-        **options: Any,
-    ) -> Any:
-        if getattr(args and self.app.tasks.get(args[0]), "takes_turns", False):
-            self.executor.turns.spawn(partial(apply_target, target, args, kwargs, callback, accept_callback))
-            return None
-        return super().on_apply(target, args, kwargs, callback, accept_callback, **options)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import redis
-from celery.app.task import Context
 from django.conf import settings
 
 from delivery.broker import FairMessage, FairQueues, connect
@@ -52,9 +51,9 @@ def publish(due: Iterable[Due], to: FairQueues | None = None) -> int:
     return (to or queues()).publish(messages) if messages else 0
 
 
-def postpone(request: Context, until: float, of: FairQueues | None = None) -> None:
+def postpone(queue: str, message_id: str, until: float, of: FairQueues | None = None) -> None:
     """Gives a leased message back, to come again at `until` (Unix seconds); its acknowledgement is then void."""
-    (of or queues()).postpone(str((request.delivery_info or {})["routing_key"]), str(request.id), until)
+    (of or queues()).postpone(queue, message_id, until)
 
 
 def missing(partner_id: str, due: Sequence[Due], of: FairQueues | None = None) -> list[Due]:

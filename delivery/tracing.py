@@ -22,21 +22,26 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Sent = tuple[str, Outcome]
-"""The request's headers, and what came back."""
-Trace = Callable[[Job, int, Callable[[Job], Sent]], Sent]
+Ended = Callable[[Outcome], object]
+"""To be told the outcome of an attempt."""
+Trace = Callable[[Job, int], tuple[Job, Ended]]
+"""An attempt begins: the job as it is to be sent, and who wants to hear of its end."""
 
 _NAME = "recart-hooks"
 _LINKS = 100
 """As many events of a batch are linked to its span; the SDK keeps 128."""
 
 
-def untraced(job: Job, attempt: int, send: Callable[[Job], Sent]) -> Sent:
-    return send(job)
+def untraced(job: Job, attempt: int) -> tuple[Job, Ended]:
+    return job, _nobody
+
+
+def _nobody(outcome: Outcome) -> None:
+    pass
 
 
 def attempt_trace() -> Trace:
-    """What goes around the sending of each attempt."""
+    """Who is told of each attempt."""
     return AttemptSpans(_tracer()) if settings.TRACING else untraced
 
 
@@ -63,7 +68,7 @@ class AttemptSpans:
     def __init__(self, tracer: "Tracer") -> None:
         self._tracer = tracer
 
-    def __call__(self, job: Job, attempt: int, send: Callable[[Job], Sent]) -> Sent:
+    def __call__(self, job: Job, attempt: int) -> tuple[Job, Ended]:
         from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context  # noqa: PLC0415 - only when on
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
@@ -72,17 +77,17 @@ class AttemptSpans:
         span = self._tracer.start_span(
             f"deliver {job.event_type}", context=parent, kind=SpanKind.CLIENT, attributes=_attributes(job, attempt)
         )
-        try:
-            propagator.inject(carrier, set_span_in_context(span))
-            headers, outcome = send(replace(job, traceparent=carrier["traceparent"]))
+        propagator.inject(carrier, set_span_in_context(span))
+
+        def ended(outcome: Outcome) -> None:
             if outcome.status_code is not None:
                 span.set_attribute("http.response.status_code", outcome.status_code)
             if outcome.error is not None:
                 span.set_attribute("error.type", str(outcome.error))
                 span.set_status(Status(StatusCode.ERROR, outcome.detail))
-        finally:
             span.end()
-        return headers, outcome
+
+        return replace(job, traceparent=carrier["traceparent"]), ended
 
 
 def _attributes(job: Job, attempt: int) -> dict[str, Any]:

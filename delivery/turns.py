@@ -1,19 +1,25 @@
 """Many tasks in one thread, taking turns: a task runs until it waits for something, and then the next one goes on.
 
-A hand-over from thread to thread costs 20 to 50 µs, and a delivery has three waits: for its load, its answer and its
-record. Between tasks of one thread it costs one. The tasks are greenlets, so what they run is plain code; the thread
-runs an asyncio loop for sockets and timers, in which nothing may block: what would, goes through `offload`.
+A hand-over from thread to thread costs 20 to 50 µs; between tasks of one thread it costs one. The tasks are greenlets,
+so what they run is plain code; the thread looks after sockets and timers, and nothing may block in it: what would, goes
+through `offload`. It has a loop of its own because asyncio's takes 10 µs to tell of a socket, and two system calls for
+each wait; here a socket is a place in one call of poll(2).
 
-Everything here works in other threads as well, where a wait simply blocks.
+Waiter, sleep and offload work in other threads as well, where a wait simply blocks.
 """
 
 import asyncio
+import heapq
+import itertools
 import logging
+import os
+import select
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from greenlet import getcurrent, greenlet
@@ -21,17 +27,45 @@ from greenlet import getcurrent, greenlet
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+READS, WRITES = 1, 2
+"""Bits, as psycopg and libcurl have them."""
+_WANTED = (0, select.POLLIN, select.POLLOUT, select.POLLIN | select.POLLOUT)
+_READY = {select.POLLIN: READS, select.POLLOUT: WRITES}
+OnReady = Callable[[int, int], object]
+"""Called with the socket's number and what it is ready for; after an error or at its end, for everything."""
+
+
+class Timer:
+    """Rings once, unless it is cancelled."""
+
+    __slots__ = ("at", "is_cancelled", "ring")
+
+    def __init__(self, at: float, ring: Callable[[], object]) -> None:
+        self.at = at
+        """By time.monotonic()."""
+        self.ring = ring
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
 
 
 class Turns:
-    """The thread. `spawn` and `resume` may be called from any thread; each `helper` runs one thing that blocks."""
+    """The thread. `spawn`, `branch` and `soon` may be called from any thread, sockets and timers belong to the thread
+    itself; each `helper` runs one thing that blocks."""
 
     def __init__(self, name: str, helpers: int) -> None:
-        self.events = asyncio.new_event_loop()
-        """Its readers, writers and timers are for the tasks; used only in the thread itself."""
         self.helpers = ThreadPoolExecutor(helpers, f"{name}-helper")
         self._steps: deque[Callable[[], object]] = deque()
-        self._is_called = False
+        self._poll = select.poll()
+        self._sockets: dict[int, OnReady] = {}
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._serial = itertools.count()
+        self._wakened, self._waker = os.pipe()
+        for end in (self._wakened, self._waker):
+            os.set_blocking(end, False)
+        self._is_waiting = False
+        self._is_over = False
         self._active = 0
         self._has_changed = threading.Condition()
         self._takes_more = True
@@ -45,59 +79,116 @@ class Turns:
         self._takes_more = False
 
     def stop(self, timeout_s: float | None = None) -> None:
-        """Waits for every task that began. When the time is over those that are left go on until the process ends."""
+        """Waits for everything that began. When the time is over what is left goes on until the process ends."""
         self.refuse()
         with self._has_changed:
             has_ended = self._has_changed.wait_for(lambda: not self._active, timeout_s)
-        if has_ended and not self.events.is_closed():
+        if has_ended and not self._is_over:
             self.helpers.shutdown()
-            self.events.call_soon_threadsafe(self.events.stop)
+            self.soon(self._end)
             self._thread.join()
-            self.events.close()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is its own thread that asks."""
+        return threading.current_thread() is self._thread
+
+    @property
+    def takes_more(self) -> bool:
+        return self._takes_more
 
     def spawn(self, work: Callable[[], object]) -> None:
         """`work` begins at its turn, as a task."""
-        self._soon(lambda: self._begin(work) if self._takes_more else None)
+        self.soon(lambda: self._begin(work) if self._takes_more else None)
 
     def branch(self, work: Callable[[], object]) -> None:
         """The same for what a task needs done to come to its end: nobody refuses it."""
-        self._soon(lambda: self._begin(work))
+        self.soon(lambda: self._begin(work))
 
-    def resume(self, task: "Task") -> None:
-        """A task that waits goes on at its turn."""
-        self._soon(task.switch)
-
-    def _soon(self, step: Callable[[], object]) -> None:
+    def soon(self, step: Callable[[], object]) -> None:
+        """`step` is called in the thread, at its turn; it must not wait for anything."""
         self._steps.append(step)
-        if self._is_called:  # one call is enough for all that gathers until it comes
-            return
-        self._is_called = True
-        if threading.current_thread() is self._thread:
-            self.events.call_soon(self._go_on)
-        else:
-            self.events.call_soon_threadsafe(self._go_on)
+        if self._is_waiting:
+            self._is_waiting = False  # one who wakes is enough
+            with suppress(BlockingIOError):
+                os.write(self._waker, b"\0")
 
-    def _go_on(self) -> None:
-        self._is_called = False  # before counting: whoever adds a step from now on calls again
-        for _ in range(len(self._steps)):
-            try:
-                self._steps.popleft()()
-            except BaseException:
-                logger.exception("a task broke")
+    def begins(self, count: int = 1) -> None:
+        """So much more must end before `stop` returns. Called in the thread, like `ends`."""
+        self._active += count
+
+    def ends(self, count: int = 1) -> None:
+        self._active -= count
+        if not self._active and not self._takes_more:
+            with self._has_changed:
+                self._has_changed.notify_all()
+
+    def watch(self, socket: int, what: int, on_ready: OnReady) -> None:
+        """From now on, instead of what was asked of this socket before."""
+        self._sockets[socket] = on_ready
+        self._poll.register(socket, _WANTED[what])
+
+    def unwatch(self, socket: int) -> None:
+        """Does nothing for one that is not watched."""
+        if self._sockets.pop(socket, None) is not None:
+            self._poll.unregister(socket)
+
+    def call_later(self, seconds: float, ring: Callable[[], object]) -> Timer:
+        timer = Timer(time.monotonic() + seconds, ring)
+        heapq.heappush(self._timers, (timer.at, next(self._serial), timer))
+        return timer
 
     def _begin(self, work: Callable[[], object]) -> None:
-        self._active += 1
+        self.begins()
         Task(self, work).switch()
 
-    def end(self) -> None:
-        """Called by each task at its end."""
-        with self._has_changed:
-            self._active -= 1
-            self._has_changed.notify_all()
+    def _end(self) -> None:
+        self._is_over = True
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self.events)
-        self.events.run_forever()
+        # Where a loop is seen to run, Django refuses to block.
+        asyncio._set_running_loop(asyncio.AbstractEventLoop())  # type: ignore[abstract]  # it is only there to be seen
+        self.watch(self._wakened, READS, lambda *_: os.read(self._wakened, 4096))
+        while True:
+            for _ in range(len(self._steps)):
+                self._call(self._steps.popleft())
+            if self._is_over:
+                break
+            self._is_waiting = True
+            ready = self._poll.poll(self._wait_ms())
+            self._is_waiting = False
+            for socket, what in ready:
+                if (on_ready := self._sockets.get(socket)) is not None:
+                    self._call(on_ready, socket, _READY.get(what, READS | WRITES))
+            self._ring()
+        os.close(self._wakened)
+        os.close(self._waker)
+
+    def _wait_ms(self) -> float | None:
+        """Asked after it was said that this thread waits: a step that comes later wakes it."""
+        if self._steps:
+            return 0
+        while self._timers and self._timers[0][2].is_cancelled:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return None
+        return max(0.0, (self._timers[0][0] - time.monotonic()) * 1000)
+
+    def _ring(self) -> None:
+        if not self._timers:
+            return
+        now = time.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            timer = heapq.heappop(self._timers)[2]
+            if not timer.is_cancelled:
+                self._call(timer.ring)
+
+    @staticmethod
+    def _call(step: Callable[..., object], *arguments: object) -> None:
+        try:
+            step(*arguments)
+        except BaseException:
+            logger.exception("a task broke")
 
 
 class Task(greenlet):
@@ -112,7 +203,7 @@ class Task(greenlet):
         try:
             self._given()
         finally:
-            self.turns.end()
+            self.turns.ends()
 
 
 class Waiter:
@@ -140,7 +231,7 @@ class Waiter:
         if self._lock is not None:
             self._lock.release()
         elif self._task is not None:
-            self._task.turns.resume(self._task)
+            self._task.turns.soon(self._task.switch)
 
 
 def current_task() -> Task | None:
@@ -155,40 +246,24 @@ def sleep(seconds: float) -> None:
         time.sleep(seconds)
         return
     waiter = Waiter()
-    task.turns.events.call_later(seconds, waiter.wake)
+    task.turns.call_later(seconds, waiter.wake)
     waiter.wait()
 
 
-READS, WRITES = 1, 2
-
-
 def wait_for_socket(task: Task, socket: int, what: int) -> int:
-    """Until it can be read or written (READS, WRITES or both, as bits), as the task that runs; returns which."""
+    """Until it can be read or written (READS, WRITES or both), as the task that runs; returns which."""
     waiter = Waiter()
-    ready: list[int] = []
+    ready = 0
 
-    def is_ready(which: int) -> None:
-        if not ready:
-            waiter.wake()
-        ready.append(which)
+    def is_ready(_: int, which: int) -> None:
+        nonlocal ready
+        task.turns.unwatch(socket)
+        ready = which & what
+        waiter.wake()
 
-    events = task.turns.events
-    forget_socket(events, socket)
-    if what & READS:
-        events.add_reader(socket, is_ready, READS)
-    if what & WRITES:
-        events.add_writer(socket, is_ready, WRITES)
-    try:
-        waiter.wait()
-    finally:
-        forget_socket(events, socket)
-    return sum(set(ready))
-
-
-def forget_socket(events: asyncio.AbstractEventLoop, socket: int) -> None:
-    """Also before one is waited for: its number may be that of a socket that libcurl has closed without a word."""
-    events.remove_writer(socket)
-    events.remove_reader(socket)
+    task.turns.watch(socket, what, is_ready)
+    waiter.wait()
+    return ready
 
 
 def offload(work: Callable[..., Result], *arguments: object, to: Executor | None = None) -> Result:

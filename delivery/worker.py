@@ -1,9 +1,10 @@
-"""What a worker process holds for its tasks: the loader, the recorder, the sender, and the listener for changes.
+"""What a worker process holds for its tasks: the tools of an attempt, the pipeline, and the listener for changes.
 
 Made on first use in a process, so that a process that only publishes never opens any of it.
 """
 
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -11,47 +12,44 @@ from collections.abc import Sequence
 from django.conf import settings
 
 from delivery import publish
-from delivery.batching import Batcher
 from delivery.breaker import Breaker
 from delivery.breaker_store import SharedBreakers
-from delivery.database import OwnConnection
+from delivery.database import OwnConnection, in_database, with_living_connection
 from delivery.deliver import Tools, worker_name
 from delivery.due import Due
 from delivery.endpoints import EndpointCache
+from delivery.errors import Postponed
 from delivery.flower_feed import flower_feed
 from delivery.jobs import Job, JobLoader
-from delivery.limits import LimitKeeper
+from delivery.limits import LimitKeeper, hold_back
 from delivery.metrics import process
 from delivery.metrics.attempts import attempt_metrics
-from delivery.passing import is_passing
+from delivery.metrics.process import broker_failed
+from delivery.passing import Trouble, is_passing
+from delivery.pipeline import Pipeline, Stages
 from delivery.recorder import AttemptRecord, Recorder
 from delivery.rollups import Rollups
 from delivery.sending import Sender, make_sender
 from delivery.tracing import attempt_trace
-from delivery.turns import offload
+from delivery.turns import Turns, offload
 from partners.changes import Change, ChangeListener
 from partners.validation import endpoint_policy
 
-LARGEST_BATCH = 200
-RECORDER_LINGER_S = 0.002
+_not_queued = Trouble(logging.getLogger(__name__), "deliveries are queued later")
 
 
 class Worker:
     """Everything the tasks of this process share. Starts its threads at once."""
 
     def __init__(self) -> None:
-        endpoints = EndpointCache()
+        self._endpoints = EndpointCache()
         limits = LimitKeeper()
-        load = JobLoader(endpoints, OwnConnection())
 
         def take_over(change: Change) -> None:
-            endpoints.forget(change)
+            self._endpoints.forget(change)
             limits.take_over(change)
 
         self.listener = ChangeListener(take_over)
-        self.loader: Batcher[str, Job | None] = Batcher(
-            "loader", process.timed("loader", load), is_passing, LARGEST_BATCH
-        )
         self.rollups = Rollups()
         metrics, flower = attempt_metrics(), flower_feed()
 
@@ -60,20 +58,13 @@ class Worker:
             metrics.add(records)
             flower.add(records)
 
-        self.recorder: Batcher[AttemptRecord, bool] = Batcher(
-            "recorder",
-            process.timed("recorder", Recorder(observe, OwnConnection())),
-            is_passing,
-            LARGEST_BATCH,
-            linger_s=RECORDER_LINGER_S,
-        )
-        self.publisher: Batcher[Due, int] = Batcher("publisher", _publish, lambda _: False, LARGEST_BATCH)
+        self._observe = observe
         self.sender = configured_sender()
         self.tools = Tools(
-            load=self.loader.submit,
+            load=with_living_connection(self._load_one),
             breaker=Breaker(SharedBreakers()),
             send=self.sender.send,
-            record=self.recorder.submit,
+            record=with_living_connection(self._record_one),
             user_agent=f"Recart-Hooks/{settings.VERSION}",
             connect_timeout_s=settings.DELIVERY_CONNECT_TIMEOUT_S,
             retry_after_cap_s=settings.RETRY_AFTER_CAP_S,
@@ -84,9 +75,49 @@ class Worker:
         self.rollups.start()
         atexit.register(self.rollups.stop)
 
+    def pipeline(self, turns: Turns) -> Pipeline:
+        """What makes many attempts at a time, in this thread."""
+        stages = Stages(
+            load=process.timed("loader", JobLoader(self._endpoints, OwnConnection())),
+            send=lambda request, then: self.sender.begin(request, turns, then),
+            record=process.timed("recorder", Recorder(self._observe, OwnConnection())),
+            publish=lambda due: offload(queue, due),
+            put_off=lambda told, postponed: put_off(told.queue, told.message_id, postponed),
+            is_passing=is_passing,
+        )
+        return Pipeline(turns, stages, self.tools)
 
-def _publish(due: Sequence[Due]) -> list[int]:
-    return [offload(publish.publish, due)] * len(due)
+    def _load_one(self, delivery_id: str) -> Job | None:
+        return JobLoader(self._endpoints)([delivery_id])[0]
+
+    def _record_one(self, record: AttemptRecord) -> None:
+        Recorder(self._observe)([record])
+
+
+def queue(due: Sequence[Due]) -> None:
+    """Queues attempts. They are in PostgreSQL: with the broker away, reconciliation queues them."""
+    try:
+        publish.publish(due)
+    except publish.BrokerUnavailable as error:
+        broker_failed("retry")
+        _not_queued.met(error)
+    else:
+        _not_queued.over()
+
+
+def put_off(queue: str, message_id: str, postponed: Postponed) -> None:
+    """Gives a message back for later."""
+    in_database(_put_off, queue, message_id, postponed)
+
+
+def _put_off(queue: str, message_id: str, postponed: Postponed) -> None:
+    try:
+        publish.postpone(queue, message_id, postponed.until)
+        if postponed.subscription_id:
+            hold_back(postponed.partner_id, postponed.subscription_id, postponed.until)
+    except publish.BrokerUnavailable as error:
+        broker_failed("postpone")
+        _not_queued.met(error)
 
 
 def configured_sender() -> Sender:

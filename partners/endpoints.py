@@ -7,7 +7,7 @@ addresses, percent signs in a host, control characters) is refused, and what rem
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import quote
 
@@ -46,7 +46,7 @@ _POINT_ANYWHERE = (
 """Public services whose names resolve to any address one writes into them, and metadata services with public names."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Endpoint:
     """A URL, read. Its parts are ASCII and in one canonical form."""
 
@@ -59,13 +59,13 @@ class Endpoint:
     address: Address | None
     """When the host is an address and not a name."""
 
-    @property
+    @cached_property
     def authority(self) -> str:
         """The Host header: with the port only when it is not the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
-    @property
+    @cached_property
     def url(self) -> str:
         return f"{self.scheme}://{self.authority}{self.target}"
 

@@ -13,7 +13,9 @@ from partners.exact_json import EVENT_LIMITS, Limits, Value, loads
 
 def rfc3339(moment: datetime) -> str:
     """`2026-11-23T08:00:00.123456Z`: always UTC, always six digits, so that it sorts as text."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 class Envelope:

@@ -38,6 +38,7 @@ class FairStep(bootsteps.StartStopStep):
         executor.shutdown(wait=False, cancel_futures=True)
         time.sleep(ACCEPTANCE_S)
         started = {request.message.delivery_tag for request in tuple(state.active_requests)}
+        started.update(getattr(executor, "begun", ()))  # what a strategy of the application's runs itself
         leases.give_back([lease for lease in tuple(leases.held) if lease not in started])
 
 

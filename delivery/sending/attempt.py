@@ -1,4 +1,4 @@
-"""The frame of every sender: runs one exchange, and makes an Outcome of whatever comes of it."""
+"""The frame of every sender: makes an Outcome of whatever comes of an exchange."""
 
 import logging
 import time
@@ -11,34 +11,41 @@ from delivery.sending.failures import Failure, caused
 logger = logging.getLogger(__name__)
 
 
-def attempt(exchange: Callable[[Answer, float], int]) -> Outcome:
-    """`exchange` is given an answer to fill and the time.monotonic() of the start; it returns the final status.
+class Attempt:
+    """One exchange, from now on. Its `answer` is to be filled."""
 
-    What it raises becomes an Outcome too. A bug must not cost the attempt its record: it is logged with its traceback
-    and is an INTERNAL failure, which is retried like others.
-    """
-    started = time.monotonic()
-    answer = Answer()
-    try:
-        status_code = exchange(answer, started)
-    except Failure as failure:
-        return _failed(failure, answer, started)
-    except Exception as error:
-        logger.exception("a sender failed")
-        return _failed(caused(ErrorClass.INTERNAL, type(error).__name__), answer, started)
-    return answered(status_code, answer.headers, bytes(answer.body), _ms_since(started))
+    __slots__ = ("answer", "started")
 
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.answer = Answer()
 
-def _failed(failure: Failure, answer: Answer, started: float) -> Outcome:
-    return failed(
-        failure.error,
-        failure.detail,
-        _ms_since(started),
-        status_code=answer.status_code,
-        headers=answer.headers,
-        body=bytes(answer.body[:READ_MAX_BYTES]),
-    )
+    def spent_s(self) -> float:
+        return time.monotonic() - self.started
 
+    def ends(self, ending: Callable[[], int]) -> Outcome:
+        """`ending` returns the final status; what it raises becomes an Outcome too.
 
-def _ms_since(started: float) -> float:
-    return (time.monotonic() - started) * 1000
+        A bug must not cost the attempt its record: it is logged with its traceback and is an INTERNAL failure, which is
+        retried like others.
+        """
+        try:
+            status_code = ending()
+        except Failure as failure:
+            return self._failed(failure)
+        except Exception as error:
+            logger.exception("a sender failed")
+            return self._failed(caused(ErrorClass.INTERNAL, type(error).__name__))
+        answer = self.answer
+        return answered(status_code, answer.headers, bytes(answer.body), self.spent_s() * 1000)
+
+    def _failed(self, failure: Failure) -> Outcome:
+        answer = self.answer
+        return failed(
+            failure.error,
+            failure.detail,
+            self.spent_s() * 1000,
+            status_code=answer.status_code,
+            headers=answer.headers,
+            body=bytes(answer.body[:READ_MAX_BYTES]),
+        )

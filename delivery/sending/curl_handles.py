@@ -1,15 +1,13 @@
-"""libcurl handles, each with the one connection it keeps open, and the pool that lends them to threads.
+"""A libcurl handle: one exchange at a time, with the checks that we make beside libcurl's own.
 
-A handle is aimed at one endpoint's permitted addresses when it is new to it, and connects to those; the socket
-callback checks each address once more, so nothing that libcurl comes to by itself is ever connected to. Taking over a
-handle from another endpoint is better than a new one: reading the authorities takes 6 ms and 0.6 MB, once per handle.
+It connects to the addresses that it is given; the socket callback checks each once more, so nothing that libcurl comes
+to by itself is ever connected to.
 """
 
 import socket
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
@@ -17,13 +15,10 @@ import pycurl
 
 from delivery.outcomes import HEAD_MAX_BYTES, ErrorClass
 from delivery.sending.answers import Answer
-from delivery.sending.exchange import Exchanges
 from delivery.sending.failures import Failure
-from delivery.sending.request import DEFAULT_KEEP, Keep
+from delivery.sending.request import Keep
 from partners.addresses import Address, AddressPolicy
 from partners.endpoints import Endpoint
-
-Origin = tuple[str, str, int]
 
 
 class _Lent(socket.socket):
@@ -33,110 +28,111 @@ class _Lent(socket.socket):
         self.close()
 
 
-def origin_of(endpoint: Endpoint) -> Origin:
-    return endpoint.scheme, endpoint.host, endpoint.port
+@dataclass(slots=True)
+class Origin:
+    """What is remembered of one scheme, host and port."""
+
+    pins: list[str] = field(default_factory=list)
+    """The addresses that its name stands for, in libcurl's notation; empty for an address."""
+    looked_up_at: float = 0.0
+    used_at: float = 0.0
+    is_kept: bool = False
+    """Whether the last exchange left its connection open."""
+
+    def is_usable(self, keep: Keep) -> bool:
+        """Whether there is a connection that may still be used; otherwise its addresses must be found first."""
+        now = time.monotonic()
+        return self.is_kept and now - self.looked_up_at < keep.age_s and now - self.used_at < keep.idle_s
+
+    def aim(self, endpoint: Endpoint, addresses: tuple[Address, ...]) -> None:
+        self.looked_up_at = time.monotonic()
+        if endpoint.address is None:
+            self.pins = [f"{endpoint.host}:{endpoint.port}:{','.join(map(_bracketed, addresses))}"]
 
 
 class Handle:
-    """Used by one thread at a time."""
+    """`set_up` it, have libcurl perform `curl`, and ask it for the `ending`."""
 
-    def __init__(self, bundle_path: str, policy: AddressPolicy, keep: Keep = DEFAULT_KEEP) -> None:
-        self.origin: Origin | None = None
+    def __init__(self, bundle_path: str, policy: AddressPolicy, keep: Keep) -> None:
+        self.curl = pycurl.Curl()
         self._refused: Failure | None = None
         """What a callback stopped the exchange for; libcurl itself only knows that it was stopped."""
         self._lines: list[bytes] = []
         self._head_room = 0
         self._policy = policy
-        self._keep = keep
         self._answer = Answer()
-        self._pinned = ""
-        self._aimed_at = 0.0
-        self._used_at = 0.0
-        self._is_connected = False
-        self._curl = pycurl.Curl()
-        self._exchanges = Exchanges(self._curl)
-        self._set_up(bundle_path)
+        self._origin = Origin()
+        self._set: dict[int, Any] = {pycurl.RESOLVE: [], pycurl.FRESH_CONNECT: False}
+        for option, value in _OPTIONS.items():
+            self.curl.setopt(option, value)
+        self.curl.setopt(pycurl.CAINFO, bundle_path)
+        self.curl.setopt(pycurl.MAXAGE_CONN, max(1, int(keep.idle_s)))
+        self.curl.setopt(pycurl.MAXLIFETIME_CONN, max(1, int(keep.age_s)))
+        self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        self.curl.setopt(pycurl.HEADERFUNCTION, self._on_line)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
 
-    def is_connected_to(self, endpoint: Endpoint) -> bool:
-        """Whether it has a connection to there that may still be used; otherwise it must be aimed first."""
-        now = time.monotonic()
-        return (
-            self._is_connected
-            and self.origin == origin_of(endpoint)
-            and now - self._aimed_at < self._keep.age_s
-            and now - self._used_at < self._keep.idle_s
-        )
-
-    @property
-    def was_connected(self) -> bool:
-        """Whether the last exchange got as far as to send: connected, and through with the TLS handshake."""
-        return bool(self._curl.getinfo(pycurl.REQUEST_SIZE) > 0)
-
-    @property
-    def os_errno(self) -> int:
-        return int(self._curl.getinfo(pycurl.OS_ERRNO))
-
-    def aim(self, endpoint: Endpoint, addresses: tuple[Address, ...]) -> None:
-        """The next exchange makes a new connection, to one of these addresses."""
-        pins = [f"-{self._pinned}"] if self._pinned else []
-        self._pinned = ""
-        if endpoint.address is None:
-            self._pinned = f"{endpoint.host}:{endpoint.port}"
-            pins.append(f"{self._pinned}:{','.join(map(_bracketed, addresses))}")
-        self._curl.setopt(pycurl.RESOLVE, pins)
-        self._curl.setopt(pycurl.FRESH_CONNECT, 1)
-        self.origin = origin_of(endpoint)
-        self._aimed_at = time.monotonic()
-
-    def perform(
+    def set_up(
         self,
         url: str,
         headers: Mapping[str, tuple[str, str]],
         body: bytes,
         answer: Answer,
+        origin: Origin,
         *,
+        is_new: bool,
         connect_timeout_s: float,
         timeout_s: float,
     ) -> None:
-        """One exchange into `answer`. Raises pycurl.error, or Failure for what we do not take though libcurl might."""
-        curl = self._curl
-        self._answer = answer
+        """One exchange into `answer`; on a new connection, or on one that is kept."""
+        self._answer, self._origin = answer, origin
         self._refused = None
         self._lines = []
         self._head_room = HEAD_MAX_BYTES
-        self._is_connected = False
-        curl.setopt(pycurl.URL, url)
-        curl.setopt(pycurl.HTTPHEADER, _header_lines(headers))
-        curl.setopt(pycurl.POSTFIELDS, body)
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(connect_timeout_s))
-        curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(timeout_s))
-        try:
-            self._exchanges.perform()
-        except pycurl.error:
+        self.curl.setopt(pycurl.HTTPHEADER, _header_lines(headers))
+        self.curl.setopt(pycurl.POSTFIELDS, body)
+        self._set_anew(pycurl.URL, url)
+        self._set_anew(pycurl.RESOLVE, origin.pins)
+        self._set_anew(pycurl.FRESH_CONNECT, is_new)
+        self._set_anew(pycurl.CONNECTTIMEOUT_MS, _milliseconds(connect_timeout_s))
+        self._set_anew(pycurl.TIMEOUT_MS, _milliseconds(timeout_s))
+
+    def _set_anew(self, option: int, value: Any) -> None:
+        """Unless that is what it was; most are, and each costs a microsecond."""
+        if self._set.get(option) != value:
+            self.curl.setopt(option, value)
+            self._set[option] = value
+
+    def has_ended(self) -> None:
+        """Before libcurl forgets what became of the connection."""
+        self._origin.used_at = time.monotonic()
+        self._origin.is_kept = self.curl.getinfo(pycurl.ACTIVESOCKET) != -1
+
+    def ending(self, ended: tuple[int, str] | None) -> tuple[int, str] | None:
+        """Raises Failure for what we do not take though libcurl might."""
+        if ended is None:
             self._read_lines()
-            if self._refused is not None:  # it says more than how the exchange ended
-                raise self._refused from None
-            raise
-        finally:
-            self._used_at = time.monotonic()
-            curl.setopt(pycurl.FRESH_CONNECT, 0)
-        self._read_lines()
-        self._is_connected = curl.getinfo(pycurl.ACTIVESOCKET) != -1
+            return None
+        try:
+            self._read_lines()
+        except Failure:
+            if self._refused is None:
+                raise
+        if self._refused is not None:  # it says more than how the exchange ended
+            raise self._refused
+        return ended
+
+    @property
+    def was_connected(self) -> bool:
+        """Whether the last exchange got as far as to send: connected, and through with the TLS handshake."""
+        return bool(self.curl.getinfo(pycurl.REQUEST_SIZE) > 0)
+
+    @property
+    def os_errno(self) -> int:
+        return int(self.curl.getinfo(pycurl.OS_ERRNO))
 
     def close(self) -> None:
-        self._exchanges.close()
-        self._curl.close()
-
-    def _set_up(self, bundle_path: str) -> None:
-        curl = self._curl
-        for option, value in _OPTIONS.items():
-            curl.setopt(option, value)
-        curl.setopt(pycurl.CAINFO, bundle_path)
-        curl.setopt(pycurl.MAXAGE_CONN, max(1, int(self._keep.idle_s)))
-        curl.setopt(pycurl.MAXLIFETIME_CONN, max(1, int(self._keep.age_s)))
-        curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
-        curl.setopt(pycurl.HEADERFUNCTION, self._on_line)
-        curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
+        self.curl.close()
 
     def _open_socket(self, _purpose: int, address: Any) -> socket.socket | int:
         """The last check, on the very address that is connected to next."""
@@ -145,7 +141,6 @@ class Handle:
         if refusal is not None:
             self._refused = Failure(ErrorClass.BLOCKED, refusal)
             return _SOCKET_BAD
-        self._exchanges.has_new_socket()
         return _Lent(family, kind, protocol)
 
     def _on_line(self, line: bytes) -> int:
@@ -174,60 +169,6 @@ class Handle:
         return len(data)
 
 
-class Handles:
-    """Lends handles: one with a connection to the endpoint if there is one, else the one that was idle longest."""
-
-    def __init__(self, bundle_path: str, policy: AddressPolicy, keep: Keep) -> None:
-        self._bundle_path = bundle_path
-        self._policy = policy
-        self._keep = keep
-        self._lock = threading.Lock()
-        self._idle: OrderedDict[int, Handle] = OrderedDict()
-        """By identity, the one idle longest first."""
-        self._by_origin: dict[Origin | None, list[Handle]] = {}
-        self._is_closed = False
-
-    def take(self, endpoint: Endpoint) -> Handle:
-        with self._lock:
-            same = self._by_origin.get(origin_of(endpoint))
-            if same:
-                return self._remove(same[-1])
-            if len(self._idle) >= self._keep.connections:
-                return self._remove(next(iter(self._idle.values())))
-        return Handle(self._bundle_path, self._policy, self._keep)
-
-    def give_back(self, handle: Handle) -> None:
-        with self._lock:
-            if not self._is_closed:
-                self._idle[id(handle)] = handle
-                self._by_origin.setdefault(handle.origin, []).append(handle)
-                surplus = (
-                    self._remove(next(iter(self._idle.values()))) if len(self._idle) > self._keep.connections else None
-                )
-            else:
-                surplus = handle
-        if surplus is not None:
-            surplus.close()
-
-    def close(self) -> None:
-        with self._lock:
-            self._is_closed = True
-            handles = list(self._idle.values())
-            self._idle.clear()
-            self._by_origin.clear()
-        for handle in handles:
-            handle.close()
-
-    def _remove(self, handle: Handle) -> Handle:
-        """From the idle ones; the caller holds the lock."""
-        del self._idle[id(handle)]
-        same = self._by_origin[handle.origin]
-        same.remove(handle)
-        if not same:
-            del self._by_origin[handle.origin]
-        return handle
-
-
 _OPTIONS: dict[int, object] = {
     pycurl.NOSIGNAL: 1,
     pycurl.POST: 1,
@@ -241,7 +182,6 @@ _OPTIONS: dict[int, object] = {
     pycurl.SSL_VERIFYHOST: 2,
     pycurl.PATH_AS_IS: 1,
     pycurl.HTTP_CONTENT_DECODING: 0,
-    pycurl.MAXCONNECTS: 1,
     pycurl.DNS_CACHE_TIMEOUT: 0,
 }
 _SOCKET_BAD = -1

@@ -1,34 +1,43 @@
 """The fast sender: libcurl through pycurl, whose work is done in C without Python's global lock.
 
-libcurl keeps the deadline, speaks TLS and HTTP, and repeats a request by itself when a kept connection turns out to be
-closed before anything of an answer came. What an answer may be is decided by delivery.sending.answers, line by line.
+libcurl keeps the deadline, speaks TLS and HTTP, keeps connections open, and repeats a request by itself when a kept
+connection turns out to be closed before anything of an answer came. What an answer may be is decided by
+delivery.sending.answers, line by line.
 """
 
 import errno
-import time
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
 
 import pycurl
 
 from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending import trust
 from delivery.sending.answers import Answer
-from delivery.sending.attempt import attempt
-from delivery.sending.curl_handles import Handle, Handles
+from delivery.sending.attempt import Attempt
+from delivery.sending.curl_handles import Handle, Origin
+from delivery.sending.exchange import Ended, Exchanges
 from delivery.sending.failures import caused
 from delivery.sending.request import (
     DEFAULT_KEEP,
     LONGEST_TIMEOUT_S,
     Keep,
     Request,
+    Then,
     locate,
     read_endpoint,
     request_headers,
 )
-from delivery.turns import offload
+from delivery.turns import Turns, offload
 from partners.addresses import Address, AddressPolicy
 from partners.endpoints import Endpoint
 from partners.resolving import Resolver, SystemResolver
 
+_LOOKUPS = 8
+_ORIGINS = 10_000
+"""Remembered; of one that is forgotten the next exchange makes a new connection."""
 _E_TOO_LARGE = 100  # CURLE_TOO_LARGE: headers beyond libcurl's own bounds; pycurl has no name for it
 
 _CLASSES = {
@@ -52,7 +61,8 @@ _CLASSES = {
 
 
 class CurlSender:
-    """See delivery.sending.request.Sender."""
+    """See delivery.sending.request.Sender. All of its exchanges run in one thread of turns: that of who begins them, or
+    one of its own for those who call `send`."""
 
     def __init__(
         self, policy: AddressPolicy, resolve: Resolver | None = None, ca_file: str = "", keep: Keep = DEFAULT_KEEP
@@ -60,41 +70,155 @@ class CurlSender:
         self._policy = policy
         self._resolve = resolve or SystemResolver()
         self._bundle = trust.Bundle(ca_file)
-        self._handles = Handles(self._bundle.path, policy, keep)
+        self._keep = keep
+        self._lines: dict[Turns, Line] = {}
+        self._own: Turns | None = None
+        self._lock = threading.Lock()
 
     def send(self, request: Request) -> Outcome:
-        return attempt(lambda answer, started: self._exchange(request, answer, started))
+        outcome: Future[Outcome] = Future()
+        turns = self._own_turns()
+        turns.soon(lambda: self.begin(request, turns, outcome.set_result))
+        return outcome.result()
+
+    def begin(self, request: Request, turns: Turns, then: Then) -> None:
+        line = self._lines.get(turns)
+        if line is None:
+            line = self._lines[turns] = Line(turns, self._bundle.path, self._policy, self._resolve, self._keep)
+        line.begin(request, then)
 
     def close(self) -> None:
-        self._handles.close()
+        if self._own is not None:
+            self._own.stop()
+        for line in self._lines.values():
+            line.close()
+        self._lines.clear()
         self._bundle.close()
 
-    def _exchange(self, request: Request, answer: Answer, started: float) -> int:
-        endpoint = read_endpoint(request, self._policy)
-        headers = request_headers(request, endpoint)
-        handle = self._handles.take(endpoint)
+    def _own_turns(self) -> Turns:
+        with self._lock:
+            if self._own is None:
+                self._own = Turns("curl", helpers=_LOOKUPS)
+                self._own.start()
+            return self._own
+
+
+class Line:
+    """The exchanges of one thread, and what they share: connections, handles, what is known of origins."""
+
+    def __init__(self, turns: Turns, bundle_path: str, policy: AddressPolicy, resolve: Resolver, keep: Keep) -> None:
+        self._turns = turns
+        self._bundle_path = bundle_path
+        self._policy = policy
+        self._resolve = resolve
+        self._keep = keep
+        self._exchanges = Exchanges(turns, keep.connections)
+        self._idle: list[Handle] = []
+        self._origins: OrderedDict[tuple[str, str, int], Origin] = OrderedDict()
+
+    def begin(self, request: Request, then: Then) -> None:
+        attempt = Attempt()
         try:
-            if not handle.is_connected_to(endpoint):
-                addresses = self._locate(endpoint, request.connect_timeout_s)
-                handle.aim(endpoint, addresses)
-            spent_s = time.monotonic() - started
-            handle.perform(
+            endpoint = read_endpoint(request, self._policy)
+            headers = request_headers(request, endpoint)
+            origin = self._origin(endpoint)
+            is_new = not origin.is_usable(self._keep)
+            if is_new and endpoint.address is not None:
+                origin.aim(endpoint, self._locate(request, endpoint))
+        except Exception as error:
+            then(attempt.ends(_raising(error)))
+            return
+        if is_new and endpoint.address is None:
+            self._turns.branch(lambda: self._look_up(request, endpoint, headers, origin, attempt, then))
+        else:
+            self._perform(request, endpoint, headers, origin, attempt, then, is_new=is_new)
+
+    def close(self) -> None:
+        self._exchanges.close()
+        for handle in self._idle:
+            handle.close()
+
+    def _origin(self, endpoint: Endpoint) -> Origin:
+        key = (endpoint.scheme, endpoint.host, endpoint.port)
+        origin = self._origins.get(key)
+        if origin is None:
+            origin = self._origins[key] = Origin()
+            if len(self._origins) > _ORIGINS:
+                self._origins.popitem(last=False)
+        return origin
+
+    def _locate(self, request: Request, endpoint: Endpoint) -> tuple[Address, ...]:
+        return locate(endpoint, self._policy, self._resolve, request.connect_timeout_s)
+
+    def _look_up(
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        headers: dict[str, tuple[str, str]],
+        origin: Origin,
+        attempt: Attempt,
+        then: Then,
+    ) -> None:
+        """As a task: a look-up takes its time."""
+        try:
+            origin.aim(endpoint, offload(self._locate, request, endpoint))
+        except Exception as error:
+            then(attempt.ends(_raising(error)))
+        else:
+            self._perform(request, endpoint, headers, origin, attempt, then, is_new=True)
+
+    def _perform(
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        headers: dict[str, tuple[str, str]],
+        origin: Origin,
+        attempt: Attempt,
+        then: Then,
+        *,
+        is_new: bool,
+    ) -> None:
+        handle = self._idle.pop() if self._idle else Handle(self._bundle_path, self._policy, self._keep)
+        spent_s = attempt.spent_s()
+
+        def has_ended(ended: Ended) -> None:
+            outcome = attempt.ends(lambda: _ending(handle, attempt.answer, ended))
+            handle.has_ended()
+            self._exchanges.free(handle.curl)
+            self._idle.append(handle)
+            then(outcome)
+
+        try:
+            handle.set_up(
                 endpoint.url,
                 headers,
                 request.body,
-                answer,
+                attempt.answer,
+                origin,
+                is_new=is_new,
                 connect_timeout_s=request.connect_timeout_s - spent_s,
                 timeout_s=min(request.timeout_s, LONGEST_TIMEOUT_S) - spent_s,
             )
-        except pycurl.error as error:
-            _raise_failure(handle, answer, *error.args)
-        finally:
-            self._handles.give_back(handle)
-        return answer.check_complete()
+        except Exception as error:  # libcurl refuses an option: whatever it was, the attempt must end
+            handle.close()
+            then(attempt.ends(_raising(error)))
+        else:
+            self._exchanges.begin(handle.curl, has_ended)
 
-    def _locate(self, endpoint: Endpoint, timeout_s: float) -> tuple[Address, ...]:
-        where = (endpoint, self._policy, self._resolve, timeout_s)
-        return locate(*where) if endpoint.address is not None else offload(locate, *where)
+
+def _raising(error: Exception) -> Callable[[], int]:
+    def ending() -> int:
+        raise error
+
+    return ending
+
+
+def _ending(handle: Handle, answer: Answer, ended: Ended) -> int:
+    """The final status. Raises Failure."""
+    failure = handle.ending(ended)
+    if failure is not None:
+        _raise_failure(handle, answer, *failure)
+    return answer.check_complete()
 
 
 def _raise_failure(handle: Handle, answer: Answer, code: int, message: str) -> None:

@@ -1,13 +1,14 @@
 """What is sent, the interface of those who send it, and the checks before anything is connected to."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
 from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending.failures import Failure
+from delivery.turns import Turns
 from partners.addresses import Address, AddressPolicy
 from partners.endpoints import Endpoint, check_scheme, read_url
 from partners.errors import EndpointRefused
@@ -45,7 +46,7 @@ class Request:
 class Keep:
     """How long connections are kept open for the next request, and how many."""
 
-    connections: int = 100
+    connections: int = 500
     """By one process, over all endpoints."""
     idle_s: float = 30.0
     age_s: float = 60.0
@@ -53,6 +54,10 @@ class Keep:
 
 
 DEFAULT_KEEP = Keep()
+
+
+Then = Callable[[Outcome], None]
+"""What is called when an exchange has ended."""
 
 
 class Sender(Protocol):
@@ -64,6 +69,10 @@ class Sender(Protocol):
 
     def send(self, request: Request) -> Outcome:
         """Never raises for what an endpoint does; returns within the request's timeout."""
+        ...
+
+    def begin(self, request: Request, turns: Turns, then: Then) -> None:
+        """The same in the thread of `turns`, which goes on; `then` is called there, maybe before this returns."""
         ...
 
     def close(self) -> None:

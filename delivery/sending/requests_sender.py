@@ -22,20 +22,21 @@ from urllib3.util import SKIP_HEADER
 from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending import trust
 from delivery.sending.answers import Answer
-from delivery.sending.attempt import attempt
+from delivery.sending.attempt import Attempt
 from delivery.sending.failures import Failure, caused
 from delivery.sending.request import (
     DEFAULT_KEEP,
     LONGEST_TIMEOUT_S,
     Keep,
     Request,
+    Then,
     locate,
     read_endpoint,
     request_headers,
 )
 from delivery.sending.sockets import DeadlineSocket, DeadlineTLSSocket, Exchange, connect, current
 from delivery.sending.streams import ChunkStream, HeadStream
-from delivery.turns import offload
+from delivery.turns import Turns, offload
 from partners.addresses import AddressPolicy
 from partners.endpoints import Endpoint
 from partners.resolving import Resolver, SystemResolver
@@ -59,7 +60,11 @@ class RequestsSender:
         self._adapter = _Adapter(trust.client_context(ca_file), keep)
 
     def send(self, request: Request) -> Outcome:
-        return offload(attempt, lambda answer, started: self._exchange(request, answer, started))
+        attempt = Attempt()
+        return attempt.ends(lambda: self._exchange(request, attempt.answer, attempt.started))
+
+    def begin(self, request: Request, turns: Turns, then: Then) -> None:
+        turns.branch(lambda: then(offload(self.send, request)))
 
     def close(self) -> None:
         self._adapter.close()

@@ -13,7 +13,7 @@ from opentelemetry.trace import StatusCode
 
 from delivery.jobs import Job
 from delivery.outcomes import ErrorClass, failed
-from delivery.tracing import AttemptSpans, Sent, attempt_trace, traced, untraced
+from delivery.tracing import AttemptSpans, attempt_trace, traced, untraced
 from tests.delivery.test_deliver import JOB, OK
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -45,20 +45,16 @@ def only(exporter: InMemorySpanExporter) -> ReadableSpan:
 def test_an_attempt_continues_the_events_trace_and_hands_its_own_span_on(
     spans: AttemptSpans, exporter: InMemorySpanExporter
 ) -> None:
-    sent: list[Job] = []
-
-    def send(job: Job) -> Sent:
-        sent.append(job)
-        return "headers", OK
-
-    assert spans(TRACED, 3, send) == ("headers", OK)
+    sent, ended = spans(TRACED, 3)
+    assert not exporter.get_finished_spans(), "it ends with the attempt"
+    ended(OK)
 
     span = only(exporter)
     assert span.context is not None
     assert span.parent is not None
     assert (f"{span.context.trace_id:032x}", f"{span.parent.span_id:016x}") == (TRACE, "00f067aa0ba902b7")
-    assert [parent_of(job) for job in sent] == [f"00-{TRACE}-{span.context.span_id:016x}"]
-    assert replace(sent[0], traceparent="") == replace(TRACED, traceparent="")
+    assert parent_of(sent) == f"00-{TRACE}-{span.context.span_id:016x}"
+    assert replace(sent, traceparent="") == replace(TRACED, traceparent="")
     told = dict(span.attributes or {})
     assert (told["messaging.message.id"], told["http.request.resend_count"]) == (TRACED.event_id, 2)
     assert (told["http.response.status_code"], span.status.status_code) == (OK.status_code, StatusCode.UNSET)
@@ -67,18 +63,19 @@ def test_an_attempt_continues_the_events_trace_and_hands_its_own_span_on(
 
 def test_a_failure_is_told_with_its_class(spans: AttemptSpans, exporter: InMemorySpanExporter) -> None:
     outcome = failed(ErrorClass.TIMEOUT, "timed out after 15 s")
-    spans(TRACED, 1, lambda _: ("", outcome))
+    spans(TRACED, 1)[1](outcome)
     span = only(exporter)
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, "timed out after 15 s")
     assert dict(span.attributes or {})["error.type"] == "timeout"
 
 
 def test_an_event_without_a_trace_begins_one(spans: AttemptSpans, exporter: InMemorySpanExporter) -> None:
-    headers, _ = spans(replace(JOB, traceparent=""), 1, lambda job: (parent_of(job), OK))
+    sent, ended = spans(replace(JOB, traceparent=""), 1)
+    ended(OK)
     span = only(exporter)
     assert span.parent is None
     assert span.context is not None
-    assert headers == f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}"
+    assert parent_of(sent) == f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}"
 
 
 def test_off_nothing_is_wrapped() -> None:

@@ -3,11 +3,13 @@
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import connection
 
-from delivery.turns import READS, Turns, Waiter, current_task, offload, sleep, wait_for_socket
+from delivery.turns import READS, WRITES, Turns, Waiter, current_task, offload, sleep, wait_for_socket
 from tests.turns import start
 
 
@@ -81,10 +83,10 @@ def test_a_socket_is_heard_though_one_of_its_number_was_closed_without_a_word(tu
     waiting = threading.Event()
 
     def hears() -> int:
-        turns.events.add_reader(number, lambda: None)
+        turns.watch(number, READS, lambda *_: None)
         gone.close()
         os.dup2(ours.fileno(), number)
-        turns.events.call_soon(waiting.set)
+        turns.soon(waiting.set)
         task = current_task()
         assert task is not None
         return wait_for_socket(task, number, READS)
@@ -96,6 +98,34 @@ def test_a_socket_is_heard_though_one_of_its_number_was_closed_without_a_word(tu
     os.close(number)
     for end in (ours, theirs, other):
         end.close()
+
+
+def test_a_socket_that_ended_is_ready_for_whatever_is_waited_for(turns: Turns) -> None:
+    ours, theirs = socket.socketpair()
+
+    def hears() -> int:
+        task = current_task()
+        assert task is not None
+        return wait_for_socket(task, ours.fileno(), READS | WRITES)
+
+    theirs.close()
+    assert start(turns, hears).result(10) == READS | WRITES
+    ours.close()
+
+
+def test_timers_ring_in_the_order_of_their_times_and_not_once_cancelled(turns: Turns) -> None:
+    rang: list[str] = []
+    done = threading.Event()
+
+    def set_them() -> None:
+        turns.call_later(0.03, done.set)
+        turns.call_later(0.02, lambda: rang.append("second"))
+        turns.call_later(0.01, lambda: rang.append("first"))
+        turns.call_later(0.001, lambda: rang.append("never")).cancel()
+
+    turns.soon(set_them)
+    assert done.wait(10)
+    assert rang == ["first", "second"]
 
 
 def test_a_task_that_breaks_harms_no_other(turns: Turns, caplog: pytest.LogCaptureFixture) -> None:
@@ -116,8 +146,28 @@ def test_stopping_waits_for_what_began_and_refuses_what_did_not(turns: Turns) ->
     assert not refused.done()
 
 
+def test_stopping_waits_for_what_was_said_to_have_begun(turns: Turns) -> None:
+    in_the_thread(turns, lambda: turns.begins(2))
+    in_the_thread(turns, turns.ends)
+    turns.stop(0.01)
+    in_the_thread(turns, turns.ends)
+    turns.stop(10)
+
+
+def in_the_thread(turns: Turns, step: Callable[[], None]) -> None:
+    done = threading.Event()
+    turns.soon(step)
+    turns.soon(done.set)
+    assert done.wait(10)
+
+
 def test_only_tasks_are_tasks(turns: Turns) -> None:
     task = start(turns, current_task).result(10)
     assert task is not None
     assert task.turns is turns
     assert current_task() is None
+
+
+def test_django_refuses_to_block_the_thread(turns: Turns) -> None:
+    with pytest.raises(SynchronousOnlyOperation):
+        start(turns, connection.cursor).result(10)

@@ -1,6 +1,7 @@
 """The senders, a receiver, and an authority for its certificates. Every test here takes all senders."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -9,40 +10,48 @@ import pytest
 from delivery.outcomes import Outcome
 from delivery.sending import AddressPolicy, Request, Sender
 from delivery.sending.curl_sender import CurlSender
-from delivery.sending.request import DEFAULT_KEEP, Keep
+from delivery.sending.request import DEFAULT_KEEP, Keep, Then
 from delivery.sending.requests_sender import RequestsSender
 from delivery.turns import Turns
 from partners.addresses import Address
 from partners.resolving import LookupFailed, Resolver
 from tests.certificates import Authority, new_authority
 from tests.receiver import Receiver
-from tests.turns import start
 
 LOOPBACK = AddressPolicy(allow=[ip_network("127.0.0.0/8"), ip_network("::1/128")])
 
 MakeSender = Callable[..., Sender]
 
 
-class CurlInTurns:
-    """The curl sender as our workers use it: each request is a task of one thread."""
+class InTurns:
+    """A sender as our workers use it: everything begins in one thread, which goes on meanwhile."""
 
-    def __init__(self, policy: AddressPolicy, resolve: Resolver | None, ca_file: str, keep: Keep) -> None:
-        self._sender = CurlSender(policy, resolve, ca_file, keep)
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
         self._turns = Turns("test", helpers=100)
         self._turns.start()
 
     def send(self, request: Request) -> Outcome:
-        return start(self._turns, self._sender.send, request).result(60)
+        outcome: Future[Outcome] = Future()
+        self._turns.soon(lambda: self._sender.begin(request, self._turns, outcome.set_result))
+        return outcome.result(60)
+
+    def begin(self, request: Request, turns: Turns, then: Then) -> None:
+        self._sender.begin(request, turns, then)
 
     def close(self) -> None:
         self._turns.stop(10)
         self._sender.close()
 
 
+def curl_in_turns(policy: AddressPolicy, resolve: Resolver | None, ca_file: str, keep: Keep) -> Sender:
+    return InTurns(CurlSender(policy, resolve, ca_file, keep))
+
+
 _CLASSES: dict[str, Callable[[AddressPolicy, Resolver | None, str, Keep], Sender]] = {
     "requests": RequestsSender,
     "curl": CurlSender,
-    "curl in turns": CurlInTurns,
+    "curl in turns": curl_in_turns,
 }
 
 

@@ -3,14 +3,15 @@
 import threading
 from ipaddress import ip_address, ip_network
 
+import pycurl
 import pytest
 
 from delivery.outcomes import ErrorClass
 from delivery.sending import AddressPolicy, Request
 from delivery.sending.answers import Answer
-from delivery.sending.curl_handles import Handle
+from delivery.sending.curl_handles import Handle, Origin
 from delivery.sending.failures import Failure
-from delivery.sending.request import Keep
+from delivery.sending.request import DEFAULT_KEEP, Keep
 from partners.addresses import Address
 from partners.endpoints import read_url
 from tests.delivery.sending.conftest import MakeSender, Names
@@ -126,10 +127,13 @@ def test_the_services_own_addresses_are_blocked_even_where_loopback_is_open(make
 def test_libcurls_own_socket_is_the_second_wall(receiver: Receiver, host: str) -> None:
     """Even a handle that was aimed at a refused address opens no socket to it."""
     endpoint = read_url(receiver.url("/ok", host=host))
-    handle = Handle("", STRICT)
-    handle.aim(endpoint, (ip_address("127.0.0.1"),))
+    origin, handle, answer = Origin(), Handle("", STRICT, DEFAULT_KEEP), Answer()
+    origin.aim(endpoint, (ip_address("127.0.0.1"),))
+    handle.set_up(endpoint.url, {}, b"", answer, origin, is_new=True, connect_timeout_s=2, timeout_s=2)
+    with pytest.raises(pycurl.error) as stopped:
+        handle.curl.perform()
     with pytest.raises(Failure) as refused:
-        handle.perform(endpoint.url, {}, b"", Answer(), connect_timeout_s=2, timeout_s=2)
+        handle.ending(stopped.value.args)
     assert refused.value.error is ErrorClass.BLOCKED
     assert receiver.connections == 0
     handle.close()

@@ -1,0 +1,210 @@
+"""The deliveries of a worker process, many at a time: loaded together, sent side by side, recorded together.
+
+    taken ─► load: one query ─► begin each ─► libcurl ─► record: one commit ─► settled
+                                                              └─► retries: queued together
+
+Everything runs in the one thread of delivery.turns. What is taken while a batch is loaded is the next batch, what ends
+while one is recorded is the next one: batches grow just as the load does. The steps of each attempt are those of
+delivery.deliver. A delivery is settled only after its attempt is committed.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from delivery.deliver import Begun, Tools, begin, end, refusal, result_of
+from delivery.due import Due
+from delivery.errors import Postponed, TryLater
+from delivery.jobs import PENDING, Job
+from delivery.outcomes import Outcome
+from delivery.recorder import AttemptRecord
+from delivery.sending import Request
+from delivery.turns import Turns, sleep
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+LARGEST_BATCH = 200
+LINGER_S = 0.002
+"""Nobody waits for a record, so it waits for others; a load never does."""
+_FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class Told:
+    """A message: make this attempt. `settle` is called at its end, with an error for one that is not ours to handle."""
+
+    delivery_id: str
+    attempt: int
+    settle: Callable[[Exception | None], None]
+    queue: str = ""
+    message_id: str = ""
+    """Where the broker holds it, and as what."""
+    tag: Any = None
+    """Its delivery tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What is done for many at once, in a task of the turns; what blocks in them is offloaded."""
+
+    load: Callable[[Sequence[str]], Sequence[Job | None]]
+    send: Callable[[Request, Callable[[Outcome], None]], None]
+    record: Callable[[Sequence[AttemptRecord]], Sequence[bool]]
+    publish: Callable[[Sequence[Due]], None]
+    """Queues attempts; never raises for a broker that is away."""
+    put_off: Callable[[Told, Postponed], None]
+    """Gives a message back for later; never raises for a broker that is away."""
+    is_passing: Callable[[BaseException], bool]
+    """Whether a load or a record that failed is to be tried again, until it succeeds."""
+
+
+class Pipeline:
+    """`take` may be called from any thread. `turns.refuse()` keeps what was not begun from beginning."""
+
+    def __init__(self, turns: Turns, stages: Stages, tools: Tools, linger_s: float = LINGER_S) -> None:
+        self._turns = turns
+        self._stages = stages
+        self._tools = tools
+        self._linger_s = linger_s
+        self._taken: deque[Told] = deque()
+        self._made: deque[tuple[Told, Job, AttemptRecord]] = deque()
+        self._is_called = self._is_loading = self._is_recording = False
+        self.begun: set[Told] = set()
+        """What must be brought to its end."""
+
+    def take(self, told: Told) -> None:
+        self._taken.append(told)
+        if not self._is_called:
+            self._is_called = True
+            self._turns.soon(self._come)
+
+    def _come(self) -> None:
+        self._is_called = False
+        if not self._is_loading:
+            self._is_loading = True
+            self._turns.branch(self._load)
+
+    def _load(self) -> None:
+        try:
+            while self._taken and self._turns.takes_more:
+                batch = _first(self._taken)
+                self.begun.update(batch)
+                self._turns.begins(len(batch))
+                ids = [told.delivery_id for told in batch]
+                try:
+                    jobs = self._patiently("loader", self._stages.load, ids)
+                except Exception as error:
+                    self._settle_all(batch, error)
+                    continue
+                for told, job in zip(batch, jobs, strict=True):
+                    self._begin(told, job)
+        finally:
+            self._is_loading = False
+
+    def _begin(self, told: Told, job: Job | None) -> None:
+        try:
+            if job is None or job.status != PENDING:
+                self._settle(told)
+            elif (refused := refusal(job, told.attempt, self._tools)) is not None:
+                self._turns.branch(partial(self._refuse, told, refused))
+            else:
+                begun = begin(job, told.attempt, self._tools)
+                if begun.outcome is None:
+                    self._stages.send(begun.request, partial(self._sent, told, begun))
+                else:
+                    self._sent(told, begun, begun.outcome)
+        except Exception as error:
+            logger.exception("a delivery broke")
+            self._settle(told, error)
+
+    def _refuse(self, told: Told, refused: TryLater | Postponed) -> None:
+        if isinstance(refused, Postponed):
+            self._stages.put_off(told, refused)
+        else:
+            self._stages.publish([refused.due])
+        self._settle(told)
+
+    def _sent(self, told: Told, begun: Begun, outcome: Outcome) -> None:
+        try:
+            self._made.append((told, begun.job, end(begun, outcome, self._tools)))
+        except Exception as error:
+            logger.exception("a delivery broke")
+            self._settle(told, error)
+            return
+        if not self._is_recording:
+            self._is_recording = True
+            self._turns.branch(self._record)
+
+    def _record(self) -> None:
+        try:
+            while self._made:
+                if len(self._made) < LARGEST_BATCH:
+                    sleep(self._linger_s)
+                batch = _first(self._made)
+                try:
+                    self._patiently("recorder", self._stages.record, [made for _, _, made in batch])
+                except Exception as error:
+                    self._settle_all([told for told, _, _ in batch], error)
+                else:
+                    self._follow(batch)
+        finally:
+            self._is_recording = False
+
+    def _follow(self, batch: Sequence[tuple[Told, Job, AttemptRecord]]) -> None:
+        """After the commit."""
+        retries: list[tuple[Told, Due]] = []
+        for told, job, made in batch:
+            try:
+                result = result_of(job, made, self._tools)
+            except Exception as error:
+                logger.exception("a delivery broke")
+                self._settle(told, error)
+                continue
+            if isinstance(result, TryLater):
+                retries.append((told, result.due))
+            else:
+                self._settle(told, result)
+        if retries:
+            self._turns.branch(partial(self._retry, retries))
+
+    def _retry(self, retries: Sequence[tuple[Told, Due]]) -> None:
+        self._stages.publish([due for _, due in retries])
+        self._settle_all([told for told, _ in retries])
+
+    def _settle_all(self, batch: Sequence[Told], error: Exception | None = None) -> None:
+        for told in batch:
+            self._settle(told, error)
+
+    def _settle(self, told: Told, error: Exception | None = None) -> None:
+        self.begun.discard(told)
+        self._turns.ends()
+        told.settle(error)
+
+    def _patiently(self, name: str, work: Callable[[Sequence[Item]], Answer], items: Sequence[Item]) -> Answer:
+        """Until PostgreSQL is there. Raises what is not passing."""
+        pause = 0.0
+        while True:
+            try:
+                answer = work(items)
+            except Exception as error:
+                if not self._stages.is_passing(error):
+                    raise
+                if not pause:
+                    logger.warning("waiting", extra={"batch": name, "error": str(error).strip()[:300]})
+                pause = min(pause * 2 or _FIRST_PAUSE_S, LONGEST_PAUSE_S)
+                sleep(pause)
+            else:
+                if pause:
+                    logger.info("going on", extra={"batch": name, "items": len(items)})
+                return answer
+
+
+def _first(waiting: deque[Item]) -> list[Item]:
+    return [waiting.popleft() for _ in range(min(len(waiting), LARGEST_BATCH))]

@@ -1,0 +1,67 @@
+# mypy: disable-error-code="no-untyped-call, attr-defined"
+"""What our workers do with the message of a delivery task: the pipeline takes it, and Celery's tracer does not see it.
+
+A strategy is Celery's own place for this (`Task.Strategy`). Celery runs the task itself for what the pipeline leaves to
+it: a delivery that ended dead or broke, which is a task that failed; a task that was revoked; a message of a newer
+release; and all deliveries where the pool is not ours.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, Task
+from celery.worker import state
+from celery.worker.strategy import default
+
+from delivery.pipeline import Told
+from delivery.pool import Executor
+from delivery.publish import VERSION
+from delivery.worker import worker
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Any, Any, Any, Any, Any], Any]
+
+
+def pipelined(task: Task[Any, Any], app: Celery, consumer: Any, **options: Any) -> Handler:
+    """Called for each connection to the broker; the pipeline is the process'."""
+    by_celery: Handler = default(task, app, consumer, **options)
+    executor = getattr(consumer.pool, "executor", None)
+    if not isinstance(executor, Executor):
+        return by_celery
+    pipeline = executor.pipeline = executor.pipeline or worker().pipeline(executor.turns)
+    revoked = consumer.controller.state.revoked
+
+    def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> Any:
+        headers, arguments = message.headers, _arguments(message)
+        if arguments is None or headers.get("message_version", VERSION) > VERSION or headers["id"] in revoked:
+            return by_celery(message, body, ack, reject, callbacks)
+
+        def settle(error: Exception | None) -> None:
+            if error is None:
+                state.all_total_count[0] += 1
+                ack(logger, consumer.connection_errors)
+            else:
+                endings[headers["id"]] = error
+                by_celery(message, body, ack, reject, callbacks)
+
+        queue = message.delivery_info["routing_key"]
+        pipeline.take(Told(*arguments, settle, queue, headers["id"], message.delivery_tag))
+        return None
+
+    return handle
+
+
+endings: dict[str, Exception] = {}
+"""By task id: what the pipeline found out about a task that Celery runs next."""
+
+
+def _arguments(message: Any) -> tuple[str, int] | None:
+    """The delivery's id and the attempt's number; None for a message that does not hold just these."""
+    payload = message.payload
+    if isinstance(payload, (list, tuple)):
+        match payload[0]:
+            case [str() as delivery_id, int() as attempt]:
+                return delivery_id, attempt
+    return None

@@ -1,0 +1,251 @@
+"""Many deliveries at a time: loaded, sent and recorded together, each settled once, and only after its commit."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from delivery.breaker import Breaker, Opened
+from delivery.deliver import Tools
+from delivery.due import Due
+from delivery.errors import DeliveryDead, Postponed
+from delivery.jobs import Job
+from delivery.outcomes import Outcome, answered
+from delivery.pipeline import LARGEST_BATCH, Pipeline, Stages, Told
+from delivery.recorder import AttemptRecord
+from delivery.sending import Request
+from delivery.turns import Turns, current_task, offload
+from tests.delivery.broker.waiting import until
+from tests.delivery.test_deliver import ENDPOINT, JOB, OK, NothingShared
+
+FAILED = answered(500, {}, b"", 1)
+
+
+class Away(Exception):  # noqa: N818 - a state
+    """PostgreSQL is."""
+
+
+class World:
+    """What the pipeline touches. Everything it does is written down in `log`, in order."""
+
+    def __init__(self, turns: Turns) -> None:
+        self.turns = turns
+        self.log: list[str] = []
+        self.loads: list[list[str]] = []
+        self.records: list[list[AttemptRecord]] = []
+        self.queued: list[list[Due]] = []
+        self.put_off: list[tuple[str, Postponed]] = []
+        self.settled: dict[str, Exception | None] = {}
+        self.jobs: dict[str, Job | None] = {}
+        self.outcome = OK
+        self.answers: list[Callable[[Outcome], None]] = []
+        self.hangs = False
+        self.load_gate = self.record_gate = threading.Event()
+        self.load_gate.set()
+        self.load_errors: list[Exception] = []
+        self.record_errors: list[Exception] = []
+        self.breaker = NothingShared()
+        stages = Stages(
+            load=self.load,
+            send=self.send,
+            record=self.record,
+            publish=lambda due: self.queued.append(list(due)),
+            put_off=lambda told, postponed: self.put_off.append((told.message_id, postponed)),
+            is_passing=lambda error: isinstance(error, Away),
+        )
+        tools = Tools(
+            load=lambda _: None,
+            breaker=Breaker(self.breaker),
+            send=lambda _: OK,
+            record=lambda _: None,
+            user_agent="Recart-Hooks/test",
+            connect_timeout_s=5,
+            retry_after_cap_s=3600,
+            worker="here:1",
+        )
+        self.pipeline = Pipeline(turns, stages, tools, linger_s=0.0)
+
+    def load(self, ids: Sequence[str]) -> list[Job | None]:
+        assert current_task() is not None
+        if self.load_errors:
+            raise self.load_errors.pop(0)
+        self.loads.append(list(ids))
+        offload(self.load_gate.wait, 10)
+        return [self.jobs.get(id_, replace(JOB, delivery_id=id_)) for id_ in ids]
+
+    def send(self, request: Request, then: Callable[[Outcome], None]) -> None:
+        if self.hangs:
+            self.answers.append(then)
+        else:
+            then(self.outcome)
+
+    def record(self, records: Sequence[AttemptRecord]) -> list[bool]:
+        if self.record_errors:
+            raise self.record_errors.pop(0)
+        offload(self.record_gate.wait, 10)
+        self.records.append(list(records))
+        self.log += [f"recorded {one.delivery_id}" for one in records]
+        return [True] * len(records)
+
+    def take(self, *ids: str, attempt: int = 1) -> None:
+        for id_ in ids:
+
+            def settle(error: Exception | None, id_: str = id_) -> None:
+                assert id_ not in self.settled, "once"
+                self.log.append(f"settled {id_}")
+                self.settled[id_] = error
+
+            self.pipeline.take(Told(id_, attempt, settle, "partner.ptr_1", f"{id_}:{attempt}", f"tag {id_}"))
+
+    def wait(self, count: int) -> None:
+        until(lambda: len(self.settled) == count, "it comes")
+
+
+@pytest.fixture
+def turns() -> Iterator[Turns]:
+    turns = Turns("test", helpers=4)
+    turns.start()
+    yield turns
+    turns.stop(10)
+
+
+@pytest.fixture
+def world(turns: Turns) -> World:
+    return World(turns)
+
+
+def names(count: int, start: int = 0) -> list[str]:
+    return [f"dlv_{number}" for number in range(start, start + count)]
+
+
+def test_what_comes_while_a_batch_is_loaded_is_the_next_batch(world: World) -> None:
+    world.load_gate = threading.Event()
+    world.take("dlv_first")
+    until(lambda: bool(world.loads), "it comes")
+    world.take(*names(LARGEST_BATCH + 1))
+    world.load_gate.set()
+    world.wait(LARGEST_BATCH + 2)
+    assert [len(batch) for batch in world.loads] == [1, LARGEST_BATCH, 1]
+
+
+def test_what_ends_while_one_is_recorded_is_recorded_together(world: World) -> None:
+    world.record_gate = threading.Event()
+    world.take("dlv_first")
+    until(lambda: bool(world.loads), "it comes")
+    world.take(*names(20))
+    until(lambda: sum(map(len, world.loads)) == 21, "it comes")
+    world.record_gate.set()
+    world.wait(21)
+    assert len(world.records) <= 3
+    assert {one.delivery_id for batch in world.records for one in batch} == {"dlv_first", *names(20)}
+
+
+def test_a_delivery_is_settled_after_its_attempt_is_recorded(world: World) -> None:
+    world.take(*names(5))
+    world.wait(5)
+    for name in names(5):
+        assert world.log.index(f"recorded {name}") < world.log.index(f"settled {name}")
+    assert set(world.settled.values()) == {None}
+    assert not world.pipeline.begun
+
+
+def test_one_that_hangs_holds_no_other_up(world: World) -> None:
+    world.hangs = True
+    world.take("dlv_hangs")
+    until(lambda: bool(world.answers), "it comes")
+    world.hangs = False
+    world.take(*names(3))
+    world.wait(3)
+    assert [told.tag for told in world.pipeline.begun] == ["tag dlv_hangs"]
+    world.turns.soon(lambda: world.answers[0](OK))
+    world.wait(4)
+
+
+def test_what_failed_is_queued_again_together_and_then_settled(world: World) -> None:
+    world.outcome = FAILED
+    world.take(*names(3))
+    world.wait(3)
+    assert sorted(due.message_id for batch in world.queued for due in batch) == ["dlv_0:2", "dlv_1:2", "dlv_2:2"]
+    assert set(world.settled.values()) == {None}
+
+
+def test_the_last_failure_is_settled_with_what_celery_is_to_keep(world: World) -> None:
+    world.outcome = FAILED
+    world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", attempt_count=2)
+    world.take("dlv_0", attempt=3)
+    world.wait(1)
+    assert isinstance(world.settled["dlv_0"], DeliveryDead)
+    assert world.records[0][0].step.status == "dead"
+
+
+def test_what_needs_no_attempt_is_settled_without_one(world: World) -> None:
+    world.jobs.update(dlv_gone=None, dlv_done=replace(JOB, status="succeeded"))
+    world.take("dlv_gone", "dlv_done")
+    world.wait(2)
+    assert not world.records
+
+
+def test_what_cannot_be_sent_is_recorded_all_the_same(world: World) -> None:
+    world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", endpoint=replace(ENDPOINT, stopped="it was deleted"))
+    world.take("dlv_0")
+    world.wait(1)
+    assert world.records[0][0].outcome.detail == "it was deleted"
+
+
+def test_a_message_of_a_former_attempt_queues_the_one_that_is_next(world: World) -> None:
+    world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", attempt_count=1)
+    world.take("dlv_0")
+    world.wait(1)
+    assert [due.message_id for due in world.queued[0]] == ["dlv_0:2"]
+    assert not world.records
+
+
+def test_where_the_breaker_is_open_the_message_is_put_off(world: World) -> None:
+    world.breaker.opened[ENDPOINT.subscription_id] = Opened(until=4e9, period_s=5)
+    world.take("dlv_0")
+    world.wait(1)
+    ((message_id, postponed),) = world.put_off
+    assert (message_id, postponed.subscription_id) == ("dlv_0:1", ENDPOINT.subscription_id)
+    assert postponed.until >= 4e9
+    assert not world.records
+
+
+def test_a_database_that_is_away_is_waited_for(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.load_errors, world.record_errors = [Away("load")], [Away("record")]
+    world.take("dlv_0")
+    world.wait(1)
+    assert world.settled == {"dlv_0": None}
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == ["waiting", "waiting"]
+
+
+@pytest.mark.parametrize("stage", ["load_errors", "record_errors"])
+def test_a_mistake_of_ours_ends_its_batch_and_the_next_one_goes_on(world: World, stage: str) -> None:
+    mistake = ValueError("a mistake")
+    setattr(world, stage, [mistake])
+    world.take("dlv_0")
+    world.wait(1)
+    world.take("dlv_1")
+    world.wait(2)
+    assert world.settled == {"dlv_0": mistake, "dlv_1": None}
+
+
+def test_a_delivery_that_breaks_ends_alone(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", endpoint=None)  # type: ignore[arg-type]
+    world.take("dlv_0", "dlv_1")
+    world.wait(2)
+    assert isinstance(world.settled["dlv_0"], AttributeError)
+    assert world.settled["dlv_1"] is None
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["a delivery broke"]
+
+
+def test_at_the_end_what_began_is_finished_and_what_did_not_is_left(world: World) -> None:
+    world.hangs = True
+    world.take("dlv_begun")
+    until(lambda: bool(world.answers), "it comes")
+    world.turns.refuse()
+    world.take("dlv_late")
+    world.turns.soon(lambda: world.answers[0](OK))
+    world.turns.stop(10)
+    assert world.settled == {"dlv_begun": None}
+    assert not world.pipeline.begun
