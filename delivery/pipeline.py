@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 LARGEST_BATCH = 200
-LINGER_S = 0.002
+LINGER_S = 0.005
 """Nobody waits for a record, so it waits for others; a load never does."""
 _FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0

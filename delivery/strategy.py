@@ -24,9 +24,11 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[Any, Any, Any, Any, Any], Any]
 
 
-def pipelined(task: Task[Any, Any], app: Celery, consumer: Any, **options: Any) -> Handler:
+def pipelined(
+    task: Task[Any, Any], app: Celery, consumer: Any, celerys_own: Callable[..., Handler] = default
+) -> Handler:
     """Called for each connection to the broker; the pipeline is the process'."""
-    by_celery: Handler = default(task, app, consumer, **options)
+    by_celery = celerys_own(task, app, consumer)
     executor = getattr(consumer.pool, "executor", None)
     if not isinstance(executor, Executor):
         return by_celery
@@ -44,7 +46,10 @@ def pipelined(task: Task[Any, Any], app: Celery, consumer: Any, **options: Any) 
                 ack(logger, consumer.connection_errors)
             else:
                 endings[headers["id"]] = error
-                by_celery(message, body, ack, reject, callbacks)
+                try:
+                    by_celery(message, body, ack, reject, callbacks)
+                except RuntimeError:  # the pool ends: the message goes back, and its delivery is found to be dead
+                    endings.pop(headers["id"])
 
         queue = message.delivery_info["routing_key"]
         pipeline.take(Told(*arguments, settle, queue, headers["id"], message.delivery_tag))

@@ -33,6 +33,9 @@ BELL_WAIT_S = 1
 REFUSED_WAIT_S = 1.0
 SHORTEST_TIMER_S = 0.001
 LAST_ANSWER_S = 1.0
+PACE_S = 0.002
+SETTLED_WITHIN_S = 0.006
+"""Between two questions: what comes meanwhile goes along with the next. Nobody waits to hear what was settled."""
 NOTHING, FOR_OPEN_ROOM, FOR_ANY_ROOM = range(3)
 """What an answer left behind."""
 
@@ -50,6 +53,7 @@ class Intake:
         self._asker = channel._create_client(asynchronous=True)
         self._listener = channel._create_client(asynchronous=True)
         self._asked_at: float | None = None
+        self._last_asked_at = 0.0
         self._listened_at: float | None = None
         self._is_called = True
         self._left = NOTHING
@@ -73,7 +77,7 @@ class Intake:
         if self._is_refused and self._due_at is not None:
             return
         if self._asked_at is None and (self.leases.has_news or self._is_called or self._finds_more(room)):
-            self._ask(room)
+            self._ask_in_time(room)
         elif self._asked_at is None and self._listened_at is None and room:
             self._listen()
 
@@ -108,10 +112,18 @@ class Intake:
     def _finds_more(self, room: int) -> bool:
         return room > 0 and (self._left == FOR_ANY_ROOM or (self._left == FOR_OPEN_ROOM and self._open(room) > 0))
 
+    def _ask_in_time(self, room: int) -> None:
+        pace_s = PACE_S if self._is_called or self._finds_more(room) else SETTLED_WITHIN_S
+        wait_s = self._last_asked_at + pace_s - seconds()
+        if wait_s <= 0:
+            self._ask(room)
+        elif self._due_at is None or self._due_at > self._last_asked_at + pace_s:
+            self._come_again(wait_s)
+
     def _ask(self, room: int) -> None:
         self._poller.watch(self._channel, self._asker, EXCHANGE)
         self._is_called = False
-        self._asked_at = seconds()
+        self._asked_at = self._last_asked_at = seconds()
         arguments = self.leases.scripts.evalsha("exchange", *self.leases.request(room, self._open(room)))
         self._send(self._asker, "EVALSHA", *arguments)
 

@@ -1,0 +1,141 @@
+"""Who gets the message of a delivery task: the pipeline, unless it is one for Celery."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from celery.worker import state
+
+from delivery.errors import DeliveryDead
+from delivery.pipeline import Told
+from delivery.pool import Executor
+from delivery.publish import VERSION
+from delivery.strategy import Handler, endings, pipelined
+from delivery.tasks import deliver
+from recart_hooks.celery import app
+
+LEASE = object()
+
+
+class Message:
+    """As a worker gets it."""
+
+    def __init__(self, payload: Any, **headers: Any) -> None:
+        self.payload = payload
+        self.headers = {"id": "dlv_1:1", "message_version": VERSION, **headers}
+        self.delivery_tag = LEASE
+        self.delivery_info = {"routing_key": "partner.ptr_1"}
+
+
+class Taken:
+    """A pipeline that only takes."""
+
+    def __init__(self) -> None:
+        self.told: list[Told] = []
+        self.begun = self.told
+
+    def take(self, told: Told) -> None:
+        self.told.append(told)
+
+
+class World:
+    def __init__(self, executor: Any) -> None:
+        self.by_celery: list[Any] = []
+        self.acknowledged = 0
+        self.ends = False
+        self.revoked: set[str] = set()
+        consumer = SimpleNamespace(
+            pool=SimpleNamespace(executor=executor),
+            controller=SimpleNamespace(state=SimpleNamespace(revoked=self.revoked)),
+            connection_errors=(),
+        )
+        self.handler = pipelined(deliver, app, consumer, celerys_own=self.celerys_own)
+
+    def celerys_own(self, *_: Any) -> Handler:
+        def handler(message: Any, *_: Any) -> None:
+            if self.ends:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self.by_celery.append(message)
+
+        return handler
+
+    def come(self, message: Message) -> None:
+        self.handler(message, None, self.acknowledge, None, [])
+
+    def acknowledge(self, *_: Any) -> None:
+        self.acknowledged += 1
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    executor = Executor(1)
+    executor.pipeline = Taken()  # type: ignore[assignment]
+    yield executor
+    executor.shutdown()
+
+
+def told(executor: Executor) -> list[Told]:
+    assert isinstance(executor.pipeline, Taken)
+    return executor.pipeline.told
+
+
+GOOD = Message([["dlv_1", 1], {}, {}])
+
+
+def test_the_pipeline_takes_a_delivery_and_its_end_is_acknowledged(executor: Executor) -> None:
+    world = World(executor)
+    world.come(GOOD)
+    (one,) = told(executor)
+    assert (one.delivery_id, one.attempt, one.queue, one.message_id) == ("dlv_1", 1, "partner.ptr_1", "dlv_1:1")
+    assert list(executor.begun) == [LEASE]
+    assert world.acknowledged == 0
+    counted = state.all_total_count[0]
+    one.settle(None)
+    assert (world.acknowledged, world.by_celery) == (1, [])
+    assert state.all_total_count[0] == counted + 1
+
+
+def test_what_failed_is_run_by_celery_which_is_told_how_it_ended(executor: Executor) -> None:
+    world = World(executor)
+    world.come(GOOD)
+    dead = DeliveryDead("status 500 (attempt 1)")
+    told(executor)[0].settle(dead)
+    assert (world.acknowledged, world.by_celery) == (0, [GOOD])
+    assert endings == {"dlv_1:1": dead}
+    with pytest.raises(DeliveryDead, match="status 500"):
+        deliver.apply(("dlv_1", 1), task_id="dlv_1:1", throw=True)
+    assert endings == {}
+
+
+def test_what_failed_while_the_pool_ends_is_left_to_another_worker(executor: Executor) -> None:
+    world = World(executor)
+    world.ends = True
+    world.come(GOOD)
+    told(executor)[0].settle(DeliveryDead("status 500 (attempt 1)"))
+    assert world.acknowledged == 0
+    assert endings == {}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message([["dlv_1", 1], {}, {}], message_version=VERSION + 1),
+        Message([["dlv_1", 1, "more"], {}, {}]),
+        Message([[7, "dlv_1"], {}, {}]),
+        Message({"args": ["dlv_1", 1]}),
+        Message([["dlv_1", 1], {}, {}], id="revoked"),
+    ],
+    ids=["newer", "too many arguments", "other arguments", "an older protocol", "revoked"],
+)
+def test_what_is_not_for_the_pipeline_is_left_to_celery(executor: Executor, message: Message) -> None:
+    world = World(executor)
+    world.revoked.add("revoked")
+    world.come(message)
+    assert (told(executor), world.by_celery) == ([], [message])
+
+
+def test_in_another_pool_everything_is_left_to_celery() -> None:
+    world = World(None)
+    world.come(GOOD)
+    assert world.by_celery == [GOOD]
