@@ -104,6 +104,12 @@ def test_two_records_of_an_attempt_in_one_batch_are_one(due: list[Due], subscrip
     assert Delivery.objects.get(pk=due[0].delivery_id).attempt_count == 1
 
 
+def test_nothing_is_recorded_of_a_delivery_that_was_removed(due: list[Due], subscription: Subscription) -> None:
+    Delivery.objects.filter(pk=due[0].delivery_id).delete()
+    assert record([succeeded(due[0], subscription), succeeded(due[1], subscription)]) == [False, True]
+    assert Attempt.objects.get().delivery_id == due[1].delivery_id
+
+
 def test_gone_disables_the_subscription(due: list[Due], subscription: Subscription) -> None:
     gone = replace(
         succeeded(due[0], subscription), outcome=answered(410, {}, b"", 1), step=Step("dead", disable="gone")
