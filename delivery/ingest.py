@@ -77,11 +77,13 @@ WITH new AS (
            CASE WHEN fault = '' THEN now END, CASE WHEN fault <> '' THEN now END
     FROM unnest(%(delivery_id)b::text[], %(event_id)b::text[], %(subscription_id)b::text[], %(partner_id)b::text[],
                 %(event_type)b::text[], %(fault)b::text[])
-         AS batch (id, event_id, subscription_id, partner_id, event_type, fault)
-         JOIN new ON new.id = batch.event_id, (SELECT statement_timestamp() AS now)
+         AS batch (id, event_id, subscription_id, partner_id, event_type, fault), (SELECT statement_timestamp() AS now)
+    WHERE (event_id IN (SELECT id FROM new)) IS TRUE
 )
 SELECT id FROM new
 """
+"""`IS TRUE` makes PostgreSQL look the new events up in a hash table. As a join it would compare each event of the batch
+with each delivery, because a connection that keeps its plans may not hash joins (delivery.database)."""
 
 
 def _store(cursor: Any, batch: Sequence[Accepted], router: Router) -> tuple[frozenset[str], list[Due]]:
