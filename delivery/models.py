@@ -1,7 +1,7 @@
 """What happened (events), for whom (deliveries), and what came back (attempts). PostgreSQL is the truth.
 
 The hot path writes these tables with SQL in batches (ingest.py, recorder.py); the models serve the admin, the API
-and the migrations. Attempts and events are append-only.
+and the migrations. Attempts and events are append-only. No foreign keys between them: see ADR 8.
 """
 
 from typing import ClassVar
@@ -49,9 +49,15 @@ class Delivery(models.Model):
         DEAD = "dead", "Dead"
 
     id = IdField("dlv")
-    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
-    subscription = models.ForeignKey(Subscription, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
-    partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
+    event = models.ForeignKey(
+        Event, on_delete=models.CASCADE, related_name="deliveries", db_index=False, db_constraint=False
+    )
+    subscription = models.ForeignKey(
+        Subscription, on_delete=models.PROTECT, related_name="deliveries", db_index=False, db_constraint=False
+    )
+    partner = models.ForeignKey(
+        Partner, on_delete=models.PROTECT, related_name="deliveries", db_index=False, db_constraint=False
+    )
     event_type = models.CharField(max_length=200, db_collation="C")
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING, db_collation="C")
     attempt_count = models.PositiveIntegerField(default=0)
@@ -89,7 +95,9 @@ class Delivery(models.Model):
 class Attempt(models.Model):
     """One HTTP request of a delivery and what came back. Append-only."""
 
-    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts", db_index=False)
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.CASCADE, related_name="attempts", db_index=False, db_constraint=False
+    )
     number = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     latency_ms = models.FloatField()

@@ -23,7 +23,7 @@ from delivery import publish
 from delivery.broker import FairQueues
 from delivery.clocks import database_now
 from delivery.due import Due
-from delivery.models import Delivery, ReplayJob
+from delivery.models import Delivery, Event, ReplayJob
 from delivery.verbs import OUR_SOURCE
 from partners import audit
 from partners.envelope import Envelope, rfc3339
@@ -187,6 +187,7 @@ def _again(wanted: Wanted, rows: Sequence[_Row]) -> list[Due]:
     """Makes these pending, new or again; leaves out what the filter does not want and what has become pending."""
     subscription = wanted.subscription
     chosen = rows if wanted.mode == Mode.FAILED else [row for row in rows if _is_wanted(subscription.filter, row)]
+    there = _hold([row.event_id for row in chosen if row.delivery_id is None])
     now = database_now()
     known = [row.delivery_id for row in chosen if row.delivery_id is not None]
     ended = Delivery.objects.select_for_update().filter(pk__in=known).exclude(status=Delivery.Status.PENDING)
@@ -205,12 +206,18 @@ def _again(wanted: Wanted, rows: Sequence[_Row]) -> list[Due]:
             created_at=now,
         )
         for row in chosen
-        if row.delivery_id is None
+        if row.event_id in there
     ]
     Delivery.objects.bulk_create(new, ignore_conflicts=True)
     stored = set(Delivery.objects.filter(pk__in=[one.pk for one in new]).values_list("pk", flat=True))
     made = [*again, *(one for one in new if one.pk in stored)]
     return [Due(one.pk, one.attempt_count + 1, one.partner_id, one.event_type) for one in made]
+
+
+def _hold(event_ids: Sequence[str]) -> frozenset[str]:
+    """Those that are still there, and stay until the transaction ends: retention leaves out what is locked."""
+    held = Event.objects.select_for_update(no_key=True).filter(pk__in=event_ids).order_by("pk")
+    return frozenset(held.values_list("pk", flat=True))
 
 
 def _is_wanted(filter_: str, row: _Row) -> bool:

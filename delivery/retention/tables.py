@@ -66,7 +66,15 @@ EVENTS = Table(
         WHERE id = ANY(%(keys)s) AND NOT EXISTS (SELECT 1 FROM delivery_delivery d WHERE d.event_id = e.id)
         FOR UPDATE SKIP LOCKED
         """,
-    delete=(("delivery_event", "DELETE FROM delivery_event WHERE id = ANY(%(keys)s)"),),
+    delete=(
+        (  # asked again under the lock: a replay may have made one, see delivery.replay
+            "delivery_event",
+            """
+            DELETE FROM delivery_event e WHERE id = ANY(%(keys)s)
+            AND NOT EXISTS (SELECT 1 FROM delivery_delivery d WHERE d.event_id = e.id)
+            """,
+        ),
+    ),
 )
 
 DEAD_LETTERS = Table(

@@ -264,7 +264,7 @@ def tools(
 def empty(queues: FairQueues) -> None:
     queues.client.flushdb()
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE partners_partner, delivery_event CASCADE")
+        cursor.execute("TRUNCATE partners_partner, delivery_event, delivery_delivery, delivery_attempt CASCADE")
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core import checks
+from django.db import connection
 from pytest_django import Settings
 
 from delivery.models import Attempt, DeadLetter, Delivery, Event, OperationalEvent, Rollup
@@ -74,6 +75,14 @@ def test_old_deliveries_go_with_their_attempts_and_events(store: Store) -> None:
     assert list(Delivery.objects.all()) == [young]
     assert list(Event.objects.all()) == [young.event]
     assert not Attempt.objects.filter(delivery=old).exists()
+
+
+def test_an_event_that_got_a_delivery_while_it_was_chosen_stays(store: Store) -> None:
+    made = store.delivery(OLD)
+    ((_, statement),) = tables.EVENTS.delete
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"keys": [made.event_id]})
+    assert Event.objects.get() == made.event
 
 
 def test_what_is_pending_stays_with_its_event_whatever_its_age(store: Store) -> None:

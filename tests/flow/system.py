@@ -167,7 +167,10 @@ class System:
     def forget(self) -> None:
         """Empties tables, queues and the stream, for the next test."""
         with psycopg.connect(self.stack.database_url) as connection:
-            connection.execute("TRUNCATE partners_partner, delivery_event, delivery_deadletter CASCADE")
+            connection.execute(
+                "TRUNCATE partners_partner, delivery_event, delivery_delivery, delivery_attempt, delivery_deadletter"
+                " CASCADE"
+            )
         self.valkey.flushdb()
         asyncio.run(_purge(self.stack.nats_url))
 

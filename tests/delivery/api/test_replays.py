@@ -89,6 +89,25 @@ def test_each_delivery_is_sent_at_most_once_however_many_steps(monkeypatch: pyte
     assert ReplayJob.objects.get().status == "done"
 
 
+def test_an_event_that_was_removed_meanwhile_gets_no_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+    happened(1)
+    removed = happened(2)
+    job = started(one, subscription, "missing")
+    page = replay._page
+
+    def page_and_removal(*values: Any) -> Any:
+        rows = page(*values)
+        removed.delete()
+        return rows
+
+    monkeypatch.setattr(replay, "_page", page_and_removal)
+    replay.step(job["id"])
+
+    assert pending() == {"e1"}
+
+
 def test_the_filter_is_asked_and_what_waits_is_left_alone() -> None:
     one = caller()
     subscription = subscription_of(one.partner, filter="$.data[?(@.n > 1)]")
