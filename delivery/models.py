@@ -1,7 +1,7 @@
 """What happened (events), for whom (deliveries), and what came back (attempts). PostgreSQL is the truth.
 
 The hot path writes these tables with SQL in batches (ingest.py, recorder.py); the models serve the admin, the API
-and the migrations. Attempts and events are append-only. No foreign keys between them: see ADR 8.
+and the migrations. Attempts and events are append-only. No foreign keys between them: see ADR 9.
 """
 
 from typing import ClassVar

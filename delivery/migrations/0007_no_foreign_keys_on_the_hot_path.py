@@ -1,4 +1,4 @@
-"""Deliveries and attempts without foreign keys (ADR 8). Each is dropped in a transaction of its own: a moment's lock.
+"""Deliveries and attempts without foreign keys (ADR 9). Each is dropped in a transaction of its own: a moment's lock.
 
 May be run again when it met a deadlock with those who write.
 """
