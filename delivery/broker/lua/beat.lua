@@ -14,7 +14,7 @@ if last[2] then
     for _, name in ipairs(call('ZRANGE', WORKERS, 0, -1)) do call('ZINCRBY', WORKERS, gap, name) end
   end
   if gap < -GAP_S then -- the clock was put back: places in line were given by the old one
-    for _, queue in ipairs(call('ZRANGEBYSCORE', DUE, '(' .. stamp(now), '(inf')) do announce(place(queue)) end
+    for _, queue in ipairs(call('ZRANGEBYSCORE', DUE, '(' .. stamp(now), '(inf')) do announce(place(look(queue))) end
   end
 end
 
@@ -31,4 +31,5 @@ if #dead > 0 then
   end
   answer[#answer + 1] = give_back(function(held) return is_dead[held.worker] end, redelivered)
 end
+write_down()
 return answer

@@ -6,6 +6,7 @@ local call, INF = redis.call, math.huge
 local POLL_S = 1.5      -- an idle worker looks by itself at least this often
 local BELL_KEPT_S = 10  -- a bell that nobody answers goes away; whoever comes later looks by itself
 local CHUNK = 1000      -- as many values as unpack() may put on Lua's stack at once, with room to spare
+local TAIL = 100        -- of a message: its end, where its id is
 
 local now = tonumber(ARGV[3])
 if not now then
@@ -30,101 +31,191 @@ local function in_chunks(values, take)
   end
 end
 
+-- One call for many values, none for none: most of what a small call costs is the call. Returns the answer; if there was
+-- more than one, an array of all their elements.
+local function call_with(values, command, name)
+  if #values == 0 then return values end
+  if #values <= CHUNK then return call(command, name, unpack(values)) end
+  local all = {}
+  in_chunks(values, function(...)
+    local answer = call(command, name, ...)
+    for n = 1, type(answer) == 'table' and #answer or 0 do all[#all + 1] = answer[n] end
+  end)
+  return all
+end
+
+-- Queues ------------------------------------------------------------------------------------------------------------
+
+-- What the script has read of a queue, and keeps up to date: its `name`, `limits`, when its bucket is `full_at` again and
+-- how many are `leased` (false: not read yet); whether any are, `holds`, and whether that `is_noted`.
+local queues = {}
+
+-- One field per queue: "rate burst cap paused_until", '-' for none. Many queues have the same.
+local limits = {[false] = {}}
+
+local function unpacked(packed)
+  if not limits[packed] then
+    local rate, burst, cap, paused_until = string.match(packed, '(%S+) (%S+) (%S+) (%S+)')
+    limits[packed] = {
+      rate = tonumber(rate), burst = tonumber(burst), cap = tonumber(cap), paused_until = tonumber(paused_until),
+    }
+  end
+  return limits[packed]
+end
+
+local function look_at(names)
+  local found, unseen = {}, {}
+  for n = 1, #names do
+    if not queues[names[n]] then unseen[#unseen + 1] = names[n] end
+  end
+  local packed, noted = call_with(unseen, 'HMGET', LIMITS), call_with(unseen, 'SMISMEMBER', LEASED)
+  for n = 1, #unseen do
+    local name, holds = unseen[n], noted[n] == 1
+    queues[name] = queues[name] or {
+      name = name, limits = unpacked(packed[n]), full_at = false,
+      leased = not holds and 0, holds = holds, is_noted = holds, at = false, has_moved = false,
+    }
+  end
+  for n = 1, #names do found[n] = queues[names[n]] end
+  return found
+end
+
+local function look(name) return queues[name] or look_at({name})[1] end
+
+local function leased(queue)
+  if not queue.leased then queue.leased = call('HLEN', key('leases', queue.name)) end
+  return queue.leased
+end
+
+-- After some were taken away.
+local function count_leases(queue)
+  queue.leased = call('HLEN', key('leases', queue.name))
+  queue.holds = queue.leased > 0
+end
+
 -- Limits ------------------------------------------------------------------------------------------------------------
 
--- One field per queue: "rate burst cap paused_until", '-' for none. With them goes what the script has read of the
--- queue already, and keeps up to date: `full_at` and `leased`.
-local function limits_of(queue)
-  local packed = call('HGET', LIMITS, queue)
-  if not packed then return {} end
-  local rate, burst, cap, paused_until = string.match(packed, '(%S+) (%S+) (%S+) (%S+)')
-  return {
-    rate = tonumber(rate), burst = tonumber(burst), cap = tonumber(cap), paused_until = tonumber(paused_until),
-  }
-end
-
-local function leased(queue, limits)
-  limits.leased = limits.leased or call('HLEN', key('leases', queue))
-  return limits.leased
-end
-
 -- The token bucket is one number: when it will be full again. Its key expires then.
-local function fill(queue, limits, at)
-  limits.full_at = at
+local function fill(queue, at)
+  queue.full_at = at
   if ARGV[3] == '' then
-    call('SET', key('bucket', queue), stamp(at), 'PX', milliseconds(at - now))
+    call('SET', key('bucket', queue.name), stamp(at), 'PX', milliseconds(at - now))
   else
-    call('SET', key('bucket', queue), stamp(at))
+    call('SET', key('bucket', queue.name), stamp(at))
   end
 end
 
-local function full_at(queue, limits)
-  if not limits.full_at then
-    local latest = now + limits.burst / limits.rate
-    limits.full_at = math.max(tonumber(call('GET', key('bucket', queue)) or now), now)
+local function full_at(queue)
+  if not queue.full_at then
+    local latest = now + queue.limits.burst / queue.limits.rate
+    queue.full_at = math.max(tonumber(call('GET', key('bucket', queue.name)) or now), now)
     -- The rate was raised, or the clock was put back: the bucket is empty, no worse.
-    if limits.full_at > latest + 0.001 then fill(queue, limits, latest) end
+    if queue.full_at > latest + 0.001 then fill(queue, latest) end
   end
-  return limits.full_at
+  return queue.full_at
 end
 
 -- Whole tokens in the bucket. A microsecond's worth is forgiven, so that rounding cannot make a due queue wait again.
-local function tokens(queue, limits)
-  return math.floor(limits.burst - (full_at(queue, limits) - now) * limits.rate + limits.rate / 1000000 + 1e-9)
+local function tokens(queue)
+  local rate = queue.limits.rate
+  return math.floor(queue.limits.burst - (full_at(queue) - now) * rate + rate / 1000000 + 1e-9)
 end
 
-local function spend(queue, limits, count)
-  fill(queue, limits, full_at(queue, limits) + count / limits.rate)
-end
+local function spend(queue, count) fill(queue, full_at(queue) + count / queue.limits.rate) end
 
 -- Before this the limits let nothing out; INF: until something else happens.
-local function opens_at(queue, limits)
-  if limits.cap and leased(queue, limits) >= limits.cap then return INF end
-  local at = limits.paused_until or 0
-  if limits.rate then at = math.max(at, full_at(queue, limits) - (limits.burst - 1) / limits.rate) end
+local function opens_at(queue)
+  local set = queue.limits
+  if set.cap and leased(queue) >= set.cap then return INF end
+  local at = set.paused_until or 0
+  if set.rate then at = math.max(at, full_at(queue) - (set.burst - 1) / set.rate) end
   return at
 end
 
 -- First in, first out by the time when a message was due: delayed ones whose time has come join before anything later.
-local function ripen(queue)
-  local delayed = key('delayed', queue)
+-- Returns how many did and, if none, when the first one will (false: none is delayed).
+local function ripen(name)
+  local delayed = key('delayed', name)
+  local first = tonumber(call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or false
+  if not first or first > now then return 0, first end
   local ripe = call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, CHUNK)
-  if #ripe > 0 then
-    call('LPUSH', list(queue), unpack(ripe))
-    call('ZREM', delayed, unpack(ripe))
-  end
+  call('LPUSH', list(name), unpack(ripe))
+  call('ZREM', delayed, unpack(ripe))
+  return #ripe
 end
 
-local function append(queue, messages)
-  ripen(queue)
-  in_chunks(messages, function(...) call('LPUSH', list(queue), ...) end)
+-- Returns whether nothing was ready before.
+local function append(name, messages)
+  local added, length = ripen(name) + #messages, 0
+  in_chunks(messages, function(...) length = call('LPUSH', list(name), ...) end)
+  return length == added
 end
 
 -- The line ----------------------------------------------------------------------------------------------------------
 
--- Gives a queue its place in the due set: nobody may come later to it than it could be served. Those of which nothing is
--- leased stand in `new` as well. `joins` is its place when it may be served now; `has_ready`: whether it has ready messages,
--- if that is known. Returns the place, nil when nothing waits, and whether the queue is new.
-local function place(queue, limits, joins, has_ready)
-  local at
-  if has_ready == nil then has_ready = call('EXISTS', list(queue)) == 1 end
-  if has_ready then
-    at = joins or now
-  else
-    local first = call('ZRANGE', key('delayed', queue), 0, 0, 'WITHSCORES')
-    if first[2] then at = math.max(joins or now, tonumber(first[2])) end
+local READY = 0
+
+-- When the first message will be ready; READY if it is, false if nothing waits.
+local function first_at(name)
+  if call('EXISTS', list(name)) == 1 then return READY end
+  return tonumber(call('ZRANGE', key('delayed', name), 0, 0, 'WITHSCORES')[2]) or false
+end
+
+local moved = {} -- the queues whose places are to be written
+
+local function stand(queue, at)
+  queue.at = at
+  if not queue.has_moved then
+    queue.has_moved = true
+    moved[#moved + 1] = queue
   end
-  if not at then
-    call('ZREM', DUE, queue)
-    call('ZREM', NEW, queue)
-    return nil
+end
+
+-- Gives a queue its place in the due set: nobody may come later to it than it could be served. `joins` is its place when
+-- it may be served now; `first` is `first_at`, if that is known. Returns the place, nil when nothing waits, and whether
+-- the queue is new: nothing of it is leased. `write_places` has to follow.
+local function place(queue, joins, first)
+  if first == nil then first = first_at(queue.name) end
+  local at = first and math.max(joins or now, first, opens_at(queue))
+  stand(queue, at)
+  if at then return at, not queue.holds end
+end
+
+-- Those that are new stand in `new` as well.
+local function write_places()
+  local due, new, old, gone = {}, {}, {}, {}
+  for n = 1, #moved do
+    local queue = moved[n]
+    local name, at = queue.name, queue.at
+    queue.has_moved = false
+    if at then
+      due[#due + 1], due[#due + 2] = at, name
+    else
+      gone[#gone + 1] = name
+    end
+    if at and not queue.holds then
+      new[#new + 1], new[#new + 2] = at, name
+    else
+      old[#old + 1] = name
+    end
   end
-  limits = limits or limits_of(queue)
-  at = math.max(at, opens_at(queue, limits))
-  call('ZADD', DUE, at, queue)
-  local is_new = leased(queue, limits) == 0
-  if is_new then call('ZADD', NEW, at, queue) else call('ZREM', NEW, queue) end
-  return at, is_new
+  moved = {}
+  call_with(due, 'ZADD', DUE)
+  call_with(gone, 'ZREM', DUE)
+  call_with(new, 'ZADD', NEW)
+  call_with(old, 'ZREM', NEW)
+end
+
+-- Ends every script that moves queues or changes leases: what is true of all of them, in one call of each kind.
+local function write_down()
+  write_places()
+  local added, removed = {}, {}
+  for name, queue in pairs(queues) do
+    if queue.holds and not queue.is_noted then added[#added + 1] = name end
+    if queue.is_noted and not queue.holds then removed[#removed + 1] = name end
+  end
+  call_with(added, 'SADD', LEASED)
+  call_with(removed, 'SREM', LEASED)
 end
 
 -- Wakes the worker with the most room; for queues that are not new it has to be open. When there is none, those who get
@@ -162,13 +253,6 @@ local function read_lease(lease)
   }
 end
 
--- Returns whether it was.
-local function forget_if_unleased(queue)
-  if call('EXISTS', key('leases', queue)) == 1 then return false end
-  call('SREM', LEASED, queue)
-  return true
-end
-
 local function redelivered(message)
   if string.find(message, '"redelivered": ?true') then return message end
   return (string.gsub(message, '("delivery_info": ?{%s*)"', '%1"redelivered":true,"', 1))
@@ -177,12 +261,12 @@ end
 -- Puts leases back to the heads of their queues, in the order in which they were taken. `wanted` says which.
 local function give_back(wanted, changed)
   local count = 0
-  for _, queue in ipairs(call('SMEMBERS', LEASED)) do
+  for _, name in ipairs(call('SMEMBERS', LEASED)) do
     local found = {}
-    local all = call('HGETALL', key('leases', queue))
+    local all = call('HGETALL', key('leases', name))
     for i = 1, #all, 2 do
       local lease = read_lease(all[i + 1])
-      if wanted(lease, queue, all[i]) then
+      if wanted(lease) then
         lease.id = all[i]
         found[#found + 1] = lease
       end
@@ -194,10 +278,11 @@ local function give_back(wanted, changed)
         return a.position > b.position
       end)
       for _, lease in ipairs(found) do
-        call('RPUSH', list(queue), changed and changed(lease.message) or lease.message)
-        call('HDEL', key('leases', queue), lease.id)
+        call('RPUSH', list(name), changed and changed(lease.message) or lease.message)
+        call('HDEL', key('leases', name), lease.id)
       end
-      forget_if_unleased(queue)
+      local queue = look(name)
+      count_leases(queue)
       announce(place(queue))
       count = count + #found
     end
@@ -207,11 +292,12 @@ end
 
 -- Messages ----------------------------------------------------------------------------------------------------------
 
--- The last delivery tag in a message is its own: properties come last in kombu's format.
+-- The last delivery tag in a message is its own: properties come last in kombu's format. Mostly it is the last of them.
 local function id_of(message)
-  local last, at = nil, 0
-  repeat
+  local at = string.find(message, '"delivery_tag"', -TAIL, true) or string.find(message, '"delivery_tag"', 1, true)
+  local last
+  while at do
     last, at = at, string.find(message, '"delivery_tag"', at + 1, true)
-  until not at
+  end
   return string.match(message, '^"delivery_tag": ?"([^"]*)"', last) or 'unreadable:' .. redis.sha1hex(message)
 end

@@ -6,7 +6,7 @@ local FIELDS = {'rate', 'burst', 'cap', 'paused_until'}
 
 for i = 4, #ARGV, 5 do
   local queue = ARGV[i]
-  local old, new, any = limits_of(queue), {}, false
+  local old, new, any = unpacked(call('HGET', LIMITS, queue)), {}, false
   for n, field in ipairs(FIELDS) do
     local value = ARGV[i + n]
     if value == '=' then value = old[field] and string.format('%.17g', old[field]) or '-' end
@@ -16,7 +16,11 @@ for i = 4, #ARGV, 5 do
   if any then call('HSET', LIMITS, queue, table.concat(new, ' ')) else call('HDEL', LIMITS, queue) end
   if new[1] == '-' then call('DEL', key('bucket', queue)) end
   -- A queue that may be served now keeps its place in line, however often its limits are written.
-  local stands = tonumber(call('ZSCORE', DUE, queue) or INF)
-  if call('ZSCORE', DUE, queue) then announce(place(queue, nil, stands <= now and stands or nil)) end
+  local stands = tonumber(call('ZSCORE', DUE, queue))
+  if stands then
+    queues[queue] = nil -- it may be named twice
+    announce(place(look(queue), stands <= now and stands or nil))
+  end
 end
+write_down()
 return 1

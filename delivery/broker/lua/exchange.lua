@@ -16,84 +16,131 @@ local MOST_UNREADABLE = 1000
 
 -- Settling ----------------------------------------------------------------------------------------------------------
 
-local function settle(how, queue, id, number)
-  local leases = key('leases', queue)
-  local lease = call('HGET', leases, id)
-  local mine = WORKER .. ' ' .. number .. ' '
-  if not lease or string.sub(lease, 1, #mine) ~= mine then return false end
-  call('HDEL', leases, id)
-  if how == 'ack' or how == 'bury' then call('SREM', key('known', queue), id) end
-  if how == 'ack' then return true end
-  local message = read_lease(lease).message
+local function put(how, name, message)
   if how == 'bury' then
     call('LPUSH', key('unreadable'), message)
     call('LTRIM', key('unreadable'), 0, MOST_UNREADABLE - 1)
   elseif how == 'head' then
-    call('RPUSH', list(queue), message)
+    call('RPUSH', list(name), message)
   elseif how == 'tail' then
-    append(queue, {redelivered(message)})
+    append(name, {redelivered(message)})
   else
-    call('ZADD', key('delayed', queue), now + tonumber(how), message)
+    call('ZADD', key('delayed', name), now + tonumber(how), message)
   end
-  return true
+end
+
+local beginnings = {} -- of leases of this worker, by the number of the request
+
+local function is_mine(lease, number)
+  local mine = beginnings[number]
+  if not mine then
+    mine = WORKER .. ' ' .. number .. ' '
+    beginnings[number] = mine
+  end
+  return lease and string.sub(lease, 1, #mine) == mine
+end
+
+-- Settles what is settled of one queue: `told` says where in ARGV. Returns whether any of it was leased to this worker,
+-- and whether any came back.
+local function settle(name, told)
+  local leases, known, ids = key('leases', name), key('known', name), {}
+  for n = 1, #told do ids[n] = ARGV[told[n] + 2] end
+  local found, acknowledged, others = call_with(ids, 'HMGET', leases), {}, {}
+  for n = 1, #told do
+    if is_mine(found[n], ARGV[told[n] + 3]) then
+      local which = ARGV[told[n]] == 'ack' and acknowledged or others
+      which[#which + 1] = which == others and n or ids[n]
+    end
+  end
+  call_with(acknowledged, 'HDEL', leases)
+  call_with(acknowledged, 'SREM', known)
+  for _, n in ipairs(others) do
+    local how = ARGV[told[n]]
+    if call('HDEL', leases, ids[n]) == 1 then
+      if how == 'bury' then call('SREM', known, ids[n]) end
+      put(how, name, read_lease(found[n]).message)
+    end
+  end
+  return #acknowledged + #others > 0, #others > 0
 end
 
 local function settle_all()
-  local touched = {}
+  local told, names = {}, {}
   for i = 9, #ARGV, 4 do
-    local how, queue = ARGV[i], ARGV[i + 1]
-    if settle(how, queue, ARGV[i + 2], ARGV[i + 3]) then
-      touched[queue] = touched[queue] or how ~= 'ack'
+    local name = ARGV[i + 1]
+    local of_queue = told[name]
+    if of_queue then
+      of_queue[#of_queue + 1] = i
+    else
+      told[name] = {i}
+      names[#names + 1] = name
     end
   end
-  for queue, has_more in pairs(touched) do
-    local is_new, at = forget_if_unleased(queue), call('ZSCORE', DUE, queue)
-    if has_more or at == 'inf' then -- an acknowledgement can only open a queue that waited for one
-      place(queue)
-    elseif is_new and at then
-      call('ZADD', NEW, at, queue)
+  local touched, places = look_at(names), call_with(names, 'ZMSCORE', DUE)
+  for n = 1, #touched do
+    local queue, at = touched[n], places[n]
+    local has_settled, has_more = settle(queue.name, told[queue.name])
+    if has_settled then
+      count_leases(queue)
+      if has_more or at == 'inf' then -- an acknowledgement can only open a queue that waited for one
+        place(queue)
+      elseif at and not queue.holds then
+        stand(queue, at)
+      end
     end
   end
 end
 
 -- Serving -----------------------------------------------------------------------------------------------------------
 
-local function granted(queue, limits, wanted, ready)
-  if (limits.paused_until or 0) > now then return 0 end
-  local count = math.min(wanted, ready)
-  if limits.cap then count = math.min(count, limits.cap - leased(queue, limits)) end
-  if limits.rate and count > 0 then count = math.min(count, tokens(queue, limits)) end
+local function granted(queue, wanted)
+  local set, count = queue.limits, wanted
+  if (set.paused_until or 0) > now then return 0 end
+  if set.cap then count = math.min(count, set.cap - leased(queue)) end
+  if set.rate and count > 0 then count = math.min(count, tokens(queue)) end
   return math.max(count, 0)
 end
 
+-- Takes up to `most` ready messages. Returns them, and `first_at` for what is left, if that is known.
+local function take(name, most)
+  local messages = call('RPOP', list(name), most) or {}
+  if #messages == most then return messages, nil end
+  local joined, first = ripen(name)
+  if joined == 0 then return messages, first end
+  for _, message in ipairs(call('RPOP', list(name), most - #messages)) do messages[#messages + 1] = message end
+  return messages, nil
+end
+
 local answer = {'', 0}
+local head = WORKER .. ' ' .. NUMBER .. ' ' .. stamp(now) .. ' '
 
 local function lease(queue, messages)
-  local fields, head = {}, WORKER .. ' ' .. NUMBER .. ' ' .. stamp(now) .. ' '
-  for _, message in ipairs(messages) do
+  local fields, count, at = {}, #messages, #answer
+  answer[at + 1], answer[at + 2] = queue.name, count
+  at = at + 2
+  for n = 1, count do
+    local message = messages[n]
     local id = id_of(message)
-    fields[#fields + 1] = id
-    fields[#fields + 1] = head .. #answer .. '\n' .. message -- its position in the answer
-    answer[#answer + 1] = id
-    answer[#answer + 1] = message
+    fields[2 * n - 1], fields[2 * n] = id, head .. at .. '\n' .. message -- its position in the answer
+    answer[at + 1], answer[at + 2] = id, message
+    at = at + 2
   end
-  call('HSET', key('leases', queue), unpack(fields))
-  call('SADD', LEASED, queue)
+  call('HSET', key('leases', queue.name), unpack(fields))
+  queue.holds = true
+  queue.leased = queue.leased and queue.leased + count
+  if queue.limits.rate then spend(queue, count) end
 end
 
 -- Serves one queue up to `wanted` messages and sends it to its next place. Returns how many it gave.
 local function serve(queue, wanted, place_in_line)
-  ripen(queue)
-  local limits, ready = limits_of(queue), call('LLEN', list(queue))
-  local count = granted(queue, limits, wanted, ready)
+  local count, first = granted(queue, wanted), nil
   if count > 0 then
-    answer[#answer + 1] = queue
-    answer[#answer + 1] = count
-    lease(queue, call('RPOP', list(queue), count))
-    if limits.leased then limits.leased = limits.leased + count end
-    if limits.rate then spend(queue, limits, count) end
+    local messages
+    messages, first = take(queue.name, count)
+    count = #messages
+    if count > 0 then lease(queue, messages) end
   end
-  place(queue, limits, place_in_line, ready > count)
+  place(queue, place_in_line, first)
   return count
 end
 
@@ -108,13 +155,14 @@ local function serve_all(room, open_room)
     local line = call('ZRANGEBYSCORE', everybody, '-inf', now, 'LIMIT', 0, math.min(room, MOST_VISITS))
     if #line == 0 then break end
     local share = math.max(1, math.floor(open_room / #line))
-    for _, queue in ipairs(line) do
+    for _, queue in ipairs(look_at(line)) do
       visits = visits + 1
-      if open_room > 0 or call('ZSCORE', NEW, queue) then
+      if open_room > 0 or not queue.holds then
         local count = serve(queue, share, now - math.max(0, most_places - visits) / 1000000)
         room, open_room = room - count, open_room - count
       end
     end
+    write_places()
   end
   return room, math.max(0, open_room)
 end
@@ -137,12 +185,15 @@ if LOST then
   call('HSET', FENCES, WORKER, NUMBER - 1) -- a lost request may still be on its way
   give_back(function(held) return held.worker == WORKER and held.number >= LOST end)
 end
+write_places()
 local room, open_room = 0, 0
 call('ZREM', WAITING, WORKER)
 if ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) then
   call('ZADD', WORKERS, 'NX', now, WORKER)
   room, open_room = serve_all(ROOM, OPEN_ROOM)
 end
+
+write_down()
 
 local function has_due(line) return #call('ZRANGEBYSCORE', line, '-inf', now, 'LIMIT', 0, 1) > 0 end
 

@@ -6,4 +6,6 @@ local WORKER = ARGV[4]
 call('ZREM', WORKERS, WORKER)
 call('ZREM', WAITING, WORKER)
 call('HDEL', FENCES, WORKER)
-return give_back(function(held) return held.worker == WORKER end)
+local count = give_back(function(held) return held.worker == WORKER end)
+write_down()
+return count

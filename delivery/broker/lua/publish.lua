@@ -2,33 +2,51 @@
 -- Queues the messages whose ids the broker does not hold yet. Returns how many those were.
 -- ARGV: for each queue its name, the number of its messages, and for each of those: id, delay in seconds, message.
 
+-- A queue knows these ids from now on. Returns which of them it did not: `which[n]` says it of the n-th.
+local function learn(name, ids)
+  local known = key('known', name)
+  if #ids == 1 then return {call('SADD', known, ids[1]) == 1} end
+  local is_known, which, new, listed = call_with(ids, 'SMISMEMBER', known), {}, {}, {}
+  for n = 1, #ids do
+    which[n] = is_known[n] == 0 and not listed[ids[n]]
+    if which[n] then
+      listed[ids[n]] = true
+      new[#new + 1] = ids[n]
+    end
+  end
+  call_with(new, 'SADD', known)
+  return which
+end
+
 local added = 0
+local entering, first = {}, {} -- the names of queues that come into line, and `first_at` for each, where it is known
 local at = 4
 while ARGV[at] do
-  local queue, count = ARGV[at], tonumber(ARGV[at + 1])
-  at = at + 2
-  local known, ready, delayed = key('known', queue), {}, {}
-  for _ = 1, count do
-    local id, delay_s, message = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2]
-    at = at + 3
-    if call('SADD', known, id) == 1 then
+  local name, count = ARGV[at], tonumber(ARGV[at + 1])
+  local ids, ready, delayed = {}, {}, {}
+  for n = 1, count do ids[n] = ARGV[at + 3 * n - 1] end
+  local is_new = learn(name, ids)
+  for n = 1, count do
+    if is_new[n] then
+      local delay_s, message = tonumber(ARGV[at + 3 * n]), ARGV[at + 3 * n + 1]
       added = added + 1
       if delay_s > 0 then
-        delayed[#delayed + 1] = now + delay_s
-        delayed[#delayed + 1] = message
+        delayed[#delayed + 1], delayed[#delayed + 2] = now + delay_s, message
       else
         ready[#ready + 1] = message
       end
     end
   end
-  local was_empty = #ready > 0 and call('EXISTS', list(queue)) == 0
-  if #ready > 0 then append(queue, ready) end
-  in_chunks(delayed, function(...) call('ZADD', key('delayed', queue), ...) end)
+  at = at + 2 + 3 * count
   -- A queue that had ready messages stands in line already, where its limits put it.
-  if was_empty then
-    announce(place(queue, nil, nil, true))
-  elseif #ready == 0 and #delayed > 0 and call('EXISTS', list(queue)) == 0 then
-    announce(place(queue, nil, nil, false))
+  local was_empty = #ready > 0 and append(name, ready)
+  call_with(delayed, 'ZADD', key('delayed', name))
+  if was_empty or (#ready == 0 and #delayed > 0 and call('EXISTS', list(name)) == 0) then
+    entering[#entering + 1] = name
+    if was_empty then first[name] = READY end
   end
 end
+
+for _, queue in ipairs(look_at(entering)) do announce(place(queue, nil, first[queue.name])) end
+write_down()
 return added

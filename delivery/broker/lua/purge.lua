@@ -16,4 +16,6 @@ else
   for _, message in ipairs(dropped) do call('SREM', known, id_of(message)) end
   count = #dropped
 end
-return {count, place(queue) and 0 or 1}
+local at = place(look(queue))
+write_down()
+return {count, at and 0 or 1}

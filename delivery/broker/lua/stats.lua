@@ -11,13 +11,13 @@ end
 local answer = {}
 for i = 4, #ARGV do
   local queue = ARGV[i]
-  local limits = limits_of(queue)
+  local limits = look(queue).limits
   local paused_until = limits.paused_until or 0
   answer[#answer + 1] = {
     call('LLEN', list(queue)),
     call('ZCARD', key('delayed', queue)),
     call('HLEN', key('leases', queue)),
-    limits.rate and stamp(limits.burst - (full_at(queue, limits) - now) * limits.rate) or '',
+    limits.rate and stamp(limits.burst - (full_at(look(queue)) - now) * limits.rate) or '',
     paused_until > now and string.format('%.17g', paused_until) or '',
     due_at(queue),
   }

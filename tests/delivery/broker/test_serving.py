@@ -260,6 +260,12 @@ def test_a_raised_cap_acts_at_once(bench: Bench) -> None:
     assert bench.hand.fetch() == ["a1", "a2", "a3"]
 
 
+def test_of_limits_that_are_set_twice_at_once_the_last_act(bench: Bench) -> None:
+    bench.fill("a", 10)
+    bench.queues.configure_many([QueueLimits("partner.a", max_in_flight=0), QueueLimits("partner.a", max_in_flight=4)])
+    assert bench.hand.fetch() == ["a0", "a1", "a2", "a3"]
+
+
 def test_a_paused_queue_keeps_filling_and_comes_back_by_itself(bench: Bench) -> None:
     bench.queues.configure("partner.a", rate="100/s")
     bench.queues.pause("partner.a", START + 10)
