@@ -32,6 +32,7 @@ class Valkey(Server):
             "appendfsync": "everysec" if self.durable else "no",
             "save": "",
             "maxmemory-policy": "noeviction",
+            "zset-max-listpack-entries": 0,  # small ones as well: a list of 100 queues in line is slow to search
             "enable-debug-command": "local",
         }
         return [str(find_binary()), *(word for name, value in settings.items() for word in (f"--{name}", str(value)))]
