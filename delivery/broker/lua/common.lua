@@ -183,6 +183,7 @@ end
 
 -- Those that are new stand in `new` as well.
 local function write_places()
+  if #moved == 0 then return end
   local due, new, old, gone = {}, {}, {}, {}
   for n = 1, #moved do
     local queue = moved[n]

@@ -65,6 +65,7 @@ local function settle(name, told)
 end
 
 local function settle_all()
+  if not ARGV[9] then return end
   local told, names = {}, {}
   for i = 9, #ARGV, 4 do
     local name = ARGV[i + 1]
@@ -112,9 +113,10 @@ local function take(name, most)
 end
 
 local answer = {'', 0}
-local head = WORKER .. ' ' .. NUMBER .. ' ' .. stamp(now) .. ' '
+local head -- of the leases of this request
 
 local function lease(queue, messages)
+  head = head or WORKER .. ' ' .. NUMBER .. ' ' .. stamp(now) .. ' '
   local fields, count, at = {}, #messages, #answer
   answer[at + 1], answer[at + 2] = queue.name, count
   at = at + 2
