@@ -48,7 +48,7 @@ class SubscriptionRouter:
                 self._index.remove(change.id)
 
     def route(self, event: NewEvent) -> Selection:
-        return select(self._index.matching(event.type), event.envelope)
+        return select(self._index.matching(event.type), lambda: event.envelope)
 
 
 def load_routes(subscriptions: QuerySet[Subscription]) -> Iterator[Route]:

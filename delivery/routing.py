@@ -10,7 +10,7 @@ half of one. `select` asks the filters of what was looked up.
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -41,17 +41,22 @@ class Selection:
     failed: list[tuple[Route, TransformError]] = field(default_factory=list)
 
 
-def select(routes: Iterable[Route], envelope: Envelope) -> Selection:
+def select(routes: Iterable[Route], make_envelope: Callable[[], Envelope]) -> Selection:
     """Which of these routes want this event.
 
     A filter that gives up (`failed`) has neither found nor not found something: its delivery is for the caller to
-    record as dead, with the reason, so that nothing is lost silently. The event is read once, and only if there is
-    a filter; routes with the same filter share its answer. Raises JSONError when the data is not JSON.
+    record as dead, with the reason, so that nothing is lost silently. The event is made and read once, and only if
+    there is a filter; routes with the same filter share its answer. Raises JSONError when the data is not JSON.
     """
     selection = Selection()
     answers: dict[str, bool | TransformError] = {}
+    envelope: Envelope | None = None
     for route in routes:
-        answer = True if route.filter is None else _ask(route.filter, envelope, answers)
+        if route.filter is None:
+            selection.wanted.append(route)
+            continue
+        envelope = envelope or make_envelope()
+        answer = _ask(route.filter, envelope, answers)
         if isinstance(answer, TransformError):
             selection.failed.append((route, answer))
         elif answer:

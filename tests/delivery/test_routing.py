@@ -146,20 +146,33 @@ def test_filters_choose_among_the_routes() -> None:
         a_route("rich too", "*", filter_="$.data[?(@.total_price > 100)]"),
         a_route("poor", "*", filter_="$.data[?(@.total_price < 100)]"),
     ]
-    selection = select(routes, an_event(b'{"total_price":"199.00"}'))
+    selection = select(routes, lambda: an_event(b'{"total_price":"199.00"}'))
     assert [route.subscription_id for route in selection.wanted] == ["none", "rich", "rich too"]
     assert selection.failed == []
 
 
 def test_a_filter_that_gives_up_is_reported_and_not_lost() -> None:
     greedy = a_route("greedy", "*", filter_="$..[?(@.a && @.b && @.c)]")
-    selection = select([greedy, a_route("plain", "*")], an_event(b"[" + b"[]," * 70_000 + b"[]]"))
+    selection = select([greedy, a_route("plain", "*")], lambda: an_event(b"[" + b"[]," * 70_000 + b"[]]"))
     assert [route.subscription_id for route in selection.wanted] == ["plain"]
     assert [(route, error.reason) for route, error in selection.failed] == [(greedy, "too_much_work")]
 
 
+def test_an_event_is_made_once_and_only_for_a_filter() -> None:
+    made: list[Envelope] = []
+
+    def make() -> Envelope:
+        made.append(an_event(b'{"total_price":"199.00"}'))
+        return made[-1]
+
+    assert len(select([a_route("sub", "*")], make).wanted) == 1
+    assert made == []
+    select([a_route("rich", "*", filter_="$.data.total_price"), a_route("poor", "*", filter_="$.data.a")], make)
+    assert len(made) == 1
+
+
 def test_an_event_is_not_read_when_nobody_filters_it() -> None:
     not_json = an_event(b"{")
-    assert len(select([a_route("sub", "*")], not_json).wanted) == 1
+    assert len(select([a_route("sub", "*")], lambda: not_json).wanted) == 1
     with pytest.raises(JSONError):
-        select([a_route("sub", "*", filter_="$.data.a")], not_json)
+        select([a_route("sub", "*", filter_="$.data.a")], lambda: not_json)
