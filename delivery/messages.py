@@ -6,8 +6,7 @@ survive. What cannot be read raises Unreadable with the reason.
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -48,18 +47,24 @@ class NewEvent:
 
 def read_message(message: SourceMessage, max_bytes: int) -> NewEvent:
     """The event in a message; raises Unreadable. `max_bytes` bounds the whole body."""
-    limits = Limits(max_bytes, _MAX_DEPTH)
-    content_type = message.headers.get("content-type", "").partition(";")[0].strip().lower()
-    with _unreadable():
-        check(message.body, limits)
-        if "ce-specversion" in message.headers or "ce-id" in message.headers:
-            attributes = {name[3:]: value for name, value in message.headers.items() if name.startswith("ce-")}
-            return _cloudevent(message, attributes, message.body)
-        if content_type == _CLOUDEVENTS_JSON or (not content_type and b'"specversion"' in message.body):
-            parts = members(message.body, limits)
-            if content_type or {"specversion", "id", "source", "type"} <= parts.keys():
-                return _structured(message, parts, limits)
-        return _plain(message)
+    try:
+        return _read(message, Limits(max_bytes, _MAX_DEPTH))
+    except InvalidInput as error:
+        raise Unreadable(str(error)) from None
+
+
+def _read(message: SourceMessage, limits: Limits) -> NewEvent:
+    headers = message.headers
+    check(message.body, limits)
+    if "ce-specversion" in headers or "ce-id" in headers:
+        attributes = {name[3:]: value for name, value in headers.items() if name.startswith("ce-")}
+        return _cloudevent(message, attributes, message.body)
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == _CLOUDEVENTS_JSON or (not content_type and b'"specversion"' in message.body):
+        parts = members(message.body, limits)
+        if content_type or {"specversion", "id", "source", "type"} <= parts.keys():
+            return _structured(message, parts, limits)
+    return _plain(message)
 
 
 def _plain(message: SourceMessage) -> NewEvent:
@@ -117,14 +122,6 @@ def parse_time(value: Any) -> datetime:
 def traceparent(value: Any) -> str:
     """W3C Trace Context asks to drop a malformed one, not to refuse the message."""
     return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else ""
-
-
-@contextmanager
-def _unreadable() -> Iterator[None]:
-    try:
-        yield
-    except InvalidInput as error:
-        raise Unreadable(str(error)) from None
 
 
 def _base64(value: Any) -> bytes:

@@ -190,8 +190,8 @@ def _check_depth(raw: bytes, limits: Limits) -> None:
 
     Exact for valid JSON. For anything else it may say yes or no, and the parser has the last word.
     """
-    if raw.count(b"[") + raw.count(b"{") <= limits.max_depth:
-        return
+    if len(raw.translate(None, _NO_BRACKETS)) <= 2 * limits.max_depth:
+        return  # each layer has two
     bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw
     brackets = b"".join(bare.split(b'"')[::2]).translate(_ALL_SQUARE, _NO_BRACKETS)
     layers = 0

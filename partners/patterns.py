@@ -8,6 +8,7 @@ written, capitals included. A star anywhere else is refused, which keeps routing
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from partners.errors import PatternError
 
@@ -22,6 +23,7 @@ EVERYTHING = "*"
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
 
 
+@lru_cache(maxsize=10_000)
 def check_event_type(name: str) -> str:
     """The name itself; raises PatternError that says what is wrong with it, and where."""
     _check_segments(name, "event type")
