@@ -3,13 +3,17 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import nats
 import pytest
 from nats import connect
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import NotJSMessageError
 
 from delivery.sources import SourceMessage, SourceUnavailable
-from delivery.sources.nats import NatsSource
+from delivery.sources.nats import NatsSource, _place
 from delivery.sources.pull import Pull
 
 pytestmark = pytest.mark.servers
@@ -118,6 +122,26 @@ def test_a_message_comes_at_once_though_the_request_expired_meanwhile(nats: str,
         await bridge.close()
 
     run(test)
+
+
+IN_MAIN = "$JS.ACK.EVENTS.bridge.1.5001.17.1796000000123456789.3"
+IN_DOMAIN = "$JS.ACK.hub.Ahash.EVENTS.bridge.1.5001.17.1796000000123456789.3"
+
+
+@pytest.mark.parametrize("reply", [IN_MAIN, IN_DOMAIN, f"{IN_DOMAIN}.random"])
+def test_the_place_of_a_message_is_read_from_its_reply_as_the_library_reads_it(reply: str) -> None:
+    metadata = Msg(Client(), reply=reply).metadata
+    stream, sequence, stored_ns = _place(reply)
+    assert (stream, int(sequence)) == (metadata.stream, metadata.sequence.stream)
+    assert datetime.fromtimestamp(int(stored_ns) / 1e9, UTC) == metadata.timestamp
+
+
+@pytest.mark.parametrize(
+    "reply", ["", "_INBOX.a.b", "$JS.ACK.EVENTS.bridge.1.5001", "$JS.ACK.hub.Ahash.EVENTS.b.1.2.3.4"]
+)
+def test_a_message_that_is_not_of_a_stream_has_no_place(reply: str) -> None:
+    with pytest.raises(NotJSMessageError):
+        _place(reply)
 
 
 def test_nobody_there_is_said_as_such(name: str) -> None:
