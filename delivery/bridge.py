@@ -37,6 +37,8 @@ from delivery.tracing import traced
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+Store = Callable[[Sequence[SourceMessage]], list[SourceMessage]]
+"""Stores and publishes a batch; returns which messages became dead letters."""
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
@@ -95,23 +97,24 @@ class Bridge:
                 await self.source.close()
 
     async def _pump(self) -> None:
+        work = traced("bridge batch", self._store_and_publish, lambda one: one.headers.get("traceparent", ""))
+        store = timed("bridge", work)
         while not self._stopping.is_set():
             messages = await self.source.fetch(self.batch_size)
             self.counts.fetched_at = time.time()
             if messages:
-                await self._handle(messages)
+                await self._handle(messages, store)
 
-    async def _handle(self, messages: Sequence[SourceMessage]) -> None:
+    async def _handle(self, messages: Sequence[SourceMessage], store: Store) -> None:
         pause = _Pause("the database is away", self._stopping)
         while True:
             try:
-                work = traced("bridge batch", self._store_and_publish, lambda one: one.headers.get("traceparent", ""))
-                dead = await self._blocking(timed("bridge", work), messages)
+                dead = await self._blocking(store, messages)
                 break
             except DataError as error:  # one of them holds what PostgreSQL does not take: it must not hold up the rest
                 if len(messages) > 1:
                     for message in messages:
-                        await self._handle([message])
+                        await self._handle([message], store)
                     return
                 dead = await self._blocking(self._bury, messages[0], error)
                 break

@@ -1,6 +1,7 @@
 """`manage.py bridge`: takes events from NATS JetStream until it is stopped (SIGTERM, Ctrl-C)."""
 
 import asyncio
+import gc
 import logging
 import signal
 from typing import Any
@@ -43,6 +44,8 @@ class Command(BaseCommand):
         bridge = Bridge(source, router, catalogue, settings.EVENT_MAX_BYTES, settings.BRIDGE_BATCH_SIZE, send)
         REGISTRY.register(BridgeMetrics(bridge.counts, lambda: read_lag(url, stream, consumer)))
         serve_process("bridge")
+        gc.collect()
+        gc.freeze()  # what is there stays; looking through it again and again held up a batch now and then
         try:
             asyncio.run(_run(bridge))
         finally:
