@@ -76,8 +76,11 @@ class Intake:
         room = self._room()
         if self._is_refused and self._due_at is not None:
             return
-        if self._asked_at is None and (self.leases.has_news or self._is_called or self._finds_more(room)):
-            self._ask_in_time(room)
+        if self._asked_at is None and self._has_reason(room):
+            if self._wait_s(room) <= 0:
+                self._ask(room)
+            elif self._due_at is None:
+                self._wake()  # too late for a timer in this round of the loop
         elif self._asked_at is None and self._listened_at is None and room:
             self._listen()
 
@@ -112,13 +115,21 @@ class Intake:
     def _finds_more(self, room: int) -> bool:
         return room > 0 and (self._left == FOR_ANY_ROOM or (self._left == FOR_OPEN_ROOM and self._open(room) > 0))
 
-    def _ask_in_time(self, room: int) -> None:
+    def _has_reason(self, room: int) -> bool:
+        return self.leases.has_news or self._is_called or self._finds_more(room)
+
+    def _wait_s(self, room: int) -> float:
+        """Until the next question, so that what happens meanwhile goes along with it."""
         pace_s = PACE_S if self._is_called or self._finds_more(room) else SETTLED_WITHIN_S
-        wait_s = self._last_asked_at + pace_s - seconds()
-        if wait_s <= 0:
-            self._ask(room)
-        elif self._due_at is None or self._due_at > self._last_asked_at + pace_s:
-            self._come_again(wait_s)
+        return self._last_asked_at + pace_s - seconds()
+
+    def _keep_pace(self) -> None:
+        """After something happened, in time for the loop's next look at its timers."""
+        room = self._room()
+        if self._asked_at is None and not self._is_refused and self._has_reason(room):
+            wait_s = self._wait_s(room)
+            if wait_s > 0:
+                self._come_again(wait_s)
 
     def _ask(self, room: int) -> None:
         self._poller.watch(self._channel, self._asker, EXCHANGE)
@@ -183,6 +194,7 @@ class Intake:
             fetched += [(self.leases.hold(queue, queues[at]), queues[at + 1]) for at in range(start + 2, end, 2)]
             start = end
         self._deliver(fetched)
+        self._keep_pace()
 
     def _deliver(self, fetched: list[tuple[Lease, bytes]]) -> None:
         delivered = 0
@@ -232,6 +244,7 @@ class Intake:
             raise
         self._listened_at = None
         self._is_called = True
+        self._keep_pace()
 
     def _come_again(self, in_s: float) -> None:
         in_s = max(in_s, SHORTEST_TIMER_S)
@@ -253,6 +266,7 @@ class Intake:
     def _woken(self) -> None:
         with suppress(OSError):
             self._wakened.recv(4096)
+        self._keep_pace()
 
     # Ending
 
