@@ -92,9 +92,11 @@ class OwnConnection:
 
     def __init__(self) -> None:
         self._connection: _Connection | None = None
+        self._errors = connection.wrap_database_errors
+        """Kept: each task that asked Django for its own would be given a connection of its own."""
 
     def __call__(self, sql: str, values: Sequence[Any]) -> Rows:
-        with connection.wrap_database_errors:
+        with self._errors:
             try:
                 if self._connection is None:
                     self._connection = offload(_connect, connection.get_connection_params())

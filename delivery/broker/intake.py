@@ -33,8 +33,8 @@ BELL_WAIT_S = 1
 REFUSED_WAIT_S = 1.0
 SHORTEST_TIMER_S = 0.001
 LAST_ANSWER_S = 1.0
-PACE_S = 0.002
-SETTLED_WITHIN_S = 0.006
+PACE_S = 0.003
+SETTLED_WITHIN_S = 0.01
 """Between two questions: what comes meanwhile goes along with the next. Nobody waits to hear what was settled."""
 NOTHING, FOR_OPEN_ROOM, FOR_ANY_ROOM = range(3)
 """What an answer left behind."""
