@@ -89,11 +89,6 @@ class Turns:
             self._thread.join()
 
     @property
-    def is_here(self) -> bool:
-        """Whether it is its own thread that asks."""
-        return threading.current_thread() is self._thread
-
-    @property
     def takes_more(self) -> bool:
         return self._takes_more
 

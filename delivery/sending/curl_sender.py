@@ -10,6 +10,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
 
 import pycurl
 
@@ -71,28 +73,35 @@ class CurlSender:
         self._resolve = resolve or SystemResolver()
         self._bundle = trust.Bundle(ca_file)
         self._keep = keep
-        self._lines: dict[Turns, Line] = {}
+        self._lanes: dict[Turns, Lane] = {}
         self._own: Turns | None = None
         self._lock = threading.Lock()
 
     def send(self, request: Request) -> Outcome:
         outcome: Future[Outcome] = Future()
         turns = self._own_turns()
-        turns.soon(lambda: self.begin(request, turns, outcome.set_result))
+
+        def begin() -> None:
+            try:
+                self.begin(request, turns, outcome.set_result)
+            except Exception as error:
+                outcome.set_exception(error)
+
+        turns.soon(begin)
         return outcome.result()
 
     def begin(self, request: Request, turns: Turns, then: Then) -> None:
-        line = self._lines.get(turns)
-        if line is None:
-            line = self._lines[turns] = Line(turns, self._bundle.path, self._policy, self._resolve, self._keep)
-        line.begin(request, then)
+        lane = self._lanes.get(turns)
+        if lane is None:
+            lane = self._lanes[turns] = Lane(turns, self._bundle.path, self._policy, self._resolve, self._keep)
+        lane.begin(request, then)
 
     def close(self) -> None:
         if self._own is not None:
             self._own.stop()
-        for line in self._lines.values():
-            line.close()
-        self._lines.clear()
+        for lane in self._lanes.values():
+            lane.close()
+        self._lanes.clear()
         self._bundle.close()
 
     def _own_turns(self) -> Turns:
@@ -103,7 +112,7 @@ class CurlSender:
             return self._own
 
 
-class Line:
+class Lane:
     """The exchanges of one thread, and what they share: connections, handles, what is known of origins."""
 
     def __init__(self, turns: Turns, bundle_path: str, policy: AddressPolicy, resolve: Resolver, keep: Keep) -> None:
@@ -120,18 +129,17 @@ class Line:
         attempt = Attempt()
         try:
             endpoint = read_endpoint(request, self._policy)
-            headers = request_headers(request, endpoint)
-            origin = self._origin(endpoint)
-            is_new = not origin.is_usable(self._keep)
+            post = _Post(request, endpoint, request_headers(request, endpoint), self._origin(endpoint), attempt, then)
+            is_new = not post.origin.is_usable(self._keep)
             if is_new and endpoint.address is not None:
-                origin.aim(endpoint, self._locate(request, endpoint))
+                post.origin.aim(endpoint, self._locate(post))
         except Exception as error:
             then(attempt.ends(_raising(error)))
             return
         if is_new and endpoint.address is None:
-            self._turns.branch(lambda: self._look_up(request, endpoint, headers, origin, attempt, then))
+            self._turns.branch(partial(self._look_up, post))
         else:
-            self._perform(request, endpoint, headers, origin, attempt, then, is_new=is_new)
+            self._perform(post, is_new=is_new)
 
     def close(self) -> None:
         self._exchanges.close()
@@ -147,38 +155,21 @@ class Line:
                 self._origins.popitem(last=False)
         return origin
 
-    def _locate(self, request: Request, endpoint: Endpoint) -> tuple[Address, ...]:
-        return locate(endpoint, self._policy, self._resolve, request.connect_timeout_s)
+    def _locate(self, post: "_Post") -> tuple[Address, ...]:
+        return locate(post.endpoint, self._policy, self._resolve, post.request.connect_timeout_s)
 
-    def _look_up(
-        self,
-        request: Request,
-        endpoint: Endpoint,
-        headers: dict[str, tuple[str, str]],
-        origin: Origin,
-        attempt: Attempt,
-        then: Then,
-    ) -> None:
+    def _look_up(self, post: "_Post") -> None:
         """As a task: a look-up takes its time."""
         try:
-            origin.aim(endpoint, offload(self._locate, request, endpoint))
+            post.origin.aim(post.endpoint, offload(self._locate, post))
         except Exception as error:
-            then(attempt.ends(_raising(error)))
+            post.then(post.attempt.ends(_raising(error)))
         else:
-            self._perform(request, endpoint, headers, origin, attempt, then, is_new=True)
+            self._perform(post, is_new=True)
 
-    def _perform(
-        self,
-        request: Request,
-        endpoint: Endpoint,
-        headers: dict[str, tuple[str, str]],
-        origin: Origin,
-        attempt: Attempt,
-        then: Then,
-        *,
-        is_new: bool,
-    ) -> None:
+    def _perform(self, post: "_Post", *, is_new: bool) -> None:
         handle = self._idle.pop() if self._idle else Handle(self._bundle_path, self._policy, self._keep)
+        request, attempt = post.request, post.attempt
         spent_s = attempt.spent_s()
 
         def has_ended(ended: Ended) -> None:
@@ -186,24 +177,35 @@ class Line:
             handle.has_ended()
             self._exchanges.free(handle.curl)
             self._idle.append(handle)
-            then(outcome)
+            post.then(outcome)
 
         try:
             handle.set_up(
-                endpoint.url,
-                headers,
+                post.endpoint.url,
+                post.headers,
                 request.body,
                 attempt.answer,
-                origin,
+                post.origin,
                 is_new=is_new,
                 connect_timeout_s=request.connect_timeout_s - spent_s,
                 timeout_s=min(request.timeout_s, LONGEST_TIMEOUT_S) - spent_s,
             )
-        except Exception as error:  # libcurl refuses an option: whatever it was, the attempt must end
-            handle.close()
-            then(attempt.ends(_raising(error)))
-        else:
             self._exchanges.begin(handle.curl, has_ended)
+        except Exception as error:  # libcurl refuses something: whatever it was, the attempt must end
+            handle.close()
+            post.then(attempt.ends(_raising(error)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """What is to be sent, where, and who waits for it."""
+
+    request: Request
+    endpoint: Endpoint
+    headers: dict[str, tuple[str, str]]
+    origin: Origin
+    attempt: Attempt
+    then: Then
 
 
 def _raising(error: Exception) -> Callable[[], int]:

@@ -4,12 +4,15 @@ libcurl says which sockets and which time it waits for, and is told when they ar
 in one call, and what ended is collected once for all sockets that were ready.
 """
 
+import logging
 import time
 from collections.abc import Callable
 
 import pycurl
 
 from delivery.turns import READS, WRITES, Timer, Turns
+
+logger = logging.getLogger(__name__)
 
 Ended = tuple[int, str] | None
 """libcurl's error and its words; None for an exchange that ended well."""
@@ -51,7 +54,7 @@ class Exchanges:
         self._is_called = False
         if self._due_at is not None and self._due_at <= time.monotonic():
             self._due_at = None  # libcurl says the next time
-            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            self._act(pycurl.SOCKET_TIMEOUT, 0)
         left = 1
         while left:
             left, well, failed = self._multi.info_read()
@@ -62,11 +65,11 @@ class Exchanges:
         self._keep_time()
 
     def _end(self, curl: pycurl.Curl, ended: Ended) -> None:
-        then = self._running.pop(curl)
         try:
-            then(ended)
-        finally:
-            self._turns.ends()
+            self._running.pop(curl)(ended)
+        except Exception:  # it must not cost the others their end
+            logger.exception("an exchange broke")
+        self._turns.ends()
 
     def free(self, curl: pycurl.Curl) -> None:
         """Called by `then`, when it has asked the handle what it wants to know."""
@@ -81,8 +84,15 @@ class Exchanges:
             self._turns.watch(socket, wanted, self._on_ready)
 
     def _on_ready(self, socket: int, what: int) -> None:
-        self._multi.socket_action(socket, what)
+        self._act(socket, what)
         self._call()
+
+    def _act(self, socket: int, what: int) -> None:
+        """An error here is libcurl's own; every exchange still has its deadline."""
+        try:
+            self._multi.socket_action(socket, what)
+        except pycurl.error:
+            logger.exception("libcurl failed")
 
     # Time. A timer that is early is set again when it rings, not before: libcurl changes its mind at each step.
 

@@ -1,0 +1,79 @@
+"""Many exchanges of libcurl in one thread: none waits for another, none harms another."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+
+from delivery.outcomes import ErrorClass, Outcome
+from delivery.sending import Request
+from delivery.sending.curl_sender import CurlSender
+from delivery.sending.request import Then
+from delivery.turns import Turns
+from tests.delivery.sending.conftest import LOOPBACK
+from tests.receiver import Receiver
+
+
+class Sending:
+    """A sender and the thread that it is used in."""
+
+    def __init__(self) -> None:
+        self.sender = CurlSender(LOOPBACK)
+        self.turns = Turns("test", helpers=2)
+        self.turns.start()
+
+    def begin(self, request: Request, then: Then) -> None:
+        self.turns.soon(lambda: self.sender.begin(request, self.turns, then))
+
+    def send(self, request: Request) -> "Future[Outcome]":
+        outcome: Future[Outcome] = Future()
+        self.begin(request, outcome.set_result)
+        return outcome
+
+    def close(self) -> None:
+        self.turns.stop(30)
+        self.sender.close()
+
+
+@pytest.fixture
+def sending() -> Iterator[Sending]:
+    sending = Sending()
+    yield sending
+    sending.close()
+
+
+def test_two_hundred_that_hang_hold_nobody_up(sending: Sending, receiver: Receiver) -> None:
+    hanging = [sending.send(Request(receiver.url("/hang"), {}, b"{}", timeout_s=3)) for _ in range(200)]
+    receiver.wait_until(lambda: len(receiver.requests) >= 200)
+    for _ in range(20):
+        assert sending.send(Request(receiver.url("/ok"), {}, b"{}")).result(2).succeeded
+    assert not any(one.done() for one in hanging)
+    assert {one.result(30).error for one in hanging} == {ErrorClass.TIMEOUT}
+
+
+def test_who_breaks_when_told_of_an_end_harms_no_other(
+    sending: Sending, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(_: Outcome) -> None:
+        raise ValueError("a mistake")
+
+    def begin_all() -> None:
+        for then in (others[0].set_result, breaks, others[1].set_result):
+            sending.sender.begin(Request(receiver.url("/ok"), {}, b"{}"), sending.turns, then)
+
+    others: list[Future[Outcome]] = [Future(), Future()]
+    sending.turns.soon(begin_all)
+    assert all(one.result(10).succeeded for one in others)
+    sending.turns.stop(10)
+    assert [record.message for record in caplog.records] == ["an exchange broke"]
+
+
+def test_the_thread_ends_only_after_what_was_begun(sending: Sending, receiver: Receiver) -> None:
+    gate = threading.Event()
+    slow = sending.send(Request(receiver.url("/hang"), {}, b"{}", timeout_s=0.5))
+    receiver.wait_until(lambda: bool(receiver.requests))
+    sending.turns.soon(gate.set)
+    assert gate.wait(10)
+    sending.turns.stop(30)
+    assert slow.done()
