@@ -173,6 +173,7 @@ class Intake:
         else:
             self._asked_at = None
             self._take(answer)
+            self._keep_pace()
 
     def _take(self, answer: list[Any]) -> None:
         if not self.leases.answered():
@@ -194,7 +195,6 @@ class Intake:
             fetched += [(self.leases.hold(queue, queues[at]), queues[at + 1]) for at in range(start + 2, end, 2)]
             start = end
         self._deliver(fetched)
-        self._keep_pace()
 
     def _deliver(self, fetched: list[tuple[Lease, bytes]]) -> None:
         delivered = 0

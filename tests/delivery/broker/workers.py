@@ -55,7 +55,8 @@ class Workers:
     def runs(self, word: str = "ran") -> list[Run]:
         if not self._runs.exists():
             return []
-        rows = (line.split(" ") for line in self._runs.read_text().splitlines())
+        complete = self._runs.read_text().rpartition("\n")[0]  # a worker may be writing the next line
+        rows = (line.split(" ") for line in complete.splitlines())
         found = (Run(row[0], row[1], int(row[2]), float(row[3]), row[4], row[5] == "True") for row in rows)
         return [run for run in found if run.word == word]
 
