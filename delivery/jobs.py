@@ -50,5 +50,6 @@ class JobLoader:
     def __call__(self, delivery_ids: Sequence[str]) -> list[Job | None]:
         rows = self._ask(_SQL, [list(delivery_ids)])
         endpoints = self._endpoints.get(row[-1] for row in rows)
+        rows = [row for row in rows if row[-1] in endpoints]  # else its subscription was removed by hand: see `verify`
         jobs = {row[0]: Job(*row[:-2], endpoints[row[-1]], row[-2]) for row in rows}  # type: ignore[call-arg]
         return [jobs.get(delivery_id) for delivery_id in delivery_ids]

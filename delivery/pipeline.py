@@ -125,11 +125,16 @@ class Pipeline:
             self._settle(told, error)
 
     def _refuse(self, told: Told, refused: TryLater | Postponed) -> None:
-        if isinstance(refused, Postponed):
-            self._stages.put_off(told, refused)
+        try:
+            if isinstance(refused, Postponed):
+                self._stages.put_off(told, refused)
+            else:
+                self._stages.publish([refused.due])
+        except Exception as error:
+            logger.exception("a delivery broke")
+            self._settle(told, error)
         else:
-            self._stages.publish([refused.due])
-        self._settle(told)
+            self._settle(told)
 
     def _sent(self, told: Told, begun: Begun, outcome: Outcome) -> None:
         try:
@@ -175,7 +180,10 @@ class Pipeline:
             self._turns.branch(partial(self._retry, retries))
 
     def _retry(self, retries: Sequence[tuple[Told, Due]]) -> None:
-        self._stages.publish([due for _, due in retries])
+        try:
+            self._stages.publish([due for _, due in retries])
+        except Exception:  # PostgreSQL has them: reconciliation queues them
+            logger.exception("retries were not queued")
         self._settle_all([told for told, _ in retries])
 
     def _settle_all(self, batch: Sequence[Told], error: Exception | None = None) -> None:
@@ -183,9 +191,15 @@ class Pipeline:
             self._settle(told, error)
 
     def _settle(self, told: Told, error: Exception | None = None) -> None:
-        self.begun.discard(told)
+        """Once, whatever comes of it: a place that is never given back is lost to this worker."""
+        if told not in self.begun:
+            return
+        self.begun.remove(told)
         self._turns.ends()
-        told.settle(error)
+        try:
+            told.settle(error)
+        except Exception:
+            logger.exception("a delivery could not be settled")
 
     def _patiently(self, name: str, work: Callable[[Sequence[Item]], Answer], items: Sequence[Item]) -> Answer:
         """Until PostgreSQL is there. Raises what is not passing."""

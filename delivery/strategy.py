@@ -37,7 +37,7 @@ def pipelined(
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> Any:
         headers, arguments = message.headers, _arguments(message)
-        if arguments is None or headers.get("message_version", VERSION) > VERSION or headers["id"] in revoked:
+        if arguments is None or is_newer(headers) or headers["id"] in revoked:
             return by_celery(message, body, ack, reject, callbacks)
 
         def settle(error: Exception | None) -> None:
@@ -49,7 +49,8 @@ def pipelined(
                 try:
                     by_celery(message, body, ack, reject, callbacks)
                 except RuntimeError:  # the pool ends: the message goes back, and its delivery is found to be dead
-                    endings.pop(headers["id"])
+                    logger.info("left to another worker", extra={"task_id": headers["id"]})
+                    endings.pop(headers["id"], None)
 
         queue = message.delivery_info["routing_key"]
         pipeline.take(Told(*arguments, settle, queue, headers["id"], message.delivery_tag))
@@ -60,6 +61,12 @@ def pipelined(
 
 endings: dict[str, Exception] = {}
 """By task id: what the pipeline found out about a task that Celery runs next."""
+
+
+def is_newer(headers: Any) -> bool:
+    """Whether a newer release sent this; what says so in no way that we know is one."""
+    version = headers.get("message_version", VERSION)
+    return not isinstance(version, int) or version > VERSION
 
 
 def _arguments(message: Any) -> tuple[str, int] | None:

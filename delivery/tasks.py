@@ -11,7 +11,7 @@ from delivery import publish
 from delivery.deliver import deliver as make_delivery
 from delivery.errors import DeliveryDead, Postponed, TryLater
 from delivery.flower_feed import flower_feed
-from delivery.strategy import endings
+from delivery.strategy import endings, is_newer
 from delivery.worker import put_off, queue, worker
 from recart_hooks.celery import app
 
@@ -58,7 +58,7 @@ def deliver(self: DeliveryTask, *told: Any) -> None:
     queue_name, task_id = str((request.delivery_info or {}).get("routing_key")), str(request.id)
     if (ending := endings.pop(task_id, None)) is not None:
         raise ending
-    if request.get("message_version", publish.VERSION) > publish.VERSION:
+    if is_newer(request):
         put_off(queue_name, task_id, Postponed(time.time() + PARKED_S))
         raise Ignore
     delivery_id, attempt = told

@@ -87,6 +87,8 @@ class Turns:
             self.helpers.shutdown()
             self.soon(self._end)
             self._thread.join()
+            os.close(self._wakened)
+            os.close(self._waker)
 
     @property
     def takes_more(self) -> bool:
@@ -156,8 +158,6 @@ class Turns:
                 if (on_ready := self._sockets.get(socket)) is not None:
                     self._call(on_ready, socket, _READY.get(what, READS | WRITES))
             self._ring()
-        os.close(self._wakened)
-        os.close(self._waker)
 
     def _wait_ms(self) -> float | None:
         """Asked after it was said that this thread waits: a step that comes later wakes it."""

@@ -25,7 +25,7 @@ from delivery.limits import LimitKeeper, hold_back
 from delivery.metrics import process
 from delivery.metrics.attempts import attempt_metrics
 from delivery.metrics.process import broker_failed
-from delivery.passing import Trouble, is_passing
+from delivery.passing import Trouble, is_away, is_passing
 from delivery.pipeline import Pipeline, Stages
 from delivery.recorder import AttemptRecord, Recorder
 from delivery.rollups import Rollups
@@ -35,7 +35,10 @@ from delivery.turns import Turns, offload
 from partners.changes import Change, ChangeListener
 from partners.validation import endpoint_policy
 
-_not_queued = Trouble(logging.getLogger(__name__), "deliveries are queued later")
+logger = logging.getLogger(__name__)
+
+_not_queued = Trouble(logger, "deliveries are queued later")
+_not_held_back = Trouble(logger, "a partner's queue is not held back")
 
 
 class Worker:
@@ -113,11 +116,19 @@ def put_off(queue: str, message_id: str, postponed: Postponed) -> None:
 def _put_off(queue: str, message_id: str, postponed: Postponed) -> None:
     try:
         publish.postpone(queue, message_id, postponed.until)
-        if postponed.subscription_id:
-            hold_back(postponed.partner_id, postponed.subscription_id, postponed.until)
     except publish.BrokerUnavailable as error:
         broker_failed("postpone")
         _not_queued.met(error)
+        return
+    if postponed.subscription_id:
+        try:
+            hold_back(postponed.partner_id, postponed.subscription_id, postponed.until)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            _not_held_back.met(error)  # it only spares the next messages the same way
+        else:
+            _not_held_back.over()
 
 
 def configured_sender() -> Sender:

@@ -157,6 +157,7 @@ class Intake:
             self.leases.refused()
             self.leases.scripts.load("exchange")
             self._is_called = True
+            self._keep_pace()
         except redis.exceptions.ReadOnlyError:
             self._lose(self._asker)
             raise redis.exceptions.ConnectionError("the broker is a replica now") from None

@@ -92,6 +92,8 @@ class Handle:
         self.curl.setopt(pycurl.HTTPHEADER, _header_lines(headers))
         self.curl.setopt(pycurl.POSTFIELDS, body)
         self._set_anew(pycurl.URL, url)
+        if is_new:  # into the cache that all handles share: this one may have been the last to set the same
+            self._set.pop(pycurl.RESOLVE, None)
         self._set_anew(pycurl.RESOLVE, origin.pins)
         self._set_anew(pycurl.FRESH_CONNECT, is_new)
         self._set_anew(pycurl.CONNECTTIMEOUT_MS, _milliseconds(connect_timeout_s))

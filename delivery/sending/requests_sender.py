@@ -19,7 +19,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import SKIP_HEADER
 
-from delivery.outcomes import ErrorClass, Outcome
+from delivery.outcomes import ErrorClass, Outcome, failed
 from delivery.sending import trust
 from delivery.sending.answers import Answer
 from delivery.sending.attempt import Attempt
@@ -64,7 +64,14 @@ class RequestsSender:
         return attempt.ends(lambda: self._exchange(request, attempt.answer, attempt.started))
 
     def begin(self, request: Request, turns: Turns, then: Then) -> None:
-        turns.branch(lambda: then(offload(self.send, request)))
+        def run() -> None:
+            try:
+                outcome = offload(self.send, request)
+            except Exception as error:  # no helper is left to do it: the process ends
+                outcome = failed(ErrorClass.INTERNAL, type(error).__name__)
+            then(outcome)
+
+        turns.branch(run)
 
     def close(self) -> None:
         self._adapter.close()

@@ -239,6 +239,38 @@ def test_a_delivery_that_breaks_ends_alone(world: World, caplog: pytest.LogCaptu
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["a delivery broke"]
 
 
+def test_what_cannot_be_put_off_ends_all_the_same(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.put_off = None  # type: ignore[assignment]  # so that it breaks
+    world.breaker.opened[ENDPOINT.subscription_id] = Opened(until=4e9, period_s=5)
+    world.take(*names(3))
+    world.wait(3)
+    assert {type(error) for error in world.settled.values()} == {AttributeError}
+    assert not world.pipeline.begun
+
+
+def test_retries_that_cannot_be_queued_are_left_to_reconciliation(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.outcome = FAILED
+    world.queued = None  # type: ignore[assignment]
+    world.take(*names(3))
+    world.wait(3)
+    assert set(world.settled.values()) == {None}
+    assert "retries were not queued" in [record.message for record in caplog.records]
+
+
+def test_one_that_cannot_be_settled_costs_no_other_its_end(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def breaks(_: Exception | None) -> None:
+        raise OSError("Celery broke")
+
+    world.pipeline.take(Told("dlv_bad", 1, breaks))
+    world.take(*names(4))
+    world.wait(4)
+    until(lambda: not world.pipeline.begun, "all ended")
+    assert "a delivery could not be settled" in [record.message for record in caplog.records]
+    world.turns.stop(10)
+
+
 def test_at_the_end_what_began_is_finished_and_what_did_not_is_left(world: World) -> None:
     world.hangs = True
     world.take("dlv_begun")

@@ -120,12 +120,22 @@ def test_what_failed_while_the_pool_ends_is_left_to_another_worker(executor: Exe
     "message",
     [
         Message([["dlv_1", 1], {}, {}], message_version=VERSION + 1),
+        Message([["dlv_1", 1], {}, {}], message_version="2"),
+        Message([["dlv_1", 1], {}, {}], message_version=None),
         Message([["dlv_1", 1, "more"], {}, {}]),
         Message([[7, "dlv_1"], {}, {}]),
         Message({"args": ["dlv_1", 1]}),
         Message([["dlv_1", 1], {}, {}], id="revoked"),
     ],
-    ids=["newer", "too many arguments", "other arguments", "an older protocol", "revoked"],
+    ids=[
+        "newer",
+        "a version in words",
+        "a version that is none",
+        "too many arguments",
+        "other arguments",
+        "an older protocol",
+        "revoked",
+    ],
 )
 def test_what_is_not_for_the_pipeline_is_left_to_celery(executor: Executor, message: Message) -> None:
     world = World(executor)

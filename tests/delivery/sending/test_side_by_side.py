@@ -9,17 +9,18 @@ import pytest
 from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending import Request
 from delivery.sending.curl_sender import CurlSender
-from delivery.sending.request import Then
+from delivery.sending.request import DEFAULT_KEEP, Keep, Then
 from delivery.turns import Turns
-from tests.delivery.sending.conftest import LOOPBACK
+from partners.resolving import Resolver
+from tests.delivery.sending.conftest import LOOPBACK, Names
 from tests.receiver import Receiver
 
 
 class Sending:
     """A sender and the thread that it is used in."""
 
-    def __init__(self) -> None:
-        self.sender = CurlSender(LOOPBACK)
+    def __init__(self, resolve: Resolver | None = None, keep: Keep = DEFAULT_KEEP) -> None:
+        self.sender = CurlSender(LOOPBACK, resolve, keep=keep)
         self.turns = Turns("test", helpers=2)
         self.turns.start()
 
@@ -77,3 +78,28 @@ def test_the_thread_ends_only_after_what_was_begun(sending: Sending, receiver: R
     assert gate.wait(10)
     sending.turns.stop(30)
     assert slow.done()
+
+
+def test_a_name_that_comes_back_to_an_address_is_followed_by_every_handle() -> None:
+    """They share one cache of addresses: what a handle was told last may not be what is in there."""
+    with Receiver() as first:
+        try:
+            second = Receiver(host="127.0.0.2", port=first.port)
+        except OSError:
+            pytest.skip("only Linux has all of 127.0.0.0/8")
+        names = Names(hooks_example_com=["127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.1"])
+        sending = Sending(names, Keep(age_s=0))
+        with second:
+
+            def post(path: str, timeout_s: float = 5.0) -> Request:
+                return Request(first.url(path, host="hooks.example.com"), {}, b"{}", timeout_s=timeout_s)
+
+            slow = [sending.send(post("/hang", 1.0)) for _ in range(2)]  # two handles that were told the first address
+            assert [one.result(10).error for one in slow] == [ErrorClass.TIMEOUT] * 2
+            assert sending.send(post("/ok")).result(10).succeeded
+            assert len(second.requests) == 1
+            hanging = sending.send(post("/hang", 1.0))
+            assert sending.send(post("/ok")).result(10).succeeded
+            hanging.result(10)
+            assert len(second.requests) == 1
+        sending.close()
