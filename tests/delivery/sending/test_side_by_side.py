@@ -98,8 +98,10 @@ def test_a_name_that_comes_back_to_an_address_is_followed_by_every_handle() -> N
             assert [one.result(10).error for one in slow] == [ErrorClass.TIMEOUT] * 2
             assert sending.send(post("/ok")).result(10).succeeded
             assert len(second.requests) == 1
-            hanging = sending.send(post("/hang", 1.0))
+            other = sending.send(
+                Request(first.url("/hang"), {}, b"{}", timeout_s=1.0)
+            )  # takes the handle of the last one
             assert sending.send(post("/ok")).result(10).succeeded
-            hanging.result(10)
+            other.result(10)
             assert len(second.requests) == 1
         sending.close()
