@@ -1,4 +1,4 @@
-"""Loads what an attempt needs: the delivery's state, the event, the endpoint. One query for all tasks that ask now."""
+"""Loads what an attempt needs: the delivery's state, the event, the endpoint. One query for a whole batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ WHERE d.id = ANY(%b::text[])
 
 
 class JobLoader:
-    """The `work` of a Batcher: delivery ids in, jobs out (None for a delivery that does not exist any more)."""
+    """The pipeline's `load`: delivery ids in, jobs out (None for a delivery that does not exist any more)."""
 
     def __init__(self, endpoints: EndpointCache, ask: Ask = ask) -> None:
         self._endpoints = endpoints

@@ -65,7 +65,7 @@ a batch with each, as the connections that keep plans may not hash (delivery.dat
 
 
 class Recorder:
-    """The `work` of a Batcher; `observe` is told of what was written (counts, metrics)."""
+    """The pipeline's `record`; `observe` is told of what was written (counts, metrics)."""
 
     def __init__(self, observe: Callable[[Sequence[AttemptRecord]], None], ask: Ask = ask) -> None:
         self._observe = observe
