@@ -30,7 +30,7 @@ import redis
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from delivery.broker import connect
+from delivery.broker import FairQueues, connect
 from recart_hooks.local import Ports, local_environment
 from recart_hooks.ports import free_port
 from recart_hooks.processes import Ending, Process
@@ -135,9 +135,19 @@ class System:
         return self.processes.pop(name).stop()
 
     def replace(self, name: str) -> None:
-        """By a new one, as a rolling update does; the old one has to end in order."""
+        """By a new one, as a rolling update does; the old one has to end in order.
+
+        A worker that only begins knows no order yet: SIGTERM ends it at once, with 143.
+        """
+        if name.startswith("worker"):
+            self.wait_until(lambda: self.has_begun(name), f"{name} to fetch")
         assert self.stop(name) == 0, self.log_end()
         self.start(name)
+
+    def has_begun(self, worker: str) -> bool:
+        """Whether the broker knows it."""
+        pid = str(self.processes[worker].pid)
+        return any(pid in name.split(":") for name in FairQueues(self.valkey).workers())
 
     def stop_all(self) -> None:
         """The same for all processes, side by side."""
