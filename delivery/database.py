@@ -64,8 +64,12 @@ def in_database(work: Callable[..., Result], *arguments: object) -> Result:
     return offload(with_living_connection(work), *arguments, to=_helpers)
 
 
-_INDEXES_ONLY = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
-"""A plan is kept for hours; one that was best while the tables were empty must not be among them."""
+_ONE_PLAN = (
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+    " SET plan_cache_mode = force_generic_plan"
+)
+"""A plan is kept for hours; one that was best while the tables were empty must not be among them. And it is kept: left
+alone, once it has statistics PostgreSQL plans anew for each small batch, which takes longer than to carry it out."""
 _PREPARE_AFTER = 3
 
 
@@ -115,7 +119,7 @@ class OwnConnection:
 def _connect(parameters: Mapping[str, Any]) -> _Connection:
     made = _Connection.connect(**{**parameters, "autocommit": True, "prepare_threshold": _PREPARE_AFTER})
     made.execute("SELECT set_config('TimeZone', %s, false)", [connection.timezone_name])
-    made.execute(_INDEXES_ONLY)
+    made.execute(_ONE_PLAN)
     return made
 
 
@@ -131,7 +135,7 @@ def with_lasting_connection(work: Callable[Parameters, Result]) -> Callable[Para
             connection.ensure_connection()
             if connection.connection.prepare_threshold is None:  # Django's default: it is a new one
                 connection.connection.prepare_threshold = _PREPARE_AFTER
-                connection.connection.execute(_INDEXES_ONLY)
+                connection.connection.execute(_ONE_PLAN)
             return work(*args, **kwargs)
         except Error:
             connection.close()

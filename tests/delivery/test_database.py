@@ -77,3 +77,10 @@ def test_a_mistake_is_not_passing(turns: Turns, own: OwnConnection) -> None:
     with pytest.raises(ProgrammingError) as mistake:
         start(turns, own, "SELECT nothing", []).result(30)
     assert not is_passing(mistake.value)
+
+
+def test_a_statement_is_planned_once_also_where_the_table_has_statistics(own: OwnConnection) -> None:
+    for _ in range(20):
+        own("SELECT proname FROM pg_proc WHERE oid = ANY(%b::int[])", [[1]])
+    plans = own("SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement LIKE %s", ["%pg_proc%"])
+    assert plans == [(17, 0)], "after it was prepared"
