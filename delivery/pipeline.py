@@ -22,7 +22,7 @@ from delivery.jobs import PENDING, Job
 from delivery.outcomes import Outcome
 from delivery.recorder import AttemptRecord
 from delivery.sending import Request
-from delivery.turns import Turns, sleep
+from delivery.turns import Turns, Waiter, sleep
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ Answer = TypeVar("Answer")
 
 LARGEST_BATCH = 200
 LINGER_S = 0.005
-"""Nobody waits for a record, so it waits for others; a load never does."""
+"""Nobody waits for a record, so it waits for others that are under way; a load never does."""
 _FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
@@ -76,6 +76,7 @@ class Pipeline:
         self._taken: deque[Told] = deque()
         self._made: deque[tuple[Told, Job, AttemptRecord]] = deque()
         self._is_called = self._is_loading = self._is_recording = False
+        self._lingering: Waiter | None = None
         self.begun: set[Told] = set()
         """What must be brought to its end."""
 
@@ -146,12 +147,13 @@ class Pipeline:
         if not self._is_recording:
             self._is_recording = True
             self._turns.branch(self._record)
+        elif self._has_all():
+            self._stop_lingering()
 
     def _record(self) -> None:
         try:
             while self._made:
-                if len(self._made) < LARGEST_BATCH:
-                    sleep(self._linger_s)
+                self._linger()
                 batch = _first(self._made)
                 try:
                     self._patiently("recorder", self._stages.record, [made for _, _, made in batch])
@@ -161,6 +163,23 @@ class Pipeline:
                     self._follow(batch)
         finally:
             self._is_recording = False
+
+    def _linger(self) -> None:
+        if self._has_all():
+            return
+        self._lingering = Waiter()
+        timer = self._turns.call_later(self._linger_s, self._stop_lingering)
+        self._lingering.wait()
+        timer.cancel()
+
+    def _has_all(self) -> bool:
+        """Whether nothing is under way that could still come along."""
+        return len(self._made) >= min(len(self.begun), LARGEST_BATCH)
+
+    def _stop_lingering(self) -> None:
+        waiter, self._lingering = self._lingering, None
+        if waiter is not None:
+            waiter.wake()
 
     def _follow(self, batch: Sequence[tuple[Told, Job, AttemptRecord]]) -> None:
         """After the commit."""

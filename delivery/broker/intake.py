@@ -35,7 +35,8 @@ SHORTEST_TIMER_S = 0.001
 LAST_ANSWER_S = 1.0
 PACE_S = 0.003
 SETTLED_WITHIN_S = 0.01
-"""Between two questions: what comes meanwhile goes along with the next. Nobody waits to hear what was settled."""
+"""Between two questions: what comes meanwhile goes along with the next. To hear what was settled, nobody waits but queues
+at their caps."""
 NOTHING, FOR_OPEN_ROOM, FOR_ANY_ROOM = range(3)
 """What an answer left behind."""
 
@@ -57,6 +58,8 @@ class Intake:
         self._listened_at: float | None = None
         self._is_called = True
         self._left = NOTHING
+        self._is_place_wanted = 0
+        """A queue at its cap waits for settlements."""
         self._is_refused = False
         """The server answered with an error (its disk is full, say): it is asked again after a while, not at once."""
         self._due_at: float | None = None
@@ -120,7 +123,8 @@ class Intake:
 
     def _wait_s(self, room: int) -> float:
         """Until the next question, so that what happens meanwhile goes along with it."""
-        pace_s = PACE_S if self._is_called or self._finds_more(room) else SETTLED_WITHIN_S
+        is_awaited = self._is_called or self._is_place_wanted or self._finds_more(room)
+        pace_s = PACE_S if is_awaited else SETTLED_WITHIN_S
         return self._last_asked_at + pace_s - seconds()
 
     def _keep_pace(self) -> None:
@@ -184,8 +188,7 @@ class Intake:
         if self._is_refused:
             logger.info("the broker exchanges messages again")
         self._is_refused = False
-        due_in, left, *queues = answer
-        self._left = left
+        due_in, self._left, self._is_place_wanted, *queues = answer
         self._due_at = None
         if due_in:
             self._come_again(float(due_in))

@@ -29,7 +29,7 @@ class Away(Exception):  # noqa: N818 - a state
 class World:
     """What the pipeline touches. Everything it does is written down in `log`, in order."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, linger_s: float = 0.0) -> None:
         self.turns = turns
         self.log: list[str] = []
         self.loads: list[list[str]] = []
@@ -64,7 +64,7 @@ class World:
             retry_after_cap_s=3600,
             worker="here:1",
         )
-        self.pipeline = Pipeline(turns, stages, tools, linger_s=0.0)
+        self.pipeline = Pipeline(turns, stages, tools, linger_s=linger_s)
 
     def load(self, ids: Sequence[str]) -> list[Job | None]:
         assert current_task() is not None
@@ -127,6 +127,33 @@ def test_what_comes_while_a_batch_is_loaded_is_the_next_batch(world: World) -> N
     world.load_gate.set()
     world.wait(LARGEST_BATCH + 2)
     assert [len(batch) for batch in world.loads] == [1, LARGEST_BATCH, 1]
+
+
+def test_a_record_waits_for_what_is_under_way_and_no_longer(turns: Turns) -> None:
+    world = World(turns, linger_s=3600)
+    world.take("dlv_alone")
+    world.wait(1)
+    world.hangs = True
+    world.take("dlv_slow")
+    until(lambda: len(world.answers) == 1, "it is sent")
+    world.hangs = False
+    world.take("dlv_quick")
+    until(lambda: len(world.loads) == 3, "it is sent")
+    turns.soon(lambda: world.answers[0](OK))
+    world.wait(3)
+    assert [{one.delivery_id for one in batch} for batch in world.records] == [{"dlv_alone"}, {"dlv_slow", "dlv_quick"}]
+
+
+def test_a_record_does_not_wait_for_long(turns: Turns) -> None:
+    world = World(turns, linger_s=0.01)
+    world.hangs = True
+    world.take("dlv_slow")
+    until(lambda: len(world.answers) == 1, "it is sent")
+    world.hangs = False
+    world.take("dlv_quick")
+    world.wait(1)
+    turns.soon(lambda: world.answers[0](OK))
+    world.wait(2)
 
 
 def test_what_ends_while_one_is_recorded_is_recorded_together(world: World) -> None:

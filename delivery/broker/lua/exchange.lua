@@ -6,13 +6,14 @@
 -- 'head' (back to the head of its queue), 'tail' (to its end), 'bury' (nobody can read it) or a number of seconds (delayed
 -- for so long).
 -- Returns seconds until this worker should come again ('' for no hurry), what is left to fetch at once (0: nothing, 1: for
--- who has open room, 2: for who has any), and for each queue: its name, the number of its messages, and for each of those:
--- id, message.
+-- who has open room, 2: for who has any), whether a queue waits for one of its messages to be settled (0 or 1), and for each
+-- queue: its name, the number of its messages, and for each of those: id, message.
 
 local WORKER, NUMBER, LOST = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
 local ROOM, OPEN_ROOM = tonumber(ARGV[6]), tonumber(ARGV[7])
 local MOST_VISITS = 500 -- a script must not keep the server for long
 local MOST_UNREADABLE = 1000
+local MUCH_MORE = 50 -- room: a worker that waits with so much more is the one to serve
 
 -- Settling ----------------------------------------------------------------------------------------------------------
 
@@ -112,7 +113,7 @@ local function take(name, most)
   return messages, nil
 end
 
-local answer = {'', 0}
+local answer = {'', 0, 0}
 local head -- of the leases of this request
 
 local function lease(queue, messages)
@@ -169,6 +170,13 @@ local function serve_all(room, open_room)
   return room, math.max(0, open_room)
 end
 
+-- One worker could take what queues at their caps let out, again and again, and the others would have nothing to do. So it
+-- leaves what is due to one that has much more room, which is woken; if nobody came, it is served the next time.
+local function leaves_it()
+  local more = tonumber(call('ZREVRANGE', WAITING, 0, 0, 'WITHSCORES')[2])
+  return more and more - OPEN_ROOM > MUCH_MORE
+end
+
 -- What is left ------------------------------------------------------------------------------------------------------
 
 -- One worker is enough to wake up for what is due next: it keeps the watch until then.
@@ -192,7 +200,8 @@ local room, open_room = 0, 0
 call('ZREM', WAITING, WORKER)
 if ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) then
   call('ZADD', WORKERS, 'NX', now, WORKER)
-  room, open_room = serve_all(ROOM, OPEN_ROOM)
+  room, open_room = ROOM, OPEN_ROOM
+  if not leaves_it() then room, open_room = serve_all(ROOM, OPEN_ROOM) end
 end
 
 write_down()
@@ -203,6 +212,7 @@ if has_due(DUE) then
   answer[2] = has_due(NEW) and 2 or 1
   ring(answer[2] == 2)
 end
+if call('ZREVRANGE', DUE, 0, 0, 'WITHSCORES')[2] == 'inf' then answer[3] = 1 end
 local following = call('ZRANGEBYSCORE', DUE, '(' .. string.format('%.17g', now), now + POLL_S, 'WITHSCORES', 'LIMIT', 0, 1)
 local at = tonumber(following[2])
 if at and keeps_watch(at) then answer[1] = stamp(at - now) end

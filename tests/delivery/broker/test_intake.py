@@ -35,7 +35,7 @@ def test_the_time_of_a_delayed_message_ends_the_wait_for_events() -> None:
     )
     intake = Intake(channel, Leases(SimpleNamespace(naming=Naming()), trust_s=5), lambda _: None, no_ack=False)  # type: ignore[arg-type]
     intake.leases.request(8, 8)
-    intake._take([b"0.001", 0])
+    intake._take([b"0.001", 0, 0])
     (timer,) = hub.timers
     assert select.select(watched, [], [], 0)[0] == []
     timer()

@@ -320,6 +320,35 @@ def test_one_worker_is_woken_and_wakes_the_next_when_it_leaves_work_behind(bench
     assert bench.other.exchange(4).left == NOTHING
 
 
+def test_a_worker_leaves_what_is_due_to_one_with_much_more_room_once(bench: Bench) -> None:
+    bench.hand.exchange(10)
+    bench.other.exchange(100)
+    Hand(bench.client, "idle", bench.now).exchange(90)
+    bench.fill("a", 5)
+    assert bench.bells() == {"other"}
+    left = bench.hand.exchange(10)
+    assert (left.ids, left.left) == ([], FOR_ANY_ROOM)
+    assert bench.bells() == {"idle"}
+    assert bench.hand.exchange(10).ids == ["a0", "a1", "a2", "a3", "a4"], "nobody came"
+
+
+def test_a_worker_serves_itself_beside_one_with_a_little_more_room(bench: Bench) -> None:
+    bench.other.exchange(60)
+    bench.hand.exchange(20)
+    bench.fill("a", 5)
+    assert len(bench.hand.exchange(20).ids) == 5
+
+
+def test_an_answer_says_whether_a_queue_waits_for_a_settlement(bench: Bench) -> None:
+    bench.queues.configure("partner.a", max_in_flight=2)
+    bench.fill("a", 2)
+    answer = bench.hand.exchange(5)
+    assert not answer.is_place_wanted, "nothing else waits there"
+    bench.fill("a", 1, first=2)
+    assert bench.hand.exchange(5).is_place_wanted
+    assert not bench.hand.exchange(5, ("ack", answer.messages[0])).is_place_wanted
+
+
 def test_only_who_has_open_room_is_woken_for_a_queue_of_which_something_runs(bench: Bench) -> None:
     bench.fill("a", 10)
     assert bench.hand.exchange(4, open_room=2).left == FOR_OPEN_ROOM
