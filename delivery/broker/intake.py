@@ -35,8 +35,8 @@ SHORTEST_TIMER_S = 0.001
 LAST_ANSWER_S = 1.0
 PACE_S = 0.003
 SETTLED_WITHIN_S = 0.01
-"""Between two questions: what comes meanwhile goes along with the next. To hear what was settled, nobody waits but queues
-at their caps."""
+"""Between two questions: what comes meanwhile goes along with the next. To hear what was settled, only queues at their
+caps wait."""
 NOTHING, FOR_OPEN_ROOM, FOR_ANY_ROOM = range(3)
 """What an answer left behind."""
 
