@@ -170,12 +170,15 @@ def _deliveries(event: NewEvent, selection: Selection) -> Iterator[_NewDelivery]
 
 
 def _unfinished(cursor: Any, event_ids: frozenset[str]) -> list[Due]:
-    """Unfinished deliveries of events that were stored before; a scheduled retry keeps its time."""
+    """Unfinished deliveries of events that were stored before; a scheduled retry keeps its time.
+
+    The status would say the same, but lead PostgreSQL to the index of everything that is pending.
+    """
     cursor.execute(
         """
         SELECT id, attempt_count + 1, partner_id, event_type,
                CASE WHEN attempt_count > 0 THEN extract(epoch FROM next_attempt_at)::float8 END
-        FROM delivery_delivery WHERE event_id = ANY(%b::text[]) AND status = 'pending'
+        FROM delivery_delivery WHERE event_id = ANY(%b::text[]) AND finished_at IS NULL
         """,
         [list(event_ids)],
     )

@@ -31,7 +31,7 @@ Answer = TypeVar("Answer")
 
 LARGEST_BATCH = 200
 LINGER_S = 0.005
-"""Nobody waits for a record, so it waits for others that are under way; a load never does."""
+"""Hardly anybody waits for a record, so it waits for others; a load never does."""
 _FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 
@@ -48,6 +48,8 @@ class Told:
     """Where the broker holds it, and as what."""
     tag: Any = None
     """Its delivery tag."""
+    is_awaited: bool = False
+    """Whether others may wait for it to be settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class Pipeline:
         if not self._is_recording:
             self._is_recording = True
             self._turns.branch(self._record)
-        elif self._has_all():
+        elif self._lingering is not None and self._has_all():
             self._stop_lingering()
 
     def _record(self) -> None:
@@ -173,8 +175,11 @@ class Pipeline:
         timer.cancel()
 
     def _has_all(self) -> bool:
-        """Whether nothing is under way that could still come along."""
-        return len(self._made) >= min(len(self.begun), LARGEST_BATCH)
+        """Whether there is nothing to wait for, or nothing under way that could still come along and somebody waits."""
+        count = len(self._made)
+        return count >= LARGEST_BATCH or (
+            count >= len(self.begun) and any(told.is_awaited for told, _, _ in self._made)
+        )
 
     def _stop_lingering(self) -> None:
         waiter, self._lingering = self._lingering, None
@@ -215,6 +220,8 @@ class Pipeline:
             return
         self.begun.remove(told)
         self._turns.ends()
+        if self._lingering is not None and self._has_all():
+            self._stop_lingering()
         try:
             told.settle(error)
         except Exception:

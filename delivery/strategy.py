@@ -53,7 +53,8 @@ def pipelined(
                     endings.pop(headers["id"], None)
 
         queue = message.delivery_info["routing_key"]
-        pipeline.take(Told(*arguments, settle, queue, headers["id"], message.delivery_tag))
+        is_awaited = getattr(message, "is_awaited", False)
+        pipeline.take(Told(*arguments, settle, queue, headers["id"], message.delivery_tag, is_awaited))
         return None
 
     return handle

@@ -58,8 +58,6 @@ class Intake:
         self._listened_at: float | None = None
         self._is_called = True
         self._left = NOTHING
-        self._is_place_wanted = 0
-        """A queue at its cap waits for settlements."""
         self._is_refused = False
         """The server answered with an error (its disk is full, say): it is asked again after a while, not at once."""
         self._due_at: float | None = None
@@ -123,7 +121,7 @@ class Intake:
 
     def _wait_s(self, room: int) -> float:
         """Until the next question, so that what happens meanwhile goes along with it."""
-        is_awaited = self._is_called or self._is_place_wanted or self._finds_more(room)
+        is_awaited = self._is_called or self.leases.is_awaited or self._finds_more(room)
         pace_s = PACE_S if is_awaited else SETTLED_WITHIN_S
         return self._last_asked_at + pace_s - seconds()
 
@@ -188,7 +186,7 @@ class Intake:
         if self._is_refused:
             logger.info("the broker exchanges messages again")
         self._is_refused = False
-        due_in, self._left, self._is_place_wanted, *queues = answer
+        due_in, self._left, self.leases.is_awaited, *queues = answer
         self._due_at = None
         if due_in:
             self._come_again(float(due_in))

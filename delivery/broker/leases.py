@@ -42,6 +42,8 @@ class Leases:
         self.held: dict[Lease, None] = {}
         self.stays_until_exit = False
         """The worker is stopping, tasks are running: what is held then goes back when the process ends, not earlier."""
+        self.is_awaited = 0
+        """By the last answer: a queue at its cap waits for something that is held here."""
         self._trust_s = trust_s
         self._settled: deque[Settled] = deque()
         self._sent: list[Settled] = []

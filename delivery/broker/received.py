@@ -40,6 +40,7 @@ class Received(virtual.Message):
             self._raw = envelope
         self.delivery_tag = lease
         self.leases = channel.leases
+        self.is_awaited = bool(self.leases.is_awaited)
         self.delivery_info["routing_key"] = self.delivery_info["queue"] = lease.queue
 
     def ack(self, multiple: bool = False) -> None:

@@ -88,7 +88,7 @@ class World:
         self.log += [f"recorded {one.delivery_id}" for one in records]
         return [True] * len(records)
 
-    def take(self, *ids: str, attempt: int = 1) -> None:
+    def take(self, *ids: str, attempt: int = 1, is_awaited: bool = False) -> None:
         for id_ in ids:
 
             def settle(error: Exception | None, id_: str = id_) -> None:
@@ -96,7 +96,9 @@ class World:
                 self.log.append(f"settled {id_}")
                 self.settled[id_] = error
 
-            self.pipeline.take(Told(id_, attempt, settle, "partner.ptr_1", f"{id_}:{attempt}", f"tag {id_}"))
+            self.pipeline.take(
+                Told(id_, attempt, settle, "partner.ptr_1", f"{id_}:{attempt}", f"tag {id_}", is_awaited)
+            )
 
     def wait(self, count: int) -> None:
         until(lambda: len(self.settled) == count, "it comes")
@@ -129,19 +131,36 @@ def test_what_comes_while_a_batch_is_loaded_is_the_next_batch(world: World) -> N
     assert [len(batch) for batch in world.loads] == [1, LARGEST_BATCH, 1]
 
 
-def test_a_record_waits_for_what_is_under_way_and_no_longer(turns: Turns) -> None:
+def test_a_record_that_is_awaited_waits_for_what_is_under_way_and_no_longer(turns: Turns) -> None:
     world = World(turns, linger_s=3600)
-    world.take("dlv_alone")
+    world.take("dlv_alone", is_awaited=True)
     world.wait(1)
     world.hangs = True
     world.take("dlv_slow")
     until(lambda: len(world.answers) == 1, "it is sent")
     world.hangs = False
-    world.take("dlv_quick")
+    world.take("dlv_quick", is_awaited=True)
     until(lambda: len(world.loads) == 3, "it is sent")
     turns.soon(lambda: world.answers[0](OK))
     world.wait(3)
     assert [{one.delivery_id for one in batch} for batch in world.records] == [{"dlv_alone"}, {"dlv_slow", "dlv_quick"}]
+
+
+def test_what_ends_without_a_record_is_not_waited_for(turns: Turns) -> None:
+    world = World(turns, linger_s=3600)
+    world.jobs["dlv_gone"] = None
+    world.take("dlv_quick", is_awaited=True)
+    world.take("dlv_gone")
+    world.wait(2)
+
+
+def test_a_record_that_nobody_waits_for_waits_for_others(turns: Turns) -> None:
+    world = World(turns, linger_s=0.2)
+    world.take("dlv_first")
+    until(lambda: len(world.loads) == 1, "it is sent")
+    world.take("dlv_second")
+    world.wait(2)
+    assert [len(batch) for batch in world.records] == [2]
 
 
 def test_a_record_does_not_wait_for_long(turns: Turns) -> None:

@@ -6,14 +6,14 @@
 -- 'head' (back to the head of its queue), 'tail' (to its end), 'bury' (nobody can read it) or a number of seconds (delayed
 -- for so long).
 -- Returns seconds until this worker should come again ('' for no hurry), what is left to fetch at once (0: nothing, 1: for
--- who has open room, 2: for who has any), whether a queue waits for one of its messages to be settled (0 or 1), and for each
--- queue: its name, the number of its messages, and for each of those: id, message.
+-- who has open room, 2: for who has any), whether one of the queues that this was about waits for a message of it to be settled
+-- (0 or 1), and for each queue: its name, the number of its messages, and for each of those: id, message.
 
 local WORKER, NUMBER, LOST = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
 local ROOM, OPEN_ROOM = tonumber(ARGV[6]), tonumber(ARGV[7])
 local MOST_VISITS = 500 -- a script must not keep the server for long
 local MOST_UNREADABLE = 1000
-local MUCH_MORE = 50 -- room: a worker that waits with so much more is the one to serve
+local MUCH_LESS = 3 / 4 -- of another's room: the other is the one to serve
 
 -- Settling ----------------------------------------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ end
 -- leaves what is due to one that has much more room, which is woken; if nobody came, it is served the next time.
 local function leaves_it()
   local more = tonumber(call('ZREVRANGE', WAITING, 0, 0, 'WITHSCORES')[2])
-  return more and more - OPEN_ROOM > MUCH_MORE
+  return more and OPEN_ROOM < more * MUCH_LESS
 end
 
 -- What is left ------------------------------------------------------------------------------------------------------
@@ -212,7 +212,9 @@ if has_due(DUE) then
   answer[2] = has_due(NEW) and 2 or 1
   ring(answer[2] == 2)
 end
-if call('ZREVRANGE', DUE, 0, 0, 'WITHSCORES')[2] == 'inf' then answer[3] = 1 end
+for _, queue in pairs(queues) do
+  if queue.at == INF and queue.holds then answer[3] = 1 end
+end
 local following = call('ZRANGEBYSCORE', DUE, '(' .. string.format('%.17g', now), now + POLL_S, 'WITHSCORES', 'LIMIT', 0, 1)
 local at = tonumber(following[2])
 if at and keeps_watch(at) then answer[1] = stamp(at - now) end

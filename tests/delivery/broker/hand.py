@@ -20,7 +20,7 @@ class Held(NamedTuple):
 class Answer:
     due_in_s: float | None
     left: int
-    is_place_wanted: bool
+    is_awaited: bool
     messages: list[Held]
     raw: list[bytes]
 
@@ -48,7 +48,7 @@ class Hand:
         sent = self.number if number is None else number
         told = [value for how, held in settled for value in (how, *held)]
         open_room = room if open_room is None else open_room
-        due_in, left, is_place_wanted, *rest = self.scripts.run(
+        due_in, left, is_awaited, *rest = self.scripts.run(
             "exchange", self.name, sent, room, open_room, "" if lost_since is None else lost_since, *told
         )
         messages, raw = [], []
@@ -57,7 +57,7 @@ class Hand:
             of_queue, rest = rest[2 : 2 + 2 * count], rest[2 + 2 * count :]
             messages += [Held(queue, id_.decode(), sent) for id_ in of_queue[::2]]
             raw += of_queue[1::2]
-        return Answer(float(due_in) if due_in else None, left, bool(is_place_wanted), messages, raw)
+        return Answer(float(due_in) if due_in else None, left, bool(is_awaited), messages, raw)
 
     def fetch(self, room: int = 100) -> list[str]:
         return self.exchange(room).ids

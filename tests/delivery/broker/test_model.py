@@ -19,7 +19,7 @@ from delivery.broker.envelope import encode
 from delivery.broker.intake import FOR_ANY_ROOM, NOTHING
 from delivery.broker.limits import QueueLimits
 from delivery.broker.rates import default_burst, parse_rate
-from tests.delivery.broker.hand import Hand, Held
+from tests.delivery.broker.hand import Answer, Hand, Held
 from tests.delivery.broker.servers import Broker, lasting_keys, line, redis_binary
 
 pytestmark = pytest.mark.servers
@@ -159,7 +159,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def fetch(self, worker: str, room: int, reserved: int = 0) -> None:
         self.time_passes(0.00001)  # no two requests are at the same time
         open_room = max(0, room - reserved)
-        answer = self.hands[worker].exchange(room, open_room=open_room, lost_since=self._reclaim(worker))
+        answer = self._ask(worker, room, open_room)
         self._fetched(worker, room, open_room, answer.messages)
         if len(answer.messages) < open_room:
             assert answer.left == NOTHING
@@ -169,7 +169,7 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(worker=st.sampled_from(WORKERS), room=st.integers(1, 12))
     def fetch_and_lose_the_answer(self, worker: str, room: int) -> None:
         self.time_passes(0.00001)  # no two requests are at the same time
-        answer = self.hands[worker].exchange(room, lost_since=self._reclaim(worker))
+        answer = self._ask(worker, room, room)
         self._fetched(worker, room, room, answer.messages)
         self.lost[worker] = self.hands[worker].number
 
@@ -179,6 +179,16 @@ class BrokerMachine(RuleBasedStateMachine):
             number = self.lost[worker]
             self.fetch(worker, 1)
             assert self.hands[worker].exchange(12, number=number).messages == []
+
+    def _ask(self, worker: str, room: int, open_room: int) -> Answer:
+        """Until it is served: it leaves what is due to each other worker that waits with much more room, once."""
+        lost_since = self._reclaim(worker)
+        for _ in WORKERS:
+            answer = self.hands[worker].exchange(room, open_room=open_room, lost_since=lost_since)
+            if answer.messages or answer.left == NOTHING:
+                break
+            lost_since = None
+        return answer
 
     def _reclaim(self, worker: str) -> int | None:
         """The next request takes back what the lost one leased, before it fetches."""

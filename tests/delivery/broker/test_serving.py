@@ -343,10 +343,18 @@ def test_an_answer_says_whether_a_queue_waits_for_a_settlement(bench: Bench) -> 
     bench.queues.configure("partner.a", max_in_flight=2)
     bench.fill("a", 2)
     answer = bench.hand.exchange(5)
-    assert not answer.is_place_wanted, "nothing else waits there"
-    bench.fill("a", 1, first=2)
-    assert bench.hand.exchange(5).is_place_wanted
-    assert not bench.hand.exchange(5, ("ack", answer.messages[0])).is_place_wanted
+    assert not answer.is_awaited, "nothing else waits there"
+    bench.fill("a", 2, first=2)
+    again = bench.hand.exchange(5, ("ack", answer.messages[0]))
+    assert again.is_awaited
+    assert not bench.other.exchange(5).is_awaited, "not for what it holds"
+    assert not bench.hand.exchange(5, ("ack", answer.messages[1])).is_awaited
+
+
+def test_a_queue_that_is_paused_for_ever_waits_for_no_settlement(bench: Bench) -> None:
+    bench.queues.pause("partner.a")
+    bench.fill("a", 1)
+    assert not bench.hand.exchange(5).is_awaited
 
 
 def test_only_who_has_open_room_is_woken_for_a_queue_of_which_something_runs(bench: Bench) -> None:
