@@ -57,7 +57,7 @@ SELECT delivery_id, number, started_at, latency_ms, status_code, error, detail, 
        response_excerpt, worker
 FROM moved
 ON CONFLICT (delivery_id, number) DO NOTHING
-RETURNING delivery_id
+RETURNING delivery_id, number
 """
 """The delivery's row is the lock: who moves it on writes the attempt. So no attempt is written twice, and none of a
 delivery that retention has removed. Attempts come straight from what was moved: a join of the two would compare each of
@@ -80,10 +80,19 @@ class Recorder:
 def record(records: Sequence[AttemptRecord], ask: Ask = ask) -> list[bool]:
     """Says of each whether it was written, or was known already. Raises django.db.Error with nothing written."""
     ordered = sorted(records, key=lambda one: one.delivery_id)  # every process locks rows in the same order
-    written = {row[0] for row in ask(_SQL, _columns(ordered))}
+    written = set(ask(_SQL, _columns(ordered)))
     for gone in {one.subscription_id: one.step.disable for one in records if one.step.disable}.items():
         in_database(_disable, *gone)
-    return [one.delivery_id in written for one in records]
+    return [_took(written, (one.delivery_id, one.number)) for one in records]
+
+
+def _took(written: set[tuple[Any, ...]], key: tuple[str, int]) -> bool:
+    """Once for each: the same attempt may be in a batch twice, when a lease was lost and taken again."""
+    try:
+        written.remove(key)
+    except KeyError:
+        return False
+    return True
 
 
 def _columns(records: Sequence[AttemptRecord]) -> list[list[Any]]:

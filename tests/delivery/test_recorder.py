@@ -99,7 +99,7 @@ def test_a_second_record_of_the_same_attempt_changes_nothing(due: list[Due], sub
 
 
 def test_two_records_of_an_attempt_in_one_batch_are_one(due: list[Due], subscription: Subscription) -> None:
-    record([succeeded(due[0], subscription)] * 2)
+    assert record([succeeded(due[0], subscription)] * 2) == [True, False], "and are counted once"
     assert Attempt.objects.count() == 1
     assert Delivery.objects.get(pk=due[0].delivery_id).attempt_count == 1
 
