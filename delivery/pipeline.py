@@ -149,8 +149,8 @@ class Pipeline:
         if not self._is_recording:
             self._is_recording = True
             self._turns.branch(self._record)
-        elif self._lingering is not None and self._has_all():
-            self._stop_lingering()
+        else:
+            self._mind_lingering()
 
     def _record(self) -> None:
         try:
@@ -180,6 +180,11 @@ class Pipeline:
         return count >= LARGEST_BATCH or (
             count >= len(self.begun) and any(told.is_awaited for told, _, _ in self._made)
         )
+
+    def _mind_lingering(self) -> None:
+        """After one more was made, or has left."""
+        if self._lingering is not None and self._has_all():
+            self._stop_lingering()
 
     def _stop_lingering(self) -> None:
         waiter, self._lingering = self._lingering, None
@@ -220,8 +225,7 @@ class Pipeline:
             return
         self.begun.remove(told)
         self._turns.ends()
-        if self._lingering is not None and self._has_all():
-            self._stop_lingering()
+        self._mind_lingering()
         try:
             told.settle(error)
         except Exception:
