@@ -98,9 +98,8 @@ def test_a_name_that_comes_back_to_an_address_is_followed_by_every_handle() -> N
             assert [one.result(10).error for one in slow] == [ErrorClass.TIMEOUT] * 2
             assert sending.send(post("/ok")).result(10).succeeded
             assert len(second.requests) == 1
-            other = sending.send(
-                Request(first.url("/hang"), {}, b"{}", timeout_s=1.0)
-            )  # takes the handle of the last one
+            elsewhere = Request(first.url("/hang"), {}, b"{}", timeout_s=1.0)
+            other = sending.send(elsewhere)  # takes the handle of the last one
             assert sending.send(post("/ok")).result(10).succeeded
             other.result(10)
             assert len(second.requests) == 1
