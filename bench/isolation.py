@@ -68,7 +68,7 @@ class Bench:
         """Publishes the trouble's events and returns when they are in its queue, which is held until then."""
         group = self.troubled[trouble.name]
         subject.hold(group)
-        run_load(subject.nats_url, Load(group.subjects, events))
+        run_load(subject.events_url, Load(group.subjects, events))
         if not wait_until(subject.has_taken_all, patience_s=300):
             raise ProgramsFailedError(f"{trouble.name}: the events were not taken in")
         subject.release(group)

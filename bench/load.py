@@ -1,4 +1,4 @@
-"""The platform: publishes events to NATS JetStream, in a process of its own.
+"""The platform: publishes events to NATS JetStream (or a peer's API), in a process of its own.
 
 Open loop: event number n is due at start + n/rate whatever became of those before it, and its marker holds that time,
 so a stall anywhere shows as latency. With no rate, as fast as JetStream takes them.
@@ -6,14 +6,19 @@ so a stall anywhere shows as latency. With no rate, as fast as JetStream takes t
 It speaks the few lines of the NATS protocol itself, 10 µs of CPU an event: a client library costs 70 to 110 µs here,
 which would disturb what is measured. Each `WINDOW`-th event asks for JetStream's acknowledgement; a connection's
 messages are stored in order, so that one stands for all before it, and at the end the stream's own count is compared.
+
+Peers that take events over HTTP get each in a request of its own, on `CONNECTIONS` connections that stay open.
 """
 
 import argparse
 import asyncio
 import json
+import re
+import selectors
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
@@ -24,12 +29,17 @@ from bench.measures import percentile
 from bench.payloads import order
 
 WINDOW = 500
+CONNECTIONS = 32
 _INBOX = b"bench-acknowledgements"
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`subjects` are taken in turn. `rate` in events per second; 0: as fast as possible."""
+    """`subjects` are taken in turn. `rate` in events per second; 0: as fast as possible.
+
+    Over HTTP a subject is the path, a space, and what a body begins with; a body is that, the event's data, and `}`.
+    """
 
     subjects: Sequence[str]
     events: int
@@ -112,6 +122,71 @@ def _publish_all(publisher: Publisher, load: Load, start_ns: int) -> list[float]
     return late_ms
 
 
+class HttpPublisher:
+    """Posts events to `http://<token>@<host>:<port>`, each acknowledged by its own answer. May raise OSError."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        address = (parts.hostname or "localhost", parts.port or 80)
+        self._head = f"authorization: Bearer {parts.username}\r\nhost: {address[0]}\r\ncontent-type: application/json"
+        self._selector = selectors.DefaultSelector()
+        self._free = deque(socket.create_connection(address, timeout=60) for _ in range(CONNECTIONS))
+        for one in self._free:
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._selector.register(one, selectors.EVENT_READ)
+
+    def publish_all(self, load: Load, start_ns: int) -> list[float]:
+        """How late each was sent, in milliseconds. Raises RuntimeError when one is refused."""
+        payload = order(load.size)
+        late_ms: list[float] = []
+        for index in range(load.events):
+            due_ns = start_ns + int(index * 1e9 / load.rate) if load.rate else 0
+            while (wait_ns := due_ns - time.time_ns()) > 0 or not self._free:
+                self._read_answers(max(0.0, wait_ns / 1e9) if self._free else None)
+            late_ms.append((time.time_ns() - due_ns) / 1e6 if due_ns else 0.0)
+            path, _, begin = load.subjects[index % len(load.subjects)].partition(" ")
+            body = b"%b%b}" % (begin.encode(), payload.fill(load.first_number + index, due_ns or time.time_ns()))
+            request = f"POST {path} HTTP/1.1\r\n{self._head}\r\ncontent-length: {len(body)}\r\n\r\n"
+            self._free.popleft().sendall(request.encode() + body)
+        while len(self._free) < CONNECTIONS:
+            self._read_answers(None)
+        return late_ms
+
+    def _read_answers(self, timeout_s: float | None) -> None:
+        for key, _ in self._selector.select(timeout_s):
+            connection = key.fileobj
+            assert isinstance(connection, socket.socket)
+            answer = b""
+            while not _is_complete(answer) and (more := connection.recv(65536)):
+                answer += more
+            if not answer.startswith(b"HTTP/1.1 2"):
+                raise RuntimeError(f"an event was refused: {answer[:500]!r}")
+            self._free.append(connection)
+
+    def close(self) -> None:
+        self._selector.close()
+        for one in self._free:
+            one.close()
+
+
+def _is_complete(answer: bytes) -> bool:
+    """Whether that is all of an answer that says how long it is, or comes in chunks."""
+    head = answer.find(b"\r\n\r\n")
+    if head >= 0 and (length := _LENGTH.search(answer, 0, head)):
+        return len(answer) >= head + 4 + int(length[1])
+    return answer.endswith(b"\r\n0\r\n\r\n")
+
+
+def publish_over_http(url: str, load: Load) -> Published:
+    """Raises OSError, and RuntimeError when an event is refused."""
+    publisher = HttpPublisher(url)
+    start_ns, cpu = time.time_ns(), time.process_time()
+    late_ms = sorted(publisher.publish_all(load, start_ns))
+    publisher.close()
+    seconds = (time.time_ns() - start_ns) / 1e9
+    return Published(load.events, seconds, percentile(late_ms, 0.99), time.process_time() - cpu)
+
+
 async def kept(nats_url: str, subject: str) -> int:
     """How many messages the stream of this subject holds."""
     client = await nats.connect(nats_url)
@@ -125,10 +200,11 @@ async def kept(nats_url: str, subject: str) -> int:
 def main() -> None:
     """The load as JSON on standard input, the result as JSON on standard output."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__.partition("\n")[0])
-    parser.add_argument("nats_url")
+    parser.add_argument("url", help="nats://… or http://…")
     options = parser.parse_args()
     load = Load(**json.load(sys.stdin))
-    sys.stdout.write(json.dumps(asdict(publish(options.nats_url, load))) + "\n")
+    publish_to = publish_over_http if options.url.startswith("http:") else publish
+    sys.stdout.write(json.dumps(asdict(publish_to(options.url, load))) + "\n")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ class Programs(ABC):
         self.processes: dict[str, list[Process]] = {}
 
     @property
-    def nats_url(self) -> str:
+    def events_url(self) -> str:
+        """Where events are published."""
         return self.stack.nats_url
 
     @property
@@ -92,33 +93,32 @@ class Programs(ABC):
         self._log.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def spawn(self, class_name: str, *arguments: str) -> None:
-        """Starts a Python program; its CPU and memory count to that class."""
-        process = Process(
-            [sys.executable, *arguments], output=self._log.fileno(), env=self._environment(), ending=_ENDING
-        )
+    def spawn(self, class_name: str, *arguments: str, program: str = sys.executable) -> None:
+        """Starts a program (Python's, if not said otherwise); its CPU and memory count to that class."""
+        process = Process([program, *arguments], output=self._log.fileno(), env=self._environment(), ending=_ENDING)
         self.processes.setdefault(class_name, []).append(process)
 
     def takes_events(self) -> bool:
         """Whether the bridge, or what stands in for it, has made its stream."""
-        return asyncio.run(_waiting(self.nats_url)) is not None
+        return asyncio.run(_waiting(self.stack.nats_url)) is not None
 
     def has_taken_all(self) -> bool:
         """Whether nothing waits in the stream: every event is where the workers find it."""
-        return asyncio.run(_waiting(self.nats_url)) == 0
+        return asyncio.run(_waiting(self.stack.nats_url)) == 0
 
-    def run(self, *arguments: str, text: str = "") -> None:
-        """Runs a Python program to its end. Raises ProgramsFailedError."""
+    def run(self, *arguments: str, text: str = "", program: str = sys.executable) -> str:
+        """Runs a program to its end and returns what it printed. Raises ProgramsFailedError."""
         done = subprocess.run(
-            [sys.executable, *arguments],
+            [program, *arguments],
             input=text.encode(),
-            stdout=self._log,
+            stdout=subprocess.PIPE,
             stderr=self._log,
             env=self._environment(),
             check=False,
         )
         if done.returncode:
             raise ProgramsFailedError(f"{arguments} failed; {self._log_tail()}")
+        return done.stdout.decode(errors="replace")
 
     def number(self, query: str) -> int:
         """The one number that a query of PostgreSQL gives."""

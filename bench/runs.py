@@ -16,7 +16,7 @@ class UnderTest(Protocol):
     """What the measurements need of the system or a peer."""
 
     @property
-    def nats_url(self) -> str: ...
+    def events_url(self) -> str: ...
 
     @property
     def classes(self) -> dict[str, list[int]]: ...
@@ -51,9 +51,9 @@ class Steady:
     published: Published
 
 
-def start_load(nats_url: str, load: Load) -> "subprocess.Popen[bytes]":
+def start_load(events_url: str, load: Load) -> "subprocess.Popen[bytes]":
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.load", nats_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "bench.load", events_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin is not None
     process.stdin.write(json.dumps(asdict(load)).encode())
@@ -69,15 +69,15 @@ def finish_load(process: "subprocess.Popen[bytes]") -> Published:
     return Published(**json.loads(output))
 
 
-def run_load(nats_url: str, load: Load) -> Published:
-    return finish_load(start_load(nats_url, load))
+def run_load(events_url: str, load: Load) -> Published:
+    return finish_load(start_load(events_url, load))
 
 
 def warm_up(under_test: UnderTest, receiver: ReceiverProcess, group: Group, events: int = 300) -> None:
     """Until every partner got something: connections are open, what processes keep in memory is there."""
     receiver.reset()
     events = max(events, len(group.subjects))
-    run_load(under_test.nats_url, Load(group.subjects, events))
+    run_load(under_test.events_url, Load(group.subjects, events))
     if not receiver.wait_for(group.name, events * group.fan_out, patience_s=90):
         raise NotDeliveredError(f"warm-up: {receiver.counts()} of {events * group.fan_out} came")
     under_test.wait_until_recorded()
@@ -94,7 +94,7 @@ def drain(
 ) -> Drained:
     expected = events * group.fan_out
     with Meter(under_test.classes) as meter:
-        run_load(under_test.nats_url, Load(group.subjects, events, size=size))
+        run_load(under_test.events_url, Load(group.subjects, events, size=size))
         if not receiver.wait_for(group.name, expected, patience_s):
             raise NotDeliveredError(f"drain: {receiver.counts()} of {expected} came")
         under_test.wait_until_recorded()
@@ -125,7 +125,7 @@ def hold(
 ) -> Steady:
     """A steady load for `seconds` after `warm_up_s`, whose events do not count."""
     events, skipped = int((seconds + warm_up_s) * events_per_s), int(warm_up_s * events_per_s)
-    published = run_load(under_test.nats_url, Load(group.subjects, events, events_per_s, size))
+    published = run_load(under_test.events_url, Load(group.subjects, events, events_per_s, size))
     receiver.wait_for(group.name, events * group.fan_out, patience_s)
     arrived = receiver.arrived(skipped).get(group.name, NOTHING)
     return Steady(events_per_s, (events - skipped) * group.fan_out, arrived, published)
