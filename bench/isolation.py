@@ -23,7 +23,6 @@ from typing import Any
 
 from bench import machine
 from bench.load import Load
-from bench.measures import latency_of
 from bench.peers import Peer, plain_celery
 from bench.programs import ProgramsFailedError
 from bench.receiver_process import ReceiverProcess, wait_until
@@ -80,10 +79,8 @@ class Bench:
         began, used_s = time.monotonic(), machine.busy_s()
         held = hold(subject, self.receiver, self.healthy, rate, seconds, warm_up_s, patience_s=patience_s)
         busy = (machine.busy_s() - used_s) / (time.monotonic() - began)
-        missing = max(0, held.expected - held.arrived.delivered)
-        latency = latency_of([*held.arrived.latencies_ms, *[patience_s * 1000] * missing])
         return {
-            **latency.as_json(),
+            **held.latency(patience_s).as_json(),
             "delivered": held.arrived.delivered,
             "expected": held.expected,
             "busy_processors": round(busy, 2),

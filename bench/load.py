@@ -13,25 +13,25 @@ Peers that take events over HTTP get each in a request of its own, on `CONNECTIO
 import argparse
 import asyncio
 import json
-import re
 import selectors
 import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 import nats
 
 from bench.measures import percentile
 from bench.payloads import order
+from bench.receiver import CONTENT_LENGTH
 
 WINDOW = 500
 CONNECTIONS = 32
 _INBOX = b"bench-acknowledgements"
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,7 @@ def publish(nats_url: str, load: Load) -> Published:
     """Raises OSError, and RuntimeError when JetStream did not keep everything."""
     kept_before = asyncio.run(kept(nats_url, load.subjects[0]))
     publisher = Publisher(nats_url)
-    start_ns, cpu = time.time_ns(), time.process_time()
-    late_ms = sorted(_publish_all(publisher, load, start_ns))
-    done = Published(
-        load.events, (time.time_ns() - start_ns) / 1e9, percentile(late_ms, 0.99), time.process_time() - cpu
-    )
+    done = _timed(partial(_publish_all, publisher), load)
     publisher.close()
     kept_now = asyncio.run(kept(nats_url, load.subjects[0])) - kept_before
     if kept_now != load.events:
@@ -172,7 +168,7 @@ class HttpPublisher:
 def _is_complete(answer: bytes) -> bool:
     """Whether that is all of an answer that says how long it is, or comes in chunks."""
     head = answer.find(b"\r\n\r\n")
-    if head >= 0 and (length := _LENGTH.search(answer, 0, head)):
+    if head >= 0 and (length := CONTENT_LENGTH.search(answer, 0, head)):
         return len(answer) >= head + 4 + int(length[1])
     return answer.endswith(b"\r\n0\r\n\r\n")
 
@@ -180,9 +176,14 @@ def _is_complete(answer: bytes) -> bool:
 def publish_over_http(url: str, load: Load) -> Published:
     """Raises OSError, and RuntimeError when an event is refused."""
     publisher = HttpPublisher(url)
-    start_ns, cpu = time.time_ns(), time.process_time()
-    late_ms = sorted(publisher.publish_all(load, start_ns))
+    done = _timed(publisher.publish_all, load)
     publisher.close()
+    return done
+
+
+def _timed(publish_all: Callable[[Load, int], list[float]], load: Load) -> Published:
+    start_ns, cpu = time.time_ns(), time.process_time()
+    late_ms = sorted(publish_all(load, start_ns))
     seconds = (time.time_ns() - start_ns) / 1e9
     return Published(load.events, seconds, percentile(late_ms, 0.99), time.process_time() - cpu)
 

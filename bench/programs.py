@@ -22,6 +22,7 @@ import nats.js.errors
 import psycopg
 
 from bench.receiver_process import wait_until
+from bench.seed import Group
 from recart_hooks.processes import Ending, Process
 from recart_hooks.stack import Stack
 
@@ -49,6 +50,10 @@ class Programs(ABC):
     def events_url(self) -> str:
         """Where events are published."""
         return self.stack.nats_url
+
+    def addressed(self, group: Group) -> Group:
+        """The group as its events are published here."""
+        return group
 
     @property
     def classes(self) -> dict[str, list[int]]:
@@ -116,6 +121,7 @@ class Programs(ABC):
             env=self._environment(),
             check=False,
         )
+        self._log.write(done.stdout)
         if done.returncode:
             raise ProgramsFailedError(f"{arguments} failed; {self._log_tail()}")
         return done.stdout.decode(errors="replace")

@@ -25,7 +25,7 @@ from bench.payloads import MARKER, MARKER_LENGTH, read_marker
 
 LOOPBACK = "127.0.0.1"
 _RECEIVE_BYTES = 262_144
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _MODE = re.compile(r"(ok|delay|hang|status)(?:-(\d+))?")
 
 
@@ -172,7 +172,7 @@ def _request_end(data: bytes) -> int:
     head = data.find(b"\r\n\r\n")
     if head < 0:
         return 0
-    length = _LENGTH.search(data, 0, head)
+    length = CONTENT_LENGTH.search(data, 0, head)
     end = head + 4 + (int(length[1]) if length else 0)
     return end if end <= len(data) else 0
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from bench.load import Load, Published
+from bench.measures import Latency, latency_of
 from bench.receiver_process import NOTHING, Arrived, ReceiverProcess
 from bench.seed import Group
 from bench.usage import Meter
@@ -49,6 +50,11 @@ class Steady:
     expected: int
     arrived: Arrived
     published: Published
+
+    def latency(self, patience_s: float) -> Latency:
+        """What did not come in time counts with the time it was waited for."""
+        missing = max(0, self.expected - self.arrived.delivered)
+        return latency_of([*self.arrived.latencies_ms, *[patience_s * 1000] * missing])
 
 
 def start_load(events_url: str, load: Load) -> "subprocess.Popen[bytes]":

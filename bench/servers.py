@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine
+from bench.isolation import HEALTHY_PARTNERS
 from bench.load import Load
-from bench.measures import latency_of
-from bench.peers.servers import Convoy, HttpServer, Svix
+from bench.peers.servers import Convoy, Svix
 from bench.programs import Programs
 from bench.receiver_process import ReceiverProcess
 from bench.runs import drain, hold, run_load, warm_up
@@ -28,7 +28,6 @@ from bench.troubles import TROUBLES
 SCENARIO = Scenario("servers", partners=100, deliveries=10_000)
 RATES = (100.0, 300.0, 600.0)
 STEADY_S = 8.0
-HEALTHY_PARTNERS = 20
 TROUBLED_RATE = 100.0
 TROUBLED = ("hanging", "failing", "limited")
 WAITING = 1_000
@@ -37,16 +36,9 @@ PATIENCE_S = 10.0
 Make = Callable[[Sequence[Group], Sequence[int]], Programs]
 
 
-def events_of(subject: Programs, group: Group) -> Group:
-    """The group with what its events are published to at that subject."""
-    return subject.addressed(group) if isinstance(subject, HttpServer) else group
-
-
 def steady(subject: Programs, receiver: ReceiverProcess, group: Group, rate: float) -> dict[str, float]:
-    """What did not come in time counts with the time it was waited for."""
     held = hold(subject, receiver, group, rate, STEADY_S, patience_s=PATIENCE_S)
-    missing = max(0, held.expected - held.arrived.delivered)
-    late = latency_of([*held.arrived.latencies_ms, *[PATIENCE_S * 1000] * missing])
+    late = held.latency(PATIENCE_S)
     print(f"  {rate:.0f}/s: {late}, {held.arrived.delivered} of {held.expected} came", flush=True)
     return {**late.as_json(), "delivered": held.arrived.delivered, "expected": held.expected}
 
@@ -55,7 +47,7 @@ def speed(make: Make) -> dict[str, Any]:
     with ReceiverProcess(SCENARIO.ports) as receiver:
         plain = SCENARIO.group(receiver)
         with make([plain], receiver.ports) as subject:
-            group = events_of(subject, plain)
+            group = subject.addressed(plain)
             warm_up(subject, receiver, group)
             drained = drain(subject, receiver, group, SCENARIO.events)
             print(f"  {drained}", flush=True)
@@ -75,11 +67,11 @@ def isolation(make: Make) -> dict[str, Any]:
             healthy = Group("healthy", [receiver.url("ok", "healthy", n) for n in range(HEALTHY_PARTNERS)])
             troubled = [trouble.group(receiver, 0)] if trouble else []
             with make([healthy, *troubled], receiver.ports) as subject:
-                warm_up(subject, receiver, events_of(subject, healthy))
+                warm_up(subject, receiver, subject.addressed(healthy))
                 for group in troubled:
-                    run_load(subject.events_url, Load(events_of(subject, group).subjects, WAITING))
+                    run_load(subject.events_url, Load(subject.addressed(group).subjects, WAITING))
                 print(f"  beside {name}:", flush=True)
-                found[name] = steady(subject, receiver, events_of(subject, healthy), TROUBLED_RATE)
+                found[name] = steady(subject, receiver, subject.addressed(healthy), TROUBLED_RATE)
                 found[name]["posts_to_the_troubled"] = receiver.counts().get(name, 0)
     return found
 

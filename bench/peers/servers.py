@@ -17,7 +17,7 @@ from bench.programs import START_S, Programs, ProgramsFailedError
 from bench.receiver import LOOPBACK
 from bench.receiver_process import wait_until
 from bench.seed import Group
-from recart_hooks.ports import free_port
+from recart_hooks.ports import free_port, is_free
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class HttpServer(Programs):
 
     def start(self) -> None:
         self.start_server()
-        if not wait_until(self._answers, START_S):
+        if not wait_until(lambda: not is_free(self._port), START_S):
             raise ProgramsFailedError(f"{self._binary} does not answer; {self._log_tail()}")
         self.log_in()
         for group in self._groups:
@@ -80,15 +80,6 @@ class HttpServer(Programs):
         if answer.status >= 300:
             raise ProgramsFailedError(f"{method} {path}: {answer.status} {body[:500]!r}")
         return json.loads(body)
-
-    def _answers(self) -> bool:
-        try:
-            connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=5)
-            connection.request("GET", "/")
-            connection.getresponse().read()
-        except OSError:
-            return False
-        return True
 
 
 class Svix(HttpServer):
