@@ -8,6 +8,7 @@ whose events came first. docs/performance.md says how the binaries are built.
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -76,10 +77,16 @@ def isolation(make: Make) -> dict[str, Any]:
     return found
 
 
+def _binary(path: str) -> Path:
+    if shutil.which(path) is None:
+        raise argparse.ArgumentTypeError(f"{path} is not a program that can be run")
+    return Path(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.servers", description=__doc__.partition("\n")[0])
-    parser.add_argument("--svix", type=Path, help="a svix-server binary")
-    parser.add_argument("--convoy", type=Path, help="a convoy binary")
+    parser.add_argument("--svix", type=_binary, help="a svix-server binary")
+    parser.add_argument("--convoy", type=_binary, help="a convoy binary")
     parser.add_argument("--json", type=Path, help="where the result is written")
     options = parser.parse_args()
     subjects: dict[str, Make] = {"ours": System}
