@@ -119,11 +119,15 @@ class Leases:
             self._lost_since = self._number
 
     def flush(self) -> None:
-        """Settles what is to be settled, for consumers without a connection of their own. Raises redis.RedisError."""
+        """Settles what is to be settled, for consumers without a connection of their own. Raises redis.RedisError.
+
+        A consumer that has one is not disturbed: where it waits for its bell, it goes on waiting.
+        """
+        room = 0 if self._tell is self._tell_by_default else ""
         with self._lock:
             while settled := self._take_settled():
                 try:
-                    self.scripts.run("exchange", self.worker, 0, 0, 0, "", *_flat(settled))
+                    self.scripts.run("exchange", self.worker, 0, room, 0, "", *_flat(settled))
                 except BaseException:
                     self._settled.extendleft(reversed(settled))
                     raise

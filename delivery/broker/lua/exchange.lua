@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- A worker says what became of the messages it had, and gets as many as it has room for.
--- ARGV 4: worker, 5: number of this request (they count up), 6: room, 7: how much of it is open (the rest is kept for new
--- queues, those of which nothing is leased), 8: number of the first earlier request whose answer never came ('' for
+-- ARGV 4: worker, 5: number of this request (they count up; 0: nobody reads the answer), 6: room ('': it does not ask, and
+-- waits on if it waits), 7: how much of it is open (the rest is kept for new queues, those of which nothing is leased), 8: number of the first earlier request whose answer never came ('' for
 -- none): what was leased since goes back. Then, for each settled message: how, queue, id, number; where how is 'ack',
 -- 'head' (back to the head of its queue), 'tail' (to its end), 'bury' (nobody can read it) or a number of seconds (delayed
 -- for so long).
@@ -197,8 +197,8 @@ if LOST then
 end
 write_places()
 local room, open_room = 0, 0
-call('ZREM', WAITING, WORKER)
-if ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) then
+if ROOM then call('ZREM', WAITING, WORKER) end
+if ROOM and ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) then
   call('ZADD', WORKERS, 'NX', now, WORKER)
   room, open_room = ROOM, OPEN_ROOM
   if not leaves_it() then room, open_room = serve_all(ROOM, OPEN_ROOM) end
@@ -217,6 +217,10 @@ for _, queue in pairs(queues) do
 end
 local following = call('ZRANGEBYSCORE', DUE, '(' .. string.format('%.17g', now), now + POLL_S, 'WITHSCORES', 'LIMIT', 0, 1)
 local at = tonumber(following[2])
-if at and keeps_watch(at) then answer[1] = stamp(at - now) end
+if NUMBER == 0 then
+  announce(at)
+elseif at and keeps_watch(at) then
+  answer[1] = stamp(at - now)
+end
 if room > 0 then call('ZADD', WAITING, open_room, WORKER) end
 return answer

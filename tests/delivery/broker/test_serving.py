@@ -8,6 +8,8 @@ import redis
 
 from delivery.broker import FairMessage, FairQueues, QueueLimits
 from delivery.broker.intake import FOR_ANY_ROOM, FOR_OPEN_ROOM, NOTHING
+from delivery.broker.leases import Leases
+from delivery.broker.received import Lease
 from tests.delivery.broker.hand import Hand
 from tests.delivery.broker.servers import lasting_keys
 
@@ -318,6 +320,32 @@ def test_one_worker_is_woken_and_wakes_the_next_when_it_leaves_work_behind(bench
     assert bench.hand.exchange(3).left == FOR_ANY_ROOM
     assert bench.bells() == set(), "nobody has room"
     assert bench.other.exchange(4).left == NOTHING
+
+
+def test_who_settles_beside_its_questions_still_hears_its_bell(bench: Bench) -> None:
+    """As the heart does, when a beat comes before the worker's next question."""
+    leases = Leases(bench.hand.scripts, trust_s=5)
+    leases.tell(lambda: None)
+    bench.hand.name = leases.worker
+    bench.queues.configure("partner.a", rate="1/h")
+    bench.fill("a", 2)
+    (held,) = bench.hand.exchange(10).messages
+    leases.held[lease := Lease(held.queue, held.id.encode(), held.number)] = None
+    leases.settle(lease)
+    leases.flush()
+    assert bench.queues.stats()["partner.a"].in_flight == 0
+    bench.queues.configure("partner.a")
+    assert bench.bells() == {leases.worker}
+
+
+def test_who_settles_beside_its_questions_keeps_no_watch(bench: Bench) -> None:
+    """Nobody reads that answer, which would say when to come: somebody is woken who asks."""
+    bench.fill("a", 1)
+    (held,) = bench.hand.exchange(5).messages
+    bench.other.exchange(10)
+    bench.hand.exchange(0, ("0.5", held), number=0)
+    assert bench.bells() == {"other"}
+    assert bench.other.exchange(10).due_in_s == pytest.approx(0.5, abs=1e-4)
 
 
 def test_a_worker_leaves_what_is_due_to_one_with_much_more_room_once(bench: Bench) -> None:
