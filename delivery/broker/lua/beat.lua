@@ -26,7 +26,7 @@ if #dead > 0 then
     is_dead[name] = true
     answer[#answer + 1] = name
     call('ZREM', WORKERS, name)
-    call('ZREM', WAITING, name)
+    waits_no_more(name)
     call('HDEL', FENCES, name)
   end
   answer[#answer + 1] = give_back(function(held) return is_dead[held.worker] end, redelivered)

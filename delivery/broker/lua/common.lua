@@ -144,9 +144,10 @@ local function ripen(name)
   return #ripe
 end
 
--- Returns whether nothing was ready before.
-local function append(name, messages)
-  local added, length = ripen(name) + #messages, 0
+-- Returns whether nothing was ready before. `is_empty`: nothing waits, delayed or not.
+local function append(name, messages, is_empty)
+  local added, length = #messages, 0
+  if not is_empty then added = added + ripen(name) end
   in_chunks(messages, function(...) length = call('LPUSH', list(name), ...) end)
   return length == added
 end
@@ -219,16 +220,29 @@ local function write_down()
   call_with(removed, 'SREM', LEASED)
 end
 
+-- Which worker waits with the most open room, and with how much; read once, for many queues.
+local most_room
+
+local function with_most_room()
+  most_room = most_room or call('ZREVRANGE', WAITING, 0, 0, 'WITHSCORES')
+  return most_room[1], tonumber(most_room[2])
+end
+
+local function waits_no_more(worker)
+  most_room = nil
+  call('ZREM', WAITING, worker)
+end
+
 -- Wakes the worker with the most room; for queues that are not new it has to be open. When there is none, those who get
 -- room come by themselves. One worker is enough: if it leaves work behind, it wakes the next.
 local has_rung = false
 
 local function ring(is_new)
   if has_rung then return end
-  local worker, open_room = unpack(call('ZREVRANGE', WAITING, 0, 0, 'WITHSCORES'))
-  if not worker or (tonumber(open_room) < 1 and not is_new) then return end
+  local worker, open_room = with_most_room()
+  if not worker or (open_room < 1 and not is_new) then return end
   has_rung = true
-  call('ZREM', WAITING, worker)
+  waits_no_more(worker)
   call('LPUSH', key('bell', worker), '1')
   call('PEXPIRE', key('bell', worker), milliseconds(BELL_KEPT_S))
 end

@@ -173,7 +173,7 @@ end
 -- One worker could take what queues at their caps let out, again and again, and the others would have nothing to do. So it
 -- leaves what is due to one that has much more room, which is woken; if nobody came, it is served the next time.
 local function leaves_it()
-  local more = tonumber(call('ZREVRANGE', WAITING, 0, 0, 'WITHSCORES')[2])
+  local _, more = with_most_room()
   return more and OPEN_ROOM < more * MUCH_LESS
 end
 
@@ -197,7 +197,7 @@ if LOST then
 end
 write_places()
 local room, open_room = 0, 0
-if ROOM then call('ZREM', WAITING, WORKER) end
+if ROOM then waits_no_more(WORKER) end
 if ROOM and ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) then
   call('ZADD', WORKERS, 'NX', now, WORKER)
   room, open_room = ROOM, OPEN_ROOM

@@ -4,7 +4,7 @@
 
 local WORKER = ARGV[4]
 call('ZREM', WORKERS, WORKER)
-call('ZREM', WAITING, WORKER)
+waits_no_more(WORKER)
 call('HDEL', FENCES, WORKER)
 local count = give_back(function(held) return held.worker == WORKER end)
 write_down()

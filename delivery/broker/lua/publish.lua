@@ -18,11 +18,19 @@ local function learn(name, ids)
   return which
 end
 
-local added = 0
-local entering, first = {}, {} -- the names of queues that come into line, and `first_at` for each, where it is known
+local names, starts = {}, {}
 local at = 4
 while ARGV[at] do
-  local name, count = ARGV[at], tonumber(ARGV[at + 1])
+  names[#names + 1], starts[#starts + 1] = ARGV[at], at
+  at = at + 2 + 3 * tonumber(ARGV[at + 1])
+end
+local places = call_with(names, 'ZMSCORE', DUE) -- of queues in which something waits
+
+local added = 0
+local entering, first = {}, {} -- the names of queues that come into line, and `first_at` for each, where it is known
+for q = 1, #names do
+  local name, at, is_empty = names[q], starts[q], not places[q]
+  local count = tonumber(ARGV[at + 1])
   local ids, ready, delayed = {}, {}, {}
   for n = 1, count do ids[n] = ARGV[at + 3 * n - 1] end
   local is_new = learn(name, ids)
@@ -37,9 +45,8 @@ while ARGV[at] do
       end
     end
   end
-  at = at + 2 + 3 * count
   -- A queue that had ready messages stands in line already, where its limits put it.
-  local was_empty = #ready > 0 and append(name, ready)
+  local was_empty = #ready > 0 and append(name, ready, is_empty)
   call_with(delayed, 'ZADD', key('delayed', name))
   if was_empty or (#ready == 0 and #delayed > 0 and call('EXISTS', list(name)) == 0) then
     entering[#entering + 1] = name
