@@ -1,6 +1,7 @@
 """The two measurements: drain a backlog, and hold a steady load. The same for the system and for its peers."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -129,7 +130,12 @@ def hold(
     size: int = 1024,
     patience_s: float = 20.0,
 ) -> Steady:
-    """A steady load for `seconds` after `warm_up_s`, whose events do not count."""
+    """A steady load for `seconds` after `warm_up_s`, whose events do not count.
+
+    What came before, the start of the servers and perhaps a backlog, is on the disk then: the kernel would write it
+    back in the middle, up to 100 MB at once, and every commit would wait.
+    """
+    os.sync()
     events, skipped = int((seconds + warm_up_s) * events_per_s), int(warm_up_s * events_per_s)
     published = run_load(under_test.events_url, Load(group.subjects, events, events_per_s, size))
     receiver.wait_for(group.name, events * group.fan_out, patience_s)
