@@ -79,6 +79,8 @@ class Breaker:
         self._seen: dict[str, _Seen] = {}
         self._open: Mapping[str, Opened] = {}
         self._read_at = 0.0
+        self._asked: dict[str, float] = {}
+        """When this process last asked to probe."""
         self._lock = threading.Lock()
 
     def postponed_until(self, subscription_id: str) -> float | None:
@@ -89,9 +91,25 @@ class Breaker:
             return None
         if now < opened.until:
             return opened.until
-        if self._shared.take_probe(subscription_id, PROBE_S):
-            return None
+        if not self._has_asked(subscription_id, now):
+            self._asked[subscription_id] = now
+            if self._shared.take_probe(subscription_id, PROBE_S):
+                return None
         return now + FIRST_PERIOD_S
+
+    def answers_at_once(self, subscription_id: str) -> bool:
+        """Whether `postponed_until` need not ask the others who may probe."""
+        now, opened = self._clock(), self._open.get(subscription_id)
+        return opened is None or now < opened.until or self._has_asked(subscription_id, now)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is time to `refresh`."""
+        return self._clock() - self._read_at >= REFRESH_S
+
+    def refresh(self) -> None:
+        """Reads what the others opened and closed, if the last time is a while ago."""
+        self._view(self._clock())
 
     def saw(self, subscription_id: str, failed: bool) -> Opened | None:
         """Counts an attempt; returns what opened if this one opened the breaker."""
@@ -133,4 +151,8 @@ class Breaker:
         if now - self._read_at >= REFRESH_S:
             self._read_at = now  # before reading, so that one thread reads and the others go on with the old view
             self._open = self._shared.read()
+            self._asked = {key: at for key, at in self._asked.items() if key in self._open}
         return self._open
+
+    def _has_asked(self, subscription_id: str, now: float) -> bool:
+        return now - self._asked.get(subscription_id, 0.0) < REFRESH_S

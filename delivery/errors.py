@@ -36,9 +36,9 @@ class TryLater(TaskResult):
 
 
 class Postponed(TaskResult):
-    """The same attempt is due again at `until` (Unix seconds). Without a subscription: this worker can't make it."""
+    """The same attempt is due again at `until` (Unix seconds)."""
 
-    def __init__(self, until: float, subscription_id: str = "", partner_id: str = "") -> None:
+    def __init__(self, until: float, subscription_id: str, partner_id: str) -> None:
         super().__init__(until, subscription_id, partner_id)
         self.until = until
         self.subscription_id = subscription_id

@@ -5,7 +5,9 @@ changes nothing, and so neither a restart nor a wiped Valkey forgets one.
 """
 
 import logging
-from collections.abc import Iterable
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import redis
 from django.db import connection
@@ -13,11 +15,14 @@ from django.db import connection
 from delivery import publish
 from delivery.broker import FairQueues, QueueLimits
 from delivery.clocks import ahead_of_valkey_s
+from delivery.errors import Postponed
 from delivery.metrics.process import broker_failed
 from partners.changes import Change
 from partners.models import FOREVER, Partner, Subscription
 
 logger = logging.getLogger(__name__)
+
+_ONCE_IN_S = 1.0
 
 
 def limits_of(partner: Partner) -> QueueLimits:
@@ -40,24 +45,55 @@ def push_limits(partner_ids: Iterable[str] | None = None, to: FairQueues | None 
     return len(limits)
 
 
-def hold_back(partner_id: str, subscription_id: str, until: float, to: FairQueues | None = None) -> bool:
-    """Stops a partner's queue until its breaker may be probed, if all that waits in it is for this one subscription.
+def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> set[str]:
+    """Stops the queues of partners all of whose subscriptions are among these, until the first of them may be probed.
 
     Otherwise every waiting message would be fetched only to be postponed, and a big backlog behind a dead endpoint
-    would keep the workers busy. Never ends a pause by staff or partner sooner. False when others share the queue.
-    `until` is of this host's clock; Valkey's may be another.
+    would keep the workers busy. Never ends a pause by staff or partner sooner. Returns which partners are held back.
     """
-    partner = Partner.objects.filter(pk=partner_id).first()
-    enabled = Subscription.objects.filter(partner=partner_id, is_enabled=True, deleted_at=None)
-    others = enabled.exclude(pk=subscription_id)
-    if partner is None or others.exists():
-        return False
-    own, queues = limits_of(partner).paused_until or 0.0, to or publish.queues()
-    queues.pause(publish.queue_of(partner_id), max(until - ahead_of_valkey_s(queues.client), own))
-    if others.exists():  # made since the look above: its announcement may have come before the pause
-        push_limits([partner_id], to)
-        return False
-    return True
+    untils: dict[str, float] = {}
+    down: dict[str, set[str]] = defaultdict(set)
+    for one in postponed:
+        untils[one.partner_id] = min(one.until, untils.get(one.partner_id, one.until))
+        down[one.partner_id].add(one.subscription_id)
+    sharing = _with_others(down)
+    partners = [partner for partner in Partner.objects.filter(pk__in=list(down)) if partner.pk not in sharing]
+    if not partners:
+        return set()
+    queues = to or publish.queues()
+    ahead_s = ahead_of_valkey_s(queues.client)  # times are of this host's clock
+    queues.pause_all(
+        {
+            publish.queue_of(partner.pk): max(untils[partner.pk] - ahead_s, limits_of(partner).paused_until or 0.0)
+            for partner in partners
+        }
+    )
+    held = {partner.pk for partner in partners}
+    if late := held & _with_others(down):  # made since the look above: announced before the pause, perhaps
+        push_limits(late, to)
+    return held - late
+
+
+class Restraint:
+    """`hold_back` for one that meets the same open breakers again and again: once a second for each. Thread-safe."""
+
+    def __init__(self, hold_back: Callable[[Sequence[Postponed]], object] = hold_back) -> None:
+        self._hold_back = hold_back
+        self._asked: dict[str, float] = {}
+        """When, by subscription."""
+
+    def __call__(self, postponed: Sequence[Postponed]) -> None:
+        now = time.monotonic()
+        self._asked = {key: at for key, at in list(self._asked.items()) if now - at < _ONCE_IN_S}
+        if asked := [one for one in postponed if one.subscription_id not in self._asked]:
+            self._hold_back(asked)
+            self._asked.update(dict.fromkeys((one.subscription_id for one in asked), now))
+
+
+def _with_others(down: Mapping[str, Collection[str]]) -> set[str]:
+    """Which of these partners have enabled subscriptions beside these."""
+    enabled = Subscription.objects.filter(partner__in=list(down), is_enabled=True, deleted_at=None)
+    return {partner for partner, pk in enabled.values_list("partner_id", "pk") if pk not in down[partner]}
 
 
 def push_change(change: Change, to: FairQueues | None = None) -> None:

@@ -38,14 +38,12 @@ LONGEST_PAUSE_S = 5.0
 
 @dataclass(slots=True, eq=False)
 class Told:
-    """A message: make this attempt. `settle` is called at its end, with an error for one that is not ours to handle."""
+    """A message: make this attempt. `settle` is called at its end: with None when it is done, with Postponed when it is
+    to come again, with any other error for Celery to handle."""
 
     delivery_id: str
     attempt: int
     settle: Callable[[Exception | None], None]
-    queue: str = ""
-    message_id: str = ""
-    """Where the broker holds it, and as what."""
     tag: Any = None
     """Its delivery tag."""
     is_awaited: bool = False
@@ -61,8 +59,8 @@ class Stages:
     record: Callable[[Sequence[AttemptRecord]], Sequence[bool]]
     publish: Callable[[Sequence[Due]], None]
     """Queues attempts; never raises for a broker that is away."""
-    put_off: Callable[[Told, Postponed], None]
-    """Gives a message back for later; never raises for a broker that is away."""
+    hold_back: Callable[[Sequence[Postponed]], None]
+    """Keeps more of what these are from coming, where it can; never raises for a server that is away."""
     is_passing: Callable[[BaseException], bool]
     """Whether a load or a record that failed is to be tried again, until it succeeds."""
 
@@ -77,7 +75,8 @@ class Pipeline:
         self._linger_s = linger_s
         self._taken: deque[Told] = deque()
         self._made: deque[tuple[Told, Job, AttemptRecord]] = deque()
-        self._is_called = self._is_loading = self._is_recording = False
+        self._refused: deque[tuple[Told, TryLater | Postponed]] = deque()
+        self._is_called = self._is_loading = self._is_recording = self._is_refusing = False
         self._lingering: Waiter | None = None
         self.begun: set[Told] = set()
         """What must be brought to its end."""
@@ -100,6 +99,8 @@ class Pipeline:
                 batch = _first(self._taken)
                 self.begun.update(batch)
                 self._turns.begins(len(batch))
+                if self._tools.breaker.is_stale:
+                    self._turns.branch(self._tools.breaker.refresh)  # while the batch is loaded
                 ids = [told.delivery_id for told in batch]
                 try:
                     jobs = self._patiently("loader", self._stages.load, ids)
@@ -111,12 +112,14 @@ class Pipeline:
         finally:
             self._is_loading = False
 
-    def _begin(self, told: Told, job: Job | None) -> None:
+    def _begin(self, told: Told, job: Job | None, *, may_wait: bool = False) -> None:
         try:
             if job is None or job.status != PENDING:
                 self._settle(told)
+            elif not may_wait and not self._tools.breaker.answers_at_once(job.endpoint.subscription_id):
+                self._turns.branch(partial(self._begin, told, job, may_wait=True))
             elif (refused := refusal(job, told.attempt, self._tools)) is not None:
-                self._turns.branch(partial(self._refuse, told, refused))
+                self._refuse(told, refused)
             else:
                 begun = begin(job, told.attempt, self._tools)
                 if begun.outcome is None:
@@ -128,16 +131,28 @@ class Pipeline:
             self._settle(told, error)
 
     def _refuse(self, told: Told, refused: TryLater | Postponed) -> None:
+        self._refused.append((told, refused))
+        if not self._is_refusing:
+            self._is_refusing = True
+            self._turns.branch(self._send_back)
+
+    def _send_back(self) -> None:
+        """First the queues are held back: each message that is settled lets the next one out."""
         try:
-            if isinstance(refused, Postponed):
-                self._stages.put_off(told, refused)
-            else:
-                self._stages.publish([refused.due])
-        except Exception as error:
-            logger.exception("a delivery broke")
-            self._settle(told, error)
-        else:
-            self._settle(told)
+            while self._refused:
+                batch = _first(self._refused)
+                postponed = [(told, why) for told, why in batch if isinstance(why, Postponed)]
+                if postponed:
+                    try:
+                        self._stages.hold_back([why for _, why in postponed])
+                    except Exception:  # what comes nevertheless is postponed as well
+                        logger.exception("queues were not held back")
+                for told, why in postponed:
+                    self._settle(told, why)
+                if others := [(told, why.due) for told, why in batch if isinstance(why, TryLater)]:
+                    self._retry(others)
+        finally:
+            self._is_refusing = False
 
     def _sent(self, told: Told, begun: Begun, outcome: Outcome) -> None:
         try:

@@ -3,10 +3,11 @@
 
 A strategy is Celery's own place for this (`Task.Strategy`). Celery runs the task itself for what the pipeline leaves to
 it: a delivery that ended dead or broke, which is a task that failed; a task that was revoked; a message of a newer
-release; and all deliveries where the pool is not ours.
+release; one of another queue than a partner's; and all deliveries where the pool is not ours.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from celery import Celery, Task
 from celery.worker import state
 from celery.worker.strategy import default
 
+from delivery.errors import Postponed
 from delivery.pipeline import Told
 from delivery.pool import Executor
 from delivery.publish import VERSION
@@ -37,13 +39,16 @@ def pipelined(
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> Any:
         headers, arguments = message.headers, _arguments(message)
-        if arguments is None or is_newer(headers) or headers["id"] in revoked:
+        is_fair = hasattr(message, "put_off")
+        if arguments is None or not is_fair or is_newer(headers) or headers["id"] in revoked:
             return by_celery(message, body, ack, reject, callbacks)
 
         def settle(error: Exception | None) -> None:
             if error is None:
                 state.all_total_count[0] += 1
                 ack(logger, consumer.connection_errors)
+            elif isinstance(error, Postponed):
+                message.put_off(error.until - time.time())
             else:
                 endings[headers["id"]] = error
                 try:
@@ -52,9 +57,7 @@ def pipelined(
                     logger.info("left to another worker", extra={"task_id": headers["id"]})
                     endings.pop(headers["id"], None)
 
-        queue = message.delivery_info["routing_key"]
-        is_awaited = getattr(message, "is_awaited", False)
-        pipeline.take(Told(*arguments, settle, queue, headers["id"], message.delivery_tag, is_awaited))
+        pipeline.take(Told(*arguments, settle, message.delivery_tag, message.is_awaited))
         return None
 
     return handle

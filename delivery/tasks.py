@@ -12,7 +12,7 @@ from delivery.deliver import deliver as make_delivery
 from delivery.errors import DeliveryDead, Postponed, TryLater
 from delivery.flower_feed import flower_feed
 from delivery.strategy import endings, is_newer
-from delivery.worker import put_off, queue, worker
+from delivery.worker import hold_back, put_off, queue, worker
 from recart_hooks.celery import app
 
 PARKED_S = 30.0
@@ -59,11 +59,12 @@ def deliver(self: DeliveryTask, *told: Any) -> None:
     if (ending := endings.pop(task_id, None)) is not None:
         raise ending
     if is_newer(request):
-        put_off(queue_name, task_id, Postponed(time.time() + PARKED_S))
+        put_off(queue_name, task_id, time.time() + PARKED_S)
         raise Ignore
     delivery_id, attempt = told
     try:
         make_delivery(delivery_id, attempt, worker().tools)
     except Postponed as postponed:
-        put_off(queue_name, task_id, postponed)
+        put_off(queue_name, task_id, postponed.until)
+        hold_back([postponed])
         raise Ignore from None

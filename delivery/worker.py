@@ -21,7 +21,7 @@ from delivery.endpoints import EndpointCache
 from delivery.errors import Postponed
 from delivery.flower_feed import flower_feed
 from delivery.jobs import Job, JobLoader
-from delivery.limits import LimitKeeper, hold_back
+from delivery.limits import LimitKeeper, Restraint
 from delivery.metrics import process
 from delivery.metrics.attempts import attempt_metrics
 from delivery.metrics.process import broker_failed
@@ -38,6 +38,7 @@ from partners.validation import endpoint_policy
 logger = logging.getLogger(__name__)
 
 _not_queued = Trouble(logger, "deliveries are queued later")
+_restraint = Restraint()
 _not_held_back = Trouble(logger, "a partner's queue is not held back")
 
 
@@ -85,7 +86,7 @@ class Worker:
             send=lambda request, then: self.sender.begin(request, turns, then),
             record=process.timed("recorder", Recorder(self._observe, OwnConnection())),
             publish=lambda due: offload(queue, due),
-            put_off=lambda told, postponed: put_off(told.queue, told.message_id, postponed),
+            hold_back=hold_back,
             is_passing=is_passing,
         )
         return Pipeline(turns, stages, self.tools)
@@ -108,27 +109,25 @@ def queue(due: Sequence[Due]) -> None:
         _not_queued.over()
 
 
-def put_off(queue: str, message_id: str, postponed: Postponed) -> None:
-    """Gives a message back for later."""
-    in_database(_put_off, queue, message_id, postponed)
-
-
-def _put_off(queue: str, message_id: str, postponed: Postponed) -> None:
+def put_off(queue: str, message_id: str, until: float) -> None:
+    """Gives a message that Celery runs back for later."""
     try:
-        publish.postpone(queue, message_id, postponed.until)
+        publish.postpone(queue, message_id, until)
     except publish.BrokerUnavailable as error:
         broker_failed("postpone")
         _not_queued.met(error)
-        return
-    if postponed.subscription_id:
-        try:
-            hold_back(postponed.partner_id, postponed.subscription_id, postponed.until)
-        except Exception as error:
-            if not is_away(error):
-                raise
-            _not_held_back.met(error)  # it only spares the next messages the same way
-        else:
-            _not_held_back.over()
+
+
+def hold_back(postponed: Sequence[Postponed]) -> None:
+    """Keeps the broker from handing out what would only be postponed again, where it can."""
+    try:
+        in_database(_restraint, postponed)
+    except Exception as error:
+        if not is_away(error):
+            raise
+        _not_held_back.met(error)
+    else:
+        _not_held_back.over()
 
 
 def configured_sender() -> Sender:

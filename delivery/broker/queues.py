@@ -145,7 +145,12 @@ class FairQueues:
 
     def pause(self, queue: str, until: float = math.inf) -> None:
         """Nothing of the queue is sent before `until` (Unix seconds); it keeps filling. What is in flight goes on."""
-        self._configure([(queue, limit.KEEP, limit.KEEP, limit.KEEP, limit.number(until))])
+        self.pause_all({queue: until})
+
+    def pause_all(self, untils: Mapping[str, float]) -> None:
+        """The same for many queues, each until its own time."""
+        keep = (limit.KEEP,) * 3
+        self._configure([(queue, *keep, limit.number(until)) for queue, until in untils.items()])
 
     def resume(self, queue: str) -> None:
         self._configure([(queue, limit.KEEP, limit.KEEP, limit.KEEP, limit.NONE)])

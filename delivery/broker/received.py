@@ -50,6 +50,11 @@ class Received(virtual.Message):
         self._state = "ACK"
         self.leases.settle(self.delivery_tag)
 
+    def put_off(self, delay_s: float) -> None:
+        """In place of an acknowledgement: it comes again after so many seconds."""
+        self._state = "REQUEUED"
+        self.leases.settle(self.delivery_tag, f"{max(delay_s, 0.0):.6f}")
+
     def ack_log_error(self, logger: Any, errors: Any, multiple: bool = False) -> None:
         self.ack()
 

@@ -85,6 +85,20 @@ def test_one_probe_passes_when_the_time_is_over(breaker: Breaker, clock: Clock) 
     assert breaker.postponed_until("sub") == clock.now + FIRST_PERIOD_S
 
 
+def test_who_is_not_the_probe_does_not_ask_again_at_once(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+    fail(breaker)
+    assert breaker.answers_at_once("sub")
+    clock.now += FIRST_PERIOD_S
+    shared.probes.add("sub")  # another process has it
+    assert not breaker.answers_at_once("sub")
+    assert breaker.postponed_until("sub") == clock.now + FIRST_PERIOD_S
+    assert breaker.answers_at_once("sub")
+    shared.probes.clear()  # which was lost
+    assert breaker.postponed_until("sub") == clock.now + FIRST_PERIOD_S
+    clock.now += REFRESH_S
+    assert breaker.postponed_until("sub") is None
+
+
 def test_a_good_probe_closes_it_everywhere(breaker: Breaker, shared: Memory, clock: Clock) -> None:
     other = Breaker(shared, clock)
     fail(breaker)

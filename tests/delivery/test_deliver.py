@@ -1,5 +1,6 @@
 """One attempt from load to record, with fakes for the network, the database and the clock."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from delivery.outcomes import ErrorClass, Outcome, answered, failed
 from delivery.recorder import AttemptRecord
 from delivery.sending import Request
 from delivery.signing import decode_secret
+from delivery.turns import offload
 from partners.transform import compile_transformation
 
 NOW = datetime.now(UTC)
@@ -40,6 +42,8 @@ JOB = Job("dlv_1", "pending", 0, NOW, "evt_1", "orders.created", NOW, '{"price":
 class NothingShared:
     def __init__(self) -> None:
         self.opened: dict[str, Opened] = {}
+        self.gate = threading.Event()
+        self.gate.set()
 
     def read(self) -> Mapping[str, Opened]:
         return self.opened
@@ -51,6 +55,7 @@ class NothingShared:
         self.opened.pop(subscription_id, None)
 
     def take_probe(self, subscription_id: str, for_s: float) -> bool:
+        offload(self.gate.wait, 10)
         return False
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from delivery import publish
 from delivery.broker import FairQueues, connect
-from delivery.limits import hold_back, limits_of, push_change, push_limits
+from delivery.errors import Postponed
+from delivery.limits import Restraint, hold_back, limits_of, push_change, push_limits
 from partners.changes import Change
 from partners.models import Partner, Subscription
 from partners.services import create_partner, create_subscription, pause_partner
@@ -29,6 +30,10 @@ def subscription() -> Subscription:
     return create_subscription(partner, "https://hooks.reviews.com/in", ["orders.*"])
 
 
+def down(subscription: Subscription, until: float) -> Postponed:
+    return Postponed(until, subscription.id, subscription.partner_id)
+
+
 def paused_until(queues: FairQueues, partner_id: str) -> float | None:
     return queues.limits(publish.queue_of(partner_id)).paused_until
 
@@ -48,20 +53,36 @@ def test_without_a_limit_of_its_own_a_partner_has_the_ceiling(queues: FairQueues
 def test_the_queue_of_an_only_subscription_is_held_back(queues: FairQueues, subscription: Subscription) -> None:
     push_limits([subscription.partner_id], queues)
     until = time.time() + 60
-    assert hold_back(subscription.partner_id, subscription.id, until, queues)
+    assert hold_back([down(subscription, until + 9), down(subscription, until)], queues) == {subscription.partner_id}
     assert paused_until(queues, subscription.partner_id) == pytest.approx(until)
     assert queues.limits(publish.queue_of(subscription.partner_id)).max_in_flight == 7
 
 
 def test_a_queue_that_others_share_is_not_held_back(queues: FairQueues, subscription: Subscription) -> None:
     create_subscription(subscription.partner, "https://hooks.reviews.com/two", ["*"])
-    assert not hold_back(subscription.partner_id, subscription.id, time.time() + 60, queues)
+    assert not hold_back([down(subscription, time.time() + 60)], queues)
     assert paused_until(queues, subscription.partner_id) is None
+
+
+def test_a_queue_is_held_back_when_all_who_share_it_are_down(queues: FairQueues, subscription: Subscription) -> None:
+    other = create_subscription(subscription.partner, "https://hooks.reviews.com/two", ["*"])
+    until = time.time() + 60
+    assert hold_back([down(subscription, until + 9), down(other, until)], queues) == {subscription.partner_id}
+    assert paused_until(queues, subscription.partner_id) == pytest.approx(until)
+
+
+def test_for_the_same_subscription_it_is_asked_once_in_a_while() -> None:
+    asked: list[list[str]] = []
+    restrain = Restraint(lambda postponed: asked.append([one.subscription_id for one in postponed]))
+    restrain([Postponed(9, "sub_1", "ptr_1"), Postponed(9, "sub_1", "ptr_1")])
+    restrain([Postponed(9, "sub_1", "ptr_1"), Postponed(9, "sub_2", "ptr_2")])
+    restrain([Postponed(9, "sub_2", "ptr_2")])
+    assert asked == [["sub_1", "sub_1"], ["sub_2"]]
 
 
 def test_a_pause_by_staff_is_not_ended_sooner(queues: FairQueues, subscription: Subscription) -> None:
     pause_partner(subscription.partner)
-    hold_back(subscription.partner_id, subscription.id, time.time() + 5, queues)
+    hold_back([down(subscription, time.time() + 5)], queues)
     assert paused_until(queues, subscription.partner_id) == float("inf")
 
 
@@ -69,7 +90,7 @@ def test_a_subscription_that_is_made_meanwhile_ends_the_holding_back(
     queues: FairQueues, subscription: Subscription
 ) -> None:
     push_limits([subscription.partner_id], queues)
-    hold_back(subscription.partner_id, subscription.id, time.time() + 60, queues)
+    hold_back([down(subscription, time.time() + 60)], queues)
     made = create_subscription(subscription.partner, "https://hooks.reviews.com/two", ["*"])
     push_change(Change("subscription", made.id), queues)
     limits = queues.limits(publish.queue_of(subscription.partner_id))

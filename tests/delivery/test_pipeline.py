@@ -35,7 +35,7 @@ class World:
         self.loads: list[list[str]] = []
         self.records: list[list[AttemptRecord]] = []
         self.queued: list[list[Due]] = []
-        self.put_off: list[tuple[str, Postponed]] = []
+        self.held_back: list[list[Postponed]] = []
         self.settled: dict[str, Exception | None] = {}
         self.jobs: dict[str, Job | None] = {}
         self.outcome = OK
@@ -51,7 +51,7 @@ class World:
             send=self.send,
             record=self.record,
             publish=lambda due: self.queued.append(list(due)),
-            put_off=lambda told, postponed: self.put_off.append((told.message_id, postponed)),
+            hold_back=self.hold_back,
             is_passing=lambda error: isinstance(error, Away),
         )
         tools = Tools(
@@ -88,6 +88,11 @@ class World:
         self.log += [f"recorded {one.delivery_id}" for one in records]
         return [True] * len(records)
 
+    def hold_back(self, postponed: Sequence[Postponed]) -> None:
+        offload(lambda: None)
+        self.held_back.append(list(postponed))
+        self.log.append("held back")
+
     def take(self, *ids: str, attempt: int = 1, is_awaited: bool = False) -> None:
         for id_ in ids:
 
@@ -96,9 +101,7 @@ class World:
                 self.log.append(f"settled {id_}")
                 self.settled[id_] = error
 
-            self.pipeline.take(
-                Told(id_, attempt, settle, "partner.ptr_1", f"{id_}:{attempt}", f"tag {id_}", is_awaited)
-            )
+            self.pipeline.take(Told(id_, attempt, settle, f"tag {id_}", is_awaited))
 
     def wait(self, count: int) -> None:
         until(lambda: len(self.settled) == count, "it comes")
@@ -249,11 +252,18 @@ def test_a_message_of_a_former_attempt_queues_the_one_that_is_next(world: World)
 
 def test_where_the_breaker_is_open_the_message_is_put_off(world: World) -> None:
     world.breaker.opened[ENDPOINT.subscription_id] = Opened(until=4e9, period_s=5)
-    world.take("dlv_0")
-    world.wait(1)
-    ((message_id, postponed),) = world.put_off
-    assert (message_id, postponed.subscription_id) == ("dlv_0:1", ENDPOINT.subscription_id)
-    assert postponed.until >= 4e9
+    world.load_gate = threading.Event()
+    world.take("dlv_first")
+    until(lambda: bool(world.loads), "it is being loaded")
+    world.take(*names(3))
+    world.load_gate.set()
+    world.wait(4)
+    first, postponed = world.held_back
+    assert [len(first), len(postponed)] == [1, 3], "together"
+    assert {one.subscription_id for one in postponed} == {ENDPOINT.subscription_id}
+    assert all(one.until >= 4e9 for one in postponed)
+    assert list(world.settled.values()) == [*first, *postponed]
+    assert world.log[0] == "held back", "before a place is free for the next one"
     assert not world.records
 
 
@@ -285,13 +295,26 @@ def test_a_delivery_that_breaks_ends_alone(world: World, caplog: pytest.LogCaptu
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["a delivery broke"]
 
 
-def test_what_cannot_be_put_off_ends_all_the_same(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    world.put_off = None  # type: ignore[assignment]  # so that it breaks
+def test_what_cannot_be_held_back_is_put_off_all_the_same(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.held_back = None  # type: ignore[assignment]  # so that it breaks
     world.breaker.opened[ENDPOINT.subscription_id] = Opened(until=4e9, period_s=5)
     world.take(*names(3))
     world.wait(3)
-    assert {type(error) for error in world.settled.values()} == {AttributeError}
+    assert {type(error) for error in world.settled.values()} == {Postponed}
     assert not world.pipeline.begun
+    assert "queues were not held back" in [record.message for record in caplog.records]
+
+
+def test_one_that_may_be_the_probe_holds_up_nobody(world: World) -> None:
+    world.breaker.opened["sub_down"] = Opened(until=0, period_s=5)
+    world.breaker.gate = threading.Event()
+    world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", endpoint=replace(ENDPOINT, subscription_id="sub_down"))
+    world.take("dlv_0", "dlv_1")
+    world.wait(1)
+    assert list(world.settled) == ["dlv_1"]
+    world.breaker.gate.set()
+    world.wait(2)
+    assert isinstance(world.settled["dlv_0"], Postponed)
 
 
 def test_retries_that_cannot_be_queued_are_left_to_reconciliation(

@@ -1,5 +1,6 @@
 """Who gets the message of a delivery task: the pipeline, unless it is one for Celery."""
 
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -7,7 +8,7 @@ from typing import Any, cast
 import pytest
 from celery.worker import state
 
-from delivery.errors import DeliveryDead
+from delivery.errors import DeliveryDead, Postponed
 from delivery.pipeline import Told
 from delivery.pool import Executor
 from delivery.publish import VERSION
@@ -25,7 +26,11 @@ class Message:
         self.payload = payload
         self.headers = {"id": "dlv_1:1", "message_version": VERSION, **headers}
         self.delivery_tag = LEASE
-        self.delivery_info = {"routing_key": "partner.ptr_1"}
+        self.is_awaited = False
+        self.delays: list[float] = []
+
+    def put_off(self, delay_s: float) -> None:
+        self.delays.append(delay_s)
 
 
 class Taken:
@@ -86,13 +91,30 @@ def test_the_pipeline_takes_a_delivery_and_its_end_is_acknowledged(executor: Exe
     world = World(executor)
     world.come(GOOD)
     (one,) = told(executor)
-    assert (one.delivery_id, one.attempt, one.queue, one.message_id) == ("dlv_1", 1, "partner.ptr_1", "dlv_1:1")
+    assert (one.delivery_id, one.attempt) == ("dlv_1", 1)
     assert list(executor.begun) == [LEASE]
     assert world.acknowledged == 0
     counted = state.all_total_count[0]
     one.settle(None)
     assert (world.acknowledged, world.by_celery) == (1, [])
     assert state.all_total_count[0] == counted + 1
+
+
+def test_what_is_postponed_goes_back_for_so_long(executor: Executor) -> None:
+    world = World(executor)
+    message = Message([["dlv_1", 1], {}, {}])
+    world.come(message)
+    told(executor)[0].settle(Postponed(time.time() + 60, "sub_1", "ptr_1"))
+    (delay_s,) = message.delays
+    assert 59 < delay_s <= 60
+    assert (world.acknowledged, world.by_celery) == (0, [])
+
+
+def test_a_message_of_another_queue_is_celerys(executor: Executor) -> None:
+    world = World(executor)
+    message = SimpleNamespace(headers=GOOD.headers, payload=GOOD.payload)  # kombu's own cannot be put off
+    world.come(message)  # type: ignore[arg-type]
+    assert (world.by_celery, told(executor)) == ([message], [])
 
 
 def test_what_failed_is_run_by_celery_which_is_told_how_it_ended(executor: Executor) -> None:

@@ -1,6 +1,7 @@
 """Who is served when: the scripts, with a worker by hand, at times of the test's choosing."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import orjson
 import pytest
@@ -9,7 +10,7 @@ import redis
 from delivery.broker import FairMessage, FairQueues, QueueLimits
 from delivery.broker.intake import FOR_ANY_ROOM, FOR_OPEN_ROOM, NOTHING
 from delivery.broker.leases import Leases
-from delivery.broker.received import Lease
+from delivery.broker.received import Lease, Received
 from tests.delivery.broker.hand import Hand
 from tests.delivery.broker.servers import lasting_keys
 
@@ -336,6 +337,25 @@ def test_who_settles_beside_its_questions_still_hears_its_bell(bench: Bench) -> 
     assert bench.queues.stats()["partner.a"].in_flight == 0
     bench.queues.configure("partner.a")
     assert bench.bells() == {leases.worker}
+
+
+def test_a_message_that_a_worker_puts_off_comes_again_after_that_time(bench: Bench) -> None:
+    leases = Leases(bench.hand.scripts, trust_s=5)
+    leases.tell(lambda: None)
+    bench.hand.name = leases.worker
+    bench.fill("a", 1)
+    answer = bench.hand.exchange(10)
+    (held,), (raw,) = answer.messages, answer.raw
+    leases.held[lease := Lease(held.queue, held.id.encode(), held.number)] = None
+    message = Received(orjson.loads(raw), lease, SimpleNamespace(leases=leases))
+    message.put_off(1.5)
+    assert message.acknowledged, "once is enough"
+    leases.flush()
+    assert (bench.queues.stats()["partner.a"].delayed, leases.held) == (1, {})
+    bench.at(1.4)
+    assert bench.hand.fetch() == []
+    bench.at(1.6)
+    assert bench.hand.fetch() == ["a0"]
 
 
 def test_who_settles_beside_its_questions_keeps_no_watch(bench: Bench) -> None:
