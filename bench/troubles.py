@@ -37,6 +37,7 @@ TROUBLES = (
     Trouble("limited", 20_000, 1_000, rate_limit="1/s"),
     Trouble("hanging", 20_000, 1_000, mode="hang-15"),
     Trouble("ten_hanging", 20_000, 0, mode="hang-15", partners=10),
+    Trouble("many_hanging", 20_000, 0, mode="hang-15", partners=300),
 )
 """A flood to an endpoint that answers at once takes what the processors can give; a paced one, 16 at a time to an
 endpoint that takes 100 ms, leaves them time to spare: what others notice of that one is not for want of processors."""

@@ -1,6 +1,8 @@
 # mypy: disable-error-code="misc"
 """The pool of our Celery workers: Celery's threads, and beside them the one thread in which deliveries take turns."""
 
+import logging
+import resource
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,12 @@ from delivery.turns import Turns
 
 if TYPE_CHECKING:  # Celery makes its pool before Django is set up
     from delivery.pipeline import Pipeline
+
+
+logger = logging.getLogger(__name__)
+
+_FILES_BESIDE = 1000
+"""Open in a worker beside its requests: connections that are kept for the next one, those to the servers, pipes."""
 
 
 class Executor(ThreadPoolExecutor):
@@ -40,4 +48,17 @@ class TaskPool(thread.TaskPool):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        allow_open_files(self.limit + _FILES_BESIDE)
         self.executor = Executor(self.limit)
+
+
+def allow_open_files(count: int) -> None:
+    """Raises this process' own limit where it may: often that is 1,024, and 256 on macOS. A request for which no socket
+    is left would look like an endpoint that refuses."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return
+    if allowed < count:
+        logger.warning("too few open files allowed for WORKER_CONCURRENCY", extra={"allowed": hard, "wanted": count})
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))

@@ -82,7 +82,7 @@ RETRY_AFTER_CAP_S = env.seconds("RETRY_AFTER_CAP_S", 24 * 3600)
 DEFAULT_MAX_IN_FLIGHT = env.integer("DEFAULT_MAX_IN_FLIGHT", 16, minimum=1)
 SECRET_OVERLAP_S = env.seconds("SECRET_OVERLAP_S", 24 * 3600)
 
-WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 256, minimum=1)
+WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 1024, minimum=1)
 
 # The web process (gunicorn_config.py)
 WEB_BIND = env.text("WEB_BIND", "127.0.0.1:8000")

@@ -1,0 +1,38 @@
+"""A worker has enough sockets for all the requests it makes at once."""
+
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from delivery.pool import allow_open_files
+
+FILES = resource.RLIMIT_NOFILE
+
+
+@pytest.fixture
+def hard() -> Iterator[int]:
+    """The limit that this process may go up to; its own is as it was afterwards."""
+    soft, hard = resource.getrlimit(FILES)
+    yield soft if hard == resource.RLIM_INFINITY else hard
+    resource.setrlimit(FILES, (soft, hard))
+
+
+def test_the_limit_is_raised_as_far_as_it_may_be(hard: int, caplog: pytest.LogCaptureFixture) -> None:
+    given = resource.getrlimit(FILES)[1]
+    resource.setrlimit(FILES, (hard - 10, given))
+    allow_open_files(hard - 5)
+    assert resource.getrlimit(FILES) == (hard - 5, given)
+    allow_open_files(hard - 7)
+    assert resource.getrlimit(FILES) == (hard - 5, given), "never lowered"
+    assert not caplog.records
+
+
+def test_a_limit_that_is_too_low_is_said(hard: int, caplog: pytest.LogCaptureFixture) -> None:
+    given = resource.getrlimit(FILES)[1]
+    if given == resource.RLIM_INFINITY:
+        pytest.skip("there is no limit on this system")
+    resource.setrlimit(FILES, (hard - 10, given))
+    allow_open_files(hard + 1)
+    assert resource.getrlimit(FILES) == (given, given)
+    assert [record.message for record in caplog.records] == ["too few open files allowed for WORKER_CONCURRENCY"]
