@@ -102,11 +102,6 @@ class Breaker:
         now, opened = self._clock(), self._open.get(subscription_id)
         return opened is None or now < opened.until or self._has_asked(subscription_id, now)
 
-    @property
-    def is_stale(self) -> bool:
-        """Whether it is time to `refresh`."""
-        return self._clock() - self._read_at >= REFRESH_S
-
     def refresh(self) -> None:
         """Reads what the others opened and closed, if the last time is a while ago."""
         self._view(self._clock())
@@ -151,7 +146,7 @@ class Breaker:
         if now - self._read_at >= REFRESH_S:
             self._read_at = now  # before reading, so that one thread reads and the others go on with the old view
             self._open = self._shared.read()
-            self._asked = {key: at for key, at in self._asked.items() if key in self._open}
+            self._asked = {key: at for key, at in list(self._asked.items()) if key in self._open}
         return self._open
 
     def _has_asked(self, subscription_id: str, now: float) -> bool:

@@ -5,6 +5,7 @@ changes nothing, and so neither a restart nor a wiped Valkey forgets one.
 """
 
 import logging
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -75,19 +76,32 @@ def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> s
 
 
 class Restraint:
-    """`hold_back` for one that meets the same open breakers again and again: once a second for each. Thread-safe."""
+    """`hold_back` for one that meets the same open breakers again and again: once a second for each partner, and when
+    another of its subscriptions is met, with all of them that were met in the last second. Thread-safe."""
 
     def __init__(self, hold_back: Callable[[Sequence[Postponed]], object] = hold_back) -> None:
         self._hold_back = hold_back
+        self._met: dict[str, tuple[Postponed, float]] = {}
+        """By subscription, with when it was."""
         self._asked: dict[str, float] = {}
-        """When, by subscription."""
+        """When, by partner."""
+        self._lock = threading.Lock()
 
     def __call__(self, postponed: Sequence[Postponed]) -> None:
         now = time.monotonic()
-        self._asked = {key: at for key, at in list(self._asked.items()) if now - at < _ONCE_IN_S}
-        if asked := [one for one in postponed if one.subscription_id not in self._asked]:
-            self._hold_back(asked)
-            self._asked.update(dict.fromkeys((one.subscription_id for one in asked), now))
+        with self._lock:
+            self._met = {key: (one, at) for key, (one, at) in self._met.items() if now - at < _ONCE_IN_S}
+            self._asked = {key: at for key, at in self._asked.items() if now - at < _ONCE_IN_S}
+            due = {
+                one.partner_id
+                for one in postponed
+                if one.partner_id not in self._asked or one.subscription_id not in self._met
+            }
+            self._met.update({one.subscription_id: (one, now) for one in postponed})
+            self._asked.update(dict.fromkeys(due, now))
+            wanted = [one for one, _ in self._met.values() if one.partner_id in due]
+        if wanted:
+            self._hold_back(wanted)
 
 
 def _with_others(down: Mapping[str, Collection[str]]) -> set[str]:

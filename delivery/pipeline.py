@@ -99,11 +99,10 @@ class Pipeline:
                 batch = _first(self._taken)
                 self.begun.update(batch)
                 self._turns.begins(len(batch))
-                if self._tools.breaker.is_stale:
-                    self._turns.branch(self._tools.breaker.refresh)  # while the batch is loaded
                 ids = [told.delivery_id for told in batch]
                 try:
                     jobs = self._patiently("loader", self._stages.load, ids)
+                    self._tools.breaker.refresh()
                 except Exception as error:
                     self._settle_all(batch, error)
                     continue

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # Celery makes its pool before Django is set up
 
 logger = logging.getLogger(__name__)
 
+_CELERYS_THREADS = 8
+"""For maintenance, and for deliveries that ended dead; each may open a connection to PostgreSQL."""
 _FILES_BESIDE = 1000
 """Open in a worker beside its requests: connections that are kept for the next one, those to the servers, pipes."""
 
@@ -25,7 +27,7 @@ class Executor(ThreadPoolExecutor):
     """Threads, and beside them the turns, which end with them."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(max_workers=limit)
+        super().__init__(max_workers=min(limit, _CELERYS_THREADS))
         self.turns = Turns("deliveries", helpers=limit)
         self.turns.start()
         self.pipeline: Pipeline | None = None
@@ -61,4 +63,7 @@ def allow_open_files(count: int) -> None:
         return
     if allowed < count:
         logger.warning("too few open files allowed for WORKER_CONCURRENCY", extra={"allowed": hard, "wanted": count})
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+    except (OSError, ValueError) as error:  # macOS has one more limit, beside one that says there is none
+        logger.warning("the limit of open files stays", extra={"allowed": soft, "error": str(error)})

@@ -42,10 +42,12 @@ JOB = Job("dlv_1", "pending", 0, NOW, "evt_1", "orders.created", NOW, '{"price":
 class NothingShared:
     def __init__(self) -> None:
         self.opened: dict[str, Opened] = {}
-        self.gate = threading.Event()
+        self.gate, self.read_gate = threading.Event(), threading.Event()
         self.gate.set()
+        self.read_gate.set()
 
     def read(self) -> Mapping[str, Opened]:
+        offload(self.read_gate.wait, 10)
         return self.opened
 
     def open(self, subscription_id: str, opened: Opened) -> None:

@@ -77,7 +77,16 @@ def test_for_the_same_subscription_it_is_asked_once_in_a_while() -> None:
     restrain([Postponed(9, "sub_1", "ptr_1"), Postponed(9, "sub_1", "ptr_1")])
     restrain([Postponed(9, "sub_1", "ptr_1"), Postponed(9, "sub_2", "ptr_2")])
     restrain([Postponed(9, "sub_2", "ptr_2")])
-    assert asked == [["sub_1", "sub_1"], ["sub_2"]]
+    assert asked == [["sub_1"], ["sub_2"]]
+
+
+def test_a_second_subscription_that_is_down_is_told_with_the_first() -> None:
+    asked: list[list[str]] = []
+    restrain = Restraint(lambda postponed: asked.append([one.subscription_id for one in postponed]))
+    for _ in range(3):
+        restrain([Postponed(9, "sub_1", "ptr_1")])
+        restrain([Postponed(9, "sub_2", "ptr_1")])
+    assert asked == [["sub_1"], ["sub_1", "sub_2"]]
 
 
 def test_a_pause_by_staff_is_not_ended_sooner(queues: FairQueues, subscription: Subscription) -> None:

@@ -305,6 +305,17 @@ def test_what_cannot_be_held_back_is_put_off_all_the_same(world: World, caplog: 
     assert "queues were not held back" in [record.message for record in caplog.records]
 
 
+def test_nothing_is_sent_before_it_is_known_what_others_opened(world: World) -> None:
+    world.breaker.read_gate = threading.Event()
+    world.take("dlv_0")
+    until(lambda: bool(world.loads), "it is loaded")
+    world.breaker.opened[ENDPOINT.subscription_id] = Opened(until=4e9, period_s=5)
+    world.breaker.read_gate.set()
+    world.wait(1)
+    assert isinstance(world.settled["dlv_0"], Postponed)
+    assert not world.records
+
+
 def test_one_that_may_be_the_probe_holds_up_nobody(world: World) -> None:
     world.breaker.opened["sub_down"] = Opened(until=0, period_s=5)
     world.breaker.gate = threading.Event()
