@@ -69,10 +69,13 @@ def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> s
             for partner in partners
         }
     )
-    held = {partner.pk for partner in partners}
-    if late := held & _with_others(down):  # made since the look above: announced before the pause, perhaps
+    # What changed since the look above was perhaps announced before the queues were paused.
+    held = {partner.pk: partner.paused_until for partner in partners}
+    now = dict(Partner.objects.filter(pk__in=list(held)).values_list("pk", "paused_until"))
+    late = {pk for pk in held if now.get(pk) != held[pk]} | (held.keys() & _with_others(down))
+    if late:
         push_limits(late, to)
-    return held - late
+    return held.keys() - late
 
 
 class Restraint:

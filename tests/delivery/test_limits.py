@@ -1,7 +1,7 @@
 """The broker's limits are the partners' rows; a breaker may hold a whole queue back when that harms nobody else."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -11,7 +11,7 @@ from delivery.errors import Postponed
 from delivery.limits import Restraint, hold_back, limits_of, push_change, push_limits
 from partners.changes import Change
 from partners.models import Partner, Subscription
-from partners.services import create_partner, create_subscription, pause_partner
+from partners.services import create_partner, create_subscription, pause_partner, resume_partner
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
@@ -104,6 +104,21 @@ def test_a_subscription_that_is_made_meanwhile_ends_the_holding_back(
     push_change(Change("subscription", made.id), queues)
     limits = queues.limits(publish.queue_of(subscription.partner_id))
     assert (limits.paused_until, limits.max_in_flight) == (None, 7)
+
+
+def test_a_pause_by_staff_that_ends_meanwhile_is_ended(
+    queues: FairQueues, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause_partner(subscription.partner)
+    pauses = queues.pause_all
+
+    def staff_is_quicker(untils: Mapping[str, float]) -> None:
+        resume_partner(subscription.partner)
+        pauses(untils)
+
+    monkeypatch.setattr(queues, "pause_all", staff_is_quicker)
+    assert not hold_back([down(subscription, time.time() + 60)], queues)
+    assert paused_until(queues, subscription.partner_id) is None
 
 
 def test_a_changed_subscription_ends_no_pause_by_staff(queues: FairQueues, subscription: Subscription) -> None:
