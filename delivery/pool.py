@@ -58,9 +58,9 @@ def allow_open_files(count: int) -> None:
     """Raises this process' own limit where it may: often that is 1,024, and 256 on macOS. A request for which no socket
     is left would look like an endpoint that refuses."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft == resource.RLIM_INFINITY or soft >= count:
         return
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if allowed < count:
         logger.warning("too few open files allowed for WORKER_CONCURRENCY", extra={"allowed": hard, "wanted": count})
     try:

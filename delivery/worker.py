@@ -37,8 +37,8 @@ from partners.validation import endpoint_policy
 
 logger = logging.getLogger(__name__)
 
-_not_queued = Trouble(logger, "deliveries are queued later")
 _restraint = Restraint()
+_not_queued = Trouble(logger, "deliveries are queued later")
 _not_held_back = Trouble(logger, "a partner's queue is not held back")
 
 

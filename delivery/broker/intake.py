@@ -218,7 +218,7 @@ class Intake:
             if eta:  # not published through this broker, which takes the ETA out
                 delay_s = delay_of(eta)
                 if delay_s > 0:
-                    self.leases.settle(lease, str(delay_s))
+                    self.leases.put_off(lease, delay_s)
                     return None
                 envelope["headers"]["eta"] = None
             return Received(envelope, lease, self._channel)

@@ -73,6 +73,10 @@ class Leases:
             self._has_told = True
             self._tell()
 
+    def put_off(self, lease: Lease, delay_s: float) -> None:
+        """It comes again after so many seconds."""
+        self.settle(lease, str(max(delay_s, 0.0)))
+
     def give_back(self, leases: Iterable[Lease]) -> None:
         """To the heads of their queues, in the order in which they were fetched."""
         for lease in reversed(list(leases)):

@@ -53,7 +53,7 @@ class Received(virtual.Message):
     def put_off(self, delay_s: float) -> None:
         """In place of an acknowledgement: it comes again after so many seconds."""
         self._state = "REQUEUED"
-        self.leases.settle(self.delivery_tag, f"{max(delay_s, 0.0):.6f}")
+        self.leases.put_off(self.delivery_tag, delay_s)
 
     def ack_log_error(self, logger: Any, errors: Any, multiple: bool = False) -> None:
         self.ack()
