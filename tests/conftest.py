@@ -1,5 +1,6 @@
 """Fixtures for all tests: the embedded servers, each started when the first test needs it."""
 
+import shutil
 from collections.abc import Iterator
 
 import hypothesis
@@ -21,7 +22,11 @@ def stack() -> Iterator[Stack]:
     settings.stack.own()
     yield settings.stack
     settings.stack.stop()
-    settings.stack_directory.cleanup()
+
+
+def pytest_unconfigure() -> None:
+    """Also where no test ran: asking for the addresses is enough to make the directory."""
+    shutil.rmtree(settings.stack.data_dir, ignore_errors=True)
 
 
 def start(stack: Stack, server: Server) -> None:

@@ -6,6 +6,7 @@ fixtures of conftest.py start a server when the first test needs it, and tests o
 
 import os
 import tempfile
+import uuid
 from pathlib import Path
 
 from recart_hooks.stack import Stack
@@ -16,8 +17,8 @@ os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
 for limit in ("API_RATE_LIMIT", "API_PUBLISH_RATE_LIMIT", "API_TEST_RATE_LIMIT"):
     os.environ.setdefault(limit, "none")
 
-stack_directory = tempfile.TemporaryDirectory(prefix="recart-hooks-tests-", ignore_cleanup_errors=True)
-stack = Stack(Path(stack_directory.name), durable=False)
+# Not made here: the processes that tests start read these settings too, and some of them are killed.
+stack = Stack(Path(tempfile.gettempdir(), f"recart-hooks-tests-{uuid.uuid4().hex}"), durable=False)
 os.environ.update(stack.environment)
 
 from recart_hooks.settings import *  # noqa: E402, F403 - they read the environment
