@@ -153,7 +153,7 @@ def write(cells: dict[Key, Cell], resolution_s: int) -> None:
             cell.succeeded,
             cell.dead,
             cell.latency_sum_ms,
-            "{" + ",".join(map(str, cell.histogram)) + "}",
+            f"{{{str(cell.histogram)[1:-1]}}}",
         )
         for (starts_at, subscription_id), cell in cells.items()
     ]

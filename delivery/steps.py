@@ -1,6 +1,5 @@
 """What our Celery workers start besides Celery's own parts. Added to the application in recart_hooks.celery."""
 
-import gc
 import logging
 from typing import Any
 
@@ -9,6 +8,7 @@ from celery.fixups.django import DjangoFixup
 from celery.signals import task_postrun, task_prerun
 
 from delivery.flower_feed import flower_feed
+from delivery.garbage import spare_what_stays
 from delivery.metrics import server
 from delivery.metrics.process import broker_connected
 from delivery.worker import worker
@@ -44,8 +44,7 @@ class PartsStep(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         without_connection_care(parent.app)
         made = worker()
-        gc.collect()
-        gc.freeze()
+        spare_what_stays()
         if not made.listener.connected.wait(LIMITS_WAIT_S):
             logger.warning("starting although PostgreSQL is away", extra={"waited_s": LIMITS_WAIT_S})
 

@@ -1,7 +1,6 @@
 """`manage.py bridge`: takes events from NATS JetStream until it is stopped (SIGTERM, Ctrl-C)."""
 
 import asyncio
-import gc
 import logging
 import signal
 from typing import Any
@@ -12,6 +11,7 @@ from django.core.management.base import BaseCommand
 from delivery import publish
 from delivery.bridge import Bridge
 from delivery.catalogue import Catalogue
+from delivery.garbage import spare_what_stays
 from delivery.metrics.intake import BridgeMetrics
 from delivery.metrics.process import REGISTRY
 from delivery.metrics.server import serve_process
@@ -44,8 +44,7 @@ class Command(BaseCommand):
         bridge = Bridge(source, router, catalogue, settings.EVENT_MAX_BYTES, settings.BRIDGE_BATCH_SIZE, send)
         REGISTRY.register(BridgeMetrics(bridge.counts, lambda: read_lag(url, stream, consumer)))
         serve_process("bridge")
-        gc.collect()
-        gc.freeze()  # what is there stays; looking through it again and again held up a batch now and then
+        spare_what_stays()
         try:
             asyncio.run(_run(bridge))
         finally:
