@@ -2,7 +2,9 @@
 was fetched is being worked on until it is settled, and what was settled is told to the server until it has heard it.
 
 Requests to the server are numbered. The answer of a request that never came may have leased messages that nobody here
-knows of, so the next request says from which number on nothing was heard, and the server takes those leases back.
+knows of, so the next request says from which number on nothing was heard, and the server takes those leases back. On a
+new connection that is the first of all, with all that is held: a server that comes back without its last second, or a
+replica that took its place, has leases of messages that were settled long ago.
 """
 
 import itertools
@@ -11,7 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -44,7 +46,7 @@ class Leases:
         """The worker is stopping, tasks are running: what is held then goes back when the process ends, not earlier."""
         self.is_awaited = 0
         """By the last answer: a queue at its cap waits for something that is held here."""
-        self._trust_s = trust_s
+        self.trust_s = trust_s
         self._settled: deque[Settled] = deque()
         self._sent: list[Settled] = []
         self._number = 0
@@ -52,7 +54,10 @@ class Leases:
         self._lost_since: int | None = None
         self._has_told = False
         self._tell = self._tell_by_default = _nobody
-        self._lock = threading.Lock()
+        self._flushed: list[Settled] = []
+        self._flushing = threading.Lock()
+        self._moving = threading.Lock()
+        """While a lease changes its place: one that is in none would be taken for lost."""
 
     # Holding
 
@@ -64,11 +69,11 @@ class Leases:
 
     def settle(self, lease: Lease, how: str = "ack") -> None:
         """Ends a lease; the server hears of it soon. The second time does nothing."""
-        try:
+        with self._moving:
+            if lease not in self.held:
+                return
             del self.held[lease]
-        except KeyError:
-            return
-        self._settled.append((how, lease))
+            self._settled.append((how, lease))
         if not self._has_told:
             self._has_told = True
             self._tell()
@@ -93,19 +98,34 @@ class Leases:
 
     @property
     def has_news(self) -> bool:
-        return bool(self._settled) or self._lost_since is not None
+        return bool(self._settled) or self.has_lost
 
-    def request(self, room: int, open_room: int) -> tuple[Any, ...]:
-        """The arguments of the next request, for exchange.lua. `answered`, `refused` or `unanswered` has to follow."""
+    @property
+    def has_lost(self) -> bool:
+        """Whether nobody knows what the server did of a request."""
+        return self._lost_since is not None
+
+    def request(self, room: int, open_room: int, *, tells: bool = True) -> tuple[Any, ...]:
+        """The arguments of the next request, for exchange.lua. `answered`, `refused` or `unanswered` has to follow.
+
+        One that waits for a bell had better not tell what was settled.
+        """
         self._number += 1
         self._sent_at = seconds()
-        self._sent = self._take_settled()
+        self._sent = self.take_settled() if tells else []
         lost = "" if self._lost_since is None else self._lost_since
-        return (self.worker, self._number, room, open_room, lost, *_flat(self._sent))
+        told = self._sent if lost == "" else [*self._sent, *self._has()]
+        return (self.worker, self._number, room, open_room, lost, *_flat(told))
+
+    def _has(self) -> list[Settled]:
+        """What is here, or was settled and is not told yet."""
+        with self._moving:
+            leases = [*self.held, *(lease for _, lease in [*self._settled, *self._flushed])]
+        return [("has", lease) for lease in leases]
 
     def answered(self) -> bool:
         """False when the answer is too old to be trusted: then it counts as lost."""
-        if seconds() - self._sent_at > self._trust_s:
+        if seconds() - self._sent_at > self.trust_s:
             self.unanswered()
             return False
         self._sent, self._lost_since = [], None
@@ -113,8 +133,13 @@ class Leases:
 
     def refused(self) -> None:
         """The server did nothing of what was asked."""
-        self._settled.extendleft(reversed(self._sent))
+        self.put_back(self._sent)
         self._sent = []
+
+    def doubt(self) -> None:
+        """This is a new connection, perhaps to a server that does not know all that was said to the last one."""
+        if self._number:
+            self._lost_since = 0
 
     def unanswered(self) -> None:
         """Nobody knows what the server did: settle again, and take back what was leased."""
@@ -127,16 +152,36 @@ class Leases:
 
         A consumer that has one is not disturbed: where it waits for its bell, it goes on waiting.
         """
-        room = 0 if self._tell is self._tell_by_default else ""
-        with self._lock:
-            while settled := self._take_settled():
+        asks = self._tell is self._tell_by_default
+        with self._flushing:
+            while self._take_to_flush():
                 try:
-                    self.scripts.run("exchange", self.worker, 0, room, 0, "", *_flat(settled))
+                    self.scripts.run("exchange", *self.telling(self._flushed, asks=asks))
                 except BaseException:
-                    self._settled.extendleft(reversed(settled))
+                    self.put_back(self._flushed)
                     raise
+                finally:
+                    self._flushed = []
 
-    def _take_settled(self) -> list[Settled]:
+    def _take_to_flush(self) -> list[Settled]:
+        with self._moving:
+            self._flushed = self._take()
+        return self._flushed
+
+    def telling(self, settled: Collection[Settled], *, asks: bool) -> tuple[Any, ...]:
+        """The arguments of a request that brings nothing. One who does not ask waits on, if he waits."""
+        return (self.worker, 0, 0 if asks else "", 0, "", *_flat(settled))
+
+    def put_back(self, settled: Sequence[Settled]) -> None:
+        """Nobody knows whether the server heard of it: it is told again."""
+        with self._moving:
+            self._settled.extendleft(reversed(settled))
+
+    def take_settled(self) -> list[Settled]:
+        with self._moving:
+            return self._take()
+
+    def _take(self) -> list[Settled]:
         self._has_told = False
         taken: list[Settled] = []
         with suppress(IndexError):

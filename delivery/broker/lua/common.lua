@@ -123,6 +123,11 @@ end
 
 local function spend(queue, count) fill(queue, full_at(queue) + count / queue.limits.rate) end
 
+-- For what was taken and put off: nothing of it was sent.
+local function refund(queue, count)
+  if queue.limits.rate then fill(queue, math.max(now, full_at(queue) - count / queue.limits.rate)) end
+end
+
 -- Before this the limits let nothing out; INF: until something else happens.
 local function opens_at(queue)
   local set = queue.limits
@@ -273,7 +278,8 @@ local function redelivered(message)
   return (string.gsub(message, '("delivery_info": ?{%s*)"', '%1"redelivered":true,"', 1))
 end
 
--- Puts leases back to the heads of their queues, in the order in which they were taken. `wanted` says which.
+-- Puts leases back to the heads of their queues, in the order in which they were taken. `wanted` says which, of a lease,
+-- its queue and its id.
 local function give_back(wanted, changed)
   local count = 0
   for _, name in ipairs(call('SMEMBERS', LEASED)) do
@@ -281,7 +287,7 @@ local function give_back(wanted, changed)
     local all = call('HGETALL', key('leases', name))
     for i = 1, #all, 2 do
       local lease = read_lease(all[i + 1])
-      if wanted(lease) then
+      if wanted(lease, name, all[i]) then
         lease.id = all[i]
         found[#found + 1] = lease
       end

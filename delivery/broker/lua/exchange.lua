@@ -2,9 +2,9 @@
 -- A worker says what became of the messages it had, and gets as many as it has room for.
 -- ARGV 4: worker, 5: number of this request (they count up; 0: nobody reads the answer), 6: room ('': it does not ask, and
 -- waits on if it waits), 7: how much of it is open (the rest is kept for new queues, those of which nothing is leased), 8: number of the first earlier request whose answer never came ('' for
--- none): what was leased since goes back. Then, for each settled message: how, queue, id, number; where how is 'ack',
--- 'head' (back to the head of its queue), 'tail' (to its end), 'bury' (nobody can read it) or a number of seconds (delayed
--- for so long).
+-- none): what was leased since goes back, but what it says that it has. Then, for each settled message: how, queue, id,
+-- number; where how is 'ack', 'head' (back to the head of its queue), 'tail' (to its end), 'bury' (nobody can read it), a
+-- number of seconds (delayed for so long), or 'has' (it is not settled).
 -- Returns seconds until this worker should come again ('' for no hurry), what is left to fetch at once (0: nothing, 1: for
 -- who has open room, 2: for who has any), whether one of the queues that this was about waits for a message of it to be settled
 -- (0 or 1), and for each queue: its name, the number of its messages, and for each of those: id, message.
@@ -41,12 +41,12 @@ local function is_mine(lease, number)
   return lease and string.sub(lease, 1, #mine) == mine
 end
 
--- Settles what is settled of one queue: `told` says where in ARGV. Returns whether any of it was leased to this worker,
--- and whether any came back.
+-- Settles what is settled of one queue: `told` says where in ARGV. Returns how many were leased to this worker, how many
+-- of those came back, and how many of those were put off.
 local function settle(name, told)
   local leases, known, ids = key('leases', name), key('known', name), {}
   for n = 1, #told do ids[n] = ARGV[told[n] + 2] end
-  local found, acknowledged, others = call_with(ids, 'HMGET', leases), {}, {}
+  local found, acknowledged, others, put_off = call_with(ids, 'HMGET', leases), {}, {}, 0
   for n = 1, #told do
     if is_mine(found[n], ARGV[told[n] + 3]) then
       local which = ARGV[told[n]] == 'ack' and acknowledged or others
@@ -59,11 +59,16 @@ local function settle(name, told)
     local how = ARGV[told[n]]
     if call('HDEL', leases, ids[n]) == 1 then
       if how == 'bury' then call('SREM', known, ids[n]) end
+      if tonumber(how) then put_off = put_off + 1 end
       put(how, name, read_lease(found[n]).message)
     end
   end
-  return #acknowledged + #others > 0, #others > 0
+  return #acknowledged + #others, #others, put_off
 end
+
+local has = {} -- numbers of leases, by queue and id
+
+local function has_it(name, id, number) return has[name] and has[name][id] == number end
 
 local function settle_all()
   if not ARGV[9] then return end
@@ -71,7 +76,10 @@ local function settle_all()
   for i = 9, #ARGV, 4 do
     local name = ARGV[i + 1]
     local of_queue = told[name]
-    if of_queue then
+    if ARGV[i] == 'has' then
+      has[name] = has[name] or {}
+      has[name][ARGV[i + 2]] = tonumber(ARGV[i + 3])
+    elseif of_queue then
       of_queue[#of_queue + 1] = i
     else
       told[name] = {i}
@@ -81,10 +89,11 @@ local function settle_all()
   local touched, places = look_at(names), call_with(names, 'ZMSCORE', DUE)
   for n = 1, #touched do
     local queue, at = touched[n], places[n]
-    local has_settled, has_more = settle(queue.name, told[queue.name])
-    if has_settled then
+    local settled, returned, put_off = settle(queue.name, told[queue.name])
+    if settled > 0 then
       count_leases(queue)
-      if has_more or at == 'inf' then -- an acknowledgement can only open a queue that waited for one
+      if put_off > 0 then refund(queue, put_off) end
+      if returned > 0 or at == 'inf' then -- an acknowledgement can only open a queue that waited for one
         place(queue)
       elseif at and not queue.holds then
         stand(queue, at)
@@ -193,7 +202,9 @@ end
 settle_all()
 if LOST then
   call('HSET', FENCES, WORKER, NUMBER - 1) -- a lost request may still be on its way
-  give_back(function(held) return held.worker == WORKER and held.number >= LOST end)
+  give_back(function(held, name, id)
+    return held.worker == WORKER and held.number >= LOST and not has_it(name, id, held.number)
+  end)
 end
 write_places()
 local room, open_room = 0, 0

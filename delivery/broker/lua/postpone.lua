@@ -7,6 +7,7 @@ local lease = call('HGET', key('leases', queue.name), id)
 if not lease then return 0 end
 call('HDEL', key('leases', queue.name), id)
 count_leases(queue)
+refund(queue, 1)
 call('ZADD', key('delayed', queue.name), now + math.max(delay_s, 0), read_lease(lease).message)
 announce(place(queue))
 write_down()

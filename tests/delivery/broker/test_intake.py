@@ -1,44 +1,239 @@
-"""What an event loop has to do for a worker's intake, beside real sockets and no server."""
+"""What a worker's intake asks, tells and hears, with a real server and an event loop by hand."""
 
 import select
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+import redis
+
+from delivery.broker import FairMessage, FairQueues
 from delivery.broker.intake import Intake
 from delivery.broker.leases import Leases
 from delivery.broker.naming import Naming
+from delivery.broker.received import Received
+from delivery.broker.scripts import Scripts
+from tests.delivery.broker.servers import Broker
+from tests.delivery.broker.waiting import until
 
 
 class Hub:
     """Celery's event loop runs its timers just before it waits for sockets."""
 
     def __init__(self) -> None:
-        self.timers: list[Callable[[], None]] = []
+        self.timers: list[tuple[float, Callable[[], None]]] = []
 
-    def call_later(self, _in_s: float, timer: Callable[[], None]) -> Any:
-        self.timers.append(timer)
-        return SimpleNamespace(cancel=lambda: None)
+    def call_later(self, in_s: float, timer: Callable[[], None]) -> Any:
+        entry = (time.monotonic() + in_s, timer)
+        self.timers.append(entry)
+        return SimpleNamespace(
+            cancel=lambda: self.timers.__setitem__(slice(None), [t for t in self.timers if t != entry])
+        )
+
+    def run_timers(self) -> None:
+        for at, timer in list(self.timers):
+            if at <= time.monotonic():
+                self.timers.remove((at, timer))
+                timer()
 
 
-def test_the_time_of_a_delayed_message_ends_the_wait_for_events() -> None:
-    hub = Hub()
-    watched: list[Any] = []
-    poller = SimpleNamespace(
-        hub=hub, watch_socket=lambda _, end, __: watched.append(end), unwatch_socket=watched.remove
-    )
-    channel = SimpleNamespace(
-        connection=SimpleNamespace(cycle=poller),
-        handlers={},
-        connection_errors=(),
-        _create_client=lambda asynchronous: SimpleNamespace(connection=None),
-    )
-    intake = Intake(channel, Leases(SimpleNamespace(naming=Naming()), trust_s=5), lambda _: None, no_ack=False)  # type: ignore[arg-type]
-    intake.leases.request(8, 8)
-    intake._take([b"0.001", 0, 0])
-    (timer,) = hub.timers
+class Loop:
+    """An intake and its event loop, a step at a time. Kombu's poller and channel are stood in for."""
+
+    def __init__(self, broker: Broker, places: int = 8) -> None:
+        self.hub = Hub()
+        self.places = places
+        self.got: list[Received] = []
+        self.heard: dict[Any, str] = {}
+        self.has_stopped = False
+        self._broker = broker
+        self.channel = SimpleNamespace(
+            connection=SimpleNamespace(cycle=self),
+            handlers={},
+            connection_errors=(redis.RedisError, OSError),
+            health_check_interval=25,
+            qos=SimpleNamespace(
+                prefetch_count=places, can_consume=lambda: self.room > 0, can_consume_max_estimate=lambda: self.room
+            ),
+            _create_client=lambda asynchronous: SimpleNamespace(connection=None),
+        )
+        scripts = Scripts(broker.client, Naming())
+        scripts.load("exchange")
+        self.leases = self.channel.leases = Leases(scripts, trust_s=5)
+        self.intake = Intake(self.channel, self.leases, self.got.append, no_ack=False)
+
+    @property
+    def room(self) -> int:
+        return self.places - len(self.leases.held)
+
+    @property
+    def ids(self) -> list[str]:
+        return [message.properties["delivery_tag"] for message in self.got]
+
+    def settle(self) -> None:
+        for message in self.got:
+            if not message.acknowledged:
+                message.ack()
+
+    # What the intake asks of a poller
+
+    def watch(self, _channel: Any, client: Any, kind: str) -> None:
+        if client.connection is None:
+            client.connection = self._broker.client.connection_pool.make_connection()
+        if client.connection._sock is None:
+            client.connection.connect()
+        self.heard = {sock: name for sock, name in self.heard.items() if name != kind}
+        self.heard[client.connection._sock] = kind
+
+    def watch_socket(self, _channel: Any, sock: Any, kind: str) -> None:
+        self.heard[sock] = kind
+
+    def unwatch_socket(self, sock: Any) -> None:
+        """The first that an intake does when it stops."""
+        del self.heard[sock]
+        self.has_stopped = True
+
+    # Steps
+
+    def hear(self, kind: str, timeout_s: float = 5) -> None:
+        """Waits until something came for it, and has it read."""
+        (sock,) = (sock for sock, name in self.heard.items() if name == kind)
+        assert select.select([sock], [], [], timeout_s)[0], f"nothing came for {kind}"
+        self.channel.handlers[kind]()
+
+    def turn(self) -> None:
+        """Once around, as Celery's loop goes."""
+        self.intake.advance()
+        self.hub.run_timers()
+        for sock in select.select([one for one in self.heard if one.fileno() >= 0], [], [], 0.002)[0]:
+            self.channel.handlers[self.heard[sock]]()
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        def is_so() -> object:
+            self.turn()
+            return condition()
+
+        until(is_so, what)
+
+    def until_it_waits(self) -> None:
+        """Behind its bell, with its question."""
+        self.until(lambda: _is_behind_a_bell(self._broker.client), "the question waits behind the bell")
+
+
+def _is_behind_a_bell(client: redis.Redis) -> bool:
+    rows: list[dict[str, str]] = client.client_list()
+    return any(row["cmd"] == "brpop" and int(row["qbuf"]) > 0 for row in rows)
+
+
+@pytest.fixture
+def loop(broker: Broker) -> Iterator[Loop]:
+    made = Loop(broker)
+    yield made
+    if not made.has_stopped:
+        made.intake.stop()
+
+
+def publish(queues: FairQueues, *ids: str, queue: str = "partner.a") -> None:
+    queues.publish([FairMessage(queue, id_, "note") for id_ in ids])
+
+
+pytestmark = pytest.mark.servers
+
+
+def test_what_rings_the_bell_comes_without_another_word(loop: Loop, queues: FairQueues) -> None:
+    loop.until_it_waits()
+    publish(queues, "m")
+    until(lambda: queues.leased_by("partner.a", "m"), "the server answers by itself")
+    loop.hear("BELL")
+    assert loop.ids == ["m"]
+
+
+def test_it_waits_again_while_something_is_in_hand(loop: Loop, queues: FairQueues) -> None:
+    loop.until_it_waits()
+    for count, id_ in enumerate("klm", 1):
+        publish(queues, id_)
+        loop.hear("BELL")
+        assert len(loop.ids) == count
+        loop.until_it_waits()
+
+
+def test_what_is_settled_meanwhile_is_told_though_no_bell_rings(
+    loop: Loop, queues: FairQueues, client: redis.Redis
+) -> None:
+    loop.until_it_waits()
+    publish(queues, "m")
+    loop.hear("BELL")
+    loop.until_it_waits()
+    loop.settle()
+    loop.until(lambda: not queues.size("partner.a"), "it is told")
+    assert _is_behind_a_bell(client)
+
+
+def test_what_waits_for_what_is_settled_comes(loop: Loop, queues: FairQueues) -> None:
+    queues.configure("partner.a", max_in_flight=1)
+    loop.until_it_waits()
+    publish(queues, "k", "l", "m")
+    for wanted in (["k"], ["k", "l"], ["k", "l", "m"]):
+        loop.until(lambda wanted=wanted: loop.ids == wanted, f"{wanted} came")  # type: ignore[misc]
+        loop.settle()
+
+
+def test_with_few_places_open_it_asks_anew_when_one_is_free(loop: Loop, queues: FairQueues) -> None:
+    """A question that was asked with less room would not bring it, and nobody would ring for it."""
+    publish(queues, *(f"a{n}" for n in range(20)))
+    loop.until(lambda: len(loop.ids) == 6, "a quarter of the places stays free")
+    started = time.monotonic()
+    while len(loop.ids) < 20:
+        loop.settle()
+        loop.turn()
+    assert time.monotonic() - started < 1, "nothing waited for the bell's second"
+
+
+def test_it_rings_its_own_bell_when_something_is_due(loop: Loop, queues: FairQueues) -> None:
+    loop.until_it_waits()
+    queues.publish([FairMessage("partner.a", "later", "note", eta=time.time() + 0.2)])
+    started = time.monotonic()
+    loop.until(lambda: loop.ids == ["later"], "the delayed message came")
+    assert 0.15 < time.monotonic() - started < 0.9
+
+
+def test_what_came_just_before_the_end_goes_back(loop: Loop, queues: FairQueues) -> None:
+    loop.until_it_waits()
+    publish(queues, "m")
+    loop.intake.stop()
+    loop.leases.flush()
+    assert loop.ids == []
+    assert queues.stats(["partner.a"])["partner.a"].ready == 1
+
+
+def test_an_end_without_news_does_not_wait_for_the_bell(loop: Loop) -> None:
+    loop.until_it_waits()
+    started = time.monotonic()
+    loop.intake.stop()
+    assert time.monotonic() - started < 0.3
+
+
+def test_what_a_cut_connection_had_brought_comes_again(loop: Loop, queues: FairQueues) -> None:
+    """The server leased it for an answer that nobody heard."""
+    loop.until_it_waits()
+    publish(queues, "m")
+    until(lambda: queues.leased_by("partner.a", "m"), "the server answers by itself")
+    loop.intake._listening.lose()
+    loop.until(lambda: loop.ids == ["m"], "it came")
+    loop.settle()
+    loop.until(lambda: not queues.size("partner.a"), "and was settled once")
+
+
+def test_the_time_of_a_delayed_message_ends_the_wait_for_events(loop: Loop) -> None:
+    loop.intake.leases.request(8, 8)
+    loop.intake._take([b"0.001", 0, 0])
+    watched = list(loop.heard)
     assert select.select(watched, [], [], 0)[0] == []
-    timer()
-    assert select.select(watched, [], [], 5)[0] == watched
-    intake.stop()
-    assert not watched
+
+    def has_woken() -> bool:
+        loop.hub.run_timers()
+        return select.select(watched, [], [], 0)[0] == watched
+
+    until(has_woken, "it woke")

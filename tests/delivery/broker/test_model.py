@@ -71,6 +71,12 @@ class Queue:
             latest = now + default_burst(self.rate) / self.rate
             self.full_at = min(max(self.full_at, now), latest) + count / self.rate
 
+    def refund(self, now: float) -> None:
+        """What was put off was not sent."""
+        if self.rate is not None:
+            latest = now + default_burst(self.rate) / self.rate
+            self.full_at = max(now, min(self.full_at, latest) - 1 / self.rate)
+
     def allowed(self, now: float, slack: float) -> int:
         """How many may be sent now, to the disadvantage of the scripts or to their advantage."""
         if (self.limits.paused_until or 0) > now:
@@ -247,6 +253,19 @@ class BrokerMachine(RuleBasedStateMachine):
             model.ready.append(held.id)
         elif how != "ack":
             model.delayed[held.id] = self.now + float(how)
+            model.refund(self.now)
+
+    @rule(data=st.data(), worker=st.sampled_from(WORKERS))
+    def connect_anew(self, data: st.DataObject, worker: str) -> None:
+        """With what it says that it has: all else that the server took for its own goes back."""
+        self.time_passes(0.00001)
+        held = [one for name, one in self._held() if name == worker]
+        has = data.draw(st.lists(st.sampled_from(held), unique=True)) if held else []
+        self.lost.pop(worker, None)
+        self.hands[worker].exchange(0, *(("has", one) for one in has), lost_since=0)
+        for name, model in self.queues.items():
+            kept = {one.id for one in has if one.queue == name}
+            model.put_back([id_ for id_, lease in model.leases.items() if lease.worker == worker and id_ not in kept])
 
     @precondition(lambda self: self._held())
     @rule(data=st.data(), how=st.sampled_from(["ack", "tail", "head"]))
@@ -264,6 +283,7 @@ class BrokerMachine(RuleBasedStateMachine):
         assert self.broker.scripts.run("postpone", held.queue, held.id, delay_s) == 1
         del self.queues[held.queue].leases[held.id]
         self.queues[held.queue].delayed[held.id] = self.now + delay_s
+        self.queues[held.queue].refund(self.now)
 
     @rule(queue=st.sampled_from(QUEUES))
     def purge(self, queue: str) -> None:

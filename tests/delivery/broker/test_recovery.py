@@ -1,5 +1,6 @@
 """Workers, connections and servers that go away, and come back."""
 
+import os
 import signal
 import time
 from collections import Counter
@@ -94,6 +95,35 @@ def test_a_worker_survives_a_server_that_restarts_empty(
     workers.wait_for(12)
     assert Counter(run.value for run in workers.runs("started")) == Counter(["a0", "a1"])
     until(lambda: is_drained(client), "acknowledgements of what is forgotten leave nothing")
+
+
+def test_a_server_that_lost_its_last_second_holds_nobody_up(tmp_path: Path) -> None:
+    """Acknowledged messages are leased again, to a worker that is alive and knows nothing of them."""
+    broker = Broker(tmp_path, durable=True)
+    broker.start()
+    queues, workers = FairQueues(broker.client), Workers(broker, tmp_path)
+
+    def in_flight() -> int:
+        return queues.stats(["partner.a"])["partner.a"].in_flight
+
+    try:
+        queues.configure("partner.a", max_in_flight=4)
+        queues.publish(slow("a", 4, 1))
+        workers.start("one")
+        until(lambda: in_flight() == 4, "all are leased")
+        (log,) = (tmp_path / "appendonlydir").glob("*.incr.aof")
+        kept = log.stat().st_size
+        workers.wait_for(4)
+        until(lambda: in_flight() == 0, "all are acknowledged")
+        broker.stop()
+        os.truncate(log, kept)
+        broker.start()
+        queues.publish(notes("a", 4, 4))
+        workers.wait_for(12)  # and what was leased comes again
+        until(lambda: is_drained(broker.client), "nothing is leased for ever")
+    finally:
+        workers.kill_all()
+        broker.stop()
 
 
 def test_a_durable_server_forgets_nothing_over_a_restart(tmp_path: Path) -> None:

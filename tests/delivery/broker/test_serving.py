@@ -513,6 +513,34 @@ def test_a_request_that_arrives_after_it_was_given_up_leases_nothing(bench: Benc
     assert bench.hand.fetch() == ["a2"]
 
 
+def test_a_new_connection_keeps_what_it_says_that_it_has(bench: Bench) -> None:
+    """Such as after a failover to a replica that did not hear of the last acknowledgements."""
+    bench.fill("a", 4)
+    kept, *forgotten = bench.hand.exchange(4).messages
+    bench.hand.exchange(0, ("has", kept), ("has", forgotten[0]._replace(number=99)), lost_since=0)
+    assert bench.queues.stats(["partner.a"])["partner.a"].in_flight == 1
+    assert bench.hand.fetch() == [held.id for held in forgotten]
+    bench.hand.settle("ack", [kept])
+    assert bench.queues.size("partner.a") == 3
+
+
+def test_what_is_put_off_gives_its_token_back(bench: Bench) -> None:
+    """A healthy endpoint would wait behind all messages for another one of its partner that is down."""
+    bench.queues.configure("partner.a", rate="1/s")
+    bench.fill("a", 4)
+    for name in ("a0", "a1"):
+        (held,) = bench.hand.exchange(4).messages
+        assert held.id == name
+        bench.hand.settle("30", [held])
+    (held,) = bench.hand.exchange(4).messages
+    assert bench.queues.scripts.run("postpone", "partner.a", held.id, 30) == 1
+    assert [held.id for held in bench.hand.exchange(4).messages] == ["a3"]
+    bench.fill("a", 1, first=4)
+    assert bench.hand.fetch() == []
+    bench.at(1)
+    assert bench.hand.fetch() == ["a4"]
+
+
 def test_a_message_that_nobody_can_read_is_kept_apart(bench: Bench) -> None:
     bench.fill("a", 2)
     held = bench.hand.exchange(1).messages
