@@ -154,6 +154,18 @@ def endless_trailers(exchange: Exchange) -> None:
     _pour(exchange, (b"x-%d: %s\r\n" % (n, b"y" * 500) for n in itertools.count()))
 
 
+def endless_extension(exchange: Exchange) -> None:
+    """Of a chunk: framing that no library shows."""
+    exchange.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x=")
+    _pour(exchange, itertools.repeat(b"x" * 8192))
+
+
+def endless_extensions(exchange: Exchange) -> None:
+    """Each of a chunk of its own, after one of 8 KB without."""
+    exchange.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2000\r\n" + b"x" * 8192 + b"\r\n")
+    _pour(exchange, itertools.repeat(b"1;" + b"x" * 8000 + b"\r\no\r\n"))
+
+
 def gzip_bomb(exchange: Exchange) -> None:
     """20 MB in 20 KB."""
     exchange.answer(200, [("content-encoding", "gzip"), ("content-type", "text/plain")], _BOMB)
@@ -278,7 +290,7 @@ SIMPLE: dict[str, Behaviour] = {
         *(ok, empty, hang, reset, close, half_close, half_close_unanswered, lying_keep_alive, no_keep_alive),
         *(until_close, truncated, truncated_by_reset, truncated_head, truncated_chunks, slow_headers, drip),
         *(drip_chunks, drip_interim, endless, endless_chunks, endless_interim, endless_headers),
-        *(endless_header_line, endless_trailers, gzip_bomb),
+        *(endless_header_line, endless_trailers, endless_extension, endless_extensions, gzip_bomb),
     )
 }
 _NUMBERED = {"status": status, "fail-first": fail_first, "fail-every": fail_every}

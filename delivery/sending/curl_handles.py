@@ -105,10 +105,10 @@ class Handle:
             self.curl.setopt(option, value)
             self._set[option] = value
 
-    def has_ended(self) -> None:
-        """Before libcurl forgets what became of the connection."""
+    def has_ended(self, ended: tuple[int, str] | None) -> None:
+        """Before libcurl forgets what became of the connection. It keeps none after an error."""
         self._origin.used_at = time.monotonic()
-        self._origin.is_kept = self.curl.getinfo(pycurl.ACTIVESOCKET) != -1
+        self._origin.is_kept = ended is None and self.curl.getinfo(pycurl.ACTIVESOCKET) != -1
 
     def ending(self, ended: tuple[int, str] | None) -> tuple[int, str] | None:
         """Raises Failure for what we do not take though libcurl might."""

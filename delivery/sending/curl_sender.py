@@ -58,6 +58,7 @@ _CLASSES = {
     pycurl.E_UNSUPPORTED_PROTOCOL: ErrorClass.INVALID,
     pycurl.E_FTP_WEIRD_SERVER_REPLY: ErrorClass.INVALID,
     pycurl.E_BAD_CONTENT_ENCODING: ErrorClass.INVALID,
+    pycurl.E_FILESIZE_EXCEEDED: ErrorClass.INVALID,  # FLOODED
     _E_TOO_LARGE: ErrorClass.INVALID,
 }
 
@@ -174,7 +175,7 @@ class Lane:
 
         def has_ended(ended: Ended) -> None:
             outcome = attempt.ends(lambda: _ending(handle, attempt.answer, ended))
-            handle.has_ended()
+            handle.has_ended(ended)
             self._exchanges.free(handle.curl)
             self._idle.append(handle)
             post.then(outcome)

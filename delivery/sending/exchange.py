@@ -10,12 +10,15 @@ from collections.abc import Callable
 
 import pycurl
 
+from delivery.sending.arrivals import Arrivals
 from delivery.turns import READS, WRITES, Timer, Turns
 
 logger = logging.getLogger(__name__)
 
 Ended = tuple[int, str] | None
 """libcurl's error and its words; None for an exchange that ended well."""
+FLOODED = (pycurl.E_FILESIZE_EXCEEDED, "the answer has more framing than content")
+"""How we end one ourselves."""
 
 _WAITS_FOR = {pycurl.POLL_IN: READS, pycurl.POLL_OUT: WRITES, pycurl.POLL_INOUT: READS | WRITES}
 
@@ -26,6 +29,7 @@ class Exchanges:
     def __init__(self, turns: Turns, connections: int) -> None:
         self._turns = turns
         self._running: dict[pycurl.Curl, Callable[[Ended], None]] = {}
+        self._arrivals = Arrivals()
         self._is_called = False
         self._due_at: float | None = None
         self._timer: Timer | None = None
@@ -79,13 +83,22 @@ class Exchanges:
         """Called by libcurl, with what it waits for from now on at a socket."""
         wanted = _WAITS_FOR.get(what)
         if wanted is None:
+            self._arrivals.forget(socket)
             self._turns.unwatch(socket)
         else:
             self._turns.watch(socket, wanted, self._on_ready)
 
     def _on_ready(self, socket: int, what: int) -> None:
-        self._act(socket, what)
+        if self._arrivals.is_flood(socket):
+            self._cut_off(socket)
+        else:
+            self._act(socket, what)
         self._call()
+
+    def _cut_off(self, socket: int) -> None:
+        """libcurl does not say whose a socket is; this is rare."""
+        for curl in [curl for curl in self._running if curl.getinfo(pycurl.ACTIVESOCKET) == socket]:
+            self._end(curl, FLOODED)
 
     def _act(self, socket: int, what: int) -> None:
         """An error here is libcurl's own; every exchange still has its deadline."""

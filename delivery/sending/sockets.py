@@ -19,7 +19,7 @@ from delivery.sending.failures import Failure, caused
 from delivery.sending.request import Keep
 from partners.addresses import Address
 
-_RAW_MAX_BYTES = HEAD_MAX_BYTES + READ_MAX_BYTES + 1024 * 1024
+RAW_MAX_BYTES = HEAD_MAX_BYTES + READ_MAX_BYTES + 1024 * 1024
 """With generous room for the framing of chunks; beyond, it is no answer but a flood."""
 
 
@@ -59,7 +59,7 @@ class Exchange:
 
     def count(self, received: int) -> int:
         self._raw_bytes += received
-        if self._raw_bytes > _RAW_MAX_BYTES:
+        if self._raw_bytes > RAW_MAX_BYTES:
             raise Failure(ErrorClass.INVALID, "the answer has more framing than content")
         return received
 

@@ -124,6 +124,8 @@ def test_cookies_are_not_sent_back(sender: Sender, receiver: Receiver) -> None:
         ("/endless-headers", (200, ErrorClass.INVALID)),
         ("/endless-header-line", (200, ErrorClass.INVALID)),
         ("/endless-trailers", (200, ErrorClass.INVALID)),
+        ("/endless-extension", (200, ErrorClass.INVALID)),
+        ("/endless-extensions", (200, ErrorClass.INVALID)),
         ("/headers?count=300", (200, ErrorClass.INVALID)),
         ("/headers?count=80&bytes=1000", (200, ErrorClass.INVALID)),
         ("/endless", (200, ErrorClass.TOO_LARGE)),

@@ -25,6 +25,23 @@ def test_one_connection_serves_many_requests(sender: Sender, receiver: Receiver)
     assert receiver.connections <= 2  # `/chunks` closes
 
 
+def test_no_answer_is_blamed_for_those_before_it_on_its_connection(sender: Sender, receiver: Receiver) -> None:
+    def in_pieces(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n")
+        exchange.drip(iter([b"x" * 10_000] * 6), every_s=0.005)
+
+    receiver.answer("/pieces", in_pieces)
+    assert {sender.send(post(receiver, "/pieces")).error for _ in range(25)} == {None}, "1.5 MB in all"
+    assert receiver.connections == 1
+
+
+def test_a_connection_that_was_flooded_is_not_used_again(sender: Sender, receiver: Receiver) -> None:
+    sender.send(post(receiver))
+    assert sender.send(post(receiver, "/endless-extensions")).error is ErrorClass.INVALID
+    assert sender.send(post(receiver)).succeeded
+    assert receiver.connections == 2
+
+
 def test_a_connection_the_server_closes_as_it_said_is_not_used_again(sender: Sender, receiver: Receiver) -> None:
     for _ in range(3):
         assert sender.send(post(receiver, "/no-keep-alive")).succeeded

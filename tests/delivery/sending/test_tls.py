@@ -163,6 +163,12 @@ def test_an_answer_that_breaks_off_over_tls_is_a_reset(
         assert sender.send(Request(receiver.url(path), {}, b"{}")).error is ErrorClass.RESET
 
 
+def test_a_flood_of_framing_over_tls_is_no_answer(make_sender: MakeSender, authority: Authority) -> None:
+    sender = make_sender(ca_file=authority.ca_file)
+    with Receiver(on_connect=over_tls(authority.server()), scheme="https") as receiver:
+        assert sender.send(Request(receiver.url("/endless-extensions"), {}, b"{}")).error is ErrorClass.INVALID
+
+
 def test_authorities_from_the_environment_are_not_trusted(
     make_sender: MakeSender, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
