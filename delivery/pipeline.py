@@ -80,6 +80,7 @@ class Pipeline:
         self._lingering: Waiter | None = None
         self.begun: set[Told] = set()
         """What must be brought to its end."""
+        self._under_way: dict[tuple[str, int], Told] = {}
 
     def take(self, told: Told) -> None:
         self._taken.append(told)
@@ -99,6 +100,7 @@ class Pipeline:
                 batch = _first(self._taken)
                 self.begun.update(batch)
                 self._turns.begins(len(batch))
+                batch = self._firsts(batch)
                 ids = [told.delivery_id for told in batch]
                 try:
                     jobs = self._patiently("loader", self._stages.load, ids)
@@ -110,6 +112,19 @@ class Pipeline:
                     self._begin(told, job)
         finally:
             self._is_loading = False
+
+    def _firsts(self, batch: Sequence[Told]) -> list[Told]:
+        """One for each attempt; a second message of one that is under way (Due.brought_forward) has nothing to do.
+
+        Asked before the load: the record of one that ends meanwhile may not be in it.
+        """
+        firsts = []
+        for told in batch:
+            if self._under_way.setdefault((told.delivery_id, told.attempt), told) is told:
+                firsts.append(told)
+            else:
+                self._settle(told)
+        return firsts
 
     def _begin(self, told: Told, job: Job | None, *, may_wait: bool = False) -> None:
         try:
@@ -238,6 +253,8 @@ class Pipeline:
         if told not in self.begun:
             return
         self.begun.remove(told)
+        if self._under_way.get((told.delivery_id, told.attempt)) is told:
+            del self._under_way[told.delivery_id, told.attempt]
         self._turns.ends()
         self._mind_lingering()
         try:

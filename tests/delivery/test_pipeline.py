@@ -242,6 +242,47 @@ def test_what_cannot_be_sent_is_recorded_all_the_same(world: World) -> None:
     assert world.records[0][0].outcome.detail == "it was deleted"
 
 
+def test_two_messages_of_one_attempt_that_come_together_make_one(world: World) -> None:
+    settled: list[str] = []
+    world.hangs = True
+    for name in ("first", "second"):
+        world.pipeline.take(Told("dlv_0", 1, lambda _, name=name: settled.append(name)))  # type: ignore[misc]
+    until(lambda: settled == ["second"] and bool(world.answers), "the first is under way")
+    world.turns.soon(lambda: world.answers[0](OK))
+    until(lambda: settled == ["second", "first"], "it ends")
+    assert (len(world.answers), [len(batch) for batch in world.records]) == (1, [1])
+
+
+def test_a_message_of_an_attempt_that_ends_while_the_next_batch_is_loaded_makes_no_other(world: World) -> None:
+    """What was loaded before the attempt was recorded says that it is still to be made."""
+    settled: list[str] = []
+    world.hangs = True
+    world.take("dlv_0")
+    until(lambda: bool(world.answers), "it is under way")
+    world.load_gate = threading.Event()
+    world.pipeline.take(Told("dlv_0", 1, lambda _: settled.append("second")))
+    world.take("dlv_1")
+    until(lambda: len(world.loads) == 2, "the next batch is being loaded")
+    world.turns.soon(lambda: world.answers[0](OK))
+    until(lambda: "dlv_0" in world.settled, "it ends")
+    world.load_gate.set()
+    until(lambda: len(world.answers) == 2, "the other is sent")
+    world.turns.soon(lambda: world.answers[1](OK))
+    world.wait(2)
+    assert settled == ["second"]
+    assert [one.delivery_id for batch in world.records for one in batch] == ["dlv_0", "dlv_1"]
+
+
+def test_an_attempt_that_came_to_nothing_is_made_when_it_comes_again(world: World) -> None:
+    world.load_errors = [ValueError("a mistake")]
+    world.take("dlv_0")
+    world.wait(1)
+    assert isinstance(world.settled.pop("dlv_0"), ValueError)
+    world.take("dlv_0")
+    world.wait(1)
+    assert [one.delivery_id for batch in world.records for one in batch] == ["dlv_0"]
+
+
 def test_a_message_of_a_former_attempt_queues_the_one_that_is_next(world: World) -> None:
     world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", attempt_count=1)
     world.take("dlv_0")
