@@ -143,11 +143,16 @@ class Breaker:
         self._open = {key: value for key, value in self._open.items() if key != subscription_id}
 
     def _view(self, now: float) -> Mapping[str, Opened]:
-        if now - self._read_at >= REFRESH_S:
+        if not _is_recent(self._read_at, now):
             self._read_at = now  # before reading, so that one thread reads and the others go on with the old view
             self._open = self._shared.read()
             self._asked = {key: at for key, at in list(self._asked.items()) if key in self._open}
         return self._open
 
     def _has_asked(self, subscription_id: str, now: float) -> bool:
-        return now - self._asked.get(subscription_id, 0.0) < REFRESH_S
+        return _is_recent(self._asked.get(subscription_id, 0.0), now)
+
+
+def _is_recent(at: float, now: float) -> bool:
+    """What is yet to come is not: the clock was put back since."""
+    return 0 <= now - at < REFRESH_S

@@ -137,3 +137,22 @@ def test_old_failures_leave_the_window(breaker: Breaker, clock: Clock) -> None:
         assert breaker.saw("sub", failed=number % 4 != 3) is None
     clock.now += 61
     assert breaker.saw("sub", failed=True) is None
+
+
+def test_a_clock_that_is_put_back_delays_nothing(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+    fail(breaker)
+    breaker.refresh()
+    clock.now -= 900
+    shared.close("sub")  # another process did
+    breaker.refresh()
+    assert breaker.postponed_until("sub") is None
+
+
+def test_a_clock_that_is_put_back_lets_a_probe_be_asked_for(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+    fail(breaker)
+    clock.now += FIRST_PERIOD_S
+    shared.probes.add("sub")  # another process has it
+    assert breaker.postponed_until("sub") is not None
+    clock.now -= 900
+    shared.open("sub", Opened(clock.now, FIRST_PERIOD_S))  # as it reads by the new time; the probe was lost
+    assert breaker.postponed_until("sub") is None
