@@ -7,7 +7,7 @@
 A delivery that meets an open breaker is postponed: that is no attempt. Each worker process counts what it sees itself,
 without a round trip; only opening, probing and closing are shared (`Shared`, in Valkey), so a healthy endpoint costs
 nothing. What is lost with Valkey is learned again within ten failures. Only outcomes that say "down" count (nothing
-answered, 5xx, 429): an endpoint that answers 400 to some events is alive.
+answered, 5xx, 429): an endpoint that answers 400 to some events is alive. What was never sent says nothing of it.
 """
 
 import threading
@@ -48,6 +48,8 @@ class Shared(Protocol):
 
     def take_probe(self, subscription_id: str, for_s: float) -> bool:
         """True for the one process that may probe now."""
+
+    def leave_probe(self, subscription_id: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -136,6 +138,13 @@ class Breaker:
         self._shared.open(subscription_id, opened)
         self._open = {**self._open, subscription_id: opened}
         return opened if known is None else None
+
+    def saw_nothing(self, subscription_id: str) -> None:
+        """An attempt ended before the endpoint had a part in it: if that was the probe, the next one may be."""
+        opened = self._open.get(subscription_id)
+        if opened is not None and opened.until <= self._clock():
+            self._asked.pop(subscription_id, None)
+            self._shared.leave_probe(subscription_id)
 
     def _forget(self, subscription_id: str) -> None:
         with self._lock:

@@ -64,6 +64,9 @@ class SharedBreakers:
             broker_failed("breaker")
             return True
 
+    def leave_probe(self, subscription_id: str) -> None:
+        self._write("leave probe", lambda: self.client.delete(_PROBE + subscription_id))
+
     def since(self) -> Mapping[str, float]:
         """When each open breaker opened (Unix seconds). Raises redis.RedisError."""
         rows = self.client.hgetall(_SINCE)
@@ -103,7 +106,7 @@ class SharedBreakers:
             pipeline.delete(_PROBE + subscription_id)
             pipeline.execute()
 
-    def _write(self, what: str, write: Callable[[], None]) -> None:
+    def _write(self, what: str, write: Callable[[], object]) -> None:
         try:
             offload(write)
         except redis.RedisError as error:

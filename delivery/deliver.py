@@ -139,10 +139,7 @@ def end(begun: Begun, outcome: Outcome, tools: Tools) -> AttemptRecord:
 
 def result_of(job: Job, made: AttemptRecord, tools: Tools) -> TryLater | DeliveryDead | None:
     """After its attempt was recorded: what becomes of the delivery, if it has not succeeded."""
-    opened = tools.breaker.saw(made.subscription_id, failed=says_down(made.outcome))
-    if opened is not None:
-        extra = {**_marks(job), "subscription_id": made.subscription_id, "partner_id": made.partner_id}
-        logger.warning("breaker opened", extra=extra)
+    _tell_breaker(job, made, tools.breaker)
     if logger.isEnabledFor(logging.INFO):
         _log(job, made)
     if made.next_attempt_at is not None:
@@ -175,6 +172,15 @@ def _next(job: Job, attempt: int, due_at: datetime | None) -> Due:
     return Due(
         job.delivery_id, attempt, job.endpoint.partner_id, job.event_type, due_at.timestamp() if due_at else None
     )
+
+
+def _tell_breaker(job: Job, made: AttemptRecord, breaker: Breaker) -> None:
+    """Of a stopped subscription as well, which needs its breaker no longer: so it closes."""
+    if made.outcome.error in _NOT_THE_ENDPOINT and not job.endpoint.stopped:
+        breaker.saw_nothing(made.subscription_id)
+    elif breaker.saw(made.subscription_id, failed=says_down(made.outcome)) is not None:
+        extra = {**_marks(job), "subscription_id": made.subscription_id, "partner_id": made.partner_id}
+        logger.warning("breaker opened", extra=extra)
 
 
 def says_down(outcome: Outcome) -> bool:

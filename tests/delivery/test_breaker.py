@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from delivery.breaker import FAILURES_IN_A_ROW, FIRST_PERIOD_S, LONGEST_PERIOD_S, REFRESH_S, Breaker, Opened
+from delivery.breaker_store import SharedBreakers
 
 
 class Memory:
@@ -29,6 +30,9 @@ class Memory:
         first = subscription_id not in self.probes
         self.probes.add(subscription_id)
         return first
+
+    def leave_probe(self, subscription_id: str) -> None:
+        self.probes.discard(subscription_id)
 
 
 class Clock:
@@ -108,6 +112,29 @@ def test_a_good_probe_closes_it_everywhere(breaker: Breaker, shared: Memory, clo
     clock.now += REFRESH_S
     assert breaker.postponed_until("sub") is None
     assert shared.opened == {}
+
+
+def test_a_probe_that_was_not_sent_is_left_to_the_next_one(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+    fail(breaker)
+    breaker.saw_nothing("sub")  # was under way when it opened
+    clock.now += FIRST_PERIOD_S
+    for _ in range(3):
+        assert breaker.postponed_until("sub") is None
+        assert breaker.postponed_until("sub") is not None
+        breaker.saw_nothing("sub")
+    assert shared.opened["sub"].period_s == FIRST_PERIOD_S
+    assert Breaker(shared, clock).postponed_until("sub") is None, "of any process"
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("valkey")
+def test_a_probe_that_is_left_can_be_taken_in_valkey() -> None:
+    one, other = SharedBreakers(), SharedBreakers()
+    assert one.take_probe("sub_left", 60)
+    assert not other.take_probe("sub_left", 60)
+    one.leave_probe("sub_left")
+    assert other.take_probe("sub_left", 60)
+    other.close("sub_left")
 
 
 def test_each_failed_probe_doubles_the_time_up_to_a_limit(breaker: Breaker, shared: Memory, clock: Clock) -> None:

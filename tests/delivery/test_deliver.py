@@ -37,11 +37,15 @@ ENDPOINT = Endpoint(
     stopped="",
 )
 JOB = Job("dlv_1", "pending", 0, NOW, "evt_1", "orders.created", NOW, '{"price": 1.10}', "", ENDPOINT)
+NUMBER = compile_transformation('{"map": {"x": {"$number": "$.data.price"}}}')
+NOT_TO_TRANSFORM = replace(JOB, data='{"price": "much"}', endpoint=replace(ENDPOINT, transform=NUMBER))
 
 
 class NothingShared:
     def __init__(self) -> None:
         self.opened: dict[str, Opened] = {}
+        self.gives_probe = False
+        self.left: list[str] = []
         self.gate, self.read_gate = threading.Event(), threading.Event()
         self.gate.set()
         self.read_gate.set()
@@ -58,7 +62,10 @@ class NothingShared:
 
     def take_probe(self, subscription_id: str, for_s: float) -> bool:
         offload(self.gate.wait, 10)
-        return False
+        return self.gives_probe
+
+    def leave_probe(self, subscription_id: str) -> None:
+        self.left.append(subscription_id)
 
 
 class World:
@@ -151,9 +158,7 @@ def test_a_stopped_subscription_ends_the_delivery_without_sending() -> None:
 
 
 def test_an_event_that_cannot_be_transformed_is_dead_at_once() -> None:
-    transform = compile_transformation('{"map": {"x": {"$number": "$.data.price"}}}')
-    job = replace(JOB, data='{"price": "much"}', endpoint=replace(ENDPOINT, transform=transform))
-    world = World(job)
+    world = World(NOT_TO_TRANSFORM)
     with pytest.raises(DeliveryDead):
         world.deliver()
     assert world.recorded[0].outcome.error is ErrorClass.TRANSFORM
@@ -202,6 +207,39 @@ def test_an_open_breaker_postpones_without_an_attempt() -> None:
 )
 def test_only_what_says_that_the_endpoint_is_down_counts_for_the_breaker(outcome: Outcome, down: bool) -> None:
     assert says_down(outcome) is down
+
+
+@pytest.mark.parametrize(
+    ("job", "outcome"),
+    [
+        (NOT_TO_TRANSFORM, OK),
+        (replace(JOB, endpoint=replace(ENDPOINT, secrets=())), OK),
+        (replace(JOB, is_expunged=True), OK),
+        (JOB, failed(ErrorClass.UNSENDABLE, "")),
+    ],
+    ids=["transformation", "internal", "expunged", "unsendable"],
+)
+def test_a_probe_that_was_not_sent_closes_no_breaker(job: Job, outcome: Outcome) -> None:
+    world = half_open(job, outcome)
+    with pytest.raises((DeliveryDead, TryLater)):
+        world.deliver()
+    assert world.shared.opened
+    assert world.shared.left == ["sub_1"]
+
+
+def test_a_stopped_subscription_needs_no_breaker() -> None:
+    world = half_open(replace(JOB, endpoint=replace(ENDPOINT, stopped="it was deleted")), OK)
+    with pytest.raises(DeliveryDead):
+        world.deliver()
+    assert not world.shared.opened
+
+
+def half_open(job: Job, outcome: Outcome) -> World:
+    """Where the next attempt is the probe."""
+    world = World(job, outcome)
+    world.shared.opened["sub_1"] = Opened(until=0, period_s=5)
+    world.shared.gives_probe = True
+    return world
 
 
 def test_the_values_of_a_subscriptions_own_headers_are_sent_and_not_written_down() -> None:
