@@ -197,7 +197,7 @@ def _dead_letter_columns(unreadable: Sequence[tuple[SourceMessage, str]]) -> lis
         (
             message.source,
             message.position,
-            message.subject[:500],
+            _storable(message.subject[:500]),
             headers_json(message.headers),
             message.body,
             _storable(reason),

@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import nats.errors
 import nats.js.errors
@@ -58,7 +59,7 @@ class NatsSource:
 
     async def connect(self) -> None:
         try:
-            self._client = Client()
+            self._client = _Client()
             connecting = self._client.connect(
                 self._url.split(","),
                 name="recart-hooks-bridge",
@@ -160,6 +161,20 @@ class NatsSource:
             await self._bind()
         except _UNAVAILABLE as again:
             raise SourceUnavailable(_words(again)) from again
+
+
+class _Client(Client):
+    """The server takes any bytes as subject and headers; nats-py stops reading for good at what it cannot decode."""
+
+    def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Any:
+        readable = subject.decode(errors="backslashreplace").encode()
+        return super()._build_message(sid, readable, reply, data, headers)
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, UnicodeDecodeError):
+            return None
 
 
 def _read(message: Msg) -> SourceMessage:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -121,6 +121,13 @@ def test_what_cannot_be_read_is_kept_with_its_reason_and_terminated() -> None:
     assert "UTF-8" in letter.reason
     assert (source.terminated, source.acknowledged) == (["P_1", "P_1"], ["P_2"])
     assert bridge.counts.dead_letters == 2
+
+
+def test_a_subject_that_postgresql_does_not_take_is_kept_readable() -> None:
+    source = Script([[replace(message(1), subject="events.a\0b"), message(2)]])
+    run(source, Broker())
+    assert DeadLetter.objects.get().subject == "events.a\N{SYMBOL FOR NULL}b"
+    assert (source.terminated, source.acknowledged) == (["P_1"], ["P_2"])
 
 
 def test_without_the_broker_events_are_stored_and_acknowledged_all_the_same() -> None:

@@ -12,6 +12,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import NotJSMessageError
 
+from delivery.errors import Unreadable
+from delivery.messages import read_message
 from delivery.sources import SourceMessage, SourceUnavailable
 from delivery.sources.nats import NatsSource, _place
 from delivery.sources.pull import Pull
@@ -33,6 +35,17 @@ async def publish(url: str, *messages: tuple[str, bytes, dict[str, str] | None])
     for subject, body, headers in messages:
         await client.jetstream().publish(subject, body, headers=headers)
     await client.close()
+
+
+async def publish_raw(url: str, *commands: bytes) -> None:
+    """Of the protocol: what the library would not send."""
+    host, port = url.removeprefix("nats://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    await reader.readline()
+    writer.write(b"\r\n".join([b'CONNECT {"verbose":false,"headers":true}', *commands, b"PING\r\n"]))
+    assert await reader.readline() == b"PONG\r\n"
+    writer.close()
+    await writer.wait_closed()
 
 
 async def fetch_some(from_: NatsSource) -> list[SourceMessage]:
@@ -79,6 +92,38 @@ def test_what_was_not_acknowledged_comes_again_at_the_same_position(nats: str, n
         await second.terminate([again])
         assert await second.fetch(10) == []
         await second.close()
+
+    run(test)
+
+
+def test_a_subject_that_is_not_utf_8_makes_a_dead_letter_and_holds_nothing_up(nats: str, name: str) -> None:
+    async def test() -> None:
+        bridge = source(nats, name)
+        await bridge.connect()
+        await publish_raw(nats, b"PUB %s.caf\xe9 2\r\n{}" % name.encode(), b"PUB %s.good 2\r\n{}" % name.encode())
+        strange, good = await fetch_some(bridge)
+        assert (strange.subject, good.subject) == (rf"{name}.caf\xe9", f"{name}.good")
+        with pytest.raises(Unreadable, match=r"caf"):
+            read_message(strange, 1000)
+        await bridge.terminate([strange])
+        await bridge.acknowledge([good])
+        assert await bridge.fetch(10) == []
+        await bridge.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("headers", [b"NATS/1.0", b"\r\n\r\n"])
+def test_headers_that_are_none_hold_nothing_up(nats: str, name: str, headers: bytes) -> None:
+    async def test() -> None:
+        bridge = source(nats, name)
+        await bridge.connect()
+        sizes = len(headers), len(headers) + 2
+        strange = b"HPUB %s.strange %d %d\r\n%s{}" % (name.encode(), *sizes, headers)
+        await publish_raw(nats, strange, b"PUB %s.good 2\r\n{}" % name.encode())
+        found = await fetch_some(bridge)
+        assert [(one.subject, one.headers) for one in found] == [(f"{name}.strange", {}), (f"{name}.good", {})]
+        await bridge.close()
 
     run(test)
 
