@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 
 from delivery.sources import SourceMessage, SourceUnavailable
-from delivery.sources.pull import Pull, PullFailedError
+from delivery.sources.pull import STORED, Pull, PullFailedError
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ def _place(reply: str) -> tuple[str, str, str]:
     """
     parts = reply.split(".")
     at = 2 if len(parts) == _PARTS_WITHOUT_DOMAIN else 4
-    if not reply.startswith("$JS.ACK.") or len(parts) < at + 7:
+    if not reply.startswith(STORED) or len(parts) < at + 7:
         raise nats.errors.NotJSMessageError
     return parts[at], parts[at + 3], parts[at + 5]
 

@@ -18,6 +18,8 @@ EXPIRES_S = 5.0
 """The server forgets a request after this; so does a connection that broke, which nobody tells."""
 GATHER_S = 0.02
 """After the first message of a request, for the others and the word that it ended, which are right behind it."""
+STORED = "$JS.ACK."
+"""How the reply of a message of the stream begins: everything else is the server's own word."""
 _ENDED = frozenset({"404", "408"})
 _HEARTBEAT = "100"
 
@@ -93,7 +95,7 @@ class Pull:
 
     async def _came(self, message: Msg) -> None:
         headers = message.headers
-        status = headers.get("Status") if headers and not message.data else None
+        status = headers.get("Status") if headers and not message.reply.startswith(STORED) else None
         if status is None:
             self._open = max(0, self._open - 1)
             self._messages.append(message)

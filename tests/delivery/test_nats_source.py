@@ -128,6 +128,18 @@ def test_headers_that_are_none_hold_nothing_up(nats: str, name: str, headers: by
     run(test)
 
 
+def test_a_stored_message_that_looks_like_the_servers_own_word_is_handed_out(nats: str, name: str) -> None:
+    async def test() -> None:
+        bridge = source(nats, name)
+        await bridge.connect()
+        await publish(nats, (f"{name}.orders.created", b"", {"Status": "409"}), (f"{name}.good", b"{}", None))
+        found = await fetch_some(bridge)
+        assert [(one.subject, one.body) for one in found] == [(f"{name}.orders.created", b""), (f"{name}.good", b"{}")]
+        await bridge.close()
+
+    run(test)
+
+
 @pytest.mark.parametrize("lost", ["consumer", "stream"])
 def test_a_deleted_consumer_or_stream_is_made_again(nats: str, name: str, lost: str) -> None:
     async def test() -> None:
