@@ -1,7 +1,8 @@
 """The deliveries of a worker process, many at a time: loaded together, sent side by side, recorded together.
 
     taken ─► load: one query ─► begin each ─► libcurl ─► record: one commit ─► settled
-                                                              └─► retries: queued together
+                                                              ├─► retries: queued together
+                                                              └─► gone: subscription disabled
 
 Everything runs in the one thread of delivery.turns. What is taken while a batch is loaded is the next batch, what ends
 while one is recorded is the next one: batches grow just as the load does. The steps of each attempt are those of
@@ -57,12 +58,14 @@ class Stages:
     load: Callable[[Sequence[str]], Sequence[Job | None]]
     send: Callable[[Request, Callable[[Outcome], None]], None]
     record: Callable[[Sequence[AttemptRecord]], Sequence[bool]]
+    disable: Callable[[AttemptRecord], None]
+    """Disables the attempt's subscription; never waits for long."""
     publish: Callable[[Sequence[Due]], None]
     """Queues attempts; never raises for a broker that is away."""
     hold_back: Callable[[Sequence[Postponed]], None]
     """Keeps more of what these are from coming, where it can; never raises for a server that is away."""
     is_passing: Callable[[BaseException], bool]
-    """Whether a load or a record that failed is to be tried again, until it succeeds."""
+    """Whether a load, a record or a disabling that failed is to be tried again, until it succeeds."""
 
 
 class Pipeline:
@@ -78,6 +81,7 @@ class Pipeline:
         self._refused: deque[tuple[Told, TryLater | Postponed]] = deque()
         self._is_called = self._is_loading = self._is_recording = self._is_refusing = False
         self._lingering: Waiter | None = None
+        self._disabling: set[str] = set()
         self.begun: set[Told] = set()
         """What must be brought to its end."""
         self._under_way: dict[tuple[str, int], Told] = {}
@@ -224,6 +228,9 @@ class Pipeline:
         """After the commit."""
         retries: list[tuple[Told, Due]] = []
         for told, job, made in batch:
+            if made.step.disable and made.subscription_id not in self._disabling:
+                self._disabling.add(made.subscription_id)
+                self._turns.branch(partial(self._disable, made))
             try:
                 result = result_of(job, made, self._tools)
             except Exception as error:
@@ -236,6 +243,15 @@ class Pipeline:
                 self._settle(told, result)
         if retries:
             self._turns.branch(partial(self._retry, retries))
+
+    def _disable(self, made: AttemptRecord) -> None:
+        """Apart from the records of all the others: whoever changes the subscription may hold its row for long."""
+        try:
+            self._patiently("disabler", lambda gone: self._stages.disable(gone[0]), [made])
+        except Exception:
+            logger.exception("a subscription was not disabled")
+        finally:
+            self._disabling.remove(made.subscription_id)
 
     def _retry(self, retries: Sequence[tuple[Told, Due]]) -> None:
         try:

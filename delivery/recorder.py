@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from delivery.database import Ask, ask, in_database
+from django.db import connection, transaction
+
+from delivery.database import Ask, ask
 from delivery.outcomes import Outcome
 from delivery.retries import Step
 from partners.models import Subscription
@@ -81,8 +83,6 @@ def record(records: Sequence[AttemptRecord], ask: Ask = ask) -> list[bool]:
     """Says of each whether it was written, or was known already. Raises django.db.Error with nothing written."""
     ordered = sorted(records, key=lambda one: one.delivery_id)  # every process locks rows in the same order
     written = set(ask(_SQL, _columns(ordered)))
-    for gone in {one.subscription_id: one.step.disable for one in records if one.step.disable}.items():
-        in_database(_disable, *gone)
     return [_took(written, (one.delivery_id, one.number)) for one in records]
 
 
@@ -123,7 +123,16 @@ def headers_text(headers: Any) -> str:
     return "\n".join(f"{name}: {value}" for name, value in headers.items())
 
 
-def _disable(subscription_id: str, reason: str | None) -> None:
-    subscription = Subscription.objects.filter(pk=subscription_id).first()
-    if subscription is not None and reason:
-        disable_subscription(subscription, reason)
+def disable_gone(record: AttemptRecord, lock_wait_ms: int = 0) -> None:
+    """Disables the attempt's subscription, if the endpoint asked for it. Raises django.db.Error with nothing changed.
+
+    Who changes the subscription holds its row: this waits `lock_wait_ms` for it, 0 is as long as it takes.
+    """
+    if not record.step.disable:
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(lock_wait_ms)])
+        subscription = Subscription.objects.filter(pk=record.subscription_id).first()
+        if subscription is not None:
+            disable_subscription(subscription, record.step.disable)

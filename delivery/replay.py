@@ -70,13 +70,13 @@ def estimate(wanted: Wanted) -> Estimate:
 
 def start_replay(wanted: Wanted) -> ReplayJob:
     """A job that runs from now on. Raises ValidationError when the subscription can't get anything, or has one."""
+    counted = estimate(wanted)  # takes long where much is found: nobody is to wait for the row meanwhile
     with transaction.atomic():
         current = Subscription.objects.select_for_update().get(pk=wanted.subscription.pk)
         if not current.is_enabled or current.is_operational:
             raise ValidationError("the subscription is disabled or operational")
         if ReplayJob.objects.filter(subscription=current, status=Status.RUNNING).exists():
             raise ValidationError("a replay of this subscription is running: cancel it or wait")
-        counted = estimate(wanted)
         job = ReplayJob.objects.create(
             partner_id=current.partner_id,
             subscription=current,

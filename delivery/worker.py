@@ -27,7 +27,7 @@ from delivery.metrics.attempts import attempt_metrics
 from delivery.metrics.process import broker_failed
 from delivery.passing import Trouble, is_away, is_passing
 from delivery.pipeline import Pipeline, Stages
-from delivery.recorder import AttemptRecord, Recorder
+from delivery.recorder import AttemptRecord, Recorder, disable_gone
 from delivery.rollups import Rollups
 from delivery.sending import Sender, make_sender
 from delivery.tracing import attempt_trace
@@ -37,6 +37,8 @@ from partners.validation import endpoint_policy
 
 logger = logging.getLogger(__name__)
 
+_LOCK_WAIT_MS = 100
+"""Others want the threads of delivery.database."""
 _restraint = Restraint()
 _not_queued = Trouble(logger, "deliveries are queued later")
 _not_held_back = Trouble(logger, "a partner's queue is not held back")
@@ -85,6 +87,7 @@ class Worker:
             load=process.timed("loader", JobLoader(self._endpoints, OwnConnection())),
             send=lambda request, then: self.sender.begin(request, turns, then),
             record=process.timed("recorder", Recorder(self._observe, OwnConnection())),
+            disable=lambda record: in_database(disable_gone, record, _LOCK_WAIT_MS),
             publish=lambda due: offload(queue, due),
             hold_back=hold_back,
             is_passing=is_passing,
@@ -96,6 +99,7 @@ class Worker:
 
     def _record_one(self, record: AttemptRecord) -> None:
         Recorder(self._observe)([record])
+        disable_gone(record)
 
 
 def queue(due: Sequence[Due]) -> None:

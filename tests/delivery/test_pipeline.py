@@ -41,15 +41,18 @@ class World:
         self.outcome = OK
         self.answers: list[Callable[[Outcome], None]] = []
         self.hangs = False
-        self.load_gate = self.record_gate = threading.Event()
+        self.disabled: list[str] = []
+        self.load_gate = self.record_gate = self.disable_gate = threading.Event()
         self.load_gate.set()
         self.load_errors: list[Exception] = []
         self.record_errors: list[Exception] = []
+        self.disable_errors: list[Exception] = []
         self.breaker = NothingShared()
         stages = Stages(
             load=self.load,
             send=self.send,
             record=self.record,
+            disable=self.disable,
             publish=lambda due: self.queued.append(list(due)),
             hold_back=self.hold_back,
             is_passing=lambda error: isinstance(error, Away),
@@ -87,6 +90,12 @@ class World:
         self.records.append(list(records))
         self.log += [f"recorded {one.delivery_id}" for one in records]
         return [True] * len(records)
+
+    def disable(self, record: AttemptRecord) -> None:
+        offload(self.disable_gate.wait, 10)
+        if self.disable_errors:
+            raise self.disable_errors.pop(0)
+        self.disabled.append(record.subscription_id)
 
     def hold_back(self, postponed: Sequence[Postponed]) -> None:
         offload(lambda: None)
@@ -217,6 +226,21 @@ def test_what_failed_is_queued_again_together_and_then_settled(world: World) -> 
     world.wait(3)
     assert sorted(due.message_id for batch in world.queued for due in batch) == ["dlv_0:2", "dlv_1:2", "dlv_2:2"]
     assert set(world.settled.values()) == {None}
+
+
+def test_a_subscription_is_disabled_apart_from_the_records_of_others_and_until_it_is_done(world: World) -> None:
+    world.outcome = answered(410, {}, b"", 1)
+    world.disable_gate = threading.Event()
+    world.disable_errors = [Away("its row is locked")]
+    world.take(*names(2))
+    world.wait(2)
+    world.outcome = OK
+    world.take("dlv_other")
+    world.wait(3)
+    assert not world.disabled
+    world.disable_gate.set()
+    until(lambda: world.disabled == [ENDPOINT.subscription_id], "once, though two were told so")
+    assert not world.disable_errors
 
 
 def test_the_last_failure_is_settled_with_what_celery_is_to_keep(world: World) -> None:

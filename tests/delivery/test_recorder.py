@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import OperationalError
 
 from delivery.clocks import database_now
 from delivery.due import Due
@@ -13,12 +14,14 @@ from delivery.jobs import JobLoader
 from delivery.messages import NewEvent
 from delivery.models import Attempt, Delivery
 from delivery.outcomes import ErrorClass, answered, failed
-from delivery.recorder import AttemptRecord, record
+from delivery.passing import is_passing
+from delivery.recorder import AttemptRecord, disable_gone, record
 from delivery.retries import Step
 from delivery.routing import Route, Selection
 from partners.changes import Change
 from partners.models import Subscription
 from partners.services import create_partner, create_subscription, disable_subscription, rotate_secret
+from tests.locks import locked
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
@@ -110,13 +113,32 @@ def test_nothing_is_recorded_of_a_delivery_that_was_removed(due: list[Due], subs
     assert Attempt.objects.get().delivery_id == due[1].delivery_id
 
 
+def gone(due: Due, subscription: Subscription) -> AttemptRecord:
+    return replace(succeeded(due, subscription), outcome=answered(410, {}, b"", 1), step=Step("dead", disable="gone"))
+
+
 def test_gone_disables_the_subscription(due: list[Due], subscription: Subscription) -> None:
-    gone = replace(
-        succeeded(due[0], subscription), outcome=answered(410, {}, b"", 1), step=Step("dead", disable="gone")
-    )
-    record([gone])
+    disable_gone(succeeded(due[0], subscription))
+    subscription.refresh_from_db()
+    assert subscription.is_enabled
+    disable_gone(gone(due[0], subscription))
     subscription.refresh_from_db()
     assert (subscription.is_enabled, subscription.disabled_reason) == (False, "gone")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_subscription_that_somebody_is_changing_is_not_waited_for_by_records(
+    due: list[Due], subscription: Subscription
+) -> None:
+    made = gone(due[0], subscription)
+    with locked("SELECT FROM partners_subscription WHERE id = %s FOR UPDATE", [subscription.pk]):
+        assert record([made]) == [True]
+        with pytest.raises(OperationalError) as found:
+            disable_gone(made, lock_wait_ms=1)
+        assert is_passing(found.value), "and so it is tried again"
+    disable_gone(made, lock_wait_ms=1)
+    subscription.refresh_from_db()
+    assert not subscription.is_enabled
 
 
 def test_jobs_are_loaded_in_the_order_asked_for(due: list[Due], subscription: Subscription) -> None:

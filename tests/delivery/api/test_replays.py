@@ -1,9 +1,11 @@
 """Replays: what was missed, failed or all of it, each delivery at most once, in steps that survive anything."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
 from delivery import replay
 from delivery.due import Due
@@ -12,6 +14,8 @@ from delivery.verbs import expunge_event, send_to
 from partners import services
 from partners.models import Subscription
 from tests.api_calls import Caller, caller, is_problem, subscription_of
+from tests.delivery.broker.waiting import until
+from tests.locks import locked
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
@@ -197,3 +201,29 @@ def test_what_is_wrong_with_a_replay_is_said_with_its_place(change: dict[str, An
 
     assert is_problem(one.post("/replays", body), 400, "invalid", place)
     assert not ReplayJob.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_subscription_is_not_locked_while_a_replay_of_it_is_counted() -> None:
+    subscription = subscription_of(caller().partner)
+    wanted = replay.Wanted(subscription, "missing", NOON, NOON + timedelta(hours=1))
+
+    def start() -> ReplayJob:
+        try:
+            return replay.start_replay(wanted)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        with locked("LOCK delivery_event"):
+            starting = thread.submit(start)
+            until(lambda: _waiters("delivery_event"), "it counts")
+            with transaction.atomic():
+                assert Subscription.objects.select_for_update(nowait=True).get(pk=subscription.pk)
+        assert starting.result(30).status == "running"
+
+
+def _waiters(table: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE relation = %s::regclass AND NOT granted", [table])
+        return int(cursor.fetchone()[0])
