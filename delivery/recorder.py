@@ -42,28 +42,36 @@ class AttemptRecord:
 _SQL = """
 WITH moved AS (
     UPDATE delivery_delivery d
-    SET status = batch.status, attempt_count = batch.number, finished_at = batch.finished_at,
-        next_attempt_at = statement_timestamp() + batch.delay_s * interval '1 second',
-        last_status_code = batch.status_code, last_error = batch.detail
+    SET attempt_count = batch.number, last_status_code = batch.status_code,
+        status = CASE WHEN d.status = 'pending' OR batch.status = 'succeeded' THEN batch.status ELSE d.status END,
+        last_error = CASE WHEN d.status = 'pending' OR batch.status = 'succeeded' THEN batch.detail
+                          ELSE d.last_error END,
+        next_attempt_at = CASE WHEN d.status = 'pending'
+                               THEN statement_timestamp() + batch.delay_s * interval '1 second' END,
+        finished_at = coalesce(batch.finished_at, d.finished_at)
     FROM unnest(
         %b::text[], %b::int[], %b::timestamptz[], %b::float8[], %b::smallint[], %b::text[], %b::text[], %b::text[],
         %b::text[], %b::text[], %b::text[], %b::text[], %b::float8[], %b::timestamptz[]
     ) AS batch (delivery_id, number, started_at, latency_ms, status_code, error, detail, request_headers,
                 response_headers, response_excerpt, worker, status, delay_s, finished_at)
     WHERE d.id = batch.delivery_id AND d.attempt_count < batch.number
-    RETURNING batch.*
+    RETURNING batch.*, old.status = 'pending' AS was_pending
 )
 INSERT INTO delivery_attempt (delivery_id, number, started_at, latency_ms, status_code, error, detail,
                               request_headers, response_headers, response_excerpt, worker)
-SELECT delivery_id, number, started_at, latency_ms, status_code, error, detail, request_headers, response_headers,
-       response_excerpt, worker
+SELECT delivery_id, number, started_at, latency_ms, status_code, error, detail, request_headers,
+       CASE WHEN was_pending THEN response_headers ELSE '' END, CASE WHEN was_pending THEN response_excerpt ELSE '' END,
+       worker
 FROM moved
 ON CONFLICT (delivery_id, number) DO NOTHING
 RETURNING delivery_id, number
 """
 """The delivery's row is the lock: who moves it on writes the attempt. So no attempt is written twice, and none of a
 delivery that retention has removed. Attempts come straight from what was moved: a join of the two would compare each of
-a batch with each, as the connections that keep plans may not hash (delivery.database)."""
+a batch with each, as the connections that keep plans may not hash (delivery.database).
+
+A delivery that somebody ended meanwhile (its event was expunged, its queue drained) is not tried again; nothing of the
+answer is kept but how it ended, for it may say what was expunged. `old` is there since PostgreSQL 18."""
 
 
 class Recorder:

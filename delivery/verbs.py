@@ -91,10 +91,10 @@ def expunge_event(event: Event) -> bool:
             data=NO_DATA, schema_error="", expunged_at=now
         )
         if changed:
-            Attempt.objects.filter(delivery__event_id=event.pk).update(response_excerpt="", response_headers="")
             event.deliveries.filter(status=Delivery.Status.PENDING).update(
                 status=Delivery.Status.DEAD, next_attempt_at=None, finished_at=now, last_error=EXPUNGED
             )
+            Attempt.objects.filter(delivery__event_id=event.pk).update(response_excerpt="", response_headers="")
             audit.record("event.expunge", event, partner_id=None)
     event.refresh_from_db()
     return bool(changed)

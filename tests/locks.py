@@ -18,3 +18,10 @@ def locked(statement: str, values: Sequence[str] = ()) -> Iterator[None]:
         other.rollback()
     finally:
         other.close()
+
+
+def somebody_waits() -> bool:
+    """For a lock that another holds."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_locks WHERE NOT granted")
+        return cursor.fetchone() is not None

@@ -1,27 +1,32 @@
 """Attempts are written down in batches and move their deliveries on; the first record of an attempt stands."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection, transaction
 
+from delivery import verbs
 from delivery.clocks import database_now
+from delivery.deliver import EXPUNGED
 from delivery.due import Due
 from delivery.endpoints import EndpointCache
 from delivery.ingest import Accepted, ingest
 from delivery.jobs import JobLoader
 from delivery.messages import NewEvent
-from delivery.models import Attempt, Delivery
+from delivery.models import Attempt, Delivery, Event
 from delivery.outcomes import ErrorClass, answered, failed
 from delivery.passing import is_passing
 from delivery.recorder import AttemptRecord, disable_gone, record
 from delivery.retries import Step
 from delivery.routing import Route, Selection
+from delivery.verify import verify_hour
 from partners.changes import Change
 from partners.models import Subscription
 from partners.services import create_partner, create_subscription, disable_subscription, rotate_secret
-from tests.locks import locked
+from tests.delivery.broker.waiting import until
+from tests.locks import locked, somebody_waits
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
@@ -111,6 +116,43 @@ def test_nothing_is_recorded_of_a_delivery_that_was_removed(due: list[Due], subs
     Delivery.objects.filter(pk=due[0].delivery_id).delete()
     assert record([succeeded(due[0], subscription), succeeded(due[1], subscription)]) == [False, True]
     assert Attempt.objects.get().delivery_id == due[1].delivery_id
+
+
+def test_an_attempt_under_way_when_its_event_is_expunged_leaves_nothing_of_the_answer_and_is_the_last(
+    due: list[Due], subscription: Subscription
+) -> None:
+    verbs.expunge_event(Event.objects.get(pk="e0"))
+    verbs.expunge_event(Event.objects.get(pk="e1"))
+    echo = answered(500, {"x-echo": "ada@example.com"}, b"you sent ada@example.com", 1.0)
+    bad = replace(
+        succeeded(due[0], subscription), outcome=echo, step=Step("pending", 5.0), next_attempt_at=AT, finished_at=None
+    )
+    assert record([bad, succeeded(due[1], subscription)]) == [True, True]
+    first, second = (Delivery.objects.get(pk=one.delivery_id) for one in due[:2])
+    assert (first.status, first.attempt_count, first.last_error) == ("dead", 1, EXPUNGED)
+    assert (first.next_attempt_at, first.finished_at is None) == (None, False)
+    assert (second.status, second.finished_at, second.last_error) == ("succeeded", AT, "")
+    assert list(Attempt.objects.values_list("response_headers", "response_excerpt")) == [("", "")] * 2
+    assert not list(verify_hour(database_now() - timedelta(minutes=30)))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_attempt_that_is_recorded_while_its_event_is_being_expunged_leaves_nothing_either(
+    due: list[Due], subscription: Subscription
+) -> None:
+    def expunge() -> None:
+        try:
+            verbs.expunge_event(Event.objects.get(pk="e0"))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        with transaction.atomic():
+            record([succeeded(due[0], subscription)])
+            expunging = thread.submit(expunge)
+            until(somebody_waits, "it has come to the delivery's row")
+        expunging.result(30)
+    assert Attempt.objects.get().response_excerpt == ""
 
 
 def gone(due: Due, subscription: Subscription) -> AttemptRecord:

@@ -15,7 +15,7 @@ from partners import services
 from partners.models import Subscription
 from tests.api_calls import Caller, caller, is_problem, subscription_of
 from tests.delivery.broker.waiting import until
-from tests.locks import locked
+from tests.locks import locked, somebody_waits
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
@@ -217,13 +217,7 @@ def test_a_subscription_is_not_locked_while_a_replay_of_it_is_counted() -> None:
     with ThreadPoolExecutor(1) as thread:
         with locked("LOCK delivery_event"):
             starting = thread.submit(start)
-            until(lambda: _waiters("delivery_event"), "it counts")
+            until(somebody_waits, "it counts")
             with transaction.atomic():
                 assert Subscription.objects.select_for_update(nowait=True).get(pk=subscription.pk)
         assert starting.result(30).status == "running"
-
-
-def _waiters(table: str) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE relation = %s::regclass AND NOT granted", [table])
-        return int(cursor.fetchone()[0])
