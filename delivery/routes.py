@@ -5,6 +5,7 @@ announces a change.
 """
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -31,21 +32,28 @@ class SubscriptionRouter:
 
     def __init__(self) -> None:
         self._index = RoutingIndex()
+        self._lock = threading.Lock()
+        """From reading to writing: what was read later is not overwritten by what was read before."""
 
     def load(self) -> int:
         """Reads everything anew; returns how many subscriptions are routed. Raises django.db.Error."""
-        self._index.replace_all(load_routes(Subscription.objects.all()))
-        return len(self._index)
+        with self._lock:
+            self._index.replace_all(load_routes(Subscription.objects.all()))
+            return len(self._index)
 
     def take_over(self, change: Change) -> None:
         if change.kind == "everything":
             self.load()
         elif change.kind == "subscription":
-            found = list(load_routes(Subscription.objects.filter(pk=change.id)))
+            self._load_one(change.id)
+
+    def _load_one(self, subscription_id: str) -> None:
+        with self._lock:
+            found = list(load_routes(Subscription.objects.filter(pk=subscription_id)))
             if found:
                 self._index.put(found[0])
             else:
-                self._index.remove(change.id)
+                self._index.remove(subscription_id)
 
     def route(self, event: NewEvent) -> Selection:
         return select(self._index.matching(event.type), lambda: event.envelope)
