@@ -48,14 +48,14 @@ WITH moved AS (
                           ELSE d.last_error END,
         next_attempt_at = CASE WHEN d.status = 'pending'
                                THEN statement_timestamp() + batch.delay_s * interval '1 second' END,
-        finished_at = coalesce(batch.finished_at, d.finished_at)
+        finished_at = coalesce(d.finished_at, batch.finished_at)
     FROM unnest(
         %b::text[], %b::int[], %b::timestamptz[], %b::float8[], %b::smallint[], %b::text[], %b::text[], %b::text[],
         %b::text[], %b::text[], %b::text[], %b::text[], %b::float8[], %b::timestamptz[]
     ) AS batch (delivery_id, number, started_at, latency_ms, status_code, error, detail, request_headers,
                 response_headers, response_excerpt, worker, status, delay_s, finished_at)
     WHERE d.id = batch.delivery_id AND d.attempt_count < batch.number
-    RETURNING batch.*, old.status = 'pending' AS was_pending
+    RETURNING batch.*, d.next_attempt_at IS NOT NULL OR d.finished_at = batch.finished_at AS was_pending
 )
 INSERT INTO delivery_attempt (delivery_id, number, started_at, latency_ms, status_code, error, detail,
                               request_headers, response_headers, response_excerpt, worker)
@@ -71,7 +71,8 @@ delivery that retention has removed. Attempts come straight from what was moved:
 a batch with each, as the connections that keep plans may not hash (delivery.database).
 
 A delivery that somebody ended meanwhile (its event was expunged, its queue drained) is not tried again; nothing of the
-answer is kept but how it ended, for it may say what was expunged. `old` is there since PostgreSQL 18."""
+answer is kept but how it ended, for it may say what was expunged. It has its end already, so it gets neither a next
+attempt nor the end of this one."""
 
 
 class Recorder:
