@@ -17,6 +17,7 @@ from honcho.environ import parse
 from recart_hooks.local import Ports, local_environment
 from recart_hooks.runner import PROJECT, Runner
 from recart_hooks.stack import Stack, StackError
+from recart_hooks.stack.nats import USUAL_PORT
 from recart_hooks.system import StartError, prepare
 from recart_hooks.terminal import paint, say
 
@@ -45,13 +46,14 @@ def main() -> int:
 def run(data_dir: Path, workers: int) -> None:
     """Until it is interrupted."""
     terminal = Terminal()
-    with Stack(data_dir) as stack:
+    with Stack(data_dir, nats_port=USUAL_PORT) as stack:
         environment = local_environment(stack, Ports.choose(), {"DEBUG": "1"})
         prepare(environment)
         with Runner(environment, terminal.write, workers=workers) as runner:
             runner.start()
             runner.keep_running()
             terminal.write("dev", f"web {environment['PUBLIC_URL']}/admin/   Flower {environment['FLOWER_URL']}/")
+            terminal.write("dev", f"NATS {environment['NATS_URL']}")
             for path in changes():
                 terminal.write("dev", f"{path} changed: starting all processes again")
                 runner.restart([*runner.programs])

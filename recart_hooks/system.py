@@ -16,6 +16,7 @@ from urllib.request import urlopen
 from recart_hooks.local import Ports, local_environment
 from recart_hooks.runner import PROJECT, Runner
 from recart_hooks.stack import Stack
+from recart_hooks.stack.nats import USUAL_PORT
 
 READY_S = 90.0
 
@@ -53,7 +54,7 @@ def run_system(data_dir: Path, workers: int, say: Callable[[str], None]) -> Iter
 
     Sets this process's environment, too. Raises StackError and StartError.
     """
-    with Stack(data_dir) as stack:
+    with Stack(data_dir, nats_port=USUAL_PORT) as stack:
         environment = local_environment(stack, Ports.choose())
         os.environ.update(environment)
         prepare(environment)

@@ -24,15 +24,22 @@ __all__ = ["Nats", "Postgres", "Server", "Stack", "StackError", "Valkey"]
 class Stack:
     """The three servers and their addresses. `stack.valkey.kill()` and its like are for fault tests."""
 
-    def __init__(self, data_dir: Path, *, durable: bool = True, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        durable: bool = True,
+        environ: Mapping[str, str] | None = None,
+        nats_port: int | None = None,
+    ) -> None:
         """Starts nothing. `durable=False` is for tests: quicker, and safe against crashes of processes only.
 
-        `environ` (the process's own by default) says which servers are left out.
+        `environ` (the process's own by default) says which servers are left out. `nats_port` is taken if it is free.
         """
         self.data_dir = data_dir.resolve()
         self.postgres = Postgres(self.data_dir, durable=durable)
         self.valkey = Valkey(self.data_dir, durable=durable)
-        self.nats = Nats(self.data_dir, durable=durable)
+        self.nats = Nats(self.data_dir, durable=durable, usual_port=nats_port)
         environ = os.environ if environ is None else environ
         self._given = {name: environ[name] for name in ("DATABASE_URL", "BROKER_URL", "NATS_URL") if environ.get(name)}
         self._lock: int | None = None

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from recart_hooks.stack import Stack, StackError
+from recart_hooks.stack.nats import USUAL_PORT
 
 
 def main() -> int:
@@ -21,7 +22,7 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        with Stack(options.data_dir) as stack:
+        with Stack(options.data_dir, nats_port=USUAL_PORT) as stack:
             for name, value in stack.environment.items():
                 print(f"{name}={value}", flush=True)  # noqa: T201 - this is its output
             if options.command:

@@ -12,6 +12,8 @@ from pathlib import Path
 from recart_hooks.ports import LOOPBACK
 from recart_hooks.stack.server import Server, StackError
 
+USUAL_PORT = 4222
+
 
 class Nats(Server):
     name = "nats"

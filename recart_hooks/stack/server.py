@@ -34,23 +34,27 @@ class Server(ABC):
     name: str
     ending = Ending()
 
-    def __init__(self, data_dir: Path, *, durable: bool) -> None:
-        """Touches nothing. `durable`: written data survives a power cut, not only a crash."""
+    def __init__(self, data_dir: Path, *, durable: bool, usual_port: int | None = None) -> None:
+        """Touches nothing. `durable`: written data survives a power cut, not only a crash.
+
+        `usual_port`: where its clients look for it.
+        """
         self.data_dir = data_dir
         self.home = data_dir / self.name
         self.log = data_dir / "log" / f"{self.name}.log"
         self.durable = durable
+        self.usual_port = usual_port
         self._process: Process | None = None
         self._port: int | None = None
 
     @property
     def port(self) -> int:
-        """Its port, chosen at the first look: that of the last start, if it is free."""
+        """Its port, chosen at the first look: the usual one or that of the last start, if it is free."""
         if self._port is None:
-            last: list[int] = []
+            preferred = [] if self.usual_port is None else [self.usual_port]
             with suppress(OSError, ValueError):
-                last = [int(self._port_file.read_text())]
-            self._port = free_port(last)
+                preferred.append(int(self._port_file.read_text()))
+            self._port = free_port(preferred)
         return self._port
 
     @property

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import redis
 
+from recart_hooks.ports import free_port
 from recart_hooks.stack import Server, Stack, StackError
 
 pytestmark = pytest.mark.servers
@@ -228,6 +229,16 @@ def test_a_port_that_is_taken_between_the_look_and_the_start_is_stepped_round(da
             assert server.port != chosen
         finally:
             server.stop()
+
+
+def test_nats_takes_the_port_where_its_clients_look_for_it_if_it_is_free(data_dir: Path) -> None:
+    usual = free_port()
+    data_dir.mkdir()
+    (data_dir / "nats.port").write_text(str(free_port()))
+
+    assert Stack(data_dir, environ={}, nats_port=usual).nats_url == f"nats://127.0.0.1:{usual}"
+    with socket.create_server(("127.0.0.1", usual)):
+        assert Stack(data_dir, environ={}, nats_port=usual).nats.port != usual
 
 
 def test_looking_at_a_stack_that_runs_changes_nothing_about_it(shared: Stack) -> None:
