@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+DESCRIPTION = "demo"
+"""What the demo's own subscriptions are known by: each of its partners has one."""
+
 
 @dataclass(frozen=True, slots=True)
 class DemoPartner:

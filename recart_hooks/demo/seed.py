@@ -11,7 +11,7 @@ from django.core.management import call_command
 from partners.keys import create_key, find_key
 from partners.models import Partner, Subscription
 from partners.services import create_partner, create_subscription, reveal_secrets, update_subscription
-from recart_hooks.demo.partners import PARTNERS, DemoPartner
+from recart_hooks.demo.partners import DESCRIPTION, PARTNERS, DemoPartner
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "partners" / "catalogues" / "ecommerce.yaml"
 
@@ -49,14 +49,14 @@ def _seed_partner(wanted: DemoPartner, url: str) -> str:
     partner = Partner.objects.filter(name=wanted.name).first()
     if partner is None:
         partner = create_partner(wanted.name, rate_limit="100/s", notes="Made by `make demo`.")
-    subscription = Subscription.objects.filter(partner=partner, description="demo", deleted_at=None).first()
+    subscription = Subscription.objects.filter(partner=partner, description=DESCRIPTION, deleted_at=None).first()
     settings: dict[str, Any] = {
         "url": url,  # the receiver's port may be another one this time
         "transformation": wanted.transformation,
         "retry_schedule_s": [2, 4, 8, 15, 30, 60],  # so that one need not wait for hours to see a retry
     }
     if subscription is None:
-        subscription = create_subscription(partner, event_types=wanted.event_types, description="demo", **settings)
+        subscription = create_subscription(partner, event_types=wanted.event_types, description=DESCRIPTION, **settings)
     else:
         update_subscription(subscription, settings)
     return reveal_secrets(subscription)[0]

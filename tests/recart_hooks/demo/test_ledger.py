@@ -1,0 +1,49 @@
+"""The smoke test's second look, into the tables."""
+
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from delivery.models import Delivery, Event
+from partners.models import Subscription
+from partners.services import create_partner, create_subscription
+from recart_hooks.demo.ledger import unfinished_deliveries
+from recart_hooks.demo.partners import PARTNERS
+from recart_hooks.demo.seed import seed
+from recart_hooks.demo.shop import Shop
+
+RUN = "r1"
+ENDPOINT = "https://hooks.example.com/mine"
+
+pytestmark = [pytest.mark.servers, pytest.mark.django_db]
+
+
+def pending(subscription: Subscription) -> Delivery:
+    one = next(Shop(RUN).events())
+    now = timezone.now()
+    event, _ = Event.objects.get_or_create(
+        pk=one.id, defaults={"type": one.type, "data": one.data.decode(), "occurred_at": now}
+    )
+    return Delivery.objects.create(
+        event=event,
+        subscription=subscription,
+        partner=subscription.partner,
+        event_type=event.type,
+        next_attempt_at=now,
+    )
+
+
+def test_subscriptions_that_somebody_added_to_the_demo_are_not_counted(settings: Any) -> None:
+    settings.ENDPOINT_ALLOWED_NETWORKS, settings.ENDPOINT_PORTS = (ip_network("127.0.0.0/8"),), ()
+    seed("http://127.0.0.1:9000")
+    ours = Subscription.objects.get(partner__name=PARTNERS[0].name)
+    for partner in (ours.partner, create_partner("A visitor")):
+        pending(create_subscription(partner, ENDPOINT, ["*"]))
+    assert unfinished_deliveries(RUN) == []
+
+    mine = pending(ours)
+
+    assert unfinished_deliveries(RUN) == [f"{mine.pk} of {mine.event_id} is pending, not tried"]
+    assert unfinished_deliveries("another") == []
