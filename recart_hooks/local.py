@@ -6,6 +6,7 @@ For the demo, `make dev`, the tests of the real processes and the benchmarks. A 
 import base64
 import os
 import secrets
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,10 @@ class Ports:
 
 
 def local_environment(stack: Stack, ports: Ports, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The whole environment for the processes. Secrets are made once and kept in the data directory."""
+    """The whole environment for the processes. Secrets are made once and kept in the data directory.
+
+    What is ours of it stands in the data directory's file `env`, for commands that are run beside the processes.
+    """
     ours = {
         **stack.environment,
         "SECRET_KEY": kept_secret(stack.data_dir, "secret.key", lambda: secrets.token_urlsafe(50)),
@@ -50,7 +54,19 @@ def local_environment(stack: Stack, ports: Ports, more: Mapping[str, str] | None
         "PYTHONUNBUFFERED": "1",
         **(more or {}),
     }
-    return {**ours, **{name: value for name, value in os.environ.items() if value}}
+    whole = {**ours, **{name: value for name, value in os.environ.items() if value}}
+    write_env_file(env_file(stack.data_dir), {name: whole[name] for name in ours})
+    return whole
+
+
+def env_file(data_dir: Path) -> Path:
+    return data_dir / "env"
+
+
+def write_env_file(path: Path, values: Mapping[str, str]) -> None:
+    """As shells and honcho read it; it holds secrets, so only its owner may."""
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
 
 
 def kept_secret(data_dir: Path, name: str, make: Callable[[], str] | None = None) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ from recart_hooks.demo.publisher import publish
 from recart_hooks.demo.receiver import Receiver
 from recart_hooks.demo.scoreboard import Scoreboard
 from recart_hooks.demo.shop import Shop
-from recart_hooks.local import kept_secret
+from recart_hooks.local import env_file, kept_secret
 from recart_hooks.stack import StackError
 from recart_hooks.system import StartError, System, run_system
 from recart_hooks.terminal import say
@@ -111,6 +112,8 @@ def show_addresses(system: System, password: str, api_key: str) -> None:
     say(f"  Flower    {flower}/   login flower, password {system.environment['FLOWER_PASSWORD']}")
     say(f"  NATS      {system.environment['NATS_URL']}   publish to events.<type>, for example events.orders.created")
     say(f"  logs      {system.logs}/")
+    beside, settings = os.path.relpath(Path(sys.executable).parent), os.path.relpath(env_file(system.stack.data_dir))
+    say(f"  commands  {beside}/honcho run -e {settings} {beside}/python manage.py inspect ID")
     say("")
 
 

@@ -1,16 +1,17 @@
 """`python -m recart_hooks.stack`: runs the embedded servers alone, until Ctrl-C.
 
-With a command after `--` it runs that with the servers' addresses in its environment, and ends when the command does:
-`python -m recart_hooks.stack -- ./manage.py migrate`.
+With a command after `--` it runs that with these servers and the secrets of the data directory as its settings, and
+ends when the command does: `.venv/bin/python -m recart_hooks.stack -- .venv/bin/python manage.py migrate`.
+Beside a demo that runs: `.venv/bin/honcho run -e .data/env .venv/bin/python manage.py …`.
 """
 
 import argparse
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from recart_hooks.local import Ports, local_environment
 from recart_hooks.stack import Stack, StackError
 from recart_hooks.stack.nats import USUAL_PORT
 
@@ -18,15 +19,16 @@ from recart_hooks.stack.nats import USUAL_PORT
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m recart_hooks.stack", description="Runs the embedded servers.")
     parser.add_argument("--data-dir", type=Path, default=Path(".data"), help="where data is kept (default: .data)")
-    parser.add_argument("command", nargs="*", help="runs with the servers' addresses in its environment")
+    parser.add_argument("command", nargs="*", help="runs with the settings of these servers")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         with Stack(options.data_dir, nats_port=USUAL_PORT) as stack:
+            environment = local_environment(stack, Ports.choose())
             for name, value in stack.environment.items():
                 print(f"{name}={value}", flush=True)  # noqa: T201 - this is its output
             if options.command:
-                return subprocess.call(options.command, env={**os.environ, **stack.environment})  # noqa: S603
+                return subprocess.call(options.command, env=environment)  # noqa: S603
             signal.pause()
     except KeyboardInterrupt:
         return 0

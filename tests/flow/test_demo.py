@@ -44,6 +44,20 @@ def test_the_smoke_test_delivers_every_event(tmp_path: Path) -> None:
     assert demo.returncode == 0
 
 
+def test_a_command_runs_beside_the_demo_as_it_says(tmp_path: Path) -> None:
+    demo = start_demo(tmp_path / "data")
+    said = wait_for(demo, "manage.py inspect ID")
+    command = said[-1].split("commands")[1].replace("inspect ID", "showmigrations delivery")
+
+    environment = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment, check=False)
+    demo.kill()
+    demo.communicate()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "[X] 0001_initial" in done.stdout
+
+
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGKILL])
 def test_nothing_is_left_of_the_demo_when_it_ends(tmp_path: Path, number: signal.Signals) -> None:
     demo = start_demo(tmp_path / "data", "--rate", "20")

@@ -1,11 +1,14 @@
+import shlex
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from honcho.environ import parse
 
-from recart_hooks.local import Ports, encryption_key, kept_secret, local_environment
+from recart_hooks.local import Ports, encryption_key, env_file, kept_secret, local_environment
 from recart_hooks.ports import LOOPBACK, RANGE, free_port, is_free
 from recart_hooks.settings import env
 from recart_hooks.stack import Stack
@@ -54,6 +57,26 @@ def test_the_environment_holds_settings_and_what_python_needs(tmp_path: Path, mo
     assert made["FLOWER_URL"] == "http://localhost:5123"
     ours = {name for name in made if name not in {*env.declared, "DJANGO_SETTINGS_MODULE", "PYTHONUNBUFFERED"}}
     assert not {name for name in ours if name.startswith(("FLOWER", "WEB", "ENDPOINT", "NATS"))}
+
+
+def test_what_is_ours_stands_in_a_file_for_commands_that_only_its_owner_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NATS_URL", "nats://elsewhere")
+    monkeypatch.setenv("SOMEBODY_ELSES", "theirs")
+    data_dir = tmp_path / "with a space, # and it's quoted"
+    data_dir.mkdir()
+
+    made = local_environment(Stack(data_dir), Ports(web=8123, flower=5123))
+
+    path = env_file(data_dir)
+    assert path.stat().st_mode & 0o777 == 0o600
+    read = parse(path.read_text())
+    assert read == {name: made[name] for name in read}
+    assert {"SECRET_KEY", "DATABASE_URL", "NATS_URL", "STATIC_ROOT"} <= read.keys()
+    assert "SOMEBODY_ELSES" not in read
+    in_a_shell = subprocess.check_output(["sh", "-ac", f". {shlex.quote(str(path))}; env -0"], text=True)
+    assert {f"{name}={value}" for name, value in read.items()} <= set(in_a_shell.split("\0"))
 
 
 def test_what_is_set_already_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from recart_hooks.ports import free_port
+from recart_hooks.runner import PROJECT
 from recart_hooks.stack import Server, Stack, StackError
 
 pytestmark = pytest.mark.servers
@@ -247,6 +248,21 @@ def test_looking_at_a_stack_that_runs_changes_nothing_about_it(shared: Stack) ->
     a_stack(shared.data_dir).environment  # noqa: B018 - it is looked at
 
     assert {path: path.read_text() for path in shared.data_dir.glob("*.port")} == before
+
+
+def test_a_command_runs_with_the_settings_of_the_servers(data_dir: Path) -> None:
+    command = [sys.executable, "manage.py", "showmigrations", "delivery"]
+    done = subprocess.run(
+        [sys.executable, "-m", "recart_hooks.stack", "--data-dir", str(data_dir), "--", *command],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env={"PATH": os.environ["PATH"]},
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "[ ] 0001_initial" in done.stdout
 
 
 def test_a_server_whose_address_is_given_is_left_out(data_dir: Path) -> None:
