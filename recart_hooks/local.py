@@ -34,16 +34,19 @@ def local_environment(stack: Stack, ports: Ports, more: Mapping[str, str] | None
 
     What is ours of it stands in the data directory's file `env`, for commands that are run beside the processes.
     """
+    given = {**(more or {}), **{name: value for name, value in os.environ.items() if value}}
+    bind = given.get("WEB_BIND", f"{LOOPBACK}:{ports.web}")
+    flower_port = given.get("FLOWER_PORT", str(ports.flower))
     ours = {
         **stack.environment,
         "SECRET_KEY": kept_secret(stack.data_dir, "secret.key", lambda: secrets.token_urlsafe(50)),
         "ENCRYPTION_KEYS": kept_secret(stack.data_dir, "encryption.key", encryption_key),
         "ALLOWED_HOSTS": f"localhost,{LOOPBACK},[::1]",
-        "PUBLIC_URL": f"http://localhost:{ports.web}",
-        "WEB_BIND": f"{LOOPBACK}:{ports.web}",
-        "FLOWER_PORT": str(ports.flower),
+        "PUBLIC_URL": f"http://localhost:{bind.rpartition(':')[2]}",
+        "WEB_BIND": bind,
+        "FLOWER_PORT": flower_port,
         "FLOWER_PASSWORD": kept_secret(stack.data_dir, "flower.password"),
-        "FLOWER_URL": f"http://localhost:{ports.flower}",
+        "FLOWER_URL": f"http://localhost:{flower_port}",
         "FLOWER_STATE_FILE": str(stack.data_dir / "flower.state"),
         "BEAT_SCHEDULE_FILE": str(stack.data_dir / "beat.schedule"),
         "STATIC_ROOT": str(stack.data_dir / "static"),
@@ -54,7 +57,7 @@ def local_environment(stack: Stack, ports: Ports, more: Mapping[str, str] | None
         "PYTHONUNBUFFERED": "1",
         **(more or {}),
     }
-    whole = {**ours, **{name: value for name, value in os.environ.items() if value}}
+    whole = {**ours, **given}
     write_env_file(env_file(stack.data_dir), {name: whole[name] for name in ours})
     return whole
 

@@ -76,7 +76,10 @@ class Stack:
         if not try_lock(lock):
             owner = os.read(lock, 20).decode()
             os.close(lock)
-            raise StackError(f"process {owner} runs a stack in {self.data_dir}; stop it, or choose another directory")
+            raise StackError(
+                f"process {owner} runs a stack in {self.data_dir}; stop it, or choose another directory: "
+                "--data-dir DIR, or make … DATA=DIR"
+            )
         os.truncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         self._lock = lock

@@ -1,6 +1,8 @@
 """The files that people deploy with say the same as the code."""
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -32,6 +34,17 @@ def test_compose_runs_the_commands_of_the_procfile(services: dict[str, Any]) -> 
     ours = {name: service["command"] for name, service in services.items() if "build" in service}
 
     assert ours == {"migrate": "python manage.py migrate --no-input", **procfile()}
+
+
+@pytest.mark.parametrize("target", ["demo", "smoke", "dev"])
+def test_make_takes_another_directory_for_the_data(target: str) -> None:
+    command = ["make", "--dry-run", f"VENV={sys.prefix}", target]
+
+    usual = subprocess.check_output(command, cwd=PROJECT, text=True)
+    other = subprocess.check_output([*command, "DATA=elsewhere"], cwd=PROJECT, text=True)
+
+    assert "--data-dir .data" in usual
+    assert "--data-dir elsewhere" in other
 
 
 def test_one_image_runs_all_of_ours_and_not_as_root(services: dict[str, Any]) -> None:

@@ -59,6 +59,21 @@ def test_the_environment_holds_settings_and_what_python_needs(tmp_path: Path, mo
     assert not {name for name in ours if name.startswith(("FLOWER", "WEB", "ENDPOINT", "NATS"))}
 
 
+def test_links_lead_to_the_addresses_that_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PUBLIC_URL", "FLOWER_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WEB_BIND", "127.0.0.1:8124")
+    monkeypatch.setenv("FLOWER_PORT", "5124")
+
+    made = local_environment(Stack(tmp_path), Ports(web=8123, flower=5123))
+
+    assert made["PUBLIC_URL"] == "http://localhost:8124"
+    assert made["FLOWER_URL"] == "http://localhost:5124"
+
+    monkeypatch.setenv("PUBLIC_URL", "https://hooks.example.com")
+    assert local_environment(Stack(tmp_path), Ports(8123, 5123))["PUBLIC_URL"] == "https://hooks.example.com"
+
+
 def test_what_is_ours_stands_in_a_file_for_commands_that_only_its_owner_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -191,7 +191,7 @@ def test_a_server_that_outlived_its_run_is_ended_by_the_next_start(
 
 
 def test_a_second_stack_in_the_same_directory_is_refused(shared: Stack) -> None:
-    with pytest.raises(StackError, match=f"process {os.getpid()} runs a stack in"):
+    with pytest.raises(StackError, match=f"process {os.getpid()} runs a stack in .*: --data-dir DIR, or make … DATA"):
         a_stack(shared.data_dir).start()
 
 
