@@ -5,10 +5,12 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from recart_hooks.health import healthz, readyz
+from recart_hooks.home import home
 from recart_hooks.metrics import metrics
 from recart_hooks.well_known import webhook_keys
 
 urlpatterns = [
+    path("", home),
     path("admin/", admin.site.urls),
     path("api/v1/", include("delivery.api.urls")),
     path("api/v1/", include("partners.api.urls")),

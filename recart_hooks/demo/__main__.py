@@ -110,6 +110,7 @@ def show_addresses(system: System, password: str, api_key: str) -> None:
     say(f"  admin     {web}/admin/   login admin, password {password}")
     say(f"  API docs  {web}/api/docs/   key of Awesome Reviews {api_key}")
     say(f"  Flower    {flower}/   login flower, password {system.environment['FLOWER_PASSWORD']}")
+    say(f"  metrics   {web}/metrics   and of each process: docs/operations.md")
     say(f"  NATS      {system.environment['NATS_URL']}   publish to events.<type>, for example events.orders.created")
     say(f"  logs      {system.logs}/")
     beside, settings = os.path.relpath(Path(sys.executable).parent), os.path.relpath(env_file(system.stack.data_dir))

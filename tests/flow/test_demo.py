@@ -63,6 +63,7 @@ def test_nothing_is_left_of_the_demo_when_it_ends(tmp_path: Path, number: signal
     demo = start_demo(tmp_path / "data", "--rate", "20")
     said = wait_for(demo, "✓ try 2")
     assert any("login admin" in line for line in said)
+    assert any(line.startswith("  metrics   http://localhost:") for line in said)
     family = psutil.Process(demo.pid).children(recursive=True)
     assert len(family) > 15  # three servers, five processes, their tethers and children
 
