@@ -129,7 +129,7 @@ def events_of(record: AttemptRecord, partner_name: str) -> Iterator[tuple[str, M
     """Received, started, and how it ended, with the times of the attempt itself."""
     uuid, name = f"{record.delivery_id}:{record.number}", f"{TASK} {record.event_type}"
     started, took_s = record.started_at.timestamp(), record.outcome.latency_ms / 1000
-    args = f"{partner_name or '-'} ({record.partner_id}), {record.delivery_id}, attempt {record.number}"
+    args = f"{partner_name or '-'}, attempt {record.number}, {record.delivery_id}, {record.partner_id}"
     same = {"uuid": uuid, "name": name}
     yield "task-received", {**same, "args": args, "kwargs": "{}", "retries": record.number - 1, "timestamp": started}
     yield "task-started", {**same, "timestamp": started}

@@ -65,7 +65,7 @@ def configure() -> None:
     options.persistent = bool(settings.FLOWER_STATE_FILE)
     options.db = settings.FLOWER_STATE_FILE or "flower"
     options.state_save_interval = STATE_SAVED_EVERY_MS if options.persistent else 0
-    options.tasks_columns = "name,args,state,received,runtime,worker,uuid"
+    options.tasks_columns = "name,args,state,uuid,received,runtime,worker"
     options.natural_time = True
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
 

@@ -71,7 +71,7 @@ def test_an_attempt_is_a_task_with_partner_event_type_and_outcome() -> None:
     tasks = dispatcher.cluster.tasks
     good, dead = tasks["dlv_1:1"], tasks["dlv_2:1"]
     assert (good.name, good.state, good.runtime) == ("delivery.deliver orders.created", "SUCCESS", 0.012)
-    assert good.args == "Awesome Reviews (ptr_1), dlv_1, attempt 1"
+    assert good.args == "Awesome Reviews, attempt 1, dlv_1, ptr_1"
     assert good.received == good.started == GOOD.started_at.timestamp()
     assert good.succeeded == pytest.approx(GOOD.started_at.timestamp() + 0.012)
     assert (dead.state, dead.exception) == ("FAILURE", "status 503")

@@ -293,7 +293,7 @@ def flower_tasks(run: Run, name: str) -> list[dict[str, str]]:
 
 def test_flower_names_partner_and_event_type(run: Run) -> None:
     def partners() -> set[str]:
-        return {task["args"].partition(" ")[0] for task in flower_tasks(run, TASK)}
+        return {task["args"].partition(",")[0] for task in flower_tasks(run, TASK)}
 
     wanted = {"slow", "flaky", "limited", "down"}
     run.system.wait_until(lambda: partners() >= wanted, "tasks of four partners, once Flower has heard of them")

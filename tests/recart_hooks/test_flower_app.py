@@ -1,4 +1,5 @@
 import asyncio
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,6 +79,12 @@ def test_lengths_tell_what_is_ready_from_what_waits_for_its_time_the_fullest_fir
         {"name": "maintenance", "messages": 0, "messages_ready": 0},
         {"name": f"{idle} (Idle)", "messages": 0, "messages_ready": 0, "messages_unacknowledged": 0},
     ]
+
+
+def test_the_id_of_a_task_stands_where_narrow_windows_show_it(page: Page) -> None:
+    columns = re.findall(r"<th[^>]*>\s*(\w+)\s*</th>", page.get("/tasks").text)
+
+    assert columns == ["Name", "args", "State", "UUID", "Received", "Runtime", "Worker"]
 
 
 @pytest.mark.parametrize("path", ["/", "/tasks", "/broker", "/api/queues/length", "/api/workers"])
