@@ -1,7 +1,7 @@
 """Keeps the broker's limits equal to the partners' rows.
 
-Every worker does it, on every change and again whenever the broker has lost its memory: writing the same limit twice
-changes nothing, and so neither a restart nor a wiped Valkey forgets one.
+Every worker does it, on every change: writing the same limit twice changes nothing. Reconciliation holds what the
+broker has against the rows, so that none is forgotten because Valkey was away, or lost what it had written last.
 """
 
 import logging
@@ -14,7 +14,8 @@ import redis
 from django.db import connection
 
 from delivery import publish
-from delivery.broker import FairQueues, QueueLimits
+from delivery.breaker import FIRST_PERIOD_S, LONGEST_PERIOD_S
+from delivery.broker import FairQueues, InvalidRate, QueueLimits, parse_rate
 from delivery.clocks import ahead_of_valkey_s
 from delivery.errors import Postponed
 from delivery.metrics.process import broker_failed
@@ -24,6 +25,8 @@ from partners.models import FOREVER, Partner, Subscription
 logger = logging.getLogger(__name__)
 
 _ONCE_IN_S = 1.0
+_LONGEST_HELD_S = LONGEST_PERIOD_S + FIRST_PERIOD_S
+"""For how long breakers hold a queue back at most (delivery.deliver.refusal)."""
 
 
 def limits_of(partner: Partner) -> QueueLimits:
@@ -39,11 +42,54 @@ def limits_of(partner: Partner) -> QueueLimits:
 
 
 def push_limits(partner_ids: Iterable[str] | None = None, to: FairQueues | None = None) -> int:
-    """Writes the limits of these partners (all: None) to the broker; returns how many. Raises redis.RedisError."""
+    """Writes the limits of these partners (all: None) to the broker; returns how many. Raises redis.RedisError.
+
+    One whose rate cannot be read, which no form lets in, keeps the limits that it had.
+    """
     partners = Partner.objects.all() if partner_ids is None else Partner.objects.filter(pk__in=list(partner_ids))
-    limits = [limits_of(partner) for partner in partners.iterator()]
+    limits = [limits_of(partner) for partner in partners.iterator() if _has_a_rate(partner)]
     (to or publish.queues()).configure_many(limits)
     return len(limits)
+
+
+def wrong_limits(of: FairQueues | None = None) -> list[str]:
+    """The partners whose limits in the broker are not those of their rows. Raises redis.RedisError.
+
+    A pause may be longer than the row's, for as long as breakers hold a queue back.
+    """
+    queues = of or publish.queues()
+    written, (seconds, _) = queues.all_limits(), queues.client.time()
+    return [
+        partner.pk
+        for partner in Partner.objects.only("rate_limit", "rate_limit_ceiling", "max_in_flight", "paused_until")
+        if not _are_as(limits_of(partner), written.get(publish.queue_of(partner.pk)), seconds)
+    ]
+
+
+def _has_a_rate(partner: Partner) -> bool:
+    """Or none; False when nobody knows what it is."""
+    try:
+        parse_rate(limits_of(partner).rate)
+    except InvalidRate as error:
+        logger.error("limits not written", extra={"partner_id": partner.pk, "error": str(error)})
+        return False
+    return True
+
+
+def _are_as(wanted: QueueLimits, written: QueueLimits | None, now: float) -> bool:
+    try:
+        rate = parse_rate(wanted.rate)
+    except InvalidRate:
+        return False
+    if written is None or (rate, wanted.max_in_flight) != (written.rate, written.max_in_flight):
+        return False
+    until, held_until = (max(one.paused_until or 0.0, now) for one in (wanted, written))
+    return until <= held_until <= max(until, now + _LONGEST_HELD_S)
+
+
+def mend_limits(to: FairQueues | None = None) -> None:
+    """Writes the limits that are wrong in the broker. Raises redis.RedisError."""
+    push_limits(wrong_limits(to), to)
 
 
 def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> set[str]:

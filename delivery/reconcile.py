@@ -1,4 +1,5 @@
 """Finds pending deliveries that the broker does not hold, and queues them: after a wiped Valkey, or a lost message.
+Limits that it does not have as the partners' rows do are written.
 
 PostgreSQL is the truth. Each run asks, for every partner with overdue deliveries, about its oldest ones, a page at a
 time: the broker answers by exact message ids. A wiped Valkey has lost its marker as well, so then everything is queued
@@ -17,8 +18,7 @@ from delivery import publish
 from delivery.broker import FairQueues
 from delivery.clocks import database_now
 from delivery.due import Due
-from delivery.limits import push_limits
-from partners.models import Partner
+from delivery.limits import mend_limits
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,7 @@ def reconcile(queues: FairQueues | None = None, grace_s: float = GRACE_S) -> Rec
     was_wiped = to.was_wiped()
     if was_wiped:
         logger.warning("the broker has lost its memory: queueing everything again")
-        push_limits(to=to)
-    else:  # a breaker's pause may have been written over theirs in the same moment
-        push_limits(Partner.objects.filter(paused_until__gt=database_now()).values_list("pk", flat=True), to)
+    mend_limits(to)
     checked = queued = 0
     for looked_at, lost in find_lost(to, grace_s, pages=None if was_wiped else PAGES_PER_RUN):
         queued += publish.publish(lost, to)

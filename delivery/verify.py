@@ -7,16 +7,13 @@ at a time, so that millions of rows are no single long query.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import connection
 
-from delivery import limits
 from delivery.broker import FairQueues, faults
-from delivery.broker.rates import parse_rate
+from delivery.limits import wrong_limits
 from delivery.reconcile import find_lost
 from partners.identifiers import DELIVERY, first_id
-from partners.models import Partner
 
 LOST_AFTER_S = 60.0
 """Reconciliation comes every ten seconds and leaves ten of grace."""
@@ -91,23 +88,10 @@ def verify_broker(queues: FairQueues) -> Iterator[Broken]:
     """What is broken between PostgreSQL and the broker, and in the broker itself. Raises redis.RedisError as well."""
     lost = [due.message_id for _, page in find_lost(queues, LOST_AFTER_S) for due in page]
     yield from _broken(LOST, lost)
-    yield from _broken(LIMITS, list(_wrong_limits(queues)))
+    yield from _broken(LIMITS, wrong_limits(queues))
     yield from _broken(QUEUES, list(faults(queues)))
 
 
 def _broken(rule: str, found: list[str]) -> Iterator[Broken]:
     if found:
         yield Broken(rule, len(found), tuple(found[:_EXAMPLES]))
-
-
-def _wrong_limits(queues: FairQueues) -> Iterator[str]:
-    for partner in Partner.objects.iterator():
-        wanted = limits.limits_of(partner)
-        written = queues.limits(wanted.queue)
-        if (_rate(wanted.rate), wanted.max_in_flight) != (_rate(written.rate), written.max_in_flight):
-            yield partner.pk
-
-
-def _rate(rate: Any) -> float:
-    """Per second, to a millionth: it is written as a decimal."""
-    return round(parse_rate(rate) or 0.0, 6)

@@ -143,6 +143,11 @@ class FairQueues:
         packed = self.client.hget(self.naming.key("limits"), queue)
         return limit.unpacked(queue, None if packed is None else bytes_to_str(packed))
 
+    def all_limits(self) -> Mapping[str, QueueLimits]:
+        """Of every queue that has any, by its name; the rates in messages a second."""
+        found = {bytes_to_str(k): bytes_to_str(v) for k, v in self.client.hgetall(self.naming.key("limits")).items()}
+        return {queue: limit.unpacked(queue, packed) for queue, packed in found.items()}
+
     def pause(self, queue: str, until: float = math.inf) -> None:
         """Nothing of the queue is sent before `until` (Unix seconds); it keeps filling. What is in flight goes on."""
         self.pause_all({queue: until})

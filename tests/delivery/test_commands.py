@@ -1,6 +1,7 @@
 """The commands for operators, each with a real database and broker behind it."""
 
 import io
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ from delivery.due import Due
 from delivery.limits import push_limits
 from delivery.management.arguments import moment
 from delivery.models import Attempt, Delivery, Event, ReplayJob
+from delivery.reconcile import reconcile
 from partners import services
 from partners.identifiers import new_id
 from partners.models import Subscription
@@ -180,6 +182,14 @@ class TestReconcile:
         assert not queues.was_wiped()
         assert queues.size(publish.queue_of(scheduled.partner_id)) == 1
 
+    def test_limits_that_were_not_written_are_written(self, subscription: Subscription, queues: FairQueues) -> None:
+        queue = publish.queue_of(subscription.partner_id)
+        queues.configure(queue, max_in_flight=9, paused_until=math.inf)
+
+        reconcile(queues)
+
+        assert (queues.limits(queue).max_in_flight, queues.limits(queue).paused_until) == (8, None)
+
 
 class TestVerify:
     def test_a_whole_system_has_nothing_broken(self, subscription: Subscription) -> None:
@@ -224,6 +234,11 @@ class TestVerify:
 
     def test_a_limit_that_was_not_written_is_told(self, subscription: Subscription, queues: FairQueues) -> None:
         queues.configure(publish.queue_of(subscription.partner_id), max_in_flight=9)
+
+        self.fails_with(subscription.partner_id)
+
+    def test_a_pause_that_nobody_wants_any_more_is_told(self, subscription: Subscription, queues: FairQueues) -> None:
+        queues.pause(publish.queue_of(subscription.partner_id))
 
         self.fails_with(subscription.partner_id)
 

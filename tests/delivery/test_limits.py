@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from delivery import publish
 from delivery.broker import FairQueues, connect
 from delivery.errors import Postponed
-from delivery.limits import Restraint, hold_back, limits_of, push_change, push_limits
+from delivery.limits import Restraint, hold_back, limits_of, mend_limits, push_change, push_limits, wrong_limits
 from partners.changes import Change
 from partners.models import Partner, Subscription
 from partners.services import create_partner, create_subscription, pause_partner, resume_partner
@@ -125,3 +127,46 @@ def test_a_changed_subscription_ends_no_pause_by_staff(queues: FairQueues, subsc
     pause_partner(subscription.partner)
     push_change(Change("subscription", subscription.id), queues)
     assert paused_until(queues, subscription.partner_id) == float("inf")
+
+
+def test_limits_that_were_not_written_are_found_and_mended(queues: FairQueues, subscription: Subscription) -> None:
+    slower, resumed, new = subscription.partner, create_partner("Loyal Llama"), create_partner("Cart Cats")
+    pause_partner(resumed)
+    push_limits([slower.pk, resumed.pk], queues)
+    Partner.objects.filter(pk=slower.pk).update(rate_limit="1000/h")
+    resume_partner(resumed)
+
+    assert set(wrong_limits(queues)) == {slower.pk, resumed.pk, new.pk}
+    mend_limits(queues)
+
+    assert wrong_limits(queues) == []
+    assert queues.limits(publish.queue_of(slower.pk)).rate == pytest.approx(1000 / 3600)
+    assert paused_until(queues, resumed.pk) is None
+
+
+def test_a_pause_by_staff_that_is_missing_or_shorter_is_wrong(queues: FairQueues, subscription: Subscription) -> None:
+    push_limits([subscription.partner_id], queues)
+    pause_partner(subscription.partner)
+    assert wrong_limits(queues) == [subscription.partner_id]
+    queues.pause(publish.queue_of(subscription.partner_id), time.time() + 30)
+    assert wrong_limits(queues) == [subscription.partner_id]
+
+
+def test_what_breakers_hold_back_is_not_wrong(queues: FairQueues, subscription: Subscription) -> None:
+    pause_partner(subscription.partner, timezone.now() - timedelta(hours=1))
+    push_limits([subscription.partner_id], queues)
+    hold_back([down(subscription, time.time() + 60)], queues)
+    assert wrong_limits(queues) == []
+    queues.pause(publish.queue_of(subscription.partner_id), time.time() - 60)
+    assert wrong_limits(queues) == [], "a pause that is over is none"
+
+
+def test_a_rate_that_cannot_be_read_is_told_and_keeps_nobody_elses_limits_from_being_written(
+    queues: FairQueues, subscription: Subscription
+) -> None:
+    bad = create_partner("Loyal Llama", rate_limit="5/s")
+    push_limits([bad.pk], queues)
+    Partner.objects.filter(pk=bad.pk).update(rate_limit="fast")
+    mend_limits(queues)
+    assert wrong_limits(queues) == [bad.pk]
+    assert queues.limits(publish.queue_of(bad.pk)).rate == 5
