@@ -88,8 +88,13 @@ def _are_as(wanted: QueueLimits, written: QueueLimits | None, now: float) -> boo
 
 
 def mend_limits(to: FairQueues | None = None) -> None:
-    """Writes the limits that are wrong in the broker. Raises redis.RedisError."""
-    push_limits(wrong_limits(to), to)
+    """Writes the limits that are wrong in the broker, and looks again: a row that changed since it was read was perhaps
+    announced before the older one was written. Raises redis.RedisError."""
+    for _ in range(2):
+        wrong = wrong_limits(to)
+        if not wrong:
+            break
+        push_limits(wrong, to)
 
 
 def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> set[str]:

@@ -1,14 +1,14 @@
 """The broker's limits are the partners' rows; a breaker may hold a whole queue back when that harms nobody else."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from delivery import publish
-from delivery.broker import FairQueues, connect
+from delivery.broker import FairQueues, QueueLimits, connect
 from delivery.errors import Postponed
 from delivery.limits import Restraint, hold_back, limits_of, mend_limits, push_change, push_limits, wrong_limits
 from partners.changes import Change
@@ -170,3 +170,20 @@ def test_a_rate_that_cannot_be_read_is_told_and_keeps_nobody_elses_limits_from_b
     mend_limits(queues)
     assert wrong_limits(queues) == [bad.pk]
     assert queues.limits(publish.queue_of(bad.pk)).rate == 5
+
+
+def test_a_pause_that_ends_while_limits_are_mended_is_ended(
+    queues: FairQueues, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pause_partner(subscription.partner)
+    configure = queues.configure_many
+
+    def staff_is_quicker(limits: Iterable[QueueLimits]) -> None:
+        if Partner.objects.get(pk=subscription.partner_id).paused_until:
+            resume_partner(subscription.partner)
+            push_limits([subscription.partner_id], queues)
+        configure(limits)
+
+    monkeypatch.setattr(queues, "configure_many", staff_is_quicker)
+    mend_limits(queues)
+    assert paused_until(queues, subscription.partner_id) is None
