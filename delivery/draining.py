@@ -91,7 +91,8 @@ def _queue_what_stays(partner_id: str, queues: FairQueues) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                SELECT id, attempt_count + 1, partner_id, event_type, extract(epoch FROM next_attempt_at)::float8
+                SELECT id, attempt_count + 1, partner_id, event_type, extract(epoch FROM next_attempt_at)::float8,
+                       brought_forward IS NOT DISTINCT FROM attempt_count + 1
                 FROM delivery_delivery WHERE partner_id = %s AND status = 'pending' AND id > %s ORDER BY id LIMIT %s
                 """,
                 [partner_id, after, PAGE],

@@ -15,7 +15,8 @@ class Due:
     brought_forward: bool = False
     """Somebody wants it now, while the broker holds it for later: a message of its own, which overtakes that one.
 
-    Whichever comes second finds that the attempt was made already, or is under way in the same worker.
+    Whichever comes second finds that the attempt was made already, or is under way in the same worker. Its row says so
+    too: whoever queues it again, queues this message.
     """
 
     @property

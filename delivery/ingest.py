@@ -177,7 +177,8 @@ def _unfinished(cursor: Any, event_ids: frozenset[str]) -> list[Due]:
     cursor.execute(
         """
         SELECT id, attempt_count + 1, partner_id, event_type,
-               CASE WHEN attempt_count > 0 THEN extract(epoch FROM next_attempt_at)::float8 END
+               CASE WHEN attempt_count > 0 THEN extract(epoch FROM next_attempt_at)::float8 END,
+               brought_forward IS NOT DISTINCT FROM attempt_count + 1
         FROM delivery_delivery WHERE event_id = ANY(%b::text[]) AND finished_at IS NULL
         """,
         [list(event_ids)],

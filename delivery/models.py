@@ -62,6 +62,9 @@ class Delivery(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING, db_collation="C")
     attempt_count = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True, blank=True)
+    brought_forward = models.PositiveIntegerField(
+        null=True, blank=True, editable=False, help_text="The attempt that somebody wanted sooner."
+    )
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
     last_status_code = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -90,6 +93,11 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return self.id
+
+    @property
+    def is_brought_forward(self) -> bool:
+        """Whether its next attempt is: then the broker knows that by another id (delivery.due)."""
+        return self.brought_forward == self.attempt_count + 1
 
 
 class Attempt(models.Model):

@@ -97,7 +97,9 @@ def _pages(partner_id: str, grace_s: float) -> Iterator[list[Due]]:
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                SELECT id, attempt_count + 1, partner_id, event_type, next_attempt_at FROM delivery_delivery
+                SELECT id, attempt_count + 1, partner_id, event_type, NULL,
+                       brought_forward IS NOT DISTINCT FROM attempt_count + 1, next_attempt_at
+                FROM delivery_delivery
                 WHERE status = 'pending' AND partner_id = %s AND next_attempt_at < %s
                   AND (next_attempt_at, id) > (%s, %s)
                 ORDER BY next_attempt_at, id LIMIT %s
@@ -107,8 +109,8 @@ def _pages(partner_id: str, grace_s: float) -> Iterator[list[Due]]:
             rows = cursor.fetchall()
         if not rows:
             return
-        yield [Due(*row[:4]) for row in rows]
-        after = (rows[-1][4], rows[-1][0])
+        yield [Due(*row[:-1]) for row in rows]
+        after = (rows[-1][-1], rows[-1][0])
 
 
 def _queue_scheduled(to: FairQueues) -> int:
@@ -120,7 +122,8 @@ def _queue_scheduled(to: FairQueues) -> int:
             cursor.execute(
                 """
                 SELECT id, attempt_count + 1, partner_id, event_type,
-                       extract(epoch FROM next_attempt_at - statement_timestamp())::float8
+                       extract(epoch FROM next_attempt_at - statement_timestamp())::float8,
+                       brought_forward IS NOT DISTINCT FROM attempt_count + 1
                 FROM delivery_delivery WHERE status = 'pending' AND attempt_count > 0 AND id > %s ORDER BY id LIMIT %s
                 """,
                 [after, PAGE],
@@ -130,6 +133,6 @@ def _queue_scheduled(to: FairQueues) -> int:
             return queued
         now = time.time()
         queued += publish.publish(
-            [Due(id_, number, to_, type_, now + in_s) for id_, number, to_, type_, in_s in rows], to
+            [Due(id_, number, to_, type_, now + in_s, sooner) for id_, number, to_, type_, in_s, sooner in rows], to
         )
         after = rows[-1][0]

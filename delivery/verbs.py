@@ -41,13 +41,14 @@ def retry_delivery(delivery: Delivery) -> None:
         if current.event.expunged_at is not None:
             raise ValidationError(EXPUNGED)
         now = database_now()
-        waits = current.next_attempt_at is not None and current.next_attempt_at > now + _ALREADY_DUE
+        if current.next_attempt_at is not None and current.next_attempt_at > now + _ALREADY_DUE:
+            current.brought_forward = current.attempt_count + 1
         current.status = Delivery.Status.PENDING
         current.next_attempt_at = now
         current.finished_at = None
-        current.save(update_fields=["status", "next_attempt_at", "finished_at"])
+        current.save(update_fields=["status", "next_attempt_at", "brought_forward", "finished_at"])
         audit.record("delivery.retry", current, partner_id=current.partner_id)
-        _queue_on_commit(current, brought_forward=waits)
+        _queue_on_commit(current)
 
 
 def send_test_event(subscription: Subscription, event_type: str = "") -> Delivery:
@@ -122,13 +123,13 @@ def _check_enabled(subscription: Subscription) -> None:
         raise ValidationError("its subscription is disabled: enable it first")
 
 
-def _queue_on_commit(delivery: Delivery, *, brought_forward: bool = False) -> None:
+def _queue_on_commit(delivery: Delivery) -> None:
     due = Due(
         delivery.pk,
         delivery.attempt_count + 1,
         delivery.partner_id,
         delivery.event_type,
-        brought_forward=brought_forward,
+        brought_forward=delivery.is_brought_forward,
     )
     transaction.on_commit(lambda: _queue(due))
 

@@ -13,6 +13,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 from delivery import publish
 from delivery.due import Due
 from delivery.models import Delivery, Event
+from delivery.reconcile import reconcile
 from delivery.verbs import retry_delivery, send_test_event
 from partners import services
 from partners.identifiers import new_id
@@ -85,6 +86,58 @@ def test_a_delivery_that_waits_for_its_time_is_brought_forward(
         retry_delivery(delivery)
 
     assert queued(delivery) == [f"orders.created {delivery.pk} attempt 3"]
+
+
+def test_what_was_brought_forward_and_not_queued_is_queued_when_it_is_asked_for_again(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    delivery = brought_forward_and_lost(django_capture_on_commit_callbacks)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        retry_delivery(delivery)
+
+    assert queued(delivery) == [f"orders.created {delivery.pk} attempt 3"]
+
+
+@pytest.mark.parametrize("is_wiped", [False, True])
+def test_what_was_brought_forward_and_not_queued_is_queued_by_reconciliation_once(
+    is_wiped: bool, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    delivery = brought_forward_and_lost(django_capture_on_commit_callbacks)
+    if is_wiped:
+        publish.queues().client.flushdb()
+    else:
+        publish.queues().mark()
+
+    for _ in range(2):
+        reconcile(grace_s=0)
+    with django_capture_on_commit_callbacks(execute=True):
+        retry_delivery(delivery)
+
+    assert queued(delivery) == [f"orders.created {delivery.pk} attempt 3"]
+
+
+def test_the_attempt_after_one_that_was_brought_forward_is_an_ordinary_one(
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    delivery = brought_forward_and_lost(django_capture_on_commit_callbacks)
+    Delivery.objects.filter(pk=delivery.pk).update(attempt_count=3)
+    publish.publish([Due(delivery.pk, 4, delivery.partner_id, delivery.event_type)])
+    publish.queues().mark()
+
+    reconcile(grace_s=0)
+
+    assert queued(delivery) == [f"orders.created {delivery.pk} attempt 4"]
+
+
+def brought_forward_and_lost(capture: DjangoCaptureOnCommitCallbacks) -> Delivery:
+    """The process ended between the commit and the publishing: the broker holds the attempt for later."""
+    later = timezone.now() + timedelta(hours=2)
+    delivery = new_delivery("pending", later)
+    publish.publish([Due(delivery.pk, 3, delivery.partner_id, delivery.event_type, later.timestamp())])
+    with capture(execute=False):
+        retry_delivery(delivery)
+    return delivery
 
 
 def test_a_delivery_that_is_in_the_queue_already_is_not_queued_twice(
