@@ -16,7 +16,7 @@ from delivery.due import Due
 from delivery.limits import push_limits
 from delivery.management.arguments import moment
 from delivery.models import Attempt, Delivery, Event, ReplayJob
-from delivery.reconcile import reconcile
+from delivery.reconcile import look_back, reconcile
 from partners import services
 from partners.identifiers import new_id
 from partners.models import Subscription
@@ -181,6 +181,38 @@ class TestReconcile:
         assert "lost its memory: queued 1" in run("reconcile")
         assert not queues.was_wiped()
         assert queues.size(publish.queue_of(scheduled.partner_id)) == 1
+
+    def test_what_is_lost_is_found_however_much_is_overdue(
+        self, subscription: Subscription, queues: FairQueues
+    ) -> None:
+        backlog = [new_delivery(subscription) for _ in range(12)]
+        oldest, middle, newest = backlog[0], backlog[5], backlog[-1]
+        publish.publish(due(one) for one in backlog if one not in {oldest, middle, newest})
+
+        runs = [self.look_back(queues) for _ in range(5)]
+
+        assert runs[0] == [newest.pk]
+        assert sorted(found for run in runs for found in run) == [oldest.pk, middle.pk, newest.pk]
+        assert all(self.look_back(queues) == [] for _ in range(5))
+
+    def test_after_the_oldest_it_begins_with_the_newest_again(
+        self, subscription: Subscription, queues: FairQueues
+    ) -> None:
+        backlog = [new_delivery(subscription) for _ in range(9)]
+        for lost in (backlog[0], backlog[4], backlog[0]):
+            queues.purge(publish.queue_of(lost.partner_id))
+            publish.publish(due(one) for one in backlog if one != lost)
+
+            assert lost.pk in [found for _ in range(8) for found in self.look_back(queues)]
+
+    def look_back(self, queues: FairQueues) -> list[str]:
+        """One run, with pages of two."""
+        found = []
+        for looked_at, lost in look_back(queues, size=2):
+            assert looked_at <= 2
+            publish.publish(lost, queues)
+            found += [one.delivery_id for one in lost]
+        return sorted(found)
 
     def test_limits_that_were_not_written_are_written(self, subscription: Subscription, queues: FairQueues) -> None:
         queue = publish.queue_of(subscription.partner_id)
