@@ -81,7 +81,10 @@ def _plain(message: SourceMessage) -> NewEvent:
 
 
 def _structured(message: SourceMessage, parts: Mapping[str, bytes], limits: Limits) -> NewEvent:
-    attributes = {name: orjson.loads(raw) for name, raw in parts.items() if name != "data"}
+    try:
+        attributes = {name: orjson.loads(raw) for name, raw in parts.items() if name != "data"}
+    except orjson.JSONDecodeError:
+        raise Unreadable("a CloudEvents attribute holds a number beyond what 64-bit floats hold") from None
     data = parts.get("data", b"null")
     if "data_base64" in attributes:
         data = _base64(attributes["data_base64"])

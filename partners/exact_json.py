@@ -151,7 +151,7 @@ _EXACT = json.JSONDecoder(parse_int=_integer, parse_float=Number, parse_constant
 _EXACT_UNIQUE = json.JSONDecoder(
     parse_int=_integer, parse_float=Number, parse_constant=_refuse_constant, object_pairs_hook=_unique
 )
-_SCAN = json.JSONDecoder().raw_decode  # text, start -> value, end
+_SCAN = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode  # text, start -> value, end
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 

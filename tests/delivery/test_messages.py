@@ -82,6 +82,7 @@ def test_a_binary_cloudevent_has_its_attributes_in_headers() -> None:
         (b'{"specversion":"1.0","id":"1","source":"s","type":"a b"}', {}, "a b"),
         (b'{"specversion":"1.0","id":"1","source":"s","type":"a","time":"yesterday"}', {}, "RFC 3339"),
         (b'{"specversion":"1.0","id":"1","source":"s","type":"a","time":"2026-01-01T00:00:00"}', {}, "no zone"),
+        (b'{"specversion":"1.0","id":"1","source":"s","type":"a","ext":1e400,"data":{}}', {}, "64-bit floats"),
         (b'{"specversion":"1.0","id":"1","source":"s","type":"a","data_base64":"?"}', {}, "base64"),
         (b'{"specversion":"1.0","id":"1","source":"s","type":"a","data_base64":"eA=="}', {}, "JSON"),
     ],

@@ -156,6 +156,12 @@ def test_members_are_the_exact_bytes_of_an_object() -> None:
     assert members(b"{ }") == {}
 
 
+def test_parts_hold_numbers_of_any_length() -> None:
+    long = b"9" * 5000
+    assert members(b'{"data":' + long + b',"n":1e400}') == {"data": long, "n": b"1e400"}
+    assert elements(b"[" + long + b",[" + long + b"]]") == [long, b"[" + long + b"]"]
+
+
 def test_elements_are_the_exact_bytes_of_a_list() -> None:
     assert elements(b'\n[ {"a": 1.0} ,2e1,"x" , [ ]]') == [b'{"a": 1.0}', b"2e1", b'"x"', b"[ ]"]
     assert elements(b"[]") == []

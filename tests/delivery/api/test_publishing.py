@@ -117,6 +117,8 @@ BAD: list[tuple[bytes, str]] = [
     (b'{"type": "a", "data": {}, "tpye": "b"}', "#/tpye"),
     (b'{"type": "a", "data": {"n": 1e999}}', "#/data"),
     (b'{"type": "a", "data": {"n": ' + b"9" * 400 + b"}}", "#/data"),
+    (b'{"type": "a", "data": {"n": ' + b"9" * 5000 + b"}}", "#/data"),
+    (b'{"type": "a", "data": {}, "id": ' + b"9" * 5000 + b"}", "#/id"),
     (b'{"type": "a", "data": "nul \\u0000"}', "#/data"),
     (b'{"type": "a", "data": ' + b"[" * 66 + b"]" * 66 + b"}", "#"),
     (b'{"type": "a", "data": ' + b"[" * 5000 + b"]" * 5000 + b"}", "#"),
