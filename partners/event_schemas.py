@@ -44,6 +44,10 @@ class EventSchema:
         except jsonschema_rs.ValidationError as error:
             message, path, schema_path = error.message[:_MESSAGE_MAX], error.instance_path, error.schema_path
             raise DataInvalid(message, _pointer(path), _pointer(schema_path)) from None
+        except JSONError:
+            raise
+        except (ValueError, ArithmeticError):  # thousands of digits, or an exponent beyond what decimals have
+            raise DataInvalid("a number is too large to be held against the schema", "", "") from None
 
 
 def compile_schema(text: str) -> EventSchema:
@@ -56,6 +60,7 @@ def _compile(text: str) -> EventSchema:
         loads_unique(text.encode(errors="surrogatepass"), SCHEMA_LIMITS)
     except JSONError as error:
         raise SchemaError(str(error)) from None
+    _check_numbers(text)
     schema = _plain(text.encode())
     if not isinstance(schema, (dict, bool)):
         raise SchemaError("expected a JSON Schema: an object, or true or false")
@@ -71,6 +76,13 @@ def _compile(text: str) -> EventSchema:
     if _Unfolding(schema).size(schema) > MAX_UNFOLDED:
         raise SchemaError(f"too many checks: with every $ref followed, more than {MAX_UNFOLDED} parts")
     return EventSchema(text, validator)
+
+
+def _check_numbers(text: str) -> None:
+    try:
+        json.loads(text, parse_float=Decimal)
+    except (ValueError, ArithmeticError):
+        raise SchemaError("a number is too large: it has thousands of digits, or such an exponent") from None
 
 
 def _plain(raw: bytes) -> Any:

@@ -64,6 +64,13 @@ def test_the_message_does_not_quote_the_data() -> None:
         check(False, b"{}")
 
 
+@pytest.mark.parametrize("schema", [{"maximum": 5}, {"type": "string"}, {"multipleOf": 7}])
+@pytest.mark.parametrize("data", [b"9" * 5000, b"1e9999999999999999999999"])
+def test_a_number_that_cannot_be_held_against_the_schema_breaks_it(schema: Any, data: bytes) -> None:
+    with pytest.raises(DataInvalid):
+        check(schema, data)
+
+
 def test_data_that_is_not_json_is_the_producers_fault() -> None:
     with pytest.raises(JSONError):
         check(ORDER, b"{")
@@ -78,6 +85,8 @@ def test_data_that_is_not_json_is_the_producers_fault() -> None:
         ('{"type":"object","type":"array"}', "", "the key 'type' is there twice"),
         ('{"a":' * 40 + "1" + "}" * 40, "", "too deep"),
         ('{"description":"' + "x" * 140_000 + '"}', "", "too large"),
+        ('{"const":' + "9" * 5000 + "}", "", "a number is too large"),
+        ('{"maximum":1e9999999999999999999999}', "", "a number is too large"),
         ('{"properties":{"a":{"type":"strin"}}}', "/properties/a/type", "is not valid"),
         ('{"$schema":5}', "/$schema", "only JSON Schema 2020-12"),
         ('{"$schema":"http://json-schema.org/draft-07/schema#"}', "/$schema", "only JSON Schema 2020-12"),
