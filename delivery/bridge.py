@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import orjson
-from django.db import DataError, connection, connections
+from django.db import DataError, Error, connection, connections
 
 from delivery import publish
 from delivery.catalogue import Catalogue
@@ -135,6 +135,11 @@ class Bridge:
                 accepted.append(self.catalogue.accept(read_message(message, self.max_bytes)))
             except Unreadable as error:
                 unreadable.append((message, str(error)))
+            except Error:
+                raise
+            except Exception as error:  # a fault of ours: one message must not hold up all the others
+                logger.exception("a message broke", extra={"subject": message.subject, "position": message.position})
+                unreadable.append((message, f"it cannot be read: {type(error).__name__}: {str(error)[:300]}"))
         return accepted, unreadable
 
     async def _blocking(self, work: Callable[..., Result], *arguments: Any) -> Result:

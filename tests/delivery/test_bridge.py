@@ -15,6 +15,7 @@ from delivery.due import Due
 from delivery.models import DeadLetter, Delivery, Event
 from delivery.routes import SubscriptionRouter
 from delivery.sources import SourceMessage, SourceUnavailable
+from partners.models import EventType
 from partners.services import create_partner, create_subscription
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
@@ -78,10 +79,10 @@ class Broker:
         return len(due)
 
 
-def run(source: Script, broker: Broker) -> Bridge:
+def run(source: Script, broker: Broker, catalogue: Catalogue | None = None) -> Bridge:
     router = SubscriptionRouter()
     router.load()
-    bridge = Bridge(source, router, Catalogue(), max_bytes=10_000, send=broker)
+    bridge = Bridge(source, router, catalogue or Catalogue(), max_bytes=10_000, send=broker)
     source.bridge = bridge
     asyncio.run(bridge.run())
     return bridge
@@ -128,6 +129,56 @@ def test_a_subject_that_postgresql_does_not_take_is_kept_readable() -> None:
     run(source, Broker())
     assert DeadLetter.objects.get().subject == "events.a\N{SYMBOL FOR NULL}b"
     assert (source.terminated, source.acknowledged) == (["P_1"], ["P_2"])
+
+
+def test_numbers_that_no_float_holds_stop_nothing() -> None:
+    EventType.objects.create(name="orders.created", schema='{"properties": {"n": {"maximum": 5}}}')
+    head = b'{"specversion":"1.0","source":"s","type":"orders.created","id":'
+    long = b"9" * 5000
+    source = Script(
+        [
+            [
+                message(1, head + b'"e1","ext":1e400,"data":{}}'),
+                message(2, head + b'"e2","data":{"n":' + long + b"}}"),
+                message(3, b'{"n":1e9999999999999999999999}'),
+                message(4),
+            ]
+        ]
+    )
+    run(source, Broker())
+    assert (source.terminated, source.acknowledged) == (["P_1"], ["P_2", "P_3", "P_4"])
+    assert set(Event.objects.exclude(schema_error="").values_list("id", flat=True)) == {"e2", "e3"}
+
+
+def test_a_message_that_breaks_the_reading_is_kept_as_a_dead_letter_and_holds_up_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Strange(Catalogue):
+        def accept(self, event):  # type: ignore[no-untyped-def]
+            if event.id == "e2":
+                raise RuntimeError("never thought of")
+            return super().accept(event)
+
+    source = Script([[message(1), message(2)]])
+    run(source, Broker(), Strange())
+    assert (source.acknowledged, source.terminated) == (["P_1"], ["P_2"])
+    assert DeadLetter.objects.get().reason == "it cannot be read: RuntimeError: never thought of"
+    assert any(record.exc_info and record.getMessage() == "a message broke" for record in caplog.records)
+
+
+def test_a_database_that_goes_away_while_a_message_is_read_makes_no_dead_letter() -> None:
+    failures = [OperationalError("server closed the connection")]
+
+    class Away(Catalogue):
+        def accept(self, event):  # type: ignore[no-untyped-def]
+            if failures:
+                raise failures.pop()
+            return super().accept(event)
+
+    source = Script([[message(1)]])
+    run(source, Broker(), Away())
+    assert source.acknowledged == ["P_1"]
+    assert not DeadLetter.objects.exists()
 
 
 def test_without_the_broker_events_are_stored_and_acknowledged_all_the_same() -> None:
