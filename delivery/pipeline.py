@@ -189,15 +189,23 @@ class Pipeline:
         try:
             while self._made:
                 self._linger()
-                batch = _first(self._made)
-                try:
-                    self._patiently("recorder", self._stages.record, [made for _, _, made in batch])
-                except Exception as error:
-                    self._settle_all([told for told, _, _ in batch], error)
-                else:
-                    self._follow(batch)
+                self._write(_first(self._made))
         finally:
             self._is_recording = False
+
+    def _write(self, batch: Sequence[tuple[Told, Job, AttemptRecord]]) -> None:
+        """One that cannot be recorded must not cost the others their records."""
+        try:
+            self._patiently("recorder", self._stages.record, [made for _, _, made in batch])
+        except Exception as error:
+            if len(batch) == 1:
+                self._settle(batch[0][0], error)
+                return
+            logger.exception("a batch was not recorded; each of it is tried by itself")
+            for one in batch:
+                self._write([one])
+        else:
+            self._follow(batch)
 
     def _linger(self) -> None:
         if self._has_all():

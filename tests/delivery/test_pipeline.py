@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -47,6 +48,9 @@ class World:
         self.load_errors: list[Exception] = []
         self.record_errors: list[Exception] = []
         self.disable_errors: list[Exception] = []
+
+
+        self.unrecordable: dict[str, Exception] = {}
         self.breaker = NothingShared()
         stages = Stages(
             load=self.load,
@@ -87,6 +91,9 @@ class World:
         if self.record_errors:
             raise self.record_errors.pop(0)
         offload(self.record_gate.wait, 10)
+        for one in records:
+            if one.delivery_id in self.unrecordable:
+                raise self.unrecordable[one.delivery_id]
         self.records.append(list(records))
         self.log += [f"recorded {one.delivery_id}" for one in records]
         return [True] * len(records)
@@ -213,7 +220,7 @@ def test_one_that_hangs_holds_no_other_up(world: World) -> None:
     world.take("dlv_hangs")
     until(lambda: bool(world.answers), "it comes")
     world.hangs = False
-    world.take(*names(3))
+    world.take(*names(3), is_awaited=True)
     world.wait(3)
     assert [told.tag for told in world.pipeline.begun] == ["tag dlv_hangs"]
     world.turns.soon(lambda: world.answers[0](OK))
@@ -222,7 +229,7 @@ def test_one_that_hangs_holds_no_other_up(world: World) -> None:
 
 def test_what_failed_is_queued_again_together_and_then_settled(world: World) -> None:
     world.outcome = FAILED
-    world.take(*names(3))
+    world.take(*names(3), is_awaited=True)
     world.wait(3)
     assert sorted(due.message_id for batch in world.queued for due in batch) == ["dlv_0:2", "dlv_1:2", "dlv_2:2"]
     assert set(world.settled.values()) == {None}
@@ -320,7 +327,7 @@ def test_where_the_breaker_is_open_the_message_is_put_off(world: World) -> None:
     world.load_gate = threading.Event()
     world.take("dlv_first")
     until(lambda: bool(world.loads), "it is being loaded")
-    world.take(*names(3))
+    world.take(*names(3), is_awaited=True)
     world.load_gate.set()
     world.wait(4)
     first, postponed = world.held_back
@@ -351,6 +358,20 @@ def test_a_mistake_of_ours_ends_its_batch_and_the_next_one_goes_on(world: World,
     assert world.settled == {"dlv_0": mistake, "dlv_1": None}
 
 
+def test_one_that_cannot_be_recorded_costs_no_other_its_record(turns: Turns) -> None:
+    world = World(turns, linger_s=3600)
+    strange = ValueError("PostgreSQL does not take it")
+    world.unrecordable["dlv_1"] = strange
+    world.hangs = True
+    world.take(*names(3), is_awaited=True)
+    until(lambda: len(world.answers) == 3, "they are sent")
+    for answer in world.answers:
+        turns.soon(partial(answer, OK))
+    world.wait(3)
+    assert world.settled == {"dlv_0": None, "dlv_1": strange, "dlv_2": None}
+    assert [[one.delivery_id for one in batch] for batch in world.records] == [["dlv_0"], ["dlv_2"]]
+
+
 def test_a_delivery_that_breaks_ends_alone(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", endpoint=None)  # type: ignore[arg-type]
     world.take("dlv_0", "dlv_1")
@@ -363,7 +384,7 @@ def test_a_delivery_that_breaks_ends_alone(world: World, caplog: pytest.LogCaptu
 def test_what_cannot_be_held_back_is_put_off_all_the_same(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.held_back = None  # type: ignore[assignment]  # so that it breaks
     world.breaker.opened[ENDPOINT.subscription_id] = Opened(until=4e9, period_s=5)
-    world.take(*names(3))
+    world.take(*names(3), is_awaited=True)
     world.wait(3)
     assert {type(error) for error in world.settled.values()} == {Postponed}
     assert not world.pipeline.begun
@@ -398,7 +419,7 @@ def test_retries_that_cannot_be_queued_are_left_to_reconciliation(
 ) -> None:
     world.outcome = FAILED
     world.queued = None  # type: ignore[assignment]
-    world.take(*names(3))
+    world.take(*names(3), is_awaited=True)
     world.wait(3)
     assert set(world.settled.values()) == {None}
     assert "retries were not queued" in [record.message for record in caplog.records]
