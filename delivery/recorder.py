@@ -105,12 +105,13 @@ def _took(written: set[tuple[Any, ...]], key: tuple[str, int]) -> bool:
 
 
 def _columns(records: Sequence[AttemptRecord]) -> list[list[Any]]:
+    """An `int` where a `float` is meant must not be left one: psycopg takes no list that mixes them."""
     rows = [
         (
             one.delivery_id,
             one.number,
             one.started_at,
-            one.outcome.latency_ms,
+            float(one.outcome.latency_ms),
             one.outcome.status_code,
             one.outcome.error or "",
             one.outcome.detail[:500],
@@ -119,7 +120,7 @@ def _columns(records: Sequence[AttemptRecord]) -> list[list[Any]]:
             one.outcome.response_excerpt,
             one.worker,
             one.step.status,
-            one.step.delay_s,
+            None if one.step.delay_s is None else float(one.step.delay_s),
             one.finished_at,
         )
         for one in records

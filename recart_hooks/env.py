@@ -43,7 +43,7 @@ class Env:
     def seconds(self, name: str, default: float) -> float:
         value = self._raw(name)
         try:
-            number = default if value is None else float(value)
+            number = float(default if value is None else value)
         except ValueError:
             raise SettingError(f"{name}: expected a number of seconds, got {value!r}") from None
         if not 0 < number < float("inf"):

@@ -49,7 +49,6 @@ class World:
         self.record_errors: list[Exception] = []
         self.disable_errors: list[Exception] = []
 
-
         self.unrecordable: dict[str, Exception] = {}
         self.breaker = NothingShared()
         stages = Stages(

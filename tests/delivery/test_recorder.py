@@ -19,7 +19,7 @@ from delivery.models import Attempt, Delivery, Event
 from delivery.outcomes import ErrorClass, answered, failed
 from delivery.passing import is_passing
 from delivery.recorder import AttemptRecord, disable_gone, record
-from delivery.retries import Step
+from delivery.retries import Step, decide
 from delivery.routing import Route, Selection
 from delivery.verify import verify_hour
 from partners.changes import Change
@@ -92,6 +92,19 @@ def test_a_batch_of_attempts_moves_each_delivery_on(due: list[Due], subscription
     )
     assert attempt.response_headers == "server: nginx\ncontent-type: text/plain"
     assert Attempt.objects.get(delivery=second).error == "refused"
+
+
+def test_a_retry_after_that_is_capped_is_recorded_beside_one_that_is_not(
+    due: list[Due], subscription: Subscription
+) -> None:
+    def retry(one: Due, retry_after: str) -> AttemptRecord:
+        outcome = answered(503, {"retry-after": retry_after}, b"", 12.5)
+        step = decide(outcome, 1, [5], retry_after_cap_s=24 * 3600, now=0.0, random=lambda: 0.5)
+        return replace(succeeded(one, subscription), outcome=outcome, step=step, finished_at=None)
+
+    assert record([retry(due[0], "30"), retry(due[1], "99999999999999")]) == [True, True]
+    times = Delivery.objects.filter(status="pending", attempt_count=1).values_list("next_attempt_at", flat=True)
+    assert sorted(round((at - database_now()).total_seconds() / 10) for at in times if at) == [3, 8640]
 
 
 def test_a_second_record_of_the_same_attempt_changes_nothing(due: list[Due], subscription: Subscription) -> None:

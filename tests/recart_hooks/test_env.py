@@ -36,6 +36,10 @@ def test_a_value_is_read_as_its_type(value: str, read: Read, expected: object) -
     assert read(Env({"X": value})) == expected
 
 
+def test_seconds_are_a_float_by_default_too() -> None:
+    assert type(Env({}).seconds("X", 1)) is float
+
+
 @pytest.mark.parametrize(
     ("value", "read", "problem"),
     [
