@@ -106,12 +106,12 @@ def members(raw: bytes, limits: Limits = EVENT_LIMITS) -> dict[str, bytes]:
     return found
 
 
-def elements(raw: bytes, limits: Limits = EVENT_LIMITS) -> list[bytes]:
-    """The elements of a list, each as its exact bytes. Raises JSONError, also for an object or a scalar."""
+def elements(raw: bytes, limits: Limits = EVENT_LIMITS, at_most: int | None = None) -> list[bytes]:
+    """The elements of a list, or the first `at_most`, as their exact bytes. Raises JSONError for anything else."""
     text = _container(raw, "[", "a JSON list", limits)
     found: list[bytes] = []
     at = _skip(text, 1)
-    while text[at] != "]":
+    while text[at] != "]" and len(found) != at_most:
         end = _SCAN(text, at)[1]
         found.append(text[at:end].encode())
         at = _next_part(text, end)

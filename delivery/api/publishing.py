@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import orjson
+from django.conf import settings
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer
 from rest_framework import serializers
 from rest_framework.parsers import BaseParser
@@ -18,13 +19,13 @@ from delivery import idempotency
 from delivery.api.published import SOURCE_MAX, Defaults, EventInvalid, read_event
 from delivery.intake import Taken, intake
 from partners.api.base import ApiView
-from partners.api.bodies import RawJSON, limits, read_body
+from partners.api.bodies import MAX_DEPTH, RawJSON, read_body
 from partners.api.fields import Matching, Moment, StrictSerializer, Text
 from partners.api.refusals import Invalid, Refused
 from partners.api.schema import Several, describe
 from partners.api.scopes import PRODUCERS
 from partners.errors import JSONError
-from partners.exact_json import check, elements, members
+from partners.exact_json import Limits, elements, members
 from partners.identifiers import EVENT, EVENT_ID_MAX, new_id
 from partners.patterns import TYPE_REGEX
 
@@ -58,7 +59,7 @@ class RawParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        return read_body(stream, (parser_context or {})["request"].META)
+        return read_body(stream, (parser_context or {})["request"].META, settings.API_BODY_MAX_BYTES)
 
 
 class EventInput(StrictSerializer):
@@ -176,18 +177,18 @@ class Publish(ApiView):
 
 def split(raw: bytes) -> tuple[list[bytes], bool]:
     """The events' exact bytes, and whether they came as a batch. Raises Invalid."""
+    limits = Limits(settings.API_BODY_MAX_BYTES, MAX_DEPTH)
     try:
-        check(raw, limits())
-        parts = members(raw, limits())
+        parts = members(raw, limits)
         if "events" not in parts:
             return [raw.strip()], False
         for name in parts.keys() - {"events"}:
             raise Invalid([{"pointer": f"#/{name[:100]}", "detail": "unknown beside `events`"}])
-        events = elements(parts["events"], limits())
+        events = elements(parts["events"], limits, at_most=MAX_EVENTS + 1)
     except JSONError as error:
         raise Invalid([{"pointer": "#", "detail": str(error)}]) from None
     if not 1 <= len(events) <= MAX_EVENTS:
-        raise Invalid([{"pointer": "#/events", "detail": f"1 to {MAX_EVENTS} events, not {len(events)}"}])
+        raise Invalid([{"pointer": "#/events", "detail": f"expected 1 to {MAX_EVENTS} events"}])
     return events, True
 
 

@@ -1,6 +1,6 @@
 """JSON in and out: strict, bounded, and without changing what was written.
 
-A request's body is read once, within `settings.API_BODY_MAX_BYTES`, and must be JSON that we accept: UTF-8, not too
+A request's body is read once, if it is not too long, and must be JSON that we accept: UTF-8, not too
 deep, no key twice, no number beyond 64-bit floats. `Body.members` gives the untouched bytes of its parts, so
 that what people wrote (a transformation, an event's data) is stored as it was. Answers hold such bytes as `RawJSON`.
 """
@@ -22,6 +22,8 @@ from partners.errors import JSONError
 from partners.exact_json import Limits, check, loads_unique, members
 
 MAX_DEPTH = 70
+MAX_BYTES = 1_048_576
+"""Of everything but publishing, which `settings.API_BODY_MAX_BYTES` bounds."""
 RawJSON = orjson.Fragment
 """JSON text that goes into an answer as it is."""
 
@@ -40,17 +42,17 @@ class Body(dict[str, Any]):
 
 
 def limits() -> Limits:
-    return Limits(settings.API_BODY_MAX_BYTES, MAX_DEPTH)
+    return Limits(min(settings.API_BODY_MAX_BYTES, MAX_BYTES), MAX_DEPTH)
 
 
-def read_body(stream: IO[bytes], meta: dict[str, Any]) -> bytes:
+def read_body(stream: IO[bytes], meta: dict[str, Any], max_bytes: int) -> bytes:
     """The whole body; refuses one that is too long before reading it."""
     length = int(meta.get("CONTENT_LENGTH") or 0)
-    if length > settings.API_BODY_MAX_BYTES:
+    if length > max_bytes:
         raise Refused(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             "too_large",
-            f"the body has {length} bytes, at most {settings.API_BODY_MAX_BYTES} are allowed",
+            f"the body has {length} bytes, at most {max_bytes} are allowed",
         )
     return stream.read()
 
@@ -74,7 +76,7 @@ class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream: IO[bytes], media_type: str | None = None, parser_context: Any = None) -> Any:
-        return parse(read_body(stream, (parser_context or {})["request"].META))
+        return parse(read_body(stream, (parser_context or {})["request"].META, limits().max_bytes))
 
 
 class OrjsonRenderer(BaseRenderer):

@@ -14,6 +14,9 @@ from partners.models import FOREVER
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
+_UNKNOWN_SHOWN = 10
+_NAME_SHOWN = 100
+
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 
 
@@ -24,7 +27,10 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, Mapping):
             unknown = [name for name in data if name not in self.fields or self.fields[name].read_only]
             if unknown:
-                raise serializers.ValidationError({name: ["unknown"] for name in unknown})
+                places = {name[:_NAME_SHOWN]: ["unknown"] for name in unknown[:_UNKNOWN_SHOWN]}
+                if len(unknown) > _UNKNOWN_SHOWN:
+                    places["non_field_errors"] = [f"{len(unknown) - _UNKNOWN_SHOWN} more are unknown"]
+                raise serializers.ValidationError(places)
         return super().to_internal_value(data)
 
 
@@ -49,6 +55,30 @@ class Matching(serializers.RegexField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str) or not self._pattern.fullmatch(data):
             self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Elements(serializers.ListField):
+    """Counted before any is looked at: each of a million would be an error of its own."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if isinstance(data, list) and self.max_length is not None and len(data) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        return super().to_internal_value(data)
+
+
+class Members(serializers.DictField):
+    """Counted as `Elements` are."""
+
+    default_error_messages = {"max_length": "at most {max_length} members"}  # noqa: RUF012
+
+    def __init__(self, *, max_length: int, **options: Any) -> None:
+        self._max_length = max_length
+        super().__init__(**options)
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if isinstance(data, Mapping) and len(data) > self._max_length:
+            self.fail("max_length", max_length=self._max_length)
         return super().to_internal_value(data)
 
 

@@ -27,6 +27,8 @@ from partners.api.refusals import Invalid, Refused
 logger = logging.getLogger("api.problem")
 
 CONTENT_TYPE = "application/problem+json"
+_PLACES_SHOWN = 20
+_NAME_SHOWN = 100
 
 
 def handle(error: Exception, context: Mapping[str, Any]) -> Response:
@@ -113,7 +115,9 @@ def _places(error: exceptions.APIException) -> list[dict[str, str]]:
     if isinstance(error, Invalid):
         return error.places
     if isinstance(error, exceptions.ValidationError):
-        return list(places_of(error.detail))
+        places = list(places_of(error.detail))
+        more = [{"pointer": "#", "detail": f"{len(places) - _PLACES_SHOWN} more are wrong"}]
+        return places[:_PLACES_SHOWN] + (more if len(places) > _PLACES_SHOWN else [])
     return []
 
 
@@ -121,7 +125,9 @@ def places_of(detail: Any, at: str = "#") -> Iterator[dict[str, str]]:
     """REST framework's nested errors as a flat list of places."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
-            yield from places_of(inner, at if name == "non_field_errors" else f"{at}/{_escaped(str(name))}")
+            yield from places_of(
+                inner, at if name == "non_field_errors" else f"{at}/{_escaped(str(name)[:_NAME_SHOWN])}"
+            )
     elif isinstance(detail, (list, tuple)):
         for number, inner in enumerate(detail):
             yield from places_of(inner, f"{at}/{number}" if isinstance(inner, (Mapping, list)) else at)

@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from partners.api.fields import ExactJSON, Matching, Moment, Seconds, StrictSerializer, Text
+from partners.api.fields import Elements, ExactJSON, Matching, Members, Moment, Seconds, StrictSerializer, Text
 from partners.models import Subscription
 from partners.patterns import EVENT_TYPE_MAX, PATTERNS_MAX, TYPE_REGEX
 from partners.validation import LONGEST_DELAY_S, MAX_ATTEMPTS, MAX_HEADERS
@@ -67,7 +67,7 @@ class SubscriptionShape(serializers.Serializer[Subscription]):
 
 class SubscriptionInput(StrictSerializer):
     url = Text(max_length=2048, help_text="https or http, on a public address.")
-    event_types = serializers.ListField(
+    event_types = Elements(
         child=Matching(PATTERN, max_length=EVENT_TYPE_MAX),
         min_length=1,
         max_length=PATTERNS_MAX,
@@ -76,13 +76,14 @@ class SubscriptionInput(StrictSerializer):
     description = Text(max_length=500, allow_blank=True, required=False)
     filter = Text(allow_blank=True, required=False, help_text="JSONPath; the event is sent if it finds something.")
     transformation = Transformation(required=False, help_text="Null: none.")
-    headers = serializers.DictField(
+    headers = Members(
         child=Text(allow_blank=True, max_length=4096),
+        max_length=MAX_HEADERS,
         required=False,
         help_text=f"Sent with every request, at most {MAX_HEADERS}; they take the place of all former ones. "
         "Values are stored encrypted and never shown.",
     )
-    retry_schedule_s = serializers.ListField(
+    retry_schedule_s = Elements(
         child=Seconds(min_value=1, max_value=LONGEST_DELAY_S),
         min_length=1,
         max_length=MAX_ATTEMPTS,

@@ -167,6 +167,13 @@ def test_elements_are_the_exact_bytes_of_a_list() -> None:
     assert elements(b"[]") == []
 
 
+def test_no_more_elements_are_cut_than_are_asked_for() -> None:
+    assert elements(b"[1, 2, 3]", at_most=2) == [b"1", b"2"]
+    assert elements(b"[1]", at_most=2) == [b"1"]
+    with pytest.raises(JSONError, match="line 1 column"):
+        elements(b"[1, 2, 3", at_most=2)
+
+
 def test_parts_of_the_wrong_kind_of_document_are_refused() -> None:
     with pytest.raises(JSONError, match="expected a JSON object"):
         members(b"[1]")

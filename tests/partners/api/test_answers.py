@@ -49,6 +49,20 @@ def test_a_body_that_is_too_long_is_not_read(settings: Any) -> None:
     assert is_problem(caller().post("/keys", {"name": "x" * 2000}), 413, "too_large")
 
 
+def test_only_publishing_takes_long_bodies() -> None:
+    assert is_problem(caller().post("/keys", {"name": "x" * 1_048_576}), 413, "too_large")
+
+
+def test_unknown_members_are_named_up_to_a_number_and_a_length() -> None:
+    answer = caller().post("/keys", {"name": "x", **{f"{number:05}{'x' * 200}": 1 for number in range(4000)}})
+
+    assert answer.status_code == 400
+    errors = answer.json()["errors"]
+    assert [one["pointer"][:7] for one in errors[:10]] == [f"#/{number:05}" for number in range(10)]
+    assert errors[10:] == [{"pointer": "#", "detail": "3990 more are unknown"}]
+    assert len(answer.content) < 3000
+
+
 def test_a_body_without_its_length_is_refused() -> None:
     assert is_problem(caller().post("/keys", {"name": "x"}, transfer_encoding="chunked"), 411, "length_required")
 

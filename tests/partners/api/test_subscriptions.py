@@ -9,6 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 from partners import services
 from partners.api.subscription_shapes import EXAMPLE_INPUT
 from partners.models import AuditEntry, Subscription, SubscriptionSecret
+from partners.validation import MAX_HEADERS
 from tests.api_calls import caller, is_problem, subscription_of
 
 pytestmark = pytest.mark.django_db
@@ -98,6 +99,31 @@ def test_what_is_wrong_is_refused_with_its_place_and_nothing_is_stored(change: d
     assert is_problem(one.post("/subscriptions", {**SMALL, **change}), 400, "invalid", place)
 
     assert not Subscription.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("retry_schedule_s", ["a"] * 50_000),
+        ("event_types", [5] * 50_000),
+        ("headers", {f"h{number}": 5 for number in range(50_000)}),
+    ],
+)
+def test_what_is_too_many_is_one_place(name: str, value: Any) -> None:
+    assert is_problem(caller().post("/subscriptions", {**SMALL, name: value}), 400, "invalid", f"#/{name}")
+
+
+def test_as_many_headers_as_are_allowed_are_taken() -> None:
+    headers = {f"X-{number}": "a" for number in range(MAX_HEADERS)}
+
+    assert caller().post("/subscriptions", {**SMALL, "headers": headers}).status_code == 201
+
+
+def test_only_so_many_places_are_named() -> None:
+    errors = caller().post("/subscriptions", {**SMALL, "retry_schedule_s": ["a"] * 30}).json()["errors"]
+
+    assert [one["pointer"] for one in errors[:20]] == [f"#/retry_schedule_s/{number}" for number in range(20)]
+    assert errors[20:] == [{"pointer": "#", "detail": "10 more are wrong"}]
 
 
 def test_only_what_is_given_is_changed() -> None:
