@@ -6,6 +6,7 @@ shift when rows are added, and the thousandth costs what the first does.
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from partners.api.refusals import Invalid
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 250
 _CURSOR_MAX = 300
+_DIGITS = re.compile("[0-9]+")
 VISIBLE = "^[!-~]+$"
 """Ids and names in a query: ASCII without spaces and control characters."""
 
@@ -45,10 +47,17 @@ class Query(serializers.Serializer[Any]):
         return dict(query.validated_data)
 
 
+class Count(serializers.IntegerField):
+    """In ASCII digits: Python would read `1_0` and the digits of other scripts too."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if not _DIGITS.fullmatch(data):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class PageQuery(Query):
-    limit = serializers.IntegerField(
-        min_value=1, max_value=MAX_LIMIT, default=DEFAULT_LIMIT, help_text="How many items at most."
-    )
+    limit = Count(min_value=1, max_value=MAX_LIMIT, default=DEFAULT_LIMIT, help_text="How many items at most.")
     cursor = serializers.RegexField(
         "^[A-Za-z0-9_-]+$",
         required=False,
