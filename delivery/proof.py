@@ -18,7 +18,10 @@ CHALLENGE = "endpoint.challenge"
 
 
 def verify_now(subscription: Subscription, sender: Sender | None = None) -> tuple[Tried, bool]:
-    """Sends a new challenge; whether the answer was 2xx with the challenge as its body. If so, deliveries start."""
+    """Sends a new challenge; whether the answer was 2xx with the challenge as its body. If so, deliveries start.
+
+    Raises delivery.trying.Busy.
+    """
     challenge = secrets.token_urlsafe(24)
     endpoint = replace(load_endpoints([subscription.pk])[subscription.pk], transform=None)
     tried = send_now(endpoint, CHALLENGE, f'{{"challenge":"{challenge}"}}', sender)

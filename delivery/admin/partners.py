@@ -22,6 +22,7 @@ from delivery.admin.outcome import last_outcome_badge, status_badge
 from delivery.admin.standing import standing_context, standing_view
 from delivery.models import Delivery
 from delivery.proof import verify_now
+from delivery.trying import Busy
 from delivery.verbs import catalogued_types, send_test_event
 from partners.admin.base import DialogForm, StaffAdmin, link, list_url
 from partners.admin.dialog import Act, dialog
@@ -164,7 +165,10 @@ class SubscriptionWithDeliveriesAdmin(EditsWithPreview, SubscriptionAdmin, Sends
     )
     def verify(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
-        tried, verified = verify_now(subscription)
+        try:
+            tried, verified = verify_now(subscription)
+        except Busy:
+            return self.refused(request, subscription, "Other requests to endpoints are under way: try again.")
         if verified:
             return self.done(request, subscription, "Verified: it has echoed the challenge.")
         why = tried.outcome.detail or f"it answered {tried.outcome.status_code} without the challenge"

@@ -1,6 +1,9 @@
 """Trying things out before events depend on them: a test request now, and a preview that sends nothing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, cast
 
 from django.http import Http404
@@ -14,12 +17,12 @@ from delivery.api.published import Defaults, EventInvalid, read_event
 from delivery.models import Delivery
 from delivery.prepare import noted
 from delivery.proof import CHALLENGE, verify_now
-from delivery.trying import Tried, try_now
+from delivery.trying import LONGEST_S, Busy, Tried, try_now
 from delivery.verbs import NO_SAMPLE, type_for
 from partners.api.base import ApiView
 from partners.api.bodies import Body, RawJSON
 from partners.api.fields import ExactJSON, Matching, Moment, StrictSerializer, Text
-from partners.api.refusals import Invalid
+from partners.api.refusals import Invalid, Refused
 from partners.api.schema import describe
 from partners.api.scopes import PARTNER_READS
 from partners.api.subscription_shapes import EXAMPLE_INPUT, Transformation
@@ -32,6 +35,7 @@ from partners.preview import Preview, preview
 
 TAG = "Trying out"
 NAME = f"^{TYPE_REGEX}$"
+_TAKES = f"Your endpoint has {LONGEST_S:.0f} s at most. 429 `busy` while another such request is under way."
 
 
 class TestInput(StrictSerializer):
@@ -155,7 +159,7 @@ class TestView(ApiView):
         example=_TEST_EXAMPLE,
         problems=[404, 409],
         description="One signed request with the sample of the type, to a disabled subscription as well (but 409 while "
-        "it is `unverified`); its filter is not asked. 200 whatever your endpoint answers: see `outcome`.",
+        "it is `unverified`); its filter is not asked. 200 whatever your endpoint answers: see `outcome`. " + _TAKES,
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         subscription = own_subscription(self, subscription_id)
@@ -164,7 +168,9 @@ class TestView(ApiView):
         wanted.is_valid(raise_exception=True)
         type_ = wanted.validated_data.get("event_type") or type_for(subscription)
         sample = EventType.objects.filter(pk=type_).values_list("sample", flat=True).first()
-        return Response(_tried(try_now(subscription, type_, sample or NO_SAMPLE), type_))
+        with _refused_while_busy():
+            tried = try_now(subscription, type_, sample or NO_SAMPLE)
+        return Response(_tried(tried, type_))
 
 
 class VerifyView(ApiView):
@@ -178,10 +184,12 @@ class VerifyView(ApiView):
         example=_VERIFY_EXAMPLE,
         problems=[404],
         description="Sends a signed `endpoint.challenge` now. An endpoint that answers 2xx with `data.challenge` as "
-        "the whole body is verified; a subscription that is `unverified` is enabled then.",
+        "the whole body is verified; a subscription that is `unverified` is enabled then. " + _TAKES,
     )
     def post(self, request: Request, subscription_id: str) -> Response:
-        tried, verified = verify_now(own_subscription(self, subscription_id))
+        subscription = own_subscription(self, subscription_id)
+        with _refused_while_busy():
+            tried, verified = verify_now(subscription)
         return Response({"verified": verified, **_tried(tried, CHALLENGE)})
 
 
@@ -228,6 +236,15 @@ class PreviewView(ApiView):
             raise Http404
         event = found.event
         return Envelope(event.pk, event.type, rfc3339(event.occurred_at), event.data.encode())
+
+
+@contextmanager
+def _refused_while_busy() -> Iterator[None]:
+    try:
+        yield
+    except Busy:
+        detail = "other requests to endpoints are under way; try again in a moment"
+        raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "busy", detail, {"Retry-After": "2"}) from None
 
 
 def _sample(name: str) -> Envelope:

@@ -21,6 +21,7 @@ from pytest_django import DjangoAssertNumQueries
 from delivery.admin import list_filters
 from delivery.admin.delivery import DeliveryAdmin
 from delivery.models import Attempt, DeadLetter, Delivery, Event, ReplayJob
+from delivery.trying import shared_places
 from partners import services
 from partners.admin.base import change_url, list_url, url_of
 from partners.identifiers import first_id, new_id
@@ -296,6 +297,16 @@ def test_an_endpoint_is_verified_from_its_page(admin_client: Client, settings: A
     assert "/verify/" in page
     services.enable_subscription(subscription)
     assert "/verify/" not in shown(admin_client, change_url(subscription))
+
+
+def test_an_endpoint_is_not_verified_while_another_request_is_under_way(admin_client: Client, settings: Any) -> None:
+    settings.ENDPOINT_PROOF = True
+    subscription = new_subscription()
+
+    with shared_places.taken(subscription.partner_id):
+        admin_client.post(dialog_url(subscription, "verify"), DIALOG)
+
+    assert "Other requests to endpoints are under way" in shown(admin_client, change_url(subscription))
 
 
 def test_a_replay_shows_how_far_it_came_and_is_canceled(admin_client: Client) -> None:

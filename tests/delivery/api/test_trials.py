@@ -1,14 +1,20 @@
 """Trying out: a real signed request whose outcome is the answer, and a preview that sends nothing."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 import orjson
 import pytest
 from standardwebhooks import Webhook
 
+from delivery.endpoints import load_endpoints
 from delivery.models import Delivery, Event
-from delivery.trying import shared_sender
+from delivery.outcomes import Outcome, answered
+from delivery.sending import Request
+from delivery.trying import LONGEST_S, Busy, Places, send_now, shared_places, shared_sender
 from partners import services
 from partners.models import AuditEntry, EventType, Subscription
 from tests.api_calls import caller, is_problem, subscription_of
@@ -87,6 +93,71 @@ def test_a_test_that_cannot_be_transformed_sends_nothing(receiver: Receiver) -> 
 
     assert (tried["request_body"], tried["outcome"]["error"]) == (None, "transformation")
     assert receiver.requests == []
+
+
+@pytest.mark.parametrize("verb", ["test", "verify"])
+def test_a_partner_has_one_request_under_way_at_a_time(receiver: Receiver, verb: str) -> None:
+    one, other = caller(), caller(partner="Other")
+    hanging = subscription_of(one.partner, url=receiver.url("/hang"))
+    well = subscription_of(one.partner, url=receiver.url("/ok"))
+    theirs = subscription_of(other.partner, url=receiver.url("/ok"))
+    endpoint = load_endpoints([hanging.pk])[hanging.pk]
+    under_way = Thread(target=send_now, args=(endpoint, "orders.created", "{}"))
+
+    under_way.start()
+    receiver.wait_for(1)
+    refused = one.post(f"/subscriptions/{well.pk}/{verb}")
+    meanwhile = other.post(f"/subscriptions/{theirs.pk}/{verb}")
+    receiver.drop_connections()
+    under_way.join(10)
+
+    assert is_problem(refused, 429, "busy")
+    assert refused["Retry-After"] == "2"
+    assert meanwhile.json()["outcome"]["succeeded"]
+    assert one.post(f"/subscriptions/{well.pk}/{verb}").json()["outcome"]["succeeded"]
+
+
+def test_requests_of_all_partners_hold_a_quarter_of_the_threads(settings: Any) -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+
+    with ExitStack() as others:
+        for number in range(settings.WEB_THREADS // 4):
+            others.enter_context(shared_places.taken(f"ptr_{number}"))
+        refused = one.post(f"/subscriptions/{subscription.pk}/test")
+
+    assert is_problem(refused, 429, "busy")
+
+
+def test_a_place_is_free_again_after_an_error() -> None:
+    places = Places(1)
+    with pytest.raises(ZeroDivisionError), places.taken("ptr_1"):
+        raise ZeroDivisionError
+
+    with places.taken("ptr_1"), pytest.raises(Busy), places.taken("ptr_2"):
+        pass
+
+
+def test_a_test_takes_no_longer_than_its_own_limit() -> None:
+    subscription = subscription_of(caller().partner, timeout_s=30)
+    endpoint = load_endpoints([subscription.pk])[subscription.pk]
+    sender: Any = Noting()
+
+    for one in (endpoint, replace(endpoint, timeout_s=2.0)):
+        send_now(one, "orders.created", "{}", sender)
+
+    assert [request.timeout_s for request in sender.requests] == [LONGEST_S, 2.0]
+
+
+class Noting:
+    """A sender that sends nothing."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def send(self, request: Request) -> Outcome:
+        self.requests.append(request)
+        return answered(200, {}, b"", 0.0)
 
 
 def echo(exchange: Exchange) -> None:
