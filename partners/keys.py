@@ -48,7 +48,8 @@ def create_key(
     with transaction.atomic():
         if partner is not None:
             Partner.objects.select_for_update().get(pk=partner.pk)  # so that two at once cannot pass the limit
-        _check(key)
+        key.full_clean()
+        check_new(partner, expires_at)
         key.save(force_insert=True)
         audit.record("api_key.create", key, partner_id=key.partner_id, after=audit.snapshot(key))
     return NewKey(key, token)
@@ -92,11 +93,11 @@ def hash_of(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
-def _check(key: ApiKey) -> None:
-    key.full_clean()
-    if key.expires_at is not None and key.expires_at <= timezone.now():
+def check_new(partner: Partner | None, expires_at: datetime | None) -> None:
+    """Whether there may be such a key now; raises ValidationError."""
+    if expires_at is not None and expires_at <= timezone.now():
         raise ValidationError({"expires_at": "this time is over"})
-    if key.partner is not None and live_keys(key.partner) >= MAX_LIVE_KEYS:
+    if partner is not None and live_keys(partner) >= MAX_LIVE_KEYS:
         raise ValidationError(f"at most {MAX_LIVE_KEYS} live keys: revoke one first")
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -16,8 +17,18 @@ from partners.admin.looks import badge
 from partners.models import ApiKey
 
 
+class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the checker only
+    """What a new key is made of."""
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        keys.check_new(values.get("partner"), values.get("expires_at"))
+        return values
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(StaffAdmin[ApiKey]):
+    form = NewKeyForm
     list_display = ("name", "of_partner", "scope", "state", "begins", "used")
     list_filter = ("scope",)
     list_select_related = ("partner",)

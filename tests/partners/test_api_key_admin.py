@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from partners import services
-from partners.keys import create_key, find_key
+from partners.keys import MAX_LIVE_KEYS, create_key, find_key
 from partners.models import ApiKey, AuditEntry
 from tests.api_calls import partner_named, subscription_of
 
@@ -39,6 +39,30 @@ def test_a_producers_key_has_no_partner(admin_client: Client) -> None:
     assert not ApiKey.objects.exists()
     assert admin_client.post("/admin/partners/apikey/add/", {"name": "server", "scope": "producer"}).status_code == 200
     assert ApiKey.objects.get().scope == "producer"
+
+
+def test_a_key_that_would_be_expired_is_refused_in_the_form(admin_client: Client) -> None:
+    form = {"name": "server", "scope": "partner", "partner": partner_named("Yotpo").pk}
+
+    answer = admin_client.post(
+        "/admin/partners/apikey/add/", {**form, "expires_at_0": "2020-01-01", "expires_at_1": "00:00"}
+    )
+
+    assert "this time is over" in answer.content.decode()
+    assert not ApiKey.objects.exists()
+
+
+def test_a_key_beyond_the_limit_is_refused_in_the_form(admin_client: Client) -> None:
+    partner = partner_named("Yotpo")
+    for number in range(MAX_LIVE_KEYS):
+        create_key(f"server {number}", partner=partner)
+
+    answer = admin_client.post(
+        "/admin/partners/apikey/add/", {"name": "one more", "scope": "partner", "partner": partner.pk}
+    )
+
+    assert f"at most {MAX_LIVE_KEYS} live keys" in answer.content.decode()
+    assert ApiKey.objects.count() == MAX_LIVE_KEYS
 
 
 def test_keys_are_never_changed(admin_client: Client) -> None:
