@@ -4,7 +4,7 @@ The rules live in the pure modules; here their errors become ValidationErrors.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,14 +26,17 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
 _OUR_HEADERS = frozenset(
     [
+        "accept-encoding",
         "connection",
         "content-encoding",
         "content-length",
         "content-type",
         "expect",
         "host",
+        "http2-settings",
         "keep-alive",
         "proxy-authorization",
+        "proxy-connection",
         "te",
         "trailer",
         "transfer-encoding",
@@ -42,6 +45,8 @@ _OUR_HEADERS = frozenset(
     ]
 )
 MAX_HEADERS = 20
+MAX_HEADERS_BYTES = 28 * 1024
+"""Names and values. The senders refuse more than 32 KB, of which ours, with all their signatures, take up to four."""
 MAX_ATTEMPTS = 30
 LONGEST_DELAY_S = 24 * 3600.0
 
@@ -83,6 +88,18 @@ def validate_headers(value: Any) -> None:
             raise ValidationError(
                 f"the value of {name!r} must be printable ASCII of at most 4096 characters, on one line"
             )
+    _check_headers_together(value)
+
+
+def _check_headers_together(headers: Mapping[str, str]) -> None:
+    seen: set[str] = set()
+    for name in headers:
+        if name.lower() in seen:
+            raise ValidationError(f"the header {name!r} is given twice: capitals do not count")
+        seen.add(name.lower())
+    size = sum(len(name) + len(content) for name, content in headers.items())
+    if size > MAX_HEADERS_BYTES:
+        raise ValidationError(f"the headers have {size} bytes, at most {MAX_HEADERS_BYTES} are allowed")
 
 
 def validate_retry_schedule(value: Sequence[float] | None) -> None:

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from partners.api.fields import Elements, ExactJSON, Matching, Members, Moment, Seconds, StrictSerializer, Text
 from partners.models import Subscription
 from partners.patterns import EVENT_TYPE_MAX, PATTERNS_MAX, TYPE_REGEX
-from partners.validation import LONGEST_DELAY_S, MAX_ATTEMPTS, MAX_HEADERS
+from partners.validation import LONGEST_DELAY_S, MAX_ATTEMPTS, MAX_HEADERS, MAX_HEADERS_BYTES
 
 PATTERN = rf"^(\*|{TYPE_REGEX}(\.\*)?)$"
 EXAMPLE_INPUT = {
@@ -80,8 +80,8 @@ class SubscriptionInput(StrictSerializer):
         child=Text(allow_blank=True, max_length=4096),
         max_length=MAX_HEADERS,
         required=False,
-        help_text=f"Sent with every request, at most {MAX_HEADERS}; they take the place of all former ones. "
-        "Values are stored encrypted and never shown.",
+        help_text=f"Sent with every request, at most {MAX_HEADERS} of {MAX_HEADERS_BYTES:,} bytes together; they take "
+        "the place of all former ones. Values are stored encrypted and never shown.",
     )
     retry_schedule_s = Elements(
         child=Seconds(min_value=1, max_value=LONGEST_DELAY_S),
