@@ -33,10 +33,12 @@ from partners.validation import (
     validate_transformation,
 )
 
-__all__ = ["FOREVER", "ApiKey", "AuditEntry", "EventType", "Partner", "Subscription", "SubscriptionSecret"]
+__all__ = ["EARLIEST", "FOREVER", "ApiKey", "AuditEntry", "EventType", "Partner", "Subscription", "SubscriptionSecret"]
 
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
-"""A pause until somebody resumes."""
+"""A pause until somebody resumes; the latest time that anybody may name."""
+EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
+"""The earliest one."""
 
 
 class Partner(models.Model):

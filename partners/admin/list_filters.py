@@ -10,6 +10,8 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from partners.models import EARLIEST, FOREVER
+
 if TYPE_CHECKING:
     from django.contrib.admin import SimpleListFilter as DropdownFilter
     from django.contrib.admin import SimpleListFilter as TextFilter
@@ -76,4 +78,5 @@ class TimeRangeFilter(ListFilter):
             moment = datetime.fromisoformat(str(self.used_parameters.get(f"{self.name}_{edge}", "")))
         except ValueError:
             return None
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return min(max(moment, EARLIEST), FOREVER)  # so that there is room for sums and differences

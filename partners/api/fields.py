@@ -9,15 +9,11 @@ from rest_framework import serializers
 
 from partners.api.bodies import Body, RawJSON
 from partners.envelope import rfc3339
-from partners.models import FOREVER
+from partners.models import EARLIEST, FOREVER
 
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-
-
 _UNKNOWN_SHOWN = 10
 _NAME_SHOWN = 100
-
-EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 class StrictSerializer(serializers.Serializer[Any]):

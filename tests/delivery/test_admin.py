@@ -450,6 +450,15 @@ def test_the_log_is_filtered_by_time(admin_client: Client) -> None:
     assert len(listed(admin_client, created_from="soon")) == 3
 
 
+@pytest.mark.parametrize("edge", ["from", "to"])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00", "0001-01-01T00:00+14:00", "9999-12-31T23:59:59-14:00"])
+@pytest.mark.parametrize("time", ["delivery/delivery/?created", "delivery/event/?received", "partners/auditentry/?at"])
+def test_the_first_and_the_last_time_there_is_can_be_asked_for(
+    admin_client: Client, time: str, moment: str, edge: str
+) -> None:
+    assert admin_client.get(f"/admin/{time}_{edge}={moment.replace('+', '%2B')}").status_code == 200
+
+
 def test_an_identifier_begins_with_its_time() -> None:
     before, now, after = (timezone.now() + timedelta(seconds=shift) for shift in (-1, 0, 1))
 
