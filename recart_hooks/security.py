@@ -5,8 +5,9 @@ inline scripts. The pages of the API need neither. Nobody may put any of our pag
 See docs/adr/0043-content-security-policy.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -33,6 +34,26 @@ class ContentSecurityPolicy:
         response.headers.setdefault("Content-Security-Policy", ADMIN_POLICY if is_admin(request.path) else API_POLICY)
         response.headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
         return response
+
+
+class NoNul:
+    """Middleware: no NUL in what the admin is asked. PostgreSQL's text holds none, and few of its views look for it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if is_admin(request.path) and any("\0" in text for text in _texts(request)):
+            raise BadRequest("a NUL character")
+        return self._get_response(request)
+
+
+def _texts(request: HttpRequest) -> Iterator[str]:
+    yield request.path
+    yield from request.COOKIES.values()
+    for name, values in (*request.GET.lists(), *request.POST.lists()):
+        yield name
+        yield from map(str, values)
 
 
 class StaffActor:
