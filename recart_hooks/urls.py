@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from recart_hooks.admin.navigation import quick_search
 from recart_hooks.health import healthz, readyz
 from recart_hooks.home import home
 from recart_hooks.metrics import metrics
@@ -18,6 +19,7 @@ class Docs(SpectacularSwaggerSplitView):
 
 urlpatterns = [
     path("", home),
+    path("admin/search/", admin.site.admin_view(quick_search)),
     path("admin/", admin.site.urls),
     path("api/v1/", include("delivery.api.urls")),
     path("api/v1/", include("partners.api.urls")),
