@@ -63,7 +63,7 @@ KINDS: Mapping[str, Kind] = {
             DEAD,
             "Deliveries ended without success and are kept for a replay. At most once an hour for a subscription, "
             "with how many there were.",
-            "{count} deliveries to {url} ended without success",
+            "deliveries to {url} ended without success: {count}",
             {
                 "subscription_id": "sub_0199…",
                 "url": "https://hooks.example.com/orders",

@@ -90,7 +90,7 @@ def test_dead_deliveries_are_told_of_together(subscription: Subscription, histor
     (notice,) = dead_deliveries(NOW, QUIET)
     assert notice.data["count"] == 3
     assert notice.data["deliveries"] == [delivery.pk]
-    assert notify([notice], NOW)[0].title == "3 deliveries to https://hooks.reviews.com/in ended without success"
+    assert notify([notice], NOW)[0].title == "deliveries to https://hooks.reviews.com/in ended without success: 3"
     history(dead=(-0.5, -0.9, -1.0))
     assert list(dead_deliveries(NOW + timedelta(minutes=59), QUIET)) == []
     (again,) = dead_deliveries(LATER, QUIET)
