@@ -21,6 +21,11 @@ from partners.exact_json import Limits, check, members
 from partners.identifiers import check_event_id
 from partners.patterns import check_event_type
 
+OUR_SOURCE = "recart-hooks"
+"""How the source of an event for one subscription alone begins. Nobody else's does, and no replay takes them."""
+CHALLENGE = "endpoint.challenge"
+"""The type of the request that asks an endpoint for proof. No event has it."""
+
 _SOURCE_MAX = 500
 _MAX_DEPTH = 64
 _CLOUDEVENTS_JSON = "application/cloudevents+json"
@@ -72,7 +77,7 @@ def _plain(message: SourceMessage) -> NewEvent:
         raise Unreadable("the body must be a JSON object (the event's data)")
     return NewEvent(
         id=check_event_id(message.headers.get("nats-msg-id") or f"evt_{message.position}"),
-        type=check_event_type(message.subject.partition(".")[2]),
+        type=check_type(message.subject.partition(".")[2]),
         source="",
         occurred_at=message.stored_at,
         data=message.body,
@@ -100,15 +105,24 @@ def _cloudevent(message: SourceMessage, attributes: Mapping[str, Any], data: byt
             raise Unreadable(f"the CloudEvents attribute {name!r} is missing or not a string")
     if len(attributes["source"]) > _SOURCE_MAX or "\0" in attributes["source"]:
         raise Unreadable(f"the CloudEvents source is longer than {_SOURCE_MAX} characters or holds a NUL")
+    if attributes["source"].startswith(OUR_SOURCE):
+        raise Unreadable(f"sources that begin with {OUR_SOURCE} are ours")
     time = attributes.get("time")
     return NewEvent(
         id=check_event_id(attributes["id"]),
-        type=check_event_type(attributes["type"]),
+        type=check_type(attributes["type"]),
         source=attributes["source"],
         occurred_at=message.stored_at if time is None else parse_time(time),
         data=data,
         traceparent=traceparent(attributes.get("traceparent") or message.headers.get("traceparent")),
     )
+
+
+def check_type(name: str) -> str:
+    """The type itself when a producer's event may have it; raises Unreadable or InvalidInput."""
+    if name == CHALLENGE:
+        raise Unreadable(f"the type {CHALLENGE} is ours")
+    return check_event_type(name)
 
 
 def parse_time(value: Any) -> datetime:

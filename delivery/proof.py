@@ -8,19 +8,17 @@ import secrets
 from dataclasses import replace
 
 from delivery.endpoints import load_endpoints
+from delivery.messages import CHALLENGE
 from delivery.sending import Sender
 from delivery.trying import Tried, send_now
 from partners.models import Subscription
 from partners.services import verify_subscription
 
-CHALLENGE = "endpoint.challenge"
-"""The type of the request, which is signed like an event. No transformation is applied."""
-
 
 def verify_now(subscription: Subscription, sender: Sender | None = None) -> tuple[Tried, bool]:
     """Sends a new challenge; whether the answer was 2xx with the challenge as its body. If so, deliveries start.
 
-    Raises delivery.trying.Busy.
+    It is signed like an event; no transformation is applied. Raises delivery.trying.Busy.
     """
     challenge = secrets.token_urlsafe(24)
     endpoint = replace(load_endpoints([subscription.pk])[subscription.pk], transform=None)

@@ -23,8 +23,8 @@ from delivery import publish
 from delivery.broker import FairQueues
 from delivery.clocks import database_now
 from delivery.due import Due
+from delivery.messages import OUR_SOURCE
 from delivery.models import Delivery, Event, ReplayJob
-from delivery.verbs import OUR_SOURCE
 from partners import audit
 from partners.envelope import Envelope, rfc3339
 from partners.errors import JSONError, TransformError

@@ -16,6 +16,7 @@ from delivery import publish
 from delivery.clocks import database_now
 from delivery.deliver import EXPUNGED
 from delivery.due import Due
+from delivery.messages import OUR_SOURCE
 from delivery.models import Attempt, Delivery, Event
 from partners import audit
 from partners.identifiers import EVENT, new_id
@@ -24,8 +25,6 @@ from partners.patterns import EVERYTHING, matches
 
 logger = logging.getLogger(__name__)
 
-OUR_SOURCE = "recart-hooks"
-"""How the source of an event for one subscription alone begins. Nobody else's does, and no replay takes them."""
 TEST_SOURCE = f"{OUR_SOURCE}:test"
 NO_SAMPLE = '{"test": true}'
 NO_DATA = "null"

@@ -14,12 +14,10 @@ import orjson
 from django.conf import settings
 
 from delivery.errors import Unreadable
-from delivery.messages import NewEvent, parse_time
-from delivery.verbs import OUR_SOURCE
+from delivery.messages import OUR_SOURCE, NewEvent, check_type, parse_time
 from partners.errors import InvalidInput, JSONError
 from partners.exact_json import Limits, check, members
 from partners.identifiers import EVENT_ID_MAX, check_event_id
-from partners.patterns import check_event_type
 
 DATA_MAX_DEPTH = 64
 SOURCE_MAX = 500
@@ -92,8 +90,8 @@ def _event_type(value: Any) -> str:
     if not isinstance(value, str):
         raise EventInvalid("/type", "expected the name of an event type, such as orders.created")
     try:
-        return check_event_type(value)
-    except InvalidInput as error:
+        return check_type(value)
+    except (InvalidInput, Unreadable) as error:
         raise EventInvalid("/type", str(error)) from None
 
 

@@ -14,9 +14,10 @@ from rest_framework.response import Response
 
 from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE
 from delivery.api.published import Defaults, EventInvalid, read_event
+from delivery.messages import CHALLENGE
 from delivery.models import Delivery
 from delivery.prepare import noted
-from delivery.proof import CHALLENGE, verify_now
+from delivery.proof import verify_now
 from delivery.trying import LONGEST_S, Busy, Tried, try_now
 from delivery.verbs import NO_SAMPLE, type_for
 from partners.api.base import ApiView

@@ -15,9 +15,10 @@ import orjson
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from delivery.messages import OUR_SOURCE
 from delivery.models import OperationalEvent
 from delivery.operational.kinds import KINDS
-from delivery.verbs import OUR_SOURCE, send_to
+from delivery.verbs import send_to
 from partners.envelope import rfc3339
 from partners.models import Partner
 from partners.services import operational_subscription

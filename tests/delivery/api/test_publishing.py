@@ -102,6 +102,7 @@ BAD: list[tuple[bytes, str]] = [
     (b'{"type": 5, "data": {}}', "#/type"),
     (b'{"type": "orders created", "data": {}}', "#/type"),
     (b'{"type": "orders.*", "data": {}}', "#/type"),
+    (b'{"type": "endpoint.challenge", "data": {}}', "#/type"),
     (b'{"type": "a\\u0000b", "data": {}}', "#/type"),
     (b'{"type": "a", "data": {}, "id": ""}', "#/id"),
     (b'{"type": "a", "data": {}, "id": 5}', "#/id"),
