@@ -67,6 +67,11 @@ def matches(pattern: str, event_type: str) -> bool:
     return pattern.endswith(".*") and event_type.startswith(pattern[:-1])
 
 
+def asks_for(patterns: Iterable[str], event_type: str) -> bool:
+    """Whether one of a subscription's patterns matches."""
+    return any(matches(pattern, event_type) for pattern in patterns)
+
+
 def category(event_type: str) -> str:
     """What stands before the first dot; the whole name when there is none."""
     return event_type.partition(".")[0]

@@ -25,7 +25,7 @@ from delivery.prepare import prepare
 from partners.admin.base import StaffAdmin, per_object
 from partners.admin.looks import MASK, json_code
 from partners.models import Subscription
-from partners.patterns import matches
+from partners.patterns import asks_for
 from partners.preview import Preview, preview
 
 SAMPLE_ID = "evt_0123456789abcdef0123456789abcdef"
@@ -136,8 +136,7 @@ def _headers(job: Job, now: datetime) -> Iterator[tuple[str, str]]:
 
 
 def _asked_for(draft: dict[str, str]) -> bool:
-    patterns = draft["event_types"].replace(",", " ").split()
-    return any(matches(pattern, draft["type"]) for pattern in patterns)
+    return asks_for(draft["event_types"].replace(",", " ").split(), draft["type"])
 
 
 def _verdict(made: Preview, draft: dict[str, str]) -> str:

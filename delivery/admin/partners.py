@@ -31,7 +31,7 @@ from partners.admin.panel import Panel
 from partners.admin.partner import PartnerAdmin
 from partners.admin.subscription import SubscriptionAdmin
 from partners.models import Partner, Subscription
-from partners.patterns import matches
+from partners.patterns import asks_for
 
 SHOWN = 20
 CHOICES_AT_MOST = 200
@@ -46,7 +46,7 @@ class SubscriptionTestForm(DialogForm):
         super().__init__(*args, **options)
         subscription = Subscription.objects.filter(pk=unquote(options["object_id"])).first()
         patterns = subscription.event_types if subscription else []
-        names = [one.name for one in catalogued_types() if any(matches(pattern, one.name) for pattern in patterns)]
+        names = [one.name for one in catalogued_types() if asks_for(patterns, one.name)]
         choices = [("", "what it asks for first"), *((name, name) for name in names[:CHOICES_AT_MOST])]
         self.fields["event_type"].choices = choices  # type: ignore[attr-defined]  # a ChoiceField
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from delivery.verbs import NO_SAMPLE, catalogued_types
 from partners.models import EventType
-from partners.patterns import matches
+from partners.patterns import asks_for
 
 TYPES_AT_MOST = 500
 
@@ -12,7 +12,7 @@ TYPES_AT_MOST = 500
 def types_for(patterns: Sequence[str]) -> list[str]:
     """Catalogued types, first those that the patterns ask for, and of these first those that have a sample."""
     names = [one.name for one in catalogued_types()[:TYPES_AT_MOST]]
-    return sorted(names, key=lambda name: not any(matches(pattern, name) for pattern in patterns))
+    return sorted(names, key=lambda name: not asks_for(patterns, name))
 
 
 def sample_of(event_type: str) -> str:

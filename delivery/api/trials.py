@@ -31,7 +31,7 @@ from partners.api.subscriptions import check_verified, own_subscription
 from partners.envelope import Envelope, rfc3339
 from partners.identifiers import EVENT, new_id
 from partners.models import EventType
-from partners.patterns import TYPE_REGEX
+from partners.patterns import EVERYTHING, TYPE_REGEX, asks_for
 from partners.preview import Preview, preview
 
 TAG = "Trying out"
@@ -142,7 +142,9 @@ class PreviewProblemShape(serializers.Serializer[Any]):
 
 
 class PreviewShape(serializers.Serializer[Any]):
-    wanted = serializers.BooleanField(allow_null=True, help_text="Null: the filter can't tell.")
+    wanted = serializers.BooleanField(
+        allow_null=True, help_text="By the filter, and by the subscription's event types. Null: the filter can't tell."
+    )
     body = AnyJSON(help_text="What would be sent; null: nothing could be.")
     problems = PreviewProblemShape(many=True)
 
@@ -216,12 +218,15 @@ class PreviewView(ApiView):
         wanted = PreviewInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         values = wanted.validated_data
-        filter_, transformation = values.get("filter", ""), values.get("transformation", "")
+        filter_, transformation, event_types = values.get("filter", ""), values.get("transformation", ""), [EVERYTHING]
         if subscription_id := values.get("subscription_id"):
             saved = own_subscription(self, subscription_id)
             filter_ = values.get("filter", saved.filter)
             transformation = values.get("transformation", saved.transformation)
-        return Response(_previewed(preview(filter_, transformation, self._envelope(values))))
+            event_types = saved.event_types
+        envelope = self._envelope(values)
+        made = preview(filter_, transformation, envelope)
+        return Response(_previewed(made, is_asked_for=asks_for(event_types, envelope.type)))
 
     def _envelope(self, values: dict[str, Any]) -> Envelope:
         given = [name for name in ("event", "event_type", "event_id") if name in values]
@@ -255,9 +260,9 @@ def _sample(name: str) -> Envelope:
     return Envelope(new_id(EVENT), name, rfc3339(datetime.now(UTC)), found.sample.encode())
 
 
-def _previewed(made: Preview) -> dict[str, Any]:
+def _previewed(made: Preview, *, is_asked_for: bool) -> dict[str, Any]:
     return {
-        "wanted": made.wanted,
+        "wanted": made.wanted if is_asked_for else False,
         "body": None if made.body is None else RawJSON(made.body),
         "problems": [
             {"where": one.where, "path": one.path, "message": one.message, "reason": one.reason}

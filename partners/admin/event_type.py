@@ -17,7 +17,7 @@ from partners.admin.fields import CodeArea
 from partners.admin.list_filters import ConditionFilter, DropdownFilter
 from partners.admin.looks import badge
 from partners.models import EventType, Subscription
-from partners.patterns import category, matches
+from partners.patterns import asks_for, category
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
@@ -164,4 +164,4 @@ def wanted_patterns() -> list[tuple[list[str], int]]:
 
 
 def subscribers_of(event_type: str, wanted: Iterable[tuple[Sequence[str], int]]) -> int:
-    return sum(count for patterns, count in wanted if any(matches(one, event_type) for one in patterns))
+    return sum(count for patterns, count in wanted if asks_for(patterns, event_type))

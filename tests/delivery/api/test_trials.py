@@ -251,6 +251,18 @@ def test_a_preview_of_a_subscription_on_an_event_of_ours() -> None:
     assert is_problem(other.post("/preview", by_sample), 404, "not_found")
 
 
+def test_a_preview_of_a_subscription_asks_its_event_types_too() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner, event_types=["orders.*"], filter="$.data.n")
+
+    def wanted(type_: str, **changes: str) -> object:
+        draft = {"subscription_id": subscription.pk, "event": {"type": type_, "data": {"n": 1}}, **changes}
+        return one.post("/preview", draft).json()["wanted"]
+
+    assert (wanted("orders.created"), wanted("carts.abandoned")) == (True, False)
+    assert wanted("carts.abandoned", filter="$.data[") is False
+
+
 @pytest.mark.parametrize(
     ("body", "place"),
     [
