@@ -62,7 +62,8 @@ class ReplayInput(StrictSerializer):
     subscription_id = Text(max_length=40)
     mode = Word(
         ReplayJob.Mode.values,
-        help_text="`all`: every event it asks for; `failed`: dead deliveries; `missing`: events that never became one.",
+        help_text="`all`: every event it asks for; `failed`: dead deliveries; `missing`: events that never became a "
+        "delivery. After it was disabled: `missing` for what came meanwhile, then `failed` for what waited before.",
     )
     since = Moment(help_text="Events received at this time or later.")
     until = Moment(required=False, help_text="And before this time; without it, now.")

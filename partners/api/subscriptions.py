@@ -142,8 +142,9 @@ class EnableView(ApiView):
         answer=SubscriptionShape,
         example=EXAMPLE,
         problems=[404, 409],
-        description="New events are sent again. To get what came meanwhile, make a replay with the mode `missing`. "
-        "409: staff disabled it, so that it is theirs to enable, or its endpoint has to be verified first.",
+        description="New events are sent again. To get what came meanwhile, make a replay with the mode `missing`, and "
+        "one with `failed` for what waited when it was disabled, and is dead now. 409: staff disabled it, so that it "
+        "is theirs to enable, or its endpoint has to be verified first.",
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         with transaction.atomic():
