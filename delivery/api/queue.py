@@ -1,5 +1,6 @@
 """What waits for the caller at this moment, and what holds it back: its queue, and the breaker of each endpoint."""
 
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
@@ -7,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from delivery.live import BreakerState, Queue, live
+from delivery.live import BreakerState, Live, Queue, live
 from partners.api.base import ApiView
 from partners.api.fields import Moment, Pause
 from partners.api.schema import describe
@@ -20,6 +21,9 @@ _EXAMPLE = {
     "subscriptions": [
         {
             "subscription_id": "sub_0192f1c7a5b07d3e8a4e5f60718293a4",
+            "url": "https://hooks.example.com/recart",
+            "description": "production",
+            "is_enabled": True,
             "pending": 15,
             "oldest_waiting_s": 4.2,
             "breaker": {
@@ -60,6 +64,9 @@ class BreakerShape(serializers.Serializer[BreakerState]):
 
 class SubscriptionQueueShape(serializers.Serializer[Any]):
     subscription_id = serializers.CharField()
+    url = serializers.CharField()
+    description = serializers.CharField()
+    is_enabled = serializers.BooleanField()
     pending = serializers.IntegerField(
         allow_null=True, help_text="Deliveries that are not finished; null: too many to count."
     )
@@ -89,21 +96,25 @@ class QueueView(ApiView):
         now = timezone.now()
         seen = live(self.partner.pk, now)
         own = Subscription.objects.filter(partner=self.partner, deleted_at=None).order_by("pk")
-        backlogs = seen.backlogs
         return Response(
             LiveShape(
                 {
                     "queue": seen.queue,
                     "oldest_waiting_s": seen.oldest_waiting_s(now),
-                    "subscriptions": [
-                        {
-                            "subscription_id": pk,
-                            "pending": None if backlogs is None else backlogs[pk].pending if pk in backlogs else 0,
-                            "oldest_waiting_s": seen.oldest_waiting_s(now, {pk}),
-                            "breaker": seen.breaker(pk),
-                        }
-                        for pk in own.values_list("pk", flat=True)
-                    ],
+                    "subscriptions": [_waiting(one, seen, now) for one in own],
                 }
             ).data
         )
+
+
+def _waiting(subscription: Subscription, seen: Live, now: datetime) -> dict[str, Any]:
+    pk, backlogs = subscription.pk, seen.backlogs
+    return {
+        "subscription_id": pk,
+        "url": subscription.url,
+        "description": subscription.description,
+        "is_enabled": subscription.is_enabled,
+        "pending": None if backlogs is None else backlogs[pk].pending if pk in backlogs else 0,
+        "oldest_waiting_s": seen.oldest_waiting_s(now, {pk}),
+        "breaker": seen.breaker(pk),
+    }

@@ -120,7 +120,8 @@ def read_queue(by: Caller) -> tuple[dict[str, object], dict[str, dict[str, objec
 
 def test_a_partner_reads_its_queue_and_breakers_by_the_api() -> None:
     by = caller(partner="Okendo")
-    down, idle = subscription_of(by.partner), subscription_of(by.partner)
+    down, idle = subscription_of(by.partner), subscription_of(by.partner, description="spare")
+    services.disable_subscription(idle, "partner")
     queued([new_pending(down, due_s_ago=42)])
     opened(down, since_s_ago=300, for_s=60)
     publish.queues().pause(publish.queue_of(by.partner.pk))
@@ -142,6 +143,9 @@ def test_a_partner_reads_its_queue_and_breakers_by_the_api() -> None:
     assert (breaker["state"], str(breaker["since"])[-1]) == ("open", "Z")
     assert by_subscription[idle.pk] == {
         "subscription_id": idle.pk,
+        "url": "https://hooks.example.com/in",
+        "description": "spare",
+        "is_enabled": False,
         "pending": 0,
         "oldest_waiting_s": None,
         "breaker": {"state": "closed", "since": None, "next_probe_at": None},
