@@ -56,6 +56,8 @@ class EventTypeShape(serializers.Serializer[Any]):
 
 
 class EventTypeInput(StrictSerializer):
+    reads_as = EventTypeShape
+
     description = Text(max_length=5000, allow_blank=True, default="")
     schema = SchemaText(default="", help_text="JSON Schema 2020-12 of the data; null: not described.")
     sample = SampleText(default="", help_text="An example of the data, which must keep to the schema; null: none.")

@@ -19,11 +19,18 @@ _NAME_SHOWN = 100
 class StrictSerializer(serializers.Serializer[Any]):
     """Refuses members that it does not know: a typing error must not be taken for silence."""
 
+    reads_as: type[serializers.Serializer[Any]] | None = None
+    """How the same thing is answered: what only that has is read-only."""
+
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
             unknown = [name for name in data if name not in self.fields or self.fields[name].read_only]
             if unknown:
-                places = {name[:_NAME_SHOWN]: ["unknown"] for name in unknown[:_UNKNOWN_SHOWN]}
+                shown = self.reads_as().fields if self.reads_as else {}
+                places = {
+                    name[:_NAME_SHOWN]: ["read-only" if name in shown else "unknown"]
+                    for name in unknown[:_UNKNOWN_SHOWN]
+                }
                 if len(unknown) > _UNKNOWN_SHOWN:
                     places["non_field_errors"] = [f"{len(unknown) - _UNKNOWN_SHOWN} more are unknown"]
                 raise serializers.ValidationError(places)

@@ -60,9 +60,12 @@ class PartnerShape(serializers.Serializer[Partner]):
 
 
 class PartnerInput(StrictSerializer):
+    reads_as = PartnerShape
+
     rate_limit = Matching(
         RATE_PATTERN,
         allow_blank=True,
+        error_messages={"invalid": "expected a number per second, minute or hour, such as 50/s, 600/m or 1000/h"},
         help_text="`50/s`, `600/m`, `1000/h`, never above the ceiling. Empty: the ceiling.",
     )
     operational_url = Text(allow_blank=True, max_length=2048)

@@ -66,9 +66,15 @@ class SubscriptionShape(serializers.Serializer[Subscription]):
 
 
 class SubscriptionInput(StrictSerializer):
+    reads_as = SubscriptionShape
+
     url = Text(max_length=2048, help_text="https or http, on a public address.")
     event_types = Elements(
-        child=Matching(PATTERN, max_length=EVENT_TYPE_MAX),
+        child=Matching(
+            PATTERN,
+            max_length=EVENT_TYPE_MAX,
+            error_messages={"invalid": "expected a name or a pattern, such as orders.created, orders.* or *"},
+        ),
         min_length=1,
         max_length=PATTERNS_MAX,
         help_text="Names or patterns: `orders.created`, `orders.*`, `*`.",

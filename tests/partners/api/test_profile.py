@@ -56,6 +56,20 @@ def test_what_a_partner_may_not_set_is_refused_with_its_place(body: object, plac
     assert is_problem(one.patch("/partner", body), 400, "invalid", place)
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"rate_limit": "5"}, "such as 50/s, 600/m or 1000/h"),
+        ({"max_in_flight": 1000}, "read-only"),
+        ({"max_inflight": 1000}, "unknown"),
+    ],
+)
+def test_a_refusal_says_what_to_write_instead(body: object, says: str) -> None:
+    (place,) = caller().patch("/partner", body).json()["errors"]
+
+    assert place["detail"].endswith(says)
+
+
 def test_a_partner_pauses_and_resumes_itself() -> None:
     one = caller()
     until = (timezone.now() + timedelta(hours=1)).replace(microsecond=0)
