@@ -82,11 +82,13 @@ def _changed_partner(partner: Partner, action: str) -> Iterator[None]:
 def create_subscription(
     partner: Partner, url: str, event_types: Sequence[str], *, secret: str | None = None, **fields: Any
 ) -> Subscription:
-    """With its first signing secret (a new one unless given). Enabled, unless its endpoint has to be verified first."""
+    """With a signing secret (a new one unless given). Enabled, unless `is_enabled` is False or it must be verified."""
     subscription = Subscription(partner=partner, url=url, event_types=list(event_types), **fields)
-    subscription.full_clean()
     if settings.ENDPOINT_PROOF:
-        _await_proof(subscription)
+        _disable(subscription, _Reason.UNVERIFIED)
+    elif not subscription.is_enabled:
+        _disable(subscription, _Reason.PARTNER)
+    subscription.full_clean()
     with transaction.atomic():
         subscription.save(force_insert=True)
         add_secret(subscription, secret or new_secret())
@@ -103,14 +105,14 @@ def update_subscription(subscription: Subscription, changes: Mapping[str, Any]) 
         subscription.full_clean()
         is_moved = changes.get("url", row.url) != row.url
         if settings.ENDPOINT_PROOF and is_moved and row.disabled_reason != _Reason.STAFF:
-            written += _await_proof(subscription)
+            written += _disable(subscription, _Reason.UNVERIFIED)
         subscription.save(update_fields=written)
         _record("subscription.update", subscription, before, audit.snapshot(subscription))
 
 
-def _await_proof(subscription: Subscription) -> list[str]:
-    """Disabled until its endpoint has echoed a challenge; returns the fields that this changes."""
-    subscription.is_enabled, subscription.disabled_reason = False, _Reason.UNVERIFIED
+def _disable(subscription: Subscription, reason: str) -> list[str]:
+    """Before it is stored; returns the fields that this changes."""
+    subscription.is_enabled, subscription.disabled_reason = False, reason
     subscription.disabled_at = subscription.disabled_at or timezone.now()
     return ["is_enabled", "disabled_reason", "disabled_at"]
 

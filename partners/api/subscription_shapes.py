@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from partners.api.fields import Elements, ExactJSON, Matching, Members, Moment, Seconds, StrictSerializer, Text
+from partners.api.fields import Elements, ExactJSON, Flag, Matching, Members, Moment, Seconds, StrictSerializer, Text
 from partners.models import Subscription
 from partners.patterns import EVENT_TYPE_MAX, PATTERNS_MAX, TYPE_REGEX
 from partners.validation import LONGEST_DELAY_S, MAX_ATTEMPTS, MAX_HEADERS, MAX_HEADERS_BYTES
@@ -98,6 +98,14 @@ class SubscriptionInput(StrictSerializer):
         help_text="Seconds between attempts; null: the default, about three days.",
     )
     timeout_s = Seconds(min_value=1, max_value=30, required=False, help_text="For one attempt, all in all.")
+
+
+class NewSubscriptionInput(SubscriptionInput):
+    is_enabled = Flag(
+        required=False,
+        help_text="False: nothing is sent before `POST /subscriptions/{id}/enable`, so that you can try it out with "
+        "`POST /subscriptions/{id}/test` first. Where endpoints have to be verified, `…/verify` enables it.",
+    )
 
 
 def shape(subscription: Subscription) -> dict[str, Any]:

@@ -17,7 +17,14 @@ from partners.api.pages import PageQuery, page
 from partners.api.profile import locked as locked_partner
 from partners.api.refusals import Refused
 from partners.api.schema import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, describe, page_of
-from partners.api.subscription_shapes import EXAMPLE, EXAMPLE_INPUT, SubscriptionInput, SubscriptionShape, shape
+from partners.api.subscription_shapes import (
+    EXAMPLE,
+    EXAMPLE_INPUT,
+    NewSubscriptionInput,
+    SubscriptionInput,
+    SubscriptionShape,
+    shape,
+)
 from partners.models import Subscription
 
 TAG = "Subscriptions"
@@ -54,7 +61,7 @@ class Subscriptions(ApiView):
         "Subscribe",
         tag=TAG,
         name="subscriptions_create",
-        request=SubscriptionInput,
+        request=NewSubscriptionInput,
         answer=SubscriptionShape,
         status=201,
         problems=[409],
@@ -64,7 +71,7 @@ class Subscriptions(ApiView):
         "`POST /subscriptions/{id}/verify` has enabled it. Its signing secret: `GET /subscriptions/{id}/secrets`.",
     )
     def post(self, request: Request) -> Response:
-        wanted = SubscriptionInput(data=request.data)
+        wanted = NewSubscriptionInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         with transaction.atomic():
             locked_partner(self.partner)

@@ -66,10 +66,12 @@ def test_a_test_of_a_failing_endpoint_says_how_it_failed(receiver: Receiver) -> 
 
 def test_a_disabled_subscription_can_be_tested(receiver: Receiver) -> None:
     one = caller()
-    subscription = subscription_of(one.partner, url=receiver.url("/ok"))
-    services.disable_subscription(subscription, "partner")
+    body = {"url": receiver.url("/ok"), "event_types": ["*"], "transformation": {"map": "$.type"}, "is_enabled": False}
+    made = one.post("/subscriptions", body).json()
 
-    assert one.post(f"/subscriptions/{subscription.pk}/test").json()["outcome"]["succeeded"]
+    tried = one.post(f"/subscriptions/{made['id']}/test", {"event_type": "orders.created"}).json()
+
+    assert (tried["request_body"], tried["outcome"]["succeeded"]) == ('"orders.created"', True)
 
 
 def test_an_address_that_is_not_allowed_is_not_reached_by_a_test(receiver: Receiver, settings: Any) -> None:

@@ -88,7 +88,8 @@ def test_the_smallest_subscription_has_defaults() -> None:
         ({"timeout_s": "5"}, "#/timeout_s"),
         ({"description": "x" * 501}, "#/description"),
         ({"description": "\0"}, "#/description"),
-        ({"is_enabled": False}, "#/is_enabled"),
+        ({"is_enabled": "no"}, "#/is_enabled"),
+        ({"is_enabled": None}, "#/is_enabled"),
         ({"partner_id": "ptr_1"}, "#/partner_id"),
         ({"id": "sub_1"}, "#/id"),
     ],
@@ -176,6 +177,28 @@ def test_disabling_and_enabling() -> None:
     on = one.post(f"{path}/enable").json()
 
     assert (on["is_enabled"], on["disabled_at"], on["disabled_reason"]) == (True, None, "")
+
+
+def test_a_subscription_may_be_made_disabled_and_enabled_later() -> None:
+    one = caller()
+
+    made = one.post("/subscriptions", {**SMALL, "is_enabled": False}).json()
+    path = f"/subscriptions/{made['id']}"
+
+    assert (made["is_enabled"], made["disabled_reason"], made["disabled_at"] is None) == (False, "partner", False)
+    assert is_problem(one.patch(path, {"is_enabled": True}), 400, "invalid", "#/is_enabled")
+    assert one.post(f"{path}/enable").json()["is_enabled"]
+    assert one.post("/subscriptions", {**SMALL, "is_enabled": True}).json()["is_enabled"]
+
+
+def test_a_subscription_made_disabled_has_to_be_verified_nevertheless(settings: Any) -> None:
+    settings.ENDPOINT_PROOF = True
+    one = caller()
+
+    made = one.post("/subscriptions", {**SMALL, "is_enabled": False}).json()
+
+    assert made["disabled_reason"] == "unverified"
+    assert is_problem(one.post(f"/subscriptions/{made['id']}/enable"), 409, "unverified")
 
 
 def test_what_staff_disabled_is_theirs_to_enable() -> None:
