@@ -14,6 +14,7 @@ COPY manage.py ./
 COPY recart_hooks recart_hooks
 COPY delivery delivery
 COPY partners partners
+COPY docs/partner-guide.md docs/transformations.md docs/
 RUN DEBUG=true python manage.py collectstatic --no-input --verbosity 0
 
 USER recart

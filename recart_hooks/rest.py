@@ -9,6 +9,10 @@ see what was sent, and send it again; the platform's services publish events.
 **Keys.** `Authorization: Bearer rk_…`. A `partner` key manages its partner, a `read_only` key sees the same without
 changing it, a `producer` key publishes events, a `catalogue` key keeps the event types.
 
+**Guides.** [From a key to the first verified webhook](/api/docs/partner-guide.md);
+[filters and transformations](/api/docs/transformations.md), by which you get the events that you want in the format of
+your endpoint. Their language in short is at `filter` and `transformation` of *Subscribe*.
+
 **Errors** are RFC 9457 problem details with a `code` for programs and the places of what is wrong.
 **Lists** come in pages: give `next_cursor` as `cursor`. **Limits** are in the `RateLimit` headers of every answer.
 **Lost updates**: give the `ETag` that you read as `If-Match`, and a change in between answers 412.

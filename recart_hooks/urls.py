@@ -5,6 +5,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from recart_hooks.admin.navigation import quick_search
+from recart_hooks.guides import guide
 from recart_hooks.health import healthz, readyz
 from recart_hooks.home import home
 from recart_hooks.metrics import metrics
@@ -25,6 +26,7 @@ urlpatterns = [
     path("api/v1/", include("partners.api.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/docs/", Docs.as_view(url_name="api-schema"), name="api-docs"),
+    path("api/docs/<str:name>", guide),
     path("metrics", metrics),
     path(".well-known/webhook-keys.json", webhook_keys),
     path("healthz", healthz),

@@ -26,7 +26,7 @@ from partners.api.fields import ExactJSON, Matching, Moment, StrictSerializer, T
 from partners.api.refusals import Invalid, Refused
 from partners.api.schema import describe
 from partners.api.scopes import PARTNER_READS
-from partners.api.subscription_shapes import EXAMPLE_INPUT, Transformation
+from partners.api.subscription_shapes import EXAMPLE_INPUT, FILTER_HELP, TRANSFORMATION_HELP, Transformation
 from partners.api.subscriptions import check_verified, own_subscription
 from partners.envelope import Envelope, rfc3339
 from partners.identifiers import EVENT, new_id
@@ -126,8 +126,8 @@ class GivenEvent(serializers.Field[Any, Any, Any, Any]):
 class PreviewInput(StrictSerializer):
     """What to try (or a subscription to take it from), on one of: an event, the sample of a type, an event of yours."""
 
-    filter = Text(allow_blank=True, required=False)
-    transformation = Transformation(required=False)
+    filter = Text(allow_blank=True, required=False, help_text=FILTER_HELP)
+    transformation = Transformation(required=False, help_text=TRANSFORMATION_HELP)
     subscription_id = Text(required=False, max_length=40)
     event = GivenEvent(required=False)
     event_type = Matching(NAME, max_length=200, required=False)

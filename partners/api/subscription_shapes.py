@@ -16,7 +16,11 @@ EXAMPLE_INPUT = {
     "event_types": ["orders.*", "carts.abandoned"],
     "description": "production",
     "filter": "$.data[?(@.total_price > 100)]",
-    "transformation": {"omit": ["$.data.customer.email"], "map": {"order": "$.data.id", "paid": "$.data.total_price"}},
+    "transformation": {
+        "omit": ["$.data.customer.email"],
+        "rename": {"$.data.customer": "buyer"},
+        "map": {"order": "$.data.id", "paid": "$.data.total_price", "buyer": "$.data.buyer"},
+    },
     "headers": {"Authorization": "Basic cmVjYXJ0Om9wZW4tc2VzYW1l", "X-Tenant": "blue"},
     "retry_schedule_s": [5, 60, 600, 3600],
     "timeout_s": 10,
@@ -35,7 +39,67 @@ EXAMPLE = {
 }
 
 
-@extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
+_REFERENCE = "The whole language, with many examples: [transformations.md](/api/docs/transformations.md)."
+FILTER_HELP = (
+    """\
+A path; the event is sent if it finds something. `$` is the event: `$.id`, `$.type`, `$.timestamp` and, under `$.data`,
+what happened. Conditions stand in `[?(...)]`, with `==`, `!=`, `<`, `<=`, `>`, `>=`, `!`, `&&`, `||` and parentheses;
+on an object they test the object, on a list its elements: `$.data[?(@.total_price > 100 && @.currency == 'USD')]`,
+`$.data.line_items[?(@.sku == 'IPOD-8')]`. Empty: every event. """
+    + _REFERENCE
+)
+TRANSFORMATION_HELP = (
+    """\
+What is sent instead of the event as it is. Null: nothing is changed. An object of up to three parts, which apply in
+this order; `$` is the event, as in a filter:
+
+- `omit`, a list of paths: what they find is removed.
+- `rename`, an object of path to new name: the keys that they lead to get that name.
+- `map`, a template of the body. Text that is a path becomes the value at that place, and what is not there is left out.
+  An object whose key is a function becomes what that makes. Everything else stays. Without `map` the body is the whole
+  event, as `omit` and `rename` left it.
+
+Of the event
+
+```json
+{"id": "evt_1", "type": "orders.created", "timestamp": "2026-05-01T12:00:00.000000Z", "data": {
+  "id": 42, "total_price": "199.00", "customer": {"name": "Ada", "email": "ada@example.com"}, "items": [{"sku": "A"}]}}
+```
+
+the transformation
+
+```json
+{"omit": ["$.data.customer.email"],
+ "rename": {"$.data.customer": "buyer"},
+ "map": {"order": "$.data.id", "buyer": "$.data.buyer", "note": "$.data.note", "source": "shop",
+         "paid": {"$number": "$.data.total_price"}, "skus": {"$each": "$.data.items", "$to": "@.sku"}}}
+```
+
+makes
+
+```json
+{"order": 42, "buyer": {"name": "Ada"}, "source": "shop", "paid": 199.00, "skus": ["A"]}
+```
+
+Functions: values `$path`, `$value`, `$coalesce`, `$if` (with `$then`, `$else`); lists `$each` (with `$to`), `$all`,
+`$count`, `$first`, `$last`, `$merge`; text `$string`, `$lower`, `$upper`, `$trim`, `$substring`, `$concat`, `$join`,
+`$split`; numbers `$number`, `$sum`, `$multiply`; `$date`. `$default` beside one says what it makes of nothing. Try it
+with `POST /preview`. """
+    + _REFERENCE
+)
+
+
+@extend_schema_field(
+    {
+        "type": ["object", "null"],
+        "properties": {
+            "omit": {"type": "array", "items": {"type": "string"}},
+            "rename": {"type": "object", "additionalProperties": {"type": "string"}},
+            "map": {},
+        },
+        "additionalProperties": False,
+    }
+)
 class Transformation(ExactJSON):
     """`{"omit", "rename", "map"}`, see docs/transformations.md."""
 
@@ -45,7 +109,7 @@ class SubscriptionShape(serializers.Serializer[Subscription]):
     url = serializers.CharField()
     event_types = serializers.ListField(child=serializers.CharField())
     description = serializers.CharField()
-    filter = serializers.CharField(help_text="JSONPath; empty: everything is wanted.")
+    filter = serializers.CharField(help_text="The event is sent if this path finds something; empty: every event.")
     transformation = Transformation(help_text="Null: events are sent as they are.")
     header_names = serializers.ListField(
         child=serializers.CharField(), help_text="Of `headers`, whose values are not shown again."
@@ -80,8 +144,8 @@ class SubscriptionInput(StrictSerializer):
         help_text="Names or patterns: `orders.created`, `orders.*`, `*`.",
     )
     description = Text(max_length=500, allow_blank=True, required=False)
-    filter = Text(allow_blank=True, required=False, help_text="JSONPath; the event is sent if it finds something.")
-    transformation = Transformation(required=False, help_text="Null: none.")
+    filter = Text(allow_blank=True, required=False, help_text=FILTER_HELP)
+    transformation = Transformation(required=False, help_text=TRANSFORMATION_HELP)
     headers = Members(
         child=Text(allow_blank=True, max_length=4096),
         max_length=MAX_HEADERS,

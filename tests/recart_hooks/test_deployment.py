@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from recart_hooks.guides import GUIDES
 from recart_hooks.runner import PROJECT, procfile
 from recart_hooks.settings import env
 
@@ -53,6 +54,13 @@ def test_one_image_runs_all_of_ours_and_not_as_root(services: dict[str, Any]) ->
     assert {service["image"] for service in ours} == {"recart-hooks"}
     assert all(service["cap_drop"] == ["ALL"] for service in ours)
     assert re.findall(r"^USER (\w+)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE) == ["recart"]
+
+
+def test_the_image_has_the_guides_that_are_served() -> None:
+    (copied,) = re.findall(r"^COPY (.*) docs/$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert copied.split() == [f"docs/{name}" for name in GUIDES]
+    assert {f"!{name}" for name in copied.split()} <= set((PROJECT / ".dockerignore").read_text().split())
 
 
 def test_every_lasting_service_has_a_health_check(services: dict[str, Any]) -> None:

@@ -1,14 +1,20 @@
 """Subscriptions: what is written comes back as it was written, what is wrong is refused with its place."""
 
-from typing import Any
+import re
+from typing import Any, cast
 
 import pytest
 from django.db import connection
+from drf_spectacular.generators import SchemaGenerator
 from pytest_django import DjangoAssertNumQueries
 
 from partners import services
 from partners.api.subscription_shapes import EXAMPLE_INPUT
+from partners.envelope import Envelope
+from partners.exact_json import dumps, loads, members
+from partners.mapping.call import TAKES
 from partners.models import AuditEntry, Subscription, SubscriptionSecret
+from partners.transform import compile_transformation
 from partners.validation import MAX_HEADERS
 from tests.api_calls import caller, is_problem, subscription_of
 
@@ -42,6 +48,21 @@ def test_a_transformation_keeps_its_key_order_and_its_numbers() -> None:
 
     assert Subscription.objects.get().transformation == template.decode()
     assert template in made.content
+
+
+def test_the_api_describes_every_function_and_its_example_makes_what_it_says() -> None:
+    document: Any = cast("Any", SchemaGenerator)().get_schema(request=None, public=True)
+    schemas = document["components"]["schemas"]
+    described = schemas["NewSubscriptionInput"]["properties"]["transformation"]["description"]
+    event, transformation, body = re.findall(r"```json\n(.*?)```", described, re.DOTALL)
+    parts = members(event.encode())
+    envelope = Envelope("evt_1", "orders.created", "2026-05-01T12:00:00.000000Z", parts["data"])
+
+    made = compile_transformation(transformation).apply(envelope)
+
+    assert made == dumps(loads(body.encode()))
+    assert set(TAKES) <= set(re.findall(r"`(\$\w+)`", described))
+    assert schemas["PreviewInput"]["properties"]["transformation"]["description"] == described
 
 
 def test_the_smallest_subscription_has_defaults() -> None:
