@@ -10,6 +10,7 @@ from typing import Literal
 from partners.envelope import Envelope
 from partners.errors import JSONError, SpecError, TransformError
 from partners.filters import compile_filter
+from partners.hints import Hint, hints_for
 from partners.transform import body_for
 
 
@@ -25,11 +26,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """`wanted` is None when the filter can't tell; `body` is None when there is none, else the exact bytes."""
+    """`wanted` is None when the filter can't tell; `body` is None when there is none, else the exact bytes.
+
+    Hints are no problems: the body is sent as it is.
+    """
 
     wanted: bool | None
     body: bytes | None
     problems: tuple[Problem, ...]
+    hints: tuple[Hint, ...] = ()
 
 
 def preview(filter_: str, transformation: str, envelope: Envelope) -> Preview:
@@ -40,7 +45,8 @@ def preview(filter_: str, transformation: str, envelope: Envelope) -> Preview:
         return Preview(None, None, (Problem("data", "", str(error)),))
     wanted, filter_problems = _wanted(filter_, envelope)
     body, transformation_problems = _body(transformation, envelope)
-    return Preview(wanted, body, filter_problems + transformation_problems)
+    hints = tuple(hints_for(transformation, envelope, body)) if transformation and body is not None else ()
+    return Preview(wanted, body, filter_problems + transformation_problems, hints)
 
 
 def _wanted(filter_: str, envelope: Envelope) -> tuple[bool | None, tuple[Problem, ...]]:

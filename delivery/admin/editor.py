@@ -100,6 +100,7 @@ def preview_of(draft: dict[str, str], now: datetime) -> dict[str, Any]:
             {"where": one.where, "path": one.path, "message": one.message, "reason": one.reason}
             for one in made.problems
         ],
+        "hints": [{"path": one.path, "message": one.message} for one in made.hints],
         "headers": list(_headers(job, now)) if made.body is not None else [],
         "body": json_code(made.body.decode()) if made.body is not None else "",
         "bytes": len(made.body or b""),

@@ -141,12 +141,21 @@ class PreviewProblemShape(serializers.Serializer[Any]):
     reason = serializers.CharField(help_text="For programs; empty for what can't be saved at all.")
 
 
+class PreviewHintShape(serializers.Serializer[Any]):
+    path = serializers.CharField(help_text="JSON pointer into the transformation; empty: about the event types.")
+    message = serializers.CharField()
+
+
 class PreviewShape(serializers.Serializer[Any]):
     wanted = serializers.BooleanField(
         allow_null=True, help_text="By the filter, and by the subscription's event types. Null: the filter can't tell."
     )
     body = AnyJSON(help_text="What would be sent; null: nothing could be.")
     problems = PreviewProblemShape(many=True)
+    hints = PreviewHintShape(
+        many=True,
+        help_text="What comes to nothing with this event, perhaps by a typing error. No obstacle to sending.",
+    )
 
 
 class TestView(ApiView):
@@ -210,9 +219,10 @@ class PreviewView(ApiView):
             "transformation": {"map": {"order": "$.data.id"}},
             "event": {"type": "orders.created", "data": {"id": 820982911946154508, "total_price": 199}},
         },
-        example={"wanted": True, "body": {"order": 820982911946154508}, "problems": []},
+        example={"wanted": True, "body": {"order": 820982911946154508}, "problems": [], "hints": []},
         problems=[404],
-        description="Nothing is sent and nothing is stored. What can't be compiled or applied comes as `problems`.",
+        description="Nothing is sent and nothing is stored. What can't be compiled or applied comes as `problems`, "
+        "and a path that finds nothing in this event as one of `hints`.",
     )
     def post(self, request: Request) -> Response:
         wanted = PreviewInput(data=request.data)
@@ -260,6 +270,9 @@ def _sample(name: str) -> Envelope:
     return Envelope(new_id(EVENT), name, rfc3339(datetime.now(UTC)), found.sample.encode())
 
 
+_NOT_ASKED_FOR = {"path": "", "message": "the subscription's event types do not ask for this event"}
+
+
 def _previewed(made: Preview, *, is_asked_for: bool) -> dict[str, Any]:
     return {
         "wanted": made.wanted if is_asked_for else False,
@@ -267,6 +280,10 @@ def _previewed(made: Preview, *, is_asked_for: bool) -> dict[str, Any]:
         "problems": [
             {"where": one.where, "path": one.path, "message": one.message, "reason": one.reason}
             for one in made.problems
+        ],
+        "hints": [
+            *([] if is_asked_for else [_NOT_ASKED_FOR]),
+            *({"path": one.path, "message": one.message} for one in made.hints),
         ],
     }
 

@@ -92,6 +92,13 @@ def test_mistakes_come_back_with_their_place(
     assert answer["verdict"] == "This cannot be sent."
 
 
+def test_what_finds_nothing_is_a_hint_and_sent_nevertheless(admin_client: Client) -> None:
+    answer = preview(admin_client, transformation='{"omit": ["$.data.emial"]}')
+
+    assert (answer["verdict"], answer["problems"]) == ("This is sent.", [])
+    assert [one["path"] for one in answer["hints"]] == ["/omit/0"]
+
+
 def test_the_body_cannot_bring_html_into_the_page(admin_client: Client) -> None:
     answer = preview(admin_client, sample='{"<b>": "<script>alert(1)</script>"}')
 

@@ -36,6 +36,39 @@ def test_what_would_go_wrong_with_this_event_is_shown_with_its_reason() -> None:
     assert [problem.reason for problem in wide.problems] == ["too_much_work"]
 
 
+@pytest.mark.parametrize(
+    ("transformation", "places"),
+    [
+        ('{"omit": ["$.data.totla", "$.data.total"]}', ["/omit/0"]),
+        ('{"omit": ["$.data.total"], "rename": {"$.data.total": "sum"}}', ["/rename/$.data.total"]),
+        ('{"map": {"a": "$.data.totla", "b": {"c": "$.data.total"}}}', ["/map/a"]),
+        ('{"map": {"a": {"b~": {"$$c": "$.x"}}}}', ["/map/a/b~0/$$c"]),
+        ('{"map": {"a": {"$upper": "$.x"}, "b": {"$upper": "$.x", "$default": ""}}}', ["/map/a"]),
+        ('{"map": {"a": {"$coalesce": ["$.x", "$.id"]}, "$$b": null, "c": {"$count": "$.data"}}}', []),
+        ('{"map": ["$.x", 1, "$.y"]}', ["/map"]),
+        ('{"map": ["$.id", {"a": "$.x"}]}', ["/map/1/a"]),
+        ('{"map": {"$each": "$.data.items", "$to": {"a": "@.a", "b": "@.b", "c": "@.c"}}}', ["/map/$to/c"]),
+        ('{"map": {"$each": "$.data.none", "$to": {"a": "@.a"}}}', []),
+        ('{"map": "$.data"}', []),
+        ('{"map": "$.x"}', []),
+        ("", []),
+    ],
+)
+def test_what_comes_to_nothing_is_hinted_at(transformation: str, places: list[str]) -> None:
+    event = an_event(b'{"total": 1.10, "items": [{"a": 1}, {"b": 2}]}')
+
+    assert [hint.path for hint in preview("", transformation, event).hints] == places
+
+
+def test_there_are_hints_for_every_event_that_can_be_transformed() -> None:
+    event = an_event(b'"' + b"x" * 1_000_000 + b'"')
+    assert preview("", '{"map": {"a": ["$.data", {"b": "$.x"}]}}', event).hints[0].path == "/map/a/1/b"
+    wide = an_event(b"[" + b"[]," * 200_000 + b"[]]")
+    assert preview("", '{"omit": ["$..a"]}', wide).hints[0].path == "/omit/0"
+    deep = an_event(b"[" * 60 + b"]" * 60)
+    assert preview("", '{"map": {"a": ["$.data", {"b": "$.x"}]}}', deep).hints[0].path == "/map/a/1/b"
+
+
 def test_data_that_is_not_json_is_the_only_problem_then() -> None:
     shown = preview("$.data[", "nope", an_event(b"{"))
     assert [problem.where for problem in shown.problems] == ["data"]

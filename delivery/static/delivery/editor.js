@@ -91,15 +91,16 @@
     return made;
   }
 
-  // Lists what is wrong below a field; a click leads to the place.
-  function showProblems(area, problems) {
+  // Lists what is wrong below a field, and what may be; a click leads to the place.
+  function showProblems(area, problems, hints) {
     const after = area.parentNode.querySelector(".rh-code-check") || area;
     area.parentNode.querySelectorAll(".rh-problem").forEach((old) => old.remove());
     area.classList.toggle("rh-wrong", problems.length > 0);
-    problems.forEach((problem) => {
+    [...problems, ...hints].forEach((problem) => {
       const place = placeOf(area.value, problem);
       const where = place && problem.path ? `${lineOf(area.value, place[0])} (${problem.path}): ` : problem.path ? `${problem.path}: ` : "";
       const told = element(place ? "button" : "p", "rh-problem", where + problem.message);
+      told.classList.toggle("rh-hint", hints.includes(problem));
       if (place) {
         told.type = "button";
         told.addEventListener("click", () => {
@@ -134,7 +135,11 @@
       request.hidden = answer.headers.length === 0;
       pane.querySelector(".rh-body").innerHTML = answer.body; // escaped by the server
       Object.keys(areas).forEach((where) =>
-        showProblems(areas[where], answer.problems.filter((problem) => problem.where === where)),
+        showProblems(
+          areas[where],
+          answer.problems.filter((problem) => problem.where === where),
+          where === "transformation" ? answer.hints : [],
+        ),
       );
     }
 

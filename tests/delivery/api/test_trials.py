@@ -214,7 +214,7 @@ def test_a_preview_shows_the_exact_body() -> None:
 
     answer = caller("read_only").post("/preview", body + b', "event": ' + event + b"}")
 
-    assert answer.content == b'{"wanted":true,"body":{"o":12345678901234567890,"t":1.10},"problems":[]}'
+    assert answer.content == b'{"wanted":true,"body":{"o":12345678901234567890,"t":1.10},"problems":[],"hints":[]}'
 
 
 def test_a_preview_says_what_is_wrong_and_where() -> None:
@@ -224,6 +224,16 @@ def test_a_preview_says_what_is_wrong_and_where() -> None:
 
     assert (made["wanted"], made["body"]) == (None, None)
     assert [(one["where"], one["path"]) for one in made["problems"]] == [("filter", ""), ("transformation", "/map/a")]
+
+
+def test_a_preview_hints_at_a_path_that_finds_nothing() -> None:
+    body = {"transformation": {"map": {"order": "$.data.idd"}}, "event": {"type": "orders.created", "data": {"id": 1}}}
+
+    made = caller().post("/preview", body).json()
+
+    assert (made["wanted"], made["body"], made["problems"]) == (True, {}, [])
+    message = "$.data.idd finds nothing in this event, so that order is left out"
+    assert made["hints"] == [{"path": "/map/order", "message": message}]
 
 
 def test_a_preview_of_a_subscription_on_an_event_of_ours() -> None:
@@ -257,12 +267,13 @@ def test_a_preview_of_a_subscription_asks_its_event_types_too() -> None:
     one = caller()
     subscription = subscription_of(one.partner, event_types=["orders.*"], filter="$.data.n")
 
-    def wanted(type_: str, **changes: str) -> object:
+    def made(type_: str, **changes: str) -> tuple[object, int]:
         draft = {"subscription_id": subscription.pk, "event": {"type": type_, "data": {"n": 1}}, **changes}
-        return one.post("/preview", draft).json()["wanted"]
+        answer = one.post("/preview", draft).json()
+        return answer["wanted"], len(answer["hints"])
 
-    assert (wanted("orders.created"), wanted("carts.abandoned")) == (True, False)
-    assert wanted("carts.abandoned", filter="$.data[") is False
+    assert (made("orders.created"), made("carts.abandoned")) == ((True, 0), (False, 1))
+    assert made("carts.abandoned", filter="$.data[") == (False, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""What of a transformation comes to nothing with one event: often a typing error in a path, which nothing else tells.
+
+None of it is wrong: another event may have what this one lacks. So it is for a preview, and nothing depends on it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from partners.budget import MAX_OUTPUT_BYTES, Budget
+from partners.edits import omit
+from partners.envelope import Envelope
+from partners.exact_json import EVENT_LIMITS, Limits, Value, loads
+from partners.mapping.call import TAKES, pointer
+from partners.paths import Scope
+from partners.transform import SPEC_LIMITS, compile_transformation
+
+_BODY_LIMITS = Limits(MAX_OUTPUT_BYTES, SPEC_LIMITS.max_depth + EVENT_LIMITS.max_depth)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """`path` is a JSON pointer into the transformation."""
+
+    path: str
+    message: str
+
+
+def hints_for(transformation: str, envelope: Envelope, body: bytes) -> Iterator[Hint]:
+    """Of a transformation that made this body of this event."""
+    compiled = compile_transformation(transformation)
+    scope = Scope(envelope.tree, Budget())
+    for number, path in enumerate(compiled.omit):
+        if not path.finds(scope):
+            yield Hint(f"/omit/{number}", _nothing_at(path.text))
+    tree = omit(compiled.omit, Scope(envelope.tree, Budget())) if compiled.omit else envelope.tree
+    scope = Scope(tree, Budget())
+    for path, _ in compiled.rename:
+        if not path.finds(scope):
+            yield Hint(pointer("/rename", path.text), _nothing_at(path.text))
+    spec = loads(transformation.encode(), SPEC_LIMITS)
+    if isinstance(spec, dict) and "map" in spec:
+        yield from _left_out(spec["map"], loads(body, _BODY_LIMITS), "/map")
+
+
+def _left_out(template: Value, made: Value, at: str) -> Iterator[Hint]:
+    """The parts of a template that are not in what it made."""
+    if isinstance(template, dict):
+        if not TAKES.keys().isdisjoint(template):
+            yield from _left_out_of_each(template, made, at)
+        elif isinstance(made, dict):
+            yield from _left_out_of_object(template, made, at)
+    elif isinstance(template, list) and isinstance(made, list):
+        if len(made) < len(template):
+            yield Hint(at, f"{len(template) - len(made)} of its {len(template)} elements come to nothing in this event")
+            return
+        for number, (part, value) in enumerate(zip(template, made, strict=True)):
+            yield from _left_out(part, value, f"{at}/{number}")
+
+
+def _left_out_of_object(template: dict[str, Value], made: dict[str, Value], at: str) -> Iterator[Hint]:
+    for key, part in template.items():
+        name, place = key[1:] if key.startswith("$$") else key, pointer(at, key)
+        if name in made:
+            yield from _left_out(part, made[name], place)
+        else:
+            message = _nothing_at(part) if isinstance(part, str) else "comes to nothing in this event"
+            yield Hint(place, f"{message}, so that {name} is left out")
+
+
+def _left_out_of_each(call: dict[str, Value], made: Value, at: str) -> Iterator[Hint]:
+    """What all items lack; other functions make something or nothing, and that shows around them."""
+    if "$each" not in call or "$default" in call or not isinstance(made, list) or not made:
+        return
+    of_items = [{hint.path: hint for hint in _left_out(call["$to"], item, f"{at}/$to")} for item in made]
+    for path, hint in of_items[0].items():
+        if all(path in others for others in of_items):
+            yield hint
+
+
+def _nothing_at(path: str) -> str:
+    return f"{path} finds nothing in this event"
