@@ -4,11 +4,12 @@ from django.urls import path, register_converter
 
 from delivery.api.deliveries import Attempts, AttemptView, Deliveries, DeliveryView, Retry
 from delivery.api.events import EventView
+from delivery.api.previews import PreviewView
 from delivery.api.publishing import Publish
 from delivery.api.queue import QueueView
 from delivery.api.replays import ReplayCancel, ReplayEstimate, Replays, ReplayView
 from delivery.api.statistics import StatsView
-from delivery.api.trials import PreviewView, TestView, VerifyView
+from delivery.api.trials import TestView, VerifyView
 from partners.api.urls import IdConverter
 
 
