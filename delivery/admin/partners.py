@@ -1,4 +1,4 @@
-"""What deliveries add to the pages of partners and subscriptions: the latest ones, and sending a test event.
+"""What deliveries add to the pages of partners and subscriptions: the latest ones, test events and replays.
 
 `partners` must not know `delivery`; so its pages are extended here and registered anew.
 """
@@ -19,6 +19,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from delivery.admin.dashboard import traffic_context, traffic_view
 from delivery.admin.editor import EditsWithPreview
 from delivery.admin.outcome import last_outcome_badge, status_badge
+from delivery.admin.replaying import StartsReplays
 from delivery.admin.standing import standing_context, standing_view
 from delivery.models import Delivery
 from delivery.proof import verify_now
@@ -30,6 +31,7 @@ from partners.admin.looks import moment
 from partners.admin.panel import Panel
 from partners.admin.partner import PartnerAdmin
 from partners.admin.subscription import SubscriptionAdmin
+from partners.admin.subscription_actions import MORE
 from partners.models import Partner, Subscription
 from partners.patterns import asks_for
 
@@ -128,11 +130,12 @@ class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
 
 
 @admin.register(Subscription)
-class SubscriptionWithDeliveriesAdmin(EditsWithPreview, SubscriptionAdmin, SendsTestEvents):
+class SubscriptionWithDeliveriesAdmin(EditsWithPreview, StartsReplays, SubscriptionAdmin, SendsTestEvents):
     actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = (
         "verify",
         "send_test_event",
-        *SubscriptionAdmin.actions_detail,
+        *SubscriptionAdmin.actions_detail[:-1],
+        {**MORE, "items": [*MORE["items"], "replay"]},
     )
 
     change_form_outer_before_template = "delivery/admin/standing_now.html"

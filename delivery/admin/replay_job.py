@@ -1,4 +1,7 @@
-"""Replays: whose, how far they came, and cancelling them. They are started by the API and by `manage.py replay`."""
+"""Replays: whose, how far they came, and cancelling them.
+
+They are started from a subscription's page, by the API and by `manage.py replay`.
+"""
 
 from typing import Any, ClassVar
 

@@ -21,6 +21,7 @@ from partners.admin.looks import span
 from partners.models import Subscription
 
 STAFF = Subscription.DisabledReason.STAFF
+MORE: dict[str, Any] = {"title": "More", "icon": "more_horiz", "items": ["enable", "disable", "delete"]}
 
 
 class RotateForm(DialogForm):
@@ -34,7 +35,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
     actions = ("enable_selected", "disable_selected")
     actions_detail: ClassVar[Sequence[str | dict[str, Any]]] = (
         {"title": "Secret", "icon": "key", "items": ["rotate_secret", "reveal_secrets"]},
-        {"title": "More", "icon": "more_horiz", "items": ["enable", "disable", "delete"]},
+        MORE,
     )
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:

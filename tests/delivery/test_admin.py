@@ -25,7 +25,7 @@ from delivery.trying import shared_places
 from partners import services
 from partners.admin.base import change_url, list_url, url_of
 from partners.identifiers import first_id, new_id
-from partners.models import EventType, Partner, Subscription
+from partners.models import AuditEntry, EventType, Partner, Subscription
 from tests.admin_pages import DIALOG, assert_staff_see, assert_strangers_log_in, dialog_url, viewer
 
 pytestmark = pytest.mark.django_db
@@ -307,6 +307,54 @@ def test_an_endpoint_is_not_verified_while_another_request_is_under_way(admin_cl
         admin_client.post(dialog_url(subscription, "verify"), DIALOG)
 
     assert "Other requests to endpoints are under way" in shown(admin_client, change_url(subscription))
+
+
+def test_a_replay_is_counted_and_started_from_the_page_of_a_subscription(admin_client: Client) -> None:
+    subscription = new_subscription()
+    dead = [new_delivery(subscription, status="dead", attempt_count=1) for _ in range(2)]
+    asked = {"mode": "failed", "since": "2026-05-01T11:00"}
+    Event.objects.update(received_at=NOON)
+
+    dialog = shown(admin_client, dialog_url(subscription, "replay"))
+    (counting,) = re.findall(r'hx-get="([^"]+)"', dialog)
+    assert admin_client.get(counting, asked).content == b"This sends 2 deliveries."
+    assert admin_client.get(counting, {**asked, "since": "soon"}).content == b""
+    assert not ReplayJob.objects.exists()
+
+    answer = admin_client.post(dialog_url(subscription, "replay"), {**DIALOG, **asked})
+
+    job = ReplayJob.objects.get()
+    assert (job.subscription, job.mode, job.since) == (subscription, "failed", NOON.replace(hour=11))
+    assert job.total == len(dead)
+    assert answer["HX-Redirect"] == change_url(subscription)
+    entry = AuditEntry.objects.get(action="replay.start")
+    assert (entry.actor_kind, entry.actor_name, entry.subject_id) == ("staff", "admin", job.pk)
+    assert LogEntry.objects.get().change_message == f"Started a replay ({job.pk})."
+    page = shown(admin_client, change_url(subscription))
+    assert "A replay of 2 deliveries has started: " in page
+    assert change_url(job) in page
+    assert "/replay/" in page
+    admin_client.post(dialog_url(subscription, "replay"), {**DIALOG, **asked})
+    assert "A replay of this subscription is running" in shown(admin_client, change_url(subscription))
+
+
+def test_a_replay_begins_in_the_past(admin_client: Client) -> None:
+    subscription = new_subscription()
+    asked = {**DIALOG, "mode": "all", "since": "2999-01-01T00:00"}
+
+    assert b"This time is yet to come." in admin_client.post(dialog_url(subscription, "replay"), asked).content
+    assert not ReplayJob.objects.exists()
+
+
+def test_who_may_not_start_replays_is_not_offered_one() -> None:
+    subscription = new_subscription()
+    client = viewer("view_subscription", "change_subscription")
+    asked = {"mode": "all", "since": "2026-05-01T11:00"}
+
+    assert "/replay/" not in shown(client, change_url(subscription))
+    assert client.post(dialog_url(subscription, "replay"), {**DIALOG, **asked}).status_code == 403
+    assert client.get(f"{dialog_url(subscription, 'replay')}estimate/", asked).status_code == 403
+    assert not ReplayJob.objects.exists()
 
 
 def test_a_replay_shows_how_far_it_came_and_is_canceled(admin_client: Client) -> None:
