@@ -41,7 +41,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`recent` counts by subscription what happened within `window`; `last_error` tells what came back last."""
+    """`recent` counts by subscription what happened within `window`; `last_error` tells what came back last.
+
+    `paused_at`: when the pause that holds was made, if that is known.
+    """
 
     partner: Partner
     subscriptions: Sequence[Subscription]
@@ -50,6 +53,7 @@ class Facts:
     window: timedelta
     last_error: Callable[[Subscription], str]
     now: datetime
+    paused_at: datetime | None = None
 
 
 def findings(facts: Facts) -> list[Finding]:
@@ -74,7 +78,7 @@ def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
     limit = partner.rate_limit or partner.rate_limit_ceiling
     if partner.is_paused:
         ends = "" if partner.paused_until in {None, FOREVER} else f", ends {partner.paused_until:%Y-%m-%d %H:%M} UTC"
-        yield Finding(Side.SETTING, f"Paused by {partner.paused_by or 'staff'}{ends}", oldest)
+        yield Finding(Side.SETTING, f"Paused by {partner.paused_by or 'staff'}{ends}", facts.paused_at)
     elif queue.tokens is not None and queue.waiting > queue.tokens:
         left = timedelta(seconds=round(queue.waiting / float(per_second(limit)))) if limit else timedelta()
         title = f"{queue.waiting:,} wait for the rate limit of {limit}"

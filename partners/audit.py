@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from django.db.models import Model
@@ -78,6 +78,12 @@ def record(
         before={name: _shown(name, value) for name, value in old.items() if name not in same},
         after={name: _shown(name, value) for name, value in new.items() if name not in same},
     )
+
+
+def last_made(action: str, subject: Model) -> datetime | None:
+    """When this was last done to the subject; None when no entry is kept of it."""
+    entries = AuditEntry.objects.filter(subject_id=subject.pk, action=action).order_by("-id")
+    return entries.values_list("at", flat=True).first()
 
 
 _BOOKKEEPING = frozenset(["created_at", "updated_at", "failing_since"])

@@ -20,6 +20,7 @@ from delivery import stats
 from delivery.diagnosis import Facts, Finding, Side, findings
 from delivery.live import Live, live
 from delivery.models import Delivery
+from partners import audit
 from partners.admin.base import link
 from partners.admin.looks import Kind, ago, badge, moment, span
 from partners.models import FOREVER, Partner, Subscription
@@ -68,6 +69,7 @@ def standing_context(partner: Partner, subscription: Subscription | None = None)
         WINDOW,
         last_error,
         now,
+        audit.last_made("partner.pause", partner) if partner.is_paused else None,
     )
     found = findings(facts)
     return {

@@ -57,8 +57,10 @@ def test_what_is_due_and_held_back_by_nothing_is_ours() -> None:
 
 def test_a_pause_is_a_setting() -> None:
     paused = Partner(paused_until=FOREVER, paused_by="partner")
-    found = only(replace(with_queue(), partner=paused))
-    assert (found.side, found.title, found.since) == (Side.SETTING, "Paused by partner", LONG_AGO)
+    at = NOW - timedelta(days=1)
+    found = only(replace(with_queue(), partner=paused, paused_at=at))
+    assert (found.side, found.title, found.since) == (Side.SETTING, "Paused by partner", at)
+    assert only(replace(with_queue(), partner=paused)).since is None
 
 
 def test_a_rate_limit_is_a_setting_and_says_how_long_it_takes() -> None:

@@ -19,7 +19,7 @@ from delivery.models import Delivery, Event
 from partners import services
 from partners.admin.base import change_url
 from partners.identifiers import new_id
-from partners.models import Partner, Subscription
+from partners.models import AuditEntry, Partner, Subscription
 from tests.admin_pages import viewer
 from tests.api_calls import Caller, caller, subscription_of
 
@@ -173,6 +173,18 @@ def test_the_pages_of_partner_and_subscription_say_first_how_it_stands(
         assert "Waiting 1 go as the limits allow" in page
     assert "Breaker Open since" in page
     assert "Pending here 1 oldest waits" in page
+
+
+def test_a_pause_lasts_since_it_was_made_and_not_since_something_waits(
+    admin_client: Client, partner: Partner, subscription: Subscription
+) -> None:
+    services.pause_partner(partner)
+    AuditEntry.objects.filter(action="partner.pause").update(at=timezone.now() - timedelta(hours=5))
+    new_pending(subscription, due_s_ago=200)
+
+    assert re.search(
+        r"Paused by staff since [\d-]+ [\d:]+ \(5 h ago\)", text(admin_client.get(change_url(partner)).content)
+    )
 
 
 def test_the_part_renews_itself_for_those_who_may_see_deliveries(
