@@ -15,7 +15,7 @@ from unfold.decorators import display
 
 from delivery.admin.event import data_shown
 from delivery.admin.list_filters import CreatedFilter, EventTypeFilter
-from delivery.admin.outcome import last_outcome_badge, shown, status_badge
+from delivery.admin.outcome import LAST_ATTEMPT, last_outcome_badge, shown, status_badge
 from delivery.admin.search import find_deliveries
 from delivery.models import Delivery, Event
 from delivery.verbs import retry_delivery
@@ -76,8 +76,8 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
     finished = time_column("finished_at", "Finished")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        """Names are fetched for the rows of the page, in queries of their own: a join could change the plan."""
-        return super().get_queryset(request).prefetch_related("partner", "subscription")
+        """Names and outcomes are fetched for the page's rows, in queries of their own: a join could change the plan."""
+        return super().get_queryset(request).prefetch_related("partner", "subscription", LAST_ATTEMPT)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
@@ -120,8 +120,16 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
 
     @display(description="Outcome")
     def tried(self, delivery: Delivery) -> SafeString:
-        outcome = last_outcome_badge(delivery)
-        return format_html("{} ×{}", outcome, delivery.attempt_count) if delivery.attempt_count > 1 else outcome  # noqa: RUF001
+        """With the reason where nothing came back."""
+        times = f" ×{delivery.attempt_count}" if delivery.attempt_count > 1 else ""  # noqa: RUF001
+        why = delivery.last_error if delivery.last_status_code is None else ""
+        return format_html(
+            '{}{}<span class="rh-line rh-why text-subtle" title="{}">{}</span>',
+            last_outcome_badge(delivery),
+            times,
+            why,
+            why,
+        )
 
     @dialog(
         "Retry now",

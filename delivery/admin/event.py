@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from delivery.admin.list_filters import EventTypeFilter, ReceivedFilter
-from delivery.admin.outcome import last_outcome_badge, status_badge
+from delivery.admin.outcome import LAST_ATTEMPT, last_outcome_badge, status_badge
 from delivery.admin.search import find_events
 from delivery.models import Delivery, Event
 from partners.admin.base import ReadOnlyAdmin, link, list_url
@@ -74,7 +74,8 @@ def data_shown(event: Event) -> DataShown:
 
 
 def _deliveries(event: Event) -> Panel:
-    found = event.deliveries.select_related("partner", "subscription").order_by("subscription_id")[:DELIVERIES_SHOWN]
+    own = event.deliveries.select_related("partner", "subscription").prefetch_related(LAST_ATTEMPT)
+    found = own.order_by("subscription_id")[:DELIVERIES_SHOWN]
     return Panel(
         title="Deliveries",
         headers=("Delivery", "Status", "Last outcome", "Partner", "Subscription", "Attempts"),

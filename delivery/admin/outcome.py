@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from django.db.models import F, Prefetch
 from django.utils.safestring import SafeString
 
 from delivery.models import Attempt, Delivery
@@ -19,10 +20,20 @@ _ERRORS = {
     "redirect": "redirect",
     "response_too_large": "answer too large",
     "invalid_response": "not HTTP",
-    "transformation": "transformation failed",
-    "disabled": "disabled",
+    "unsendable": "not sent",
+    "transformation": "not sent",
+    "disabled": "not sent",
     "internal": "our fault",
 }
+
+LAST_ATTEMPT = Prefetch(
+    "attempts",
+    Attempt.objects.filter(number=F("delivery__attempt_count"))
+    .order_by()
+    .only("delivery_id", "status_code", "error", "detail"),
+    to_attr="last_attempts",
+)
+"""What deliveries are read with to show their last outcome: one query for all of them."""
 
 
 def status_badge(delivery: Delivery) -> SafeString:
@@ -30,10 +41,14 @@ def status_badge(delivery: Delivery) -> SafeString:
 
 
 def last_outcome_badge(delivery: Delivery) -> SafeString:
-    """Of the delivery's last attempt."""
+    """Of a delivery that was read with LAST_ATTEMPT. Where that attempt is not kept any more, as far as it is known."""
     if not delivery.attempt_count:
-        return badge("not tried yet")
-    return _outcome(delivery.last_status_code, "" if delivery.status == "succeeded" else "failed", delivery.last_error)
+        is_pending = delivery.status == Delivery.Status.PENDING
+        return badge("not tried yet" if is_pending else "not sent", "" if is_pending else "danger", delivery.last_error)
+    for attempt in delivery.last_attempts:  # type: ignore[attr-defined]  # LAST_ATTEMPT
+        return outcome_badge(attempt)
+    is_well = delivery.status == Delivery.Status.SUCCEEDED
+    return _outcome(delivery.last_status_code, "" if is_well else "unknown", delivery.last_error)
 
 
 def outcome_badge(attempt: Attempt) -> SafeString:
@@ -43,7 +58,7 @@ def outcome_badge(attempt: Attempt) -> SafeString:
 def _outcome(status_code: int | None, error: str, detail: str) -> SafeString:
     if not error:
         return badge(str(status_code), "success", detail)
-    word = _ERRORS.get(error, "no answer" if status_code is None else "")
+    word = _ERRORS.get(error, "failed" if status_code is None else "")
     return badge(" ".join(part for part in (str(status_code or ""), word) if part), "danger", detail)
 
 

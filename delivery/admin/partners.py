@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from delivery.admin.dashboard import traffic_context, traffic_view
 from delivery.admin.editor import EditsWithPreview
-from delivery.admin.outcome import last_outcome_badge, status_badge
+from delivery.admin.outcome import LAST_ATTEMPT, last_outcome_badge, status_badge
 from delivery.admin.replaying import StartsReplays
 from delivery.admin.standing import standing_context, standing_view
 from delivery.models import Delivery
@@ -184,7 +184,8 @@ class SubscriptionWithDeliveriesAdmin(EditsWithPreview, StartsReplays, Subscript
 
 
 def _latest(whose: dict[str, Model], address: str) -> Panel:
-    found = Delivery.objects.filter(**whose).select_related("subscription").order_by("-id")[:SHOWN]
+    own = Delivery.objects.filter(**whose).select_related("subscription").prefetch_related(LAST_ATTEMPT)
+    found = own.order_by("-id")[:SHOWN]
     return Panel(
         title="Latest deliveries",
         headers=("Created", "Status", "Event type", "Endpoint", "Outcome", "Attempts"),

@@ -144,6 +144,30 @@ def test_a_delivery_that_was_not_tried_yet_says_so(admin_client: Client) -> None
     assert "Nothing was sent yet." in shown(admin_client, change_url(new_delivery()))
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [("transformation", "not sent"), ("unsendable", "not sent"), ("timeout", "timed out")],
+)
+def test_lists_tell_what_became_of_the_last_attempt(admin_client: Client, error: str, told: str) -> None:
+    why = "$.data.total: not a number"
+    delivery = new_delivery(status="dead", attempt_count=2, last_error=why)
+    new_attempt(delivery, 1, status_code=503, error="http_status")
+    new_attempt(delivery, 2, error=error, detail=why)
+    badge = f'<span class="rh-badge rh-danger" title="{why}">{told}</span>'
+
+    assert f"{badge} ×2<span class=" in shown(admin_client, list_url(Delivery))  # noqa: RUF001
+    for obj in (delivery, delivery.event, delivery.subscription, delivery.partner):
+        assert badge in shown(admin_client, change_url(obj)), obj
+
+
+def test_what_was_given_up_without_an_attempt_was_not_sent(admin_client: Client) -> None:
+    new_delivery(status="dead", last_error="the event was expunged")
+
+    page = shown(admin_client, list_url(Delivery))
+
+    assert '<span class="rh-badge rh-danger" title="the event was expunged">not sent</span>' in page
+
+
 def test_only_the_latest_of_many_attempts_are_shown(admin_client: Client) -> None:
     delivery = new_delivery(attempt_count=60)
     for number in range(1, 61):
@@ -518,7 +542,7 @@ def test_no_list_counts_and_no_list_grows_with_its_rows(admin_client: Client) ->
     for number in range(12):
         new_delivery(new_subscription(f"Partner {number}"))
 
-    for model, budget in ((Delivery, 9), (Event, 7), (DeadLetter, 7), (TaskResult, 7)):
+    for model, budget in ((Delivery, 10), (Event, 7), (DeadLetter, 7), (TaskResult, 7)):
         with CaptureQueriesContext(
             connection,
         ) as queries:
