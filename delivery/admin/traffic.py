@@ -21,7 +21,9 @@ from delivery.admin.rankings import (
     slowest_endpoints,
 )
 from delivery.backlog import TIMEOUT_S, Backlog, backlog_by
+from delivery.models import Delivery
 from delivery.resolutions import DAY_S, HOUR_S, MINUTE_S
+from partners.admin.base import list_url
 from partners.admin.looks import ago, milliseconds
 from partners.models import Partner
 
@@ -54,6 +56,8 @@ class Card:
     value: str
     note: str = ""
     kind: str = ""
+    address: str = ""
+    """Of a list of the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +104,22 @@ def _cards(
     seconds = max((min(now, span.until) - span.since).total_seconds(), 1)
     well = None if total.error_share is None else 1 - total.error_share
     return [
-        Card("Attempts", f"{total.attempts:,}", f"{total.attempts / seconds:.3g} a second"),
+        Card("Attempts", f"{total.attempts:,}", f"{total.attempts / seconds:.3g} a second on average"),
         Card("Succeed", "-" if well is None else f"{well:.2%}", f"{total.failures:,} failed", _health(well)),
         Card("Latency (p50)", _latency(total, 0.5), f"p95 {_latency(total, 0.95)}, p99 {_latency(total, 0.99)}"),
         Card("Dead", f"{total.dead:,}", "deliveries given up", "danger" if total.dead else ""),
-        _backlog_card(backlog, now),
+        _backlog_card(backlog, span, now),
     ]
 
 
-def _backlog_card(backlog: Mapping[str, Backlog] | None, now: datetime) -> Card:
+def _backlog_card(backlog: Mapping[str, Backlog] | None, span: stats.Span, now: datetime) -> Card:
+    whose = {"partner__id__exact": span.partner_id} if span.partner_id else {}
+    pending = list_url(Delivery, status__exact=Delivery.Status.PENDING, **whose)
     if backlog is None:
-        return Card("Backlog", "many", f"more than can be counted in {TIMEOUT_S:g} s", "danger")
+        return Card("Backlog", "many", f"more than can be counted in {TIMEOUT_S:g} s", "danger", pending)
     due = [one.next_attempt_at for one in backlog.values() if one.next_attempt_at <= now]
     note = f"the oldest due {ago(min(due), now)}" if due else "nothing is due"
-    return Card("Backlog", f"{sum(one.pending for one in backlog.values()):,}", note)
+    return Card("Backlog", f"{sum(one.pending for one in backlog.values()):,}", note, address=pending)
 
 
 def _health(well: float | None) -> str:

@@ -74,7 +74,7 @@ def test_the_cards_add_up_what_was_counted() -> None:
 
     shown = cards()
 
-    assert shown["Attempts"][0] == "1,000"
+    assert shown["Attempts"] == ("1,000", "0.281 a second on average")
     assert shown["Succeed"] == ("90.00%", "100 failed")
     assert shown["Dead"][0] == "2"
     assert shown["Latency (p50)"][0] in {"9 ms", "10 ms", "11 ms"}
@@ -172,6 +172,19 @@ def test_the_first_page_shows_traffic_and_renews_itself(admin_client: Client) ->
         assert ">77</p>" in shown
         assert shown.count('id="rh-traffic"') == 1
     assert "<html" not in part
+
+
+def test_the_backlog_leads_to_the_deliveries_that_it_counts(admin_client: Client) -> None:
+    yotpo, okendo = new_subscription("Yotpo"), new_subscription("Okendo")
+    own = [new_pending(yotpo, NOW).pk for _ in range(2)]
+    foreign = new_pending(okendo, NOW).pk
+
+    for whose, wanted in ((None, {*own, foreign}), (yotpo.partner, set(own))):
+        card = traffic(RANGES["1h"], NOW, whose).cards[-1]
+        listed = re.findall(r'title="(dlv_[0-9a-f]{32})"', admin_client.get(card.address).content.decode())
+        assert (card.value, set(listed)) == (str(len(wanted)), wanted)
+    page = admin_client.get("/admin/").content.decode()
+    assert '<a href="/admin/delivery/delivery/?status__exact=pending">3</a>' in page
 
 
 def test_the_page_of_a_partner_shows_its_own_traffic(admin_client: Client) -> None:
