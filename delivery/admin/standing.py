@@ -128,15 +128,16 @@ def _figures(partner: Partner, seen: Live, now: datetime) -> Sequence[Figure]:
     if seen.queue is None:
         return [Figure("Queue", "unknown", "Valkey does not answer")]
     queue, limit = seen.queue, partner.rate_limit or partner.rate_limit_ceiling
-    held = queue.held_until and ("until resumed" if queue.held_until >= FOREVER else ago(queue.held_until, now))
+    until = queue.held_until
+    held = until and ("held until somebody resumes" if until >= FOREVER else f"held, ends {ago(until, now)}")
     return [
-        Figure("Waiting", f"{queue.waiting:,}", f"held, ends {held}" if held else "go as the limits allow"),
+        Figure("Waiting", f"{queue.waiting:,}", held or "go as the limits allow"),
         Figure("Delayed", f"{queue.delayed:,}", "wait for their next attempt"),
         Figure("In flight", f"{queue.in_flight:,}", f"of {partner.max_in_flight} at a time"),
         Figure(
             "Tokens", "-" if queue.tokens is None else f"{queue.tokens:,}", f"of {limit}" if limit else "no rate limit"
         ),
-        Figure("Oldest waiting", _age(seen.oldest_waiting_s(now)), "of what is due"),
+        Figure("Oldest due", _age(seen.oldest_waiting_s(now)), "waiting, delayed or in flight"),
     ]
 
 

@@ -187,6 +187,30 @@ def test_a_pause_lasts_since_it_was_made_and_not_since_something_waits(
     )
 
 
+def test_what_is_held_says_until_when(admin_client: Client, partner: Partner, subscription: Subscription) -> None:
+    def figures() -> str:
+        return text(admin_client.get(change_url(partner)).content)
+
+    queue = publish.queue_of(partner.pk)
+    queued([new_pending(subscription, due_s_ago=90)])
+    publish.queues().pause(queue)
+    assert "Waiting 1 held until somebody resumes" in figures()
+
+    publish.queues().pause(queue, until=time.time() + 7230)
+    assert "Waiting 1 held, ends in 2 h" in figures()
+
+
+def test_what_is_due_and_is_being_sent_is_not_said_to_wait(
+    admin_client: Client, partner: Partner, subscription: Subscription
+) -> None:
+    new_pending(subscription, due_s_ago=90)  # no message of it is ready
+
+    page = text(admin_client.get(change_url(partner)).content)
+
+    assert "Waiting 0 go as the limits allow" in page
+    assert re.search(r"Oldest due \d+ s waiting, delayed or in flight", page)
+
+
 def test_the_part_renews_itself_for_those_who_may_see_deliveries(
     admin_client: Client, subscription: Subscription
 ) -> None:
