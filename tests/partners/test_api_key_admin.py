@@ -27,6 +27,7 @@ def test_staff_make_a_key_and_see_it_once(admin_client: Client) -> None:
     assert key is not None
     assert (key.partner, key.created_by) == (partner, "staff admin")
     assert "no-store" in page["Cache-Control"]
+    assert re.search(r"<title>\s*The API key server \| Recart Hooks\s*</title>", page.content.decode())
     for path in ("/admin/partners/apikey/", f"/admin/partners/apikey/{key.pk}/change/", "/admin/"):
         assert token not in admin_client.get(path, follow=True).content.decode()
     assert AuditEntry.objects.get(action="api_key.create").actor_name == "admin"
