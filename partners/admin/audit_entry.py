@@ -70,7 +70,8 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry], KeysetAdmin[AuditEntry]):
 
     @display(description="Who")
     def who(self, entry: AuditEntry) -> str:
-        return entry.actor_name or entry.actor_id or entry.get_actor_kind_display()
+        kind, name = entry.get_actor_kind_display(), entry.actor_name or entry.actor_id
+        return f"{kind} {name}" if entry.actor_kind == AuditEntry.ActorKind.KEY else name or kind
 
     @display(description="Subject")
     def subject(self, entry: AuditEntry) -> SafeString:

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from partners import services
+from partners import audit, services
 from partners.admin.base import change_url, list_url
 from partners.models import FOREVER, AuditEntry, EventType, Partner, Subscription
 from tests.admin_pages import DIALOG, assert_staff_see, assert_strangers_log_in, dialog_url, viewer
@@ -431,6 +431,16 @@ def test_the_audit_log_is_shown_and_read_only(admin_client: Client) -> None:
     assert b"9/s" in page.content
     assert admin_client.post(change_url(entry), {"action": "x"}).status_code == 403
     assert admin_client.get(f"{list_url(AuditEntry)}add/").status_code == 403
+
+
+def test_the_audit_log_tells_a_key_from_a_person(admin_client: Client) -> None:
+    partner = new_partner()
+    with audit.acting(audit.Actor(audit.KINDS.KEY, "key_1", "admin")):
+        services.update_partner(partner, {"rate_limit": "9/s"})
+    entry = AuditEntry.objects.get(action="partner.update")
+
+    for page in (list_url(AuditEntry, who="key"), change_url(entry)):
+        assert b"API key admin" in admin_client.get(page).content
 
 
 def test_the_number_of_queries_does_not_grow_with_the_rows(
