@@ -66,7 +66,8 @@ class Partner(models.Model):
     max_in_flight = models.PositiveSmallIntegerField(
         default=16,
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
-        help_text="Requests that may run at the same time: a slow endpoint holds at most this many workers.",
+        help_text="Requests that may run at the same time: a slow endpoint holds at most this many of the workers' "
+        "places.",
     )
     paused_until = models.DateTimeField(
         null=True, blank=True, help_text="Nothing is sent before; the queue fills meanwhile."

@@ -443,6 +443,10 @@ def test_the_audit_log_tells_a_key_from_a_person(admin_client: Client) -> None:
         assert b"API key admin" in admin_client.get(page).content
 
 
+def test_a_cap_is_said_to_be_of_places(admin_client: Client) -> None:
+    assert b"holds at most this many of the workers' places" in admin_client.get(change_url(new_partner())).content
+
+
 def test_the_number_of_queries_does_not_grow_with_the_rows(
     admin_client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
