@@ -79,11 +79,11 @@ def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
     if partner.is_paused:
         ends = "" if partner.paused_until in {None, FOREVER} else f", ends {partner.paused_until:%Y-%m-%d %H:%M} UTC"
         yield Finding(Side.SETTING, f"Paused by {partner.paused_by or 'staff'}{ends}", facts.paused_at)
-    elif queue.tokens is not None and queue.waiting > queue.tokens:
+    elif queue.waits_for_rate:
         left = timedelta(seconds=round(queue.waiting / float(per_second(limit)))) if limit else timedelta()
         title = f"{queue.waiting:,} wait for the rate limit of {limit}"
         yield Finding(Side.SETTING, title, oldest, f"At this rate they take {span(left)}.")
-    elif queue.waiting and queue.in_flight >= partner.max_in_flight:
+    elif queue.waits_for_answers(partner.max_in_flight):
         yield Finding(
             Side.THEIRS,
             f"{queue.waiting:,} wait for answers: all {partner.max_in_flight} requests at a time are under way",

@@ -13,7 +13,6 @@ import redis
 from delivery import publish
 from delivery.backlog import Backlog, backlog_by
 from delivery.breaker_store import SharedBreakers
-from delivery.broker import QueueStats
 from partners.models import FOREVER
 
 
@@ -42,6 +41,13 @@ class Queue:
     tokens: int | None
     held_until: datetime | None
 
+    @property
+    def waits_for_rate(self) -> bool:
+        return self.tokens is not None and self.waiting > self.tokens
+
+    def waits_for_answers(self, max_in_flight: int) -> bool:
+        return bool(self.waiting) and self.in_flight >= max_in_flight
+
 
 @dataclass(frozen=True, slots=True)
 class Live:
@@ -68,16 +74,17 @@ class Live:
 
 def live(partner_id: str, now: datetime) -> Live:
     backlogs = backlog_by("subscription_id", partner_id)
-    queue, queues = publish.queue_of(partner_id), publish.queues()
     try:
-        stats = queues.stats([queue])[queue]
-        workers, breakers = len(queues.workers()), open_breakers(now)
+        queue, workers, breakers = queue_now(partner_id), len(publish.queues().workers()), open_breakers(now)
     except redis.RedisError:
         return Live(None, backlogs)
-    return Live(_queue(stats), backlogs, workers, breakers)
+    return Live(queue, backlogs, workers, breakers)
 
 
-def _queue(stats: QueueStats) -> Queue:
+def queue_now(partner_id: str) -> Queue:
+    """Raises redis.RedisError."""
+    name = publish.queue_of(partner_id)
+    stats = publish.queues().stats([name])[name]
     return Queue(
         waiting=stats.ready,
         delayed=stats.delayed,

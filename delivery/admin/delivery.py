@@ -15,17 +15,19 @@ from unfold.decorators import display
 
 from delivery.admin.event import data_shown
 from delivery.admin.list_filters import CreatedFilter, EventTypeFilter
-from delivery.admin.outcome import LAST_ATTEMPT, last_outcome_badge, shown, status_badge
+from delivery.admin.outcome import LAST_ATTEMPT, hold_shown, last_outcome_badge, shown, status_badge
 from delivery.admin.search import find_deliveries
+from delivery.holding import hold_on
 from delivery.models import Delivery, Event
 from delivery.verbs import retry_delivery
-from partners.admin.base import DialogForm, ReadOnlyAdmin, url_of
+from partners.admin.base import DialogForm, ReadOnlyAdmin, per_object, url_of
 from partners.admin.columns import id_column, link_column, time_column
 from partners.admin.dialog import dialog
 from partners.admin.keyset import KeysetAdmin
 from partners.admin.looks import ago
 
 ATTEMPTS_SHOWN = 50
+ON_ITS_WAY = "Another attempt is on its way."
 
 
 @admin.register(Delivery)
@@ -49,6 +51,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
                     ("of_partner", "of_subscription"),
                     ("event_type", "of_event"),
                     ("created", "next_attempt"),
+                    "held_back",
                     ("finished", "attempt_count"),
                 )
             },
@@ -62,6 +65,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
         "of_event",
         "created",
         "next_attempt",
+        "held_back",
         "finished",
     )
     actions = ("retry_selected",)
@@ -102,6 +106,12 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
         due = "due " if delivery.next_attempt_at <= timezone.now() else ""
         return format_html("{}<br>{}{}", status_badge(delivery), due, ago(delivery.next_attempt_at))
 
+    @display(description="Held back")
+    @per_object
+    def held_back(self, delivery: Delivery) -> SafeString:
+        hold = hold_on(delivery, delivery.partner, timezone.now())
+        return hold_shown(hold) if hold else SafeString("-")
+
     @display(description="Sent to")
     def to(self, delivery: Delivery) -> SafeString:
         return format_html(
@@ -135,7 +145,8 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
         "Retry now",
         "replay",
         title="Retry this delivery now",
-        text="The next attempt is made at once, at the partner's pace, whatever became of it before.",
+        text="Whatever became of it before, the next attempt is due now. It is made at the partner's pace, and not "
+        "before a pause is over or an endpoint that rests is tried again.",
         submit="Retry",
         permissions=["retry"],
     )
@@ -145,7 +156,10 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
             retry_delivery(found)
         except ValidationError as error:
             return self.refused(request, found, " ".join(error.messages))
-        return self.done(request, found, "Another attempt is on its way.", log="Retried.")
+        found.refresh_from_db()
+        hold = hold_on(found, found.partner, timezone.now())
+        message = format_html("Another attempt is due, held back {}", hold_shown(hold)) if hold else ON_ITS_WAY
+        return self.done(request, found, message, log="Retried.")
 
     @admin.action(description="Retry now", permissions=["retry"])
     def retry_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 from django.db.models import F, Prefetch
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from delivery.holding import HeldBy, Hold
 from delivery.models import Attempt, Delivery
 from partners.admin.looks import Kind, badge, headers_code, json_code, milliseconds, moment
+from partners.models import FOREVER
 
 _STATUS: dict[str, Kind] = {"succeeded": "success", "dead": "danger", "pending": "info"}
 _ERRORS = {
@@ -26,6 +29,12 @@ _ERRORS = {
     "internal": "our fault",
 }
 
+_HOLDS = {
+    HeldBy.PAUSE: "by a pause of the partner",
+    HeldBy.BREAKER: "by the breaker of its endpoint, which is down",
+    HeldBy.RATE_LIMIT: "by the partner's rate limit",
+    HeldBy.MAX_IN_FLIGHT: "by the partner's in-flight cap: all its requests at a time are under way",
+}
 LAST_ATTEMPT = Prefetch(
     "attempts",
     Attempt.objects.filter(number=F("delivery__attempt_count"))
@@ -60,6 +69,12 @@ def _outcome(status_code: int | None, error: str, detail: str) -> SafeString:
         return badge(str(status_code), "success", detail)
     word = _ERRORS.get(error, "failed" if status_code is None else "")
     return badge(" ".join(part for part in (str(status_code or ""), word) if part), "danger", detail)
+
+
+def hold_shown(hold: Hold) -> SafeString:
+    if hold.until is None or hold.until >= FOREVER:
+        return format_html("{}", _HOLDS[hold.by])
+    return format_html("{}, until {} UTC", _HOLDS[hold.by], moment(hold.until))
 
 
 @dataclass(frozen=True, slots=True)

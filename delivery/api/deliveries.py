@@ -7,11 +7,13 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import Http404
+from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE, AttemptShape, attempt_shape
+from delivery.holding import HeldBy, hold_on
 from delivery.models import Attempt, Delivery
 from delivery.verbs import retry_delivery
 from partners.api.base import ApiView
@@ -20,6 +22,7 @@ from partners.api.pages import VISIBLE, PageQuery, page
 from partners.api.refusals import Refused
 from partners.api.schema import describe, page_of
 from partners.identifiers import DELIVERY, first_id
+from partners.models import Partner
 
 TAG = "Delivery log"
 ID_SLACK = timedelta(minutes=10)
@@ -37,6 +40,7 @@ EXAMPLE: dict[str, Any] = {
     "last_status_code": 503,
     "last_error": "the endpoint answered 503",
 }
+EXAMPLE_NOW = {**EXAMPLE, "held_by": None}
 
 
 class DeliveryShape(serializers.Serializer[Any]):
@@ -53,6 +57,18 @@ class DeliveryShape(serializers.Serializer[Any]):
     finished_at = Moment(allow_null=True)
     last_status_code = serializers.IntegerField(allow_null=True)
     last_error = serializers.CharField(help_text="Empty after a success.")
+
+
+class DeliveryNowShape(DeliveryShape):
+    """One event for one subscription, and what it waits for."""
+
+    held_by = serializers.ChoiceField(
+        [one.value for one in HeldBy],
+        allow_null=True,
+        help_text="What holds it back though it is due: `pause`: you are paused; `breaker`: its endpoint seems to be "
+        "down and is tried again soon (`GET /queue` says when); `rate_limit` or `max_in_flight`: it waits its turn. "
+        "Null: nothing that is known.",
+    )
 
 
 class DeliveryQuery(PageQuery):
@@ -83,9 +99,16 @@ class Deliveries(ApiView):
 
 
 class DeliveryView(ApiView):
-    @describe("Read a delivery", tag=TAG, name="deliveries_read", answer=DeliveryShape, example=EXAMPLE, problems=[404])
+    @describe(
+        "Read a delivery",
+        tag=TAG,
+        name="deliveries_read",
+        answer=DeliveryNowShape,
+        example=EXAMPLE_NOW,
+        problems=[404],
+    )
     def get(self, request: Request, delivery_id: str) -> Response:
-        return Response(DeliveryShape(own_delivery(self, delivery_id)).data)
+        return Response(_with_hold(own_delivery(self, delivery_id), self.partner))
 
 
 class Retry(ApiView):
@@ -93,11 +116,12 @@ class Retry(ApiView):
         "Retry a delivery now",
         tag=TAG,
         name="deliveries_retry",
-        answer=DeliveryShape,
+        answer=DeliveryNowShape,
         status=202,
-        example=EXAMPLE,
+        example=EXAMPLE_NOW,
         problems=[404, 409],
-        description="Whatever became of it: one that waits is tried at once, one that ended is sent again.",
+        description="Whatever became of it: one that waits for its time is due now, one that ended is sent again. It "
+        "is tried at once, unless its endpoint rests or you are paused: see `held_by`.",
     )
     def post(self, request: Request, delivery_id: str) -> Response:
         delivery = own_delivery(self, delivery_id)
@@ -106,7 +130,7 @@ class Retry(ApiView):
         except ValidationError as error:
             raise Refused(HTTPStatus.CONFLICT, "not_retryable", " ".join(error.messages)) from None
         delivery.refresh_from_db()
-        return Response(DeliveryShape(delivery).data, HTTPStatus.ACCEPTED)
+        return Response(_with_hold(delivery, self.partner), HTTPStatus.ACCEPTED)
 
 
 class Attempts(ApiView):
@@ -153,6 +177,11 @@ def own_delivery(view: ApiView, delivery_id: str) -> Delivery:
     if found is None:
         raise Http404
     return found
+
+
+def _with_hold(delivery: Delivery, partner: Partner) -> dict[str, Any]:
+    hold = hold_on(delivery, partner, timezone.now())
+    return {**DeliveryShape(delivery).data, "held_by": hold and hold.by}
 
 
 def _chosen(rows: "QuerySet[Delivery]", query: dict[str, Any]) -> "QuerySet[Delivery]":

@@ -20,8 +20,9 @@ from partners import services
 from partners.admin.base import change_url
 from partners.identifiers import new_id
 from partners.models import AuditEntry, Partner, Subscription
-from tests.admin_pages import viewer
+from tests.admin_pages import DIALOG, dialog_url, viewer
 from tests.api_calls import Caller, caller, subscription_of
+from tests.delivery.broker.hand import Hand
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers, pytest.mark.usefixtures("valkey")]
 
@@ -185,6 +186,50 @@ def test_a_pause_lasts_since_it_was_made_and_not_since_something_waits(
     assert re.search(
         r"Paused by staff since [\d-]+ [\d:]+ \(5 h ago\)", text(admin_client.get(change_url(partner)).content)
     )
+
+
+def held_by(by: Caller, delivery: Delivery) -> object:
+    return by.get(f"/deliveries/{delivery.pk}").json()["held_by"]
+
+
+def test_a_delivery_that_is_due_tells_what_holds_it_back() -> None:
+    by = caller(partner="Smile")
+    queue, queues = publish.queue_of(by.partner.pk), publish.queues()
+    down = subscription_of(by.partner)
+    one, other, later = (new_pending(down, due_s_ago=seconds) for seconds in (4, 4, -60))
+    queued([one, other])
+    assert held_by(by, one) is None
+
+    queues.configure(queue, rate="1/h", burst=1)
+    assert held_by(by, one) == "rate_limit"
+    queues.configure(queue, max_in_flight=1)
+    services.update_partner(by.partner, {"max_in_flight": 1})
+    hand = Hand(queues.client)
+    hand.fetch()
+    assert {held_by(by, one), held_by(by, other)} == {None, "max_in_flight"}  # one of them is being sent
+    hand.leave()
+    opened(down, since_s_ago=300, for_s=60)
+    assert held_by(by, one) == "breaker"
+    services.pause_partner(by.partner)
+    assert held_by(by, one) == "pause"
+    assert held_by(by, later) is None
+    queues.forget(queue)
+    SharedBreakers().close(down.pk)
+
+
+def test_the_page_of_a_delivery_and_its_retry_tell_what_holds_it_back(
+    admin_client: Client, subscription: Subscription
+) -> None:
+    delivery = new_pending(subscription, due_s_ago=-60)
+    opened(subscription, since_s_ago=300, for_s=60)
+    assert "Held back -" in text(admin_client.get(change_url(delivery)).content)
+
+    admin_client.post(dialog_url(delivery, "retry"), DIALOG)
+
+    page = text(admin_client.get(change_url(delivery)).content)
+    until = r"by the breaker of its endpoint, which is down, until [\d-]+ [\d:]+ UTC"
+    assert re.search(f"Another attempt is due, held back {until}", page)
+    assert re.search(f"Held back {until}", page)
 
 
 def test_what_is_held_says_until_when(admin_client: Client, partner: Partner, subscription: Subscription) -> None:

@@ -1,0 +1,57 @@
+"""What holds one delivery back that is due: a pause, the breaker of its endpoint, or a limit of its partner's queue."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import redis
+
+from delivery import publish
+from delivery.due import Due
+from delivery.live import open_breakers, queue_now
+from delivery.models import Delivery
+from partners.models import Partner
+
+
+class HeldBy(StrEnum):
+    PAUSE = "pause"
+    BREAKER = "breaker"
+    RATE_LIMIT = "rate_limit"
+    MAX_IN_FLIGHT = "max_in_flight"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """`until` is when a pause ends or an endpoint is tried again, if that is known."""
+
+    by: HeldBy
+    until: datetime | None = None
+
+
+def hold_on(delivery: Delivery, partner: Partner, now: datetime) -> Hold | None:
+    """None: nothing, as far as the broker tells; it is not due yet, or it is being sent."""
+    if delivery.next_attempt_at is None or delivery.next_attempt_at > now:
+        return None
+    try:
+        return None if _is_being_sent(delivery) else _hold(delivery, partner, now)
+    except redis.RedisError:
+        return None
+
+
+def _is_being_sent(delivery: Delivery) -> bool:
+    queue, queues = publish.queue_of(delivery.partner_id), publish.queues()
+    next_one = (delivery.pk, delivery.attempt_count + 1, delivery.partner_id, delivery.event_type)
+    dues = (Due(*next_one), Due(*next_one, brought_forward=True))
+    return any(queues.leased_by(queue, due.message_id) for due in dues)
+
+
+def _hold(delivery: Delivery, partner: Partner, now: datetime) -> Hold | None:
+    if partner.is_paused:
+        return Hold(HeldBy.PAUSE, partner.paused_until)
+    breaker = open_breakers(now).get(delivery.subscription_id)
+    if breaker is not None:
+        return Hold(HeldBy.BREAKER, breaker.next_probe_at)
+    queue = queue_now(partner.pk)
+    if queue.waits_for_rate:
+        return Hold(HeldBy.RATE_LIMIT)
+    return Hold(HeldBy.MAX_IN_FLIGHT) if queue.waits_for_answers(partner.max_in_flight) else None
