@@ -30,7 +30,7 @@ class Env:
             raise SettingError(f"{name} is not set")
         return default
 
-    def integer(self, name: str, default: int, minimum: int | None = None) -> int:
+    def integer(self, name: str, default: int, minimum: int | None = None, maximum: int | None = None) -> int:
         value = self._raw(name)
         try:
             number = default if value is None else int(value)
@@ -38,6 +38,8 @@ class Env:
             raise SettingError(f"{name}: expected a whole number, got {value!r}") from None
         if minimum is not None and number < minimum:
             raise SettingError(f"{name}: must be at least {minimum}, got {number}")
+        if maximum is not None and number > maximum:
+            raise SettingError(f"{name}: must be at most {maximum}, got {number}")
         return number
 
     def seconds(self, name: str, default: float) -> float:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from partners.exact_json import EVENT_LIMITS
 from recart_hooks.env import Env, SettingError
 from recart_hooks.rest import rest_framework_settings, spectacular_settings
 
@@ -70,7 +71,7 @@ NATS_CONSUMER = env.text("NATS_CONSUMER", "recart-hooks")
 
 # Ingest
 BRIDGE_BATCH_SIZE = env.integer("BRIDGE_BATCH_SIZE", 500, minimum=1)
-EVENT_MAX_BYTES = env.integer("EVENT_MAX_BYTES", 256 * 1024, minimum=1024)
+EVENT_MAX_BYTES = env.integer("EVENT_MAX_BYTES", 256 * 1024, minimum=1024, maximum=EVENT_LIMITS.max_bytes)
 UNKNOWN_EVENT_TYPES = env.choice("UNKNOWN_EVENT_TYPES", ("deliver", "refuse"), "deliver")
 
 # One attempt

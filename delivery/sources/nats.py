@@ -7,6 +7,7 @@ Redelivery is unlimited (`max_deliver=-1`): a message with a limit would end in 
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
+from nats.protocol import parser
 
 from delivery.sources import SourceMessage, SourceUnavailable
 from delivery.sources.pull import STORED, Pull, PullFailedError
@@ -161,6 +163,14 @@ class NatsSource:
             await self._bind()
         except _UNAVAILABLE as again:
             raise SourceUnavailable(_words(again)) from again
+
+
+# To the server only spaces and tabs part the words of a line. nats-py stops reading for good at a subject that holds
+# what Python takes for one more kind of space, such as a form feed.
+_WORD, _GAP = rb"([^ \t\r\n]+)", rb"[ \t]+"
+_LINE = rb"%b" + _GAP + _WORD + _GAP + _WORD + _GAP + rb"(" + _WORD + _GAP + rb")?"
+parser.MSG_RE = re.compile(_LINE.replace(b"%b", rb"\AMSG") + rb"(\d+)\r\n")
+parser.HMSG_RE = re.compile(_LINE.replace(b"%b", rb"\AHMSG") + rb"(\d+)" + _GAP + rb"(\d+)\r\n")
 
 
 class _Client(Client):

@@ -96,13 +96,19 @@ def test_what_was_not_acknowledged_comes_again_at_the_same_position(nats: str, n
     run(test)
 
 
-def test_a_subject_that_is_not_utf_8_makes_a_dead_letter_and_holds_nothing_up(nats: str, name: str) -> None:
+@pytest.mark.parametrize(
+    ("subject", "shown"), [(b"caf\xe9", r"caf\xe9"), (b"caf\x0b", "caf\x0b"), (b"caf\x0ca", "caf\x0ca")]
+)
+def test_a_subject_that_nobody_thought_of_makes_a_dead_letter_and_holds_nothing_up(
+    nats: str, name: str, subject: bytes, shown: str
+) -> None:
     async def test() -> None:
         bridge = source(nats, name)
         await bridge.connect()
-        await publish_raw(nats, b"PUB %s.caf\xe9 2\r\n{}" % name.encode(), b"PUB %s.good 2\r\n{}" % name.encode())
+        strange_one = b"PUB %s.%s 2\r\n{}" % (name.encode(), subject)
+        await publish_raw(nats, strange_one, b"PUB %s.good 2\r\n{}" % name.encode())
         strange, good = await fetch_some(bridge)
-        assert (strange.subject, good.subject) == (rf"{name}.caf\xe9", f"{name}.good")
+        assert (strange.subject, good.subject) == (f"{name}.{shown}", f"{name}.good")
         with pytest.raises(Unreadable, match=r"caf"):
             read_message(strange, 1000)
         await bridge.terminate([strange])

@@ -46,6 +46,7 @@ def test_seconds_are_a_float_by_default_too() -> None:
         ("", lambda env: env.text("X"), "X is not set"),
         ("seven", lambda env: env.integer("X", 1), "X: expected a whole number, got 'seven'"),
         ("0", lambda env: env.integer("X", 1, minimum=1), "X: must be at least 1, got 0"),
+        ("9", lambda env: env.integer("X", 1, maximum=8), "X: must be at most 8, got 9"),
         ("soon", lambda env: env.seconds("X", 1), "X: expected a number of seconds, got 'soon'"),
         ("inf", lambda env: env.seconds("X", 1), "X: expected a positive number of seconds, got inf"),
         ("nan", lambda env: env.seconds("X", 1), "X: expected a positive number of seconds, got nan"),
