@@ -168,9 +168,9 @@ class NatsSource:
 # To the server only spaces and tabs part the words of a line. nats-py stops reading for good at a subject that holds
 # what Python takes for one more kind of space, such as a form feed.
 _WORD, _GAP = rb"([^ \t\r\n]+)", rb"[ \t]+"
-_LINE = rb"%b" + _GAP + _WORD + _GAP + _WORD + _GAP + rb"(" + _WORD + _GAP + rb")?"
-parser.MSG_RE = re.compile(_LINE.replace(b"%b", rb"\AMSG") + rb"(\d+)\r\n")
-parser.HMSG_RE = re.compile(_LINE.replace(b"%b", rb"\AHMSG") + rb"(\d+)" + _GAP + rb"(\d+)\r\n")
+_LINE = rb"\A%b" + _GAP + _WORD + _GAP + _WORD + _GAP + rb"(" + _WORD + _GAP + rb")?"
+parser.MSG_RE = re.compile(_LINE % b"MSG" + rb"(\d+)\r\n")
+parser.HMSG_RE = re.compile(_LINE % b"HMSG" + rb"(\d+)" + _GAP + rb"(\d+)\r\n")
 
 
 class _Client(Client):
