@@ -14,8 +14,9 @@ from kombu.utils.json import dumps
 
 from delivery.broker.consumers import consumers
 from delivery.broker.errors import Unsupported
+from delivery.broker.handout import delay_of
 from delivery.broker.heart import DEAD_AFTER_S, Pace
-from delivery.broker.intake import Intake, delay_of
+from delivery.broker.intake import Intake
 from delivery.broker.leases import Leases
 from delivery.broker.naming import PREFIX, Naming
 from delivery.broker.queues import FairQueues

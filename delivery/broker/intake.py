@@ -9,22 +9,19 @@ rung, and what is settled before is told by itself. Nobody polls but once a seco
 
 import logging
 import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import orjson
 import redis
-from kombu.utils.encoding import bytes_to_str
 from redis.exceptions import NoScriptError, ResponseError
 
+from delivery.broker.handout import Handout
 from delivery.broker.leases import Leases, Settled, seconds
 from delivery.broker.line import Line
 from delivery.broker.poller import BELL, EXCHANGE, WAKER
-from delivery.broker.received import Lease, Received
+from delivery.broker.received import Received
 
 logger = logging.getLogger("fair_broker")
 
@@ -52,8 +49,7 @@ class Intake:
         self._channel = channel
         self._poller = channel.connection.cycle
         self._bell = leases.scripts.naming.key("bell", leases.worker)
-        self._callback = callback
-        self._no_ack = no_ack
+        self._handout = Handout(channel, callback, no_ack=no_ack)
         self._asking = Line(channel, EXCHANGE)
         self._listening = Line(channel, BELL)
         self._bell_wait_s = min(BELL_WAIT_S, leases.trust_s / 2)
@@ -242,43 +238,7 @@ class Intake:
         self._due_at = None
         if due_in:
             self._come_again(float(due_in))
-        fetched: list[tuple[Lease, bytes]] = []
-        start = 0
-        while start < len(queues):
-            queue, end = bytes_to_str(queues[start]), start + 2 + 2 * queues[start + 1]
-            fetched += [(self.leases.hold(queue, queues[at]), queues[at + 1]) for at in range(start + 2, end, 2)]
-            start = end
-        self._open_left -= len(fetched)
-        self._deliver(fetched)
-
-    def _deliver(self, fetched: list[tuple[Lease, bytes]]) -> None:
-        delivered = 0
-        try:
-            for lease, raw in fetched:
-                if (message := self._read(lease, raw)) is not None:
-                    self._callback(message)
-                    if self._no_ack:
-                        self.leases.settle(lease)
-                delivered += 1
-        finally:
-            self.leases.give_back(lease for lease, _ in fetched[delivered:])
-
-    def _read(self, lease: Lease, raw: bytes) -> Received | None:
-        """None when it is not for now, or for nobody."""
-        try:
-            envelope = orjson.loads(raw)
-            eta = envelope["headers"].get("eta")
-            if eta:  # not published through this broker, which takes the ETA out
-                delay_s = delay_of(eta)
-                if delay_s > 0:
-                    self.leases.put_off(lease, delay_s)
-                    return None
-                envelope["headers"]["eta"] = None
-            return Received(envelope, lease, self._channel)
-        except Exception:
-            logger.exception("buried a message that cannot be read", extra={"queue": lease.queue, "start": raw[:500]})
-            self.leases.settle(lease, "bury")
-            return None
+        self._open_left -= self._handout.take(queues)
 
     # Waiting
 
@@ -338,7 +298,7 @@ class Intake:
         """Takes nothing any more. What an answer on its way brings goes back to the heads of the queues."""
         if self._question is not None:
             held = set(self.leases.held)
-            self._callback = _ignore
+            self._handout.callback = _ignore
             with suppress(*self._channel.connection_errors):
                 self._await_answer()
             self.leases.give_back([lease for lease in tuple(self.leases.held) if lease not in held])
@@ -364,9 +324,3 @@ class Intake:
 
 def _ignore(_: Any) -> None:
     pass
-
-
-def delay_of(eta: str) -> float:
-    """Seconds from now until an ISO 8601 time; one without a zone is in UTC."""
-    at = datetime.fromisoformat(eta)
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - time.time()
