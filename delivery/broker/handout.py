@@ -24,6 +24,10 @@ class Handout:
         self._leases = channel.leases
         self._no_ack = no_ack
 
+    def stop(self) -> None:
+        """From now on nothing is handed out, nor settled: it goes back."""
+        self.callback, self._no_ack = _ignore, False
+
     def take(self, queues: list[Any]) -> int:
         """From the answer: for each queue its name, the number of its messages, and for each of those id and message.
         Returns how many there are, each leased to this worker."""
@@ -64,6 +68,10 @@ class Handout:
             logger.exception("buried a message that cannot be read", extra={"queue": lease.queue, "start": raw[:500]})
             self._leases.settle(lease, "bury")
             return None
+
+
+def _ignore(_: Received) -> None:
+    pass
 
 
 def delay_of(eta: str) -> float:

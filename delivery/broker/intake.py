@@ -37,6 +37,11 @@ PACE_S = 0.003
 SETTLED_WITHIN_S = 0.01
 """Between two questions: what comes meanwhile goes along with the next. To hear what was settled, only queues at their
 caps wait."""
+_RING = """#!lua flags=allow-oom
+redis.call('LPUSH', ARGV[1], '1')
+return redis.call('PEXPIRE', ARGV[1], ARGV[2])
+"""
+"""A server without memory refuses a plain LPUSH."""
 NOTHING, FOR_OPEN_ROOM, FOR_ANY_ROOM = range(3)
 """What an answer left behind."""
 
@@ -115,7 +120,7 @@ class Intake:
 
     def _attend(self) -> None:
         """While the question waits behind the bell."""
-        if self._is_called:
+        if self._is_called or self.leases.has_lost:
             self._ring()
         if self.leases.has_news and self._wait_s(self._is_urgent(0)) <= 0:
             self._tell()
@@ -163,8 +168,6 @@ class Intake:
             self._set_timer(wait_s)
 
     def _ask(self, room: int) -> None:
-        if not self._asking.is_connected:
-            self.leases.doubt()
         self._sends()
         self._question = self._asking
         self._asking.send(*self._exchange(room), then=self._answered, if_lost=self._lost)
@@ -181,8 +184,13 @@ class Intake:
         return ("EVALSHA", *self.leases.scripts.evalsha("exchange", *request))
 
     def _sends(self) -> None:
+        self._connects()
         self._last_sent_at = seconds()
         self._tells_at = None
+
+    def _connects(self) -> None:
+        if not self._asking.is_connected:
+            self.leases.doubt()
 
     def _lost(self) -> None:
         self._question = None
@@ -257,15 +265,15 @@ class Intake:
         if isinstance(reply, ResponseError):
             self._listening.lose()
             raise reply
-        if self._question is not self._listening:
-            self._is_called = True
-            self._keep_pace()
+        self._is_called = self._question is not self._listening
+        self._keep_pace()
 
     def _ring(self) -> None:
         """The bell of its own. If that gets lost, it waits as long as for any."""
         if not self._is_ringing:
             self._is_ringing = True
-            self._asking.send("LPUSH", self._bell, "1", then=_ignore)
+            self._connects()
+            self._asking.send("EVAL", _RING, 0, self._bell, BELL_WAIT_S * 1000, then=_ignore)
 
     def _come_again(self, in_s: float) -> None:
         in_s = max(in_s, SHORTEST_TIMER_S)
@@ -281,6 +289,8 @@ class Intake:
     def _check_timer(self) -> None:
         if self._due_at is not None and self._due_at <= seconds():
             self._due_at, self._is_called = None, True
+        if self._tells_at is not None and self._tells_at <= seconds() and not self.leases.has_news:
+            self._tells_at = None  # somebody else told it
 
     def _wake(self) -> None:
         """From any thread: there are settlements to tell."""
@@ -298,7 +308,7 @@ class Intake:
         """Takes nothing any more. What an answer on its way brings goes back to the heads of the queues."""
         if self._question is not None:
             held = set(self.leases.held)
-            self._handout.callback = _ignore
+            self._handout.stop()
             with suppress(*self._channel.connection_errors):
                 self._await_answer()
             self.leases.give_back([lease for lease in tuple(self.leases.held) if lease not in held])

@@ -52,6 +52,8 @@ class Leases:
         self._number = 0
         self._sent_at = 0.0
         self._lost_since: int | None = None
+        self._tells_of_lost = False
+        """Whether the last request does."""
         self._has_told = False
         self._tell = self._tell_by_default = _nobody
         self._flushed: list[Settled] = []
@@ -114,7 +116,8 @@ class Leases:
         self._sent_at = seconds()
         self._sent = self.take_settled() if tells else []
         lost = "" if self._lost_since is None else self._lost_since
-        told = self._sent if lost == "" else [*self._sent, *self._has()]
+        self._tells_of_lost = self.has_lost
+        told = [*self._sent, *self._has()] if self.has_lost else self._sent
         return (self.worker, self._number, room, open_room, lost, *_flat(told))
 
     def _has(self) -> list[Settled]:
@@ -128,7 +131,9 @@ class Leases:
         if seconds() - self._sent_at > self.trust_s:
             self.unanswered()
             return False
-        self._sent, self._lost_since = [], None
+        self._sent = []
+        if self._tells_of_lost:
+            self._lost_since = None
         return True
 
     def refused(self) -> None:

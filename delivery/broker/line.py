@@ -38,10 +38,10 @@ class Line:
         wait_s: float = 0.0,
     ) -> None:
         """Connects first where that is needed. `wait_s`: how long the server itself may take its time."""
-        self._channel.connection.cycle.watch(self._channel, self._client, self._kind)
         self._awaited.append(_Awaited(then, if_lost, seconds() + wait_s))
-        connection = self._client.connection
         try:
+            self._channel.connection.cycle.watch(self._channel, self._client, self._kind)
+            connection = self._client.connection
             connection.send_packed_command(connection.pack_command(*command), check_health=False)
         except self._channel.connection_errors:
             self.lose()

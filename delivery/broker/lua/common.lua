@@ -123,9 +123,12 @@ end
 
 local function spend(queue, count) fill(queue, full_at(queue) + count / queue.limits.rate) end
 
--- For what was taken and put off: nothing of it was sent.
-local function refund(queue, count)
-  if queue.limits.rate then fill(queue, math.max(now, full_at(queue) - count / queue.limits.rate)) end
+-- For what was taken and put off: nothing of it was sent. What the bucket won since it was taken is no loss.
+local function refund(queue, count, taken_at)
+  local rate = queue.limits.rate
+  if not rate then return end
+  local lost_s = count / rate - math.max(0, now - taken_at)
+  if lost_s > 0 then fill(queue, math.max(now, full_at(queue) - lost_s)) end
 end
 
 -- Before this the limits let nothing out; INF: until something else happens.

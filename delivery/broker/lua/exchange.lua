@@ -42,11 +42,12 @@ local function is_mine(lease, number)
 end
 
 -- Settles what is settled of one queue: `told` says where in ARGV. Returns how many were leased to this worker, how many
--- of those came back, and how many of those were put off.
+-- of those came back, how many of those were put off, and when the first of these was taken.
 local function settle(name, told)
   local leases, known, ids = key('leases', name), key('known', name), {}
   for n = 1, #told do ids[n] = ARGV[told[n] + 2] end
   local found, acknowledged, others, put_off = call_with(ids, 'HMGET', leases), {}, {}, 0
+  local taken_at = now
   for n = 1, #told do
     if is_mine(found[n], ARGV[told[n] + 3]) then
       local which = ARGV[told[n]] == 'ack' and acknowledged or others
@@ -59,11 +60,12 @@ local function settle(name, told)
     local how = ARGV[told[n]]
     if call('HDEL', leases, ids[n]) == 1 then
       if how == 'bury' then call('SREM', known, ids[n]) end
-      if tonumber(how) then put_off = put_off + 1 end
-      put(how, name, read_lease(found[n]).message)
+      local lease = read_lease(found[n])
+      if tonumber(how) then put_off, taken_at = put_off + 1, math.min(taken_at, lease.taken_at) end
+      put(how, name, lease.message)
     end
   end
-  return #acknowledged + #others, #others, put_off
+  return #acknowledged + #others, #others, put_off, taken_at
 end
 
 local has = {} -- numbers of leases, by queue and id
@@ -89,10 +91,10 @@ local function settle_all()
   local touched, places = look_at(names), call_with(names, 'ZMSCORE', DUE)
   for n = 1, #touched do
     local queue, at = touched[n], places[n]
-    local settled, returned, put_off = settle(queue.name, told[queue.name])
+    local settled, returned, put_off, taken_at = settle(queue.name, told[queue.name])
     if settled > 0 then
       count_leases(queue)
-      if put_off > 0 then refund(queue, put_off) end
+      if put_off > 0 then refund(queue, put_off, taken_at) end
       if returned > 0 or at == 'inf' then -- an acknowledgement can only open a queue that waited for one
         place(queue)
       elseif at and not queue.holds then

@@ -7,8 +7,9 @@ local lease = call('HGET', key('leases', queue.name), id)
 if not lease then return 0 end
 call('HDEL', key('leases', queue.name), id)
 count_leases(queue)
-refund(queue, 1)
-call('ZADD', key('delayed', queue.name), now + math.max(delay_s, 0), read_lease(lease).message)
+lease = read_lease(lease)
+refund(queue, 1, lease.taken_at)
+call('ZADD', key('delayed', queue.name), now + math.max(delay_s, 0), lease.message)
 announce(place(queue))
 write_down()
 return 1

@@ -15,7 +15,7 @@ from delivery.broker.leases import Leases
 from delivery.broker.naming import Naming
 from delivery.broker.received import Received
 from delivery.broker.scripts import Scripts
-from tests.delivery.broker.servers import Broker
+from tests.delivery.broker.servers import Broker, lasting_keys
 from tests.delivery.broker.waiting import until
 
 
@@ -62,6 +62,12 @@ class Loop:
         scripts = Scripts(broker.client, Naming())
         scripts.load("exchange")
         self.leases = self.channel.leases = Leases(scripts, trust_s=5)
+        self.refusals = 0
+        self.start()
+
+    def start(self) -> None:
+        """Anew, after it was stopped."""
+        self.has_stopped = False
         self.intake = Intake(self.channel, self.leases, self.got.append, no_ack=False)
 
     @property
@@ -83,6 +89,9 @@ class Loop:
         if client.connection is None:
             client.connection = self._broker.client.connection_pool.make_connection()
         if client.connection._sock is None:
+            if kind == "EXCHANGE" and self.refusals:
+                self.refusals -= 1
+                raise redis.ConnectionError("refused")
             client.connection.connect()
         self.heard = {sock: name for sock, name in self.heard.items() if name != kind}
         self.heard[client.connection._sock] = kind
@@ -224,6 +233,68 @@ def test_what_a_cut_connection_had_brought_comes_again(loop: Loop, queues: FairQ
     loop.until(lambda: loop.ids == ["m"], "it came")
     loop.settle()
     loop.until(lambda: not queues.size("partner.a"), "and was settled once")
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_what_was_to_be_told_is_told_later_when_no_connection_is_to_be_had(
+    loop: Loop, queues: FairQueues, is_new: bool
+) -> None:
+    """Else it would be missing in what the next connection says that it has, and come again."""
+    loop.until_it_waits()
+    publish(queues, "m")
+    loop.hear("BELL")
+    loop.until_it_waits()
+    if is_new:
+        loop.intake.stop()
+        loop.settle()
+        loop.start()
+    else:
+        loop.intake._asking.lose()
+        loop.settle()
+    loop.refusals = 1
+    with pytest.raises(redis.ConnectionError):
+        loop.until(lambda: False, "it is refused")
+    loop.intake.stop()
+    loop.start()
+    loop.until(lambda: not queues.size("partner.a"), "it is told")
+    loop.until_it_waits()
+    assert loop.ids == ["m"]
+
+
+def test_a_new_connection_for_what_was_settled_says_what_it_has(loop: Loop, queues: FairQueues) -> None:
+    """Perhaps to a server that took the place of the last one, and that lost an acknowledgement."""
+    loop.until_it_waits()
+    publish(queues, "m")
+    loop.hear("BELL")
+    leases = queues.naming.key("leases", "partner.a")
+    held: dict[Any, Any] = queues.client.hgetall(leases)
+    loop.settle()
+    loop.until(lambda: not queues.size("partner.a"), "it is told")
+    publish(queues, "k")
+    loop.until(lambda: loop.ids == ["m", "k"], "another came")
+    queues.client.hset(leases, mapping=held)
+    queues.client.sadd(queues.naming.key("known", "partner.a"), *held)
+    loop.until_it_waits()
+    loop.intake._asking.lose()
+    loop.settle()
+    loop.until(lambda: loop.ids == ["m", "k", "m"], "what the server held for it comes again")
+
+
+def test_what_another_told_is_not_waited_for(loop: Loop, queues: FairQueues) -> None:
+    loop.until_it_waits()
+    publish(queues, "m")
+    loop.hear("BELL")
+    loop.until_it_waits()
+    loop.settle()
+    loop.intake._keep_pace()
+    loop.leases.flush()
+    loop.until(lambda: (due := loop.intake.due_in_s()) is None or due > 0.1, "it may sleep")
+
+
+def test_its_own_bell_is_not_left_over(loop: Loop, client: redis.Redis) -> None:
+    loop.until_it_waits()
+    loop.intake.stop()
+    assert not [key for key in lasting_keys(client) if "bell" in key]
 
 
 def test_the_time_of_a_delayed_message_ends_the_wait_for_events(loop: Loop) -> None:

@@ -36,6 +36,7 @@ class Lease:
     worker: str
     number: int
     order: int
+    at: float
 
 
 @dataclass
@@ -71,11 +72,11 @@ class Queue:
             latest = now + default_burst(self.rate) / self.rate
             self.full_at = min(max(self.full_at, now), latest) + count / self.rate
 
-    def refund(self, now: float) -> None:
-        """What was put off was not sent."""
-        if self.rate is not None:
+    def refund(self, lease: Lease, now: float) -> None:
+        """What was put off was not sent; the bucket may have been full again since."""
+        if self.rate is not None and (lost_s := 1 / self.rate - (now - lease.at)) > 0:
             latest = now + default_burst(self.rate) / self.rate
-            self.full_at = max(now, min(self.full_at, latest) - 1 / self.rate)
+            self.full_at = max(now, min(self.full_at, latest) - lost_s)
 
     def allowed(self, now: float, slack: float) -> int:
         """How many may be sent now, to the disadvantage of the scripts or to their advantage."""
@@ -221,7 +222,7 @@ class BrokerMachine(RuleBasedStateMachine):
             model.spend(len(ids), self.now)
             for held in messages:
                 if held.queue == name:
-                    model.leases[held.id] = Lease(worker, held.number, self.orders)
+                    model.leases[held.id] = Lease(worker, held.number, self.orders, self.now)
                     self.orders += 1
         if len(messages) < open_room:
             assert all(len(got[name]) >= owed[name] for name in QUEUES), "nobody waits while there is room"
@@ -248,12 +249,12 @@ class BrokerMachine(RuleBasedStateMachine):
         if how == "head":
             model.put_back([held.id])
             return
-        del model.leases[held.id]
+        lease = model.leases.pop(held.id)
         if how == "tail":
             model.ready.append(held.id)
         elif how != "ack":
             model.delayed[held.id] = self.now + float(how)
-            model.refund(self.now)
+            model.refund(lease, self.now)
 
     @rule(data=st.data(), worker=st.sampled_from(WORKERS))
     def connect_anew(self, data: st.DataObject, worker: str) -> None:
@@ -281,9 +282,9 @@ class BrokerMachine(RuleBasedStateMachine):
         _, held = data.draw(st.sampled_from(self._held()))
         self.time_passes(0.00001)
         assert self.broker.scripts.run("postpone", held.queue, held.id, delay_s) == 1
-        del self.queues[held.queue].leases[held.id]
-        self.queues[held.queue].delayed[held.id] = self.now + delay_s
-        self.queues[held.queue].refund(self.now)
+        model = self.queues[held.queue]
+        model.refund(model.leases.pop(held.id), self.now)
+        model.delayed[held.id] = self.now + delay_s
 
     @rule(queue=st.sampled_from(QUEUES))
     def purge(self, queue: str) -> None:

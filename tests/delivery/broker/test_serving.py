@@ -541,6 +541,18 @@ def test_what_is_put_off_gives_its_token_back(bench: Bench) -> None:
     assert bench.hand.fetch() == ["a4"]
 
 
+def test_what_the_bucket_won_meanwhile_is_not_given_back_as_well(bench: Bench) -> None:
+    bench.queues.configure("partner.a", rate="1/s", burst=10)
+    bench.fill("a", 40)
+    late = bench.hand.exchange(40).messages
+    assert len(late) == 10
+    bench.at(9.99)
+    sent = len(bench.hand.exchange(40).messages)
+    bench.at(10)
+    bench.hand.settle("30", late)
+    assert sent + len(bench.hand.exchange(40).messages) == 10
+
+
 def test_a_message_that_nobody_can_read_is_kept_apart(bench: Bench) -> None:
     bench.fill("a", 2)
     held = bench.hand.exchange(1).messages
