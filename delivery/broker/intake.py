@@ -122,7 +122,7 @@ class Intake:
         """While the question waits behind the bell."""
         if self._is_called or self.leases.has_lost:
             self._ring()
-        if self.leases.has_news and self._wait_s(self._is_urgent(0)) <= 0:
+        if self.leases.has_settled and self._wait_s(self._is_urgent(0)) <= 0:
             self._tell()
 
     def _room(self) -> int:
@@ -156,13 +156,13 @@ class Intake:
 
     def _keep_pace(self) -> None:
         """After something happened, in time for the loop's next look at its timers."""
-        is_urgent = self._is_urgent(self._room())
         if self._question is self._asking or self._is_refused:
             return
+        is_urgent = self._is_urgent(self._room())
         if is_urgent and self._question is None:
             if (wait_s := self._wait_s(is_urgent)) > 0:
                 self._come_again(wait_s)
-        elif self.leases.has_news and self._tells_at is None:
+        elif self.leases.has_settled and self._tells_at is None:
             wait_s = max(self._wait_s(is_urgent), SHORTEST_TIMER_S)
             self._tells_at = seconds() + wait_s
             self._set_timer(wait_s)
@@ -289,7 +289,7 @@ class Intake:
     def _check_timer(self) -> None:
         if self._due_at is not None and self._due_at <= seconds():
             self._due_at, self._is_called = None, True
-        if self._tells_at is not None and self._tells_at <= seconds() and not self.leases.has_news:
+        if self._tells_at is not None and self._tells_at <= seconds() and not self.leases.has_settled:
             self._tells_at = None  # somebody else told it
 
     def _wake(self) -> None:

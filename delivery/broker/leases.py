@@ -100,7 +100,12 @@ class Leases:
 
     @property
     def has_news(self) -> bool:
-        return bool(self._settled) or self.has_lost
+        return self.has_settled or self.has_lost
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether something was settled and is not told yet."""
+        return bool(self._settled)
 
     @property
     def has_lost(self) -> bool:
