@@ -44,7 +44,7 @@ class Leases:
         self.held: dict[Lease, None] = {}
         self.stays_until_exit = False
         """The worker is stopping, tasks are running: what is held then goes back when the process ends, not earlier."""
-        self.is_awaited = 0
+        self.is_awaited = False
         """By the last answer: a queue at its cap waits for something that is held here."""
         self.trust_s = trust_s
         self._settled: deque[Settled] = deque()
@@ -112,14 +112,14 @@ class Leases:
         """Whether nobody knows what the server did of a request."""
         return self._lost_since is not None
 
-    def request(self, room: int, open_room: int, *, tells: bool = True) -> tuple[Any, ...]:
+    def request(self, room: int, open_room: int, *, reports: bool = True) -> tuple[Any, ...]:
         """The arguments of the next request, for exchange.lua. `answered`, `refused` or `unanswered` has to follow.
 
-        One that waits for a bell had better not tell what was settled.
+        One that waits behind a bell does not report what was settled: that would be heard late.
         """
         self._number += 1
         self._sent_at = seconds()
-        self._sent = self.take_settled() if tells else []
+        self._sent = self.take_settled() if reports else []
         lost = "" if self._lost_since is None else self._lost_since
         self._tells_of_lost = self.has_lost
         told = [*self._sent, *self._has()] if self.has_lost else self._sent
@@ -162,11 +162,11 @@ class Leases:
 
         A consumer that has one is not disturbed: where it waits for its bell, it goes on waiting.
         """
-        asks = self._tell is self._tell_by_default
+        fetches = self._tell is self._tell_by_default
         with self._flushing:
             while self._take_to_flush():
                 try:
-                    self.scripts.run("exchange", *self.telling(self._flushed, asks=asks))
+                    self.scripts.run("exchange", *self.report(self._flushed, fetches=fetches))
                 except BaseException:
                     self.put_back(self._flushed)
                     raise
@@ -178,9 +178,10 @@ class Leases:
             self._flushed = self._take()
         return self._flushed
 
-    def telling(self, settled: Collection[Settled], *, asks: bool) -> tuple[Any, ...]:
-        """The arguments of a request that brings nothing. One who does not ask waits on, if he waits."""
-        return (self.worker, 0, 0 if asks else "", 0, "", *_flat(settled))
+    def report(self, settled: Collection[Settled], *, fetches: bool) -> tuple[Any, ...]:
+        """The arguments of a request that only reports. Unless it `fetches` (nothing, for it has no room), the server
+        leaves the worker among those that wait for their bell."""
+        return (self.worker, 0, 0 if fetches else "", 0, "", *_flat(settled))
 
     def put_back(self, settled: Sequence[Settled]) -> None:
         """Nobody knows whether the server heard of it: it is told again."""

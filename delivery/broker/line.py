@@ -1,6 +1,7 @@
 # mypy: disable-error-code="no-untyped-call"
 """A connection that an intake has for itself: commands go out, and each reply goes to who sent the command."""
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from delivery.broker.leases import seconds
+
+logger = logging.getLogger("fair_broker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,13 @@ class Line:
                 raise
             self._awaited.popleft().then(reply)
 
-    def overdue_s(self) -> float:
-        """For how long a reply ought to be here."""
-        return seconds() - self._awaited[0].expected_by if self._awaited else 0.0
+    def check_health(self) -> None:
+        """Gives a connection up whose reply is long overdue: a half-open one would never become readable."""
+        patience_s = self._channel.health_check_interval
+        overdue_s = seconds() - self._awaited[0].expected_by if self._awaited else 0.0
+        if patience_s and overdue_s > patience_s:
+            logger.warning("no answer from the broker for %.0f s: connecting anew", overdue_s)
+            self.lose()
 
     def lose(self) -> None:
         """The connection is of no use any more."""

@@ -229,7 +229,7 @@ def test_what_a_cut_connection_had_brought_comes_again(loop: Loop, queues: FairQ
     loop.until_it_waits()
     publish(queues, "m")
     until(lambda: queues.leased_by("partner.a", "m"), "the server answers by itself")
-    loop.intake._listening.lose()
+    loop.intake._bell.line.lose()
     loop.until(lambda: loop.ids == ["m"], "it came")
     loop.settle()
     loop.until(lambda: not queues.size("partner.a"), "and was settled once")
@@ -249,7 +249,7 @@ def test_what_was_to_be_told_is_told_later_when_no_connection_is_to_be_had(
         loop.settle()
         loop.start()
     else:
-        loop.intake._asking.lose()
+        loop.intake._line.lose()
         loop.settle()
     loop.refusals = 1
     with pytest.raises(redis.ConnectionError):
@@ -275,7 +275,7 @@ def test_a_new_connection_for_what_was_settled_says_what_it_has(loop: Loop, queu
     queues.client.hset(leases, mapping=held)
     queues.client.sadd(queues.naming.key("known", "partner.a"), *held)
     loop.until_it_waits()
-    loop.intake._asking.lose()
+    loop.intake._line.lose()
     loop.settle()
     loop.until(lambda: loop.ids == ["m", "k", "m"], "what the server held for it comes again")
 
