@@ -50,7 +50,7 @@ fix: setup ## what ruff can repair
 	$(BIN)/ruff format .
 
 test: setup ## all tests, against real servers
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
 fuzz: setup ## schemathesis against the API as it runs, three minutes
 	$(BIN)/pytest -m long tests/flow/test_api_fuzz.py

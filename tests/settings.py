@@ -17,8 +17,16 @@ os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
 for limit in ("API_RATE_LIMIT", "API_PUBLISH_RATE_LIMIT", "API_TEST_RATE_LIMIT"):
     os.environ.setdefault(limit, "none")
 
+# Each worker of pytest-xdist has servers of its own; it inherits the addresses that the run's first process chose.
+worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+chosen_by, *chosen = os.environ.get("TEST_SERVERS", worker).split(",")
+if chosen_by != worker:
+    for name in chosen:
+        del os.environ[name]
+
 # Not made here: the processes that tests start read these settings too, and some of them are killed.
 stack = Stack(Path(tempfile.gettempdir(), f"recart-hooks-tests-{uuid.uuid4().hex}"), durable=False)
-os.environ.update(stack.environment)
+ours = [name for name in stack.environment if not os.environ.get(name)]
+os.environ.update(stack.environment, TEST_SERVERS=",".join((worker, *ours)))
 
 from recart_hooks.settings import *  # noqa: E402, F403 - they read the environment
