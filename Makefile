@@ -1,4 +1,4 @@
-# One name for each action; people and CI use the same. `make VENV=/elsewhere …` uses another virtual environment,
+# One name for each action, the same for people and CI. `make VENV=/elsewhere …` uses another virtual environment,
 # `make DATA=/elsewhere …` another directory for the data of demo, smoke and dev.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo smoke dev check fix test fuzz long bench faults clean
@@ -7,18 +7,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA := .data
 NEW_ENOUGH := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
-# A distribution's own Python is built with optimizations that others' builds often lack; deliveries take a fifth less CPU.
-# (Not on macOS, where it is too old, and asks for developer tools.)
+# A distribution's own Python has optimizations that other builds often lack; deliveries take a fifth less CPU with it.
+# (Not on macOS: its Python is too old and asks for developer tools.)
 SYSTEMS := $(if $(filter Linux,$(shell uname)),/usr/bin/python3)
 PYTHON ?= $(shell for python in $(SYSTEMS) python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$python && break; done)
 REQUIREMENTS := $(shell cat requirements*.txt | cksum | tr -d ' ')
 INSTALLED := $(VENV)/.installed-$(REQUIREMENTS)
 
-help: ## says what there is
+help: ## lists these commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
 
-setup: $(INSTALLED) ## makes the virtual environment; does nothing when it is up to date
+setup: $(INSTALLED) ## creates the virtual environment; does nothing when it is up to date
 
 $(INSTALLED):
 	@test -x $(BIN)/python || { python="$(PYTHON)"; \
@@ -45,7 +45,7 @@ check: setup ## style, types, layers, migrations
 	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	DEBUG=1 $(BIN)/python manage.py check
 
-fix: setup ## what ruff can repair
+fix: setup ## repairs what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
