@@ -52,10 +52,10 @@ fix: setup ## repairs what ruff can
 test: setup ## all tests, against real servers
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
-fuzz: setup ## schemathesis against the API as it runs, three minutes
+fuzz: setup ## schemathesis against the running API, three minutes
 	$(BIN)/pytest -m long tests/flow/test_api_fuzz.py
 
-long: setup ## every test that `make test` leaves out for its length
+long: setup ## every long test that `make test` leaves out
 	$(BIN)/pytest -m long
 
 faults: setup ## the long fault tests: kills, cuts, full disks
