@@ -73,8 +73,8 @@ class Endpoint:
 def check_url(url: str, policy: AddressPolicy) -> None:
     """Raises EndpointRefused, with the reason, for a URL that may not be saved as an endpoint.
 
-    A name that passes may still resolve to an address that is refused: see partners.resolving, and the senders, which
-    decide on the address they connect to.
+    A name that passes may still resolve to an address that is refused: the senders decide on the address they
+    connect to.
     """
     endpoint = read_url(url)
     check_scheme(endpoint, policy)

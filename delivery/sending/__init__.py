@@ -6,18 +6,5 @@ Two senders behind one interface, with the same outcome for every behaviour of a
 """
 
 from delivery.sending.request import Request, Sender, make_sender
-from partners.addresses import AddressPolicy
-from partners.endpoints import check_url
-from partners.errors import EndpointRefused
-from partners.resolving import SystemResolver, check_resolves
 
-__all__ = [
-    "AddressPolicy",
-    "EndpointRefused",
-    "Request",
-    "Sender",
-    "SystemResolver",
-    "check_resolves",
-    "check_url",
-    "make_sender",
-]
+__all__ = ["Request", "Sender", "make_sender"]

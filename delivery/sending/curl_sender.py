@@ -32,10 +32,10 @@ from delivery.sending.request import (
     read_endpoint,
     request_headers,
 )
+from delivery.sending.resolving import Resolver, SystemResolver
 from delivery.turns import Turns, offload
 from partners.addresses import Address, AddressPolicy
 from partners.endpoints import Endpoint
-from partners.resolving import Resolver, SystemResolver
 
 _LOOKUPS = 8
 _ORIGINS = 10_000

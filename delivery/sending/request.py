@@ -8,11 +8,11 @@ from typing import Protocol
 
 from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending.failures import Failure
+from delivery.sending.resolving import LookupFailed, Resolver
 from delivery.turns import Turns
 from partners.addresses import Address, AddressPolicy
 from partners.endpoints import Endpoint, check_scheme, read_url
 from partners.errors import EndpointRefused
-from partners.resolving import LookupFailed, Resolver
 
 CONNECT_TIMEOUT_S = 5.0
 TIMEOUT_S = 15.0

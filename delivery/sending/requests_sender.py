@@ -34,12 +34,12 @@ from delivery.sending.request import (
     read_endpoint,
     request_headers,
 )
+from delivery.sending.resolving import Resolver, SystemResolver
 from delivery.sending.sockets import DeadlineSocket, DeadlineTLSSocket, Exchange, connect, current
 from delivery.sending.streams import ChunkStream, HeadStream
 from delivery.turns import Turns, offload
 from partners.addresses import AddressPolicy
 from partners.endpoints import Endpoint
-from partners.resolving import Resolver, SystemResolver
 
 _PIECE_BYTES = 16 * 1024
 _CONNECTIONS_PER_ENDPOINT = 32

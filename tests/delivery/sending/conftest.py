@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from delivery.outcomes import Outcome
-from delivery.sending import AddressPolicy, Request, Sender
+from delivery.sending import Request, Sender
 from delivery.sending.curl_sender import CurlSender
 from delivery.sending.request import DEFAULT_KEEP, Keep, Then
 from delivery.sending.requests_sender import RequestsSender
+from delivery.sending.resolving import LookupFailed, Resolver
 from delivery.turns import Turns
-from partners.addresses import Address
-from partners.resolving import LookupFailed, Resolver
+from partners.addresses import Address, AddressPolicy
 from tests.certificates import Authority, new_authority
 from tests.receiver import Receiver
 

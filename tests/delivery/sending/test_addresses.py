@@ -7,12 +7,12 @@ import pycurl
 import pytest
 
 from delivery.outcomes import ErrorClass
-from delivery.sending import AddressPolicy, Request
+from delivery.sending import Request
 from delivery.sending.answers import Answer
 from delivery.sending.curl_handles import Handle, Origin
 from delivery.sending.failures import Failure
 from delivery.sending.request import DEFAULT_KEEP, Keep
-from partners.addresses import Address
+from partners.addresses import Address, AddressPolicy
 from partners.endpoints import read_url
 from tests.delivery.sending.conftest import MakeSender, Names
 from tests.receiver import Receiver

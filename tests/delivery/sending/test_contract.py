@@ -11,9 +11,9 @@ from urllib.parse import quote
 import pytest
 
 from delivery.outcomes import ErrorClass, Outcome
-from delivery.sending import AddressPolicy, Request, Sender
-from partners.addresses import Address
-from partners.resolving import LookupFailed
+from delivery.sending import Request, Sender
+from delivery.sending.resolving import LookupFailed
+from partners.addresses import Address, AddressPolicy
 from tests.delivery.sending.conftest import LOOPBACK, MakeSender, Names
 from tests.exchange import Exchange, reset
 from tests.receiver import Receiver

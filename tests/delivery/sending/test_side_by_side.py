@@ -10,8 +10,8 @@ from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending import Request
 from delivery.sending.curl_sender import CurlSender
 from delivery.sending.request import DEFAULT_KEEP, Keep, Then
+from delivery.sending.resolving import Resolver
 from delivery.turns import Turns
-from partners.resolving import Resolver
 from tests.delivery.sending.conftest import LOOPBACK, Names
 from tests.receiver import Receiver
 

@@ -2,25 +2,17 @@
 
 import socket
 import threading
-from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 import pytest
 
-from partners.addresses import Address, AddressPolicy
-from partners.errors import EndpointRefused
-from partners.resolving import LookupFailed, SystemResolver, check_resolves
-from tests.ssrf_corpus import SPECIAL_ADDRESSES
+from delivery.sending.resolving import LookupFailed, SystemResolver
 
 PUBLIC = "93.184.215.14"
 
 
 def entries(*addresses: str) -> list[tuple[object, ...]]:
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
-
-
-def answering(*addresses: str) -> Callable[[str, float], tuple[Address, ...]]:
-    return lambda host, timeout_s: tuple(map(ip_address, addresses))
 
 
 class StuckLookup:
@@ -109,36 +101,3 @@ def test_the_number_of_running_lookups_is_bounded() -> None:
     with pytest.raises(LookupFailed, match="2 names are being looked up already"):
         resolve("c.com", 0.01)
     stuck.release.set()
-
-
-@pytest.mark.parametrize("address", SPECIAL_ADDRESSES)
-def test_a_name_for_a_special_address_is_refused_when_saved(address: str) -> None:
-    with pytest.raises(EndpointRefused, match=r"hooks\.example\.com: the address .* is not a public one"):
-        check_resolves("https://hooks.example.com/", AddressPolicy(), answering(address))
-
-
-def test_of_several_addresses_the_permitted_ones_count() -> None:
-    found = check_resolves("https://hooks.example.com/", AddressPolicy(), answering("10.0.0.1", PUBLIC, "::1"))
-    assert found == (ip_address(PUBLIC),)
-
-
-def test_a_name_that_does_not_resolve_is_refused_when_saved() -> None:
-    def fails(host: str, timeout_s: float) -> tuple[Address, ...]:
-        raise LookupFailed(f"{host} does not resolve: no such name")
-
-    with pytest.raises(EndpointRefused, match="does not resolve"):
-        check_resolves("https://hooks.example.com/", AddressPolicy(), fails)
-
-
-def test_an_address_needs_no_lookup() -> None:
-    def never(host: str, timeout_s: float) -> tuple[Address, ...]:
-        raise AssertionError(host)
-
-    assert check_resolves("https://8.8.8.8/", AddressPolicy(), never) == (ip_address("8.8.8.8"),)
-    with pytest.raises(EndpointRefused):
-        check_resolves("https://10.0.0.1/", AddressPolicy(), never)
-
-
-def test_a_name_for_an_allowed_address_is_taken_on_any_port() -> None:
-    policy = AddressPolicy(allow=[ip_network("127.0.0.0/8")])
-    assert check_resolves("http://localhost:9999/", policy, answering("::1", "127.0.0.1")) == (ip_address("127.0.0.1"),)

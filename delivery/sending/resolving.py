@@ -1,4 +1,4 @@
-"""Looks host names up within a bounded time: for the check when an endpoint is saved, and for the senders.
+"""Looks host names up within a bounded time.
 
 `getaddrinfo` takes as long as it likes (half a minute when a name server is dead) and cannot be stopped, so it runs in
 a thread of its own; the caller waits no longer than it can afford. Lookups of the same name at the same time share one
@@ -12,12 +12,9 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from ipaddress import ip_address
 
-from partners.addresses import Address, AddressPolicy
-from partners.endpoints import check_url, read_url
-from partners.errors import EndpointRefused
+from partners.addresses import Address
 
 MAX_LOOKUPS = 256
-CHECK_TIMEOUT_S = 3.0
 
 
 class LookupFailed(OSError):  # noqa: N818 - it says what happened
@@ -79,28 +76,6 @@ class SystemResolver:
     def _leave(self, host: str) -> None:
         with self._lock:
             del self._running[host]
-
-
-def check_resolves(
-    url: str, policy: AddressPolicy, resolve: Resolver, timeout_s: float = CHECK_TIMEOUT_S
-) -> tuple[Address, ...]:
-    """Beside `check_url`, when an endpoint is saved: the addresses its name has now that may be connected to.
-
-    Raises EndpointRefused when there is none, or when the name does not resolve within `timeout_s`. It is an early
-    warning to whoever saves the endpoint; what protects is the check at every attempt.
-    """
-    check_url(url, policy)
-    endpoint = read_url(url)
-    if endpoint.address is not None:
-        return (endpoint.address,)
-    try:
-        addresses = resolve(endpoint.host, timeout_s)
-    except LookupFailed as error:
-        raise EndpointRefused(str(error)) from None
-    permitted = tuple(address for address in addresses if policy.refusal(address, endpoint.port) is None)
-    if not permitted:
-        raise EndpointRefused(f"{endpoint.host}: {policy.refusal(addresses[0], endpoint.port)}")
-    return permitted
 
 
 def _addresses(found: Sequence[tuple[object, ...]]) -> tuple[Address, ...]:
