@@ -2,7 +2,7 @@
 
 A worker process adds up in memory and writes once a second, so that a flood costs the same few rows as a trickle.
 What a killed process had not written yet (at most about a second of counting) is missing here and nowhere else:
-attempts are the record, `rebuild` makes the counts of a time span again from them.
+attempts are the record.
 """
 
 import logging
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import Error, close_old_connections, connection, transaction
+from django.db import Error, close_old_connections, connection
 
 from delivery.database import bulk_cursor
 from delivery.histogram import SIZE, bucket_of
@@ -95,7 +95,7 @@ class Rollups:
         if not cells:
             return 0
         try:
-            write(cells, MINUTE_S)
+            write(cells)
         except Exception:
             with self._lock:
                 for key, cell in cells.items():
@@ -141,7 +141,7 @@ ON CONFLICT (resolution_s, starts_at, subscription_id) DO UPDATE SET
 """
 
 
-def write(cells: dict[Key, Cell], resolution_s: int) -> None:
+def write(cells: dict[Key, Cell]) -> None:
     """Adds the cells to what is stored."""
     rows = [
         (
@@ -158,28 +158,4 @@ def write(cells: dict[Key, Cell], resolution_s: int) -> None:
         for (starts_at, subscription_id), cell in cells.items()
     ]
     with bulk_cursor() as cursor:
-        cursor.execute(_WRITE, [resolution_s, *(list(column) for column in zip(*rows, strict=True))])
-
-
-def rebuild(since: datetime, until: datetime) -> int:
-    """Counts the attempts of whole minutes from `since` to `until` anew; returns how many cells. For closed minutes."""
-    cells: dict[Key, Cell] = {}
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_ATTEMPTS, [since, until])
-        for minute, subscription_id, partner_id, latency_ms, error, sent, status in cursor.fetchall():
-            cell = cells.setdefault((minute, subscription_id), Cell(partner_id))
-            cell.count(latency_ms if sent else None, failed=bool(error), status=status)
-        cursor.execute(
-            "DELETE FROM delivery_rollup WHERE resolution_s = 60 AND starts_at >= %s AND starts_at < %s", [since, until]
-        )
-        if cells:
-            write(cells, MINUTE_S)
-    return len(cells)
-
-
-_ATTEMPTS = """
-SELECT date_trunc('minute', a.started_at, 'UTC'), d.subscription_id, d.partner_id, a.latency_ms, a.error,
-       a.request_headers <> '', CASE WHEN a.number = d.attempt_count THEN d.status ELSE 'pending' END
-FROM delivery_attempt a JOIN delivery_delivery d ON d.id = a.delivery_id
-WHERE a.started_at >= %s AND a.started_at < %s
-"""
+        cursor.execute(_WRITE, [MINUTE_S, *(list(column) for column in zip(*rows, strict=True))])

@@ -43,7 +43,7 @@ def count(of: Subscription, at: datetime, latencies_ms: Sequence[float], failure
     for number, latency in enumerate(latencies_ms):
         status = "dead" if number < dead else "pending" if number < failures else "succeeded"
         cell.count(latency, failed=number < failures, status=status)
-    write({(at.replace(second=0, microsecond=0), of.pk): cell}, 60)
+    write({(at.replace(second=0, microsecond=0), of.pk): cell})
 
 
 def new_pending(of: Subscription, due_at: datetime) -> Delivery:

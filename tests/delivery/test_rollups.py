@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -13,10 +13,10 @@ from delivery.due import Due
 from delivery.histogram import BOUNDS_MS, SIZE, bucket_of, percentile
 from delivery.models import Rollup
 from delivery.outcomes import ErrorClass, answered, failed
-from delivery.recorder import AttemptRecord, record
+from delivery.recorder import AttemptRecord
 from delivery.resolutions import DAY_S, HOUR_S, RESOLUTIONS_S, roll_up
 from delivery.retries import Step
-from delivery.rollups import Rollups, rebuild
+from delivery.rollups import Rollups
 from partners.models import Subscription
 from tests.delivery.test_recorder import AT, due, subscription, succeeded  # noqa: F401 - fixtures
 
@@ -164,18 +164,3 @@ def test_an_overview_tells_what_the_single_figures_tell(due: Sequence[Due], subs
     assert stats.overview(span, 300) == stats.Overview(
         stats.by_time(span, 300), stats.by_partner(span), stats.by_subscription(span)
     )
-
-
-@pytest.mark.servers
-@pytest.mark.django_db
-def test_counts_can_be_rebuilt_from_the_attempts(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
-    made = [record_of(due[0], subscription), failure(due[1], subscription)]
-    record(made)
-    rollups = Rollups()
-    rollups.add(made)
-    rollups.flush()
-    before = stats.total(hour_of(subscription))
-    Rollup.objects.all().delete()
-    assert rebuild(AT, AT + timedelta(minutes=1)) == 1
-    assert stats.total(hour_of(subscription)) == before
-    assert datetime.now(UTC) > AT

@@ -6,6 +6,7 @@ import pytest
 
 from delivery.metrics.labels import REFRESH_S, PartnerLabels, busiest_partners
 from delivery.models import Rollup
+from delivery.resolutions import HOUR_S, roll_up
 from delivery.rollups import Cell, write
 from tests.clocks import hours_ago
 
@@ -60,8 +61,9 @@ def test_who_was_named_stays_when_there_is_room_or_nothing_is_known() -> None:
 @pytest.mark.servers
 @pytest.mark.django_db
 def test_the_busiest_are_those_with_most_attempts_of_the_last_day() -> None:
-    write({(hours_ago(2), f"sub_{name}"): Cell(f"ptr_{name}", attempts=n) for name, n in [("a", 5), ("b", 9)]}, 3600)
-    write({(hours_ago(40), "sub_c"): Cell("ptr_c", attempts=100)}, 3600)
-    assert Rollup.objects.count() == 3
+    write({(hours_ago(2), f"sub_{name}"): Cell(f"ptr_{name}", attempts=n) for name, n in [("a", 5), ("b", 9)]})
+    write({(hours_ago(40), "sub_c"): Cell("ptr_c", attempts=100)})
+    roll_up(hours_ago(0))
+    assert Rollup.objects.filter(resolution_s=HOUR_S).count() == 3
     assert busiest_partners(1) == ["ptr_b"]
     assert busiest_partners(5) == ["ptr_b", "ptr_a"]

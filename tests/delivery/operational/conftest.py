@@ -35,6 +35,6 @@ def history(subscription: Subscription) -> History:
                 minute = (NOW - timedelta(hours=hour)).replace(second=0, microsecond=0)
                 cell = cells.setdefault((minute, of.pk), Cell(of.partner_id))
                 cell.count(latency_ms or None, failed=status != "succeeded", status=status)
-        write(cells, 60)
+        write(cells)
 
     return tell
