@@ -6,7 +6,7 @@ sender, and can always be stored: no NUL, no invalid UTF-8, no more than the col
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -97,15 +97,6 @@ def failed(
 ) -> Outcome:
     """The outcome of an attempt without a whole answer; the last three are what came of one until then."""
     return _outcome(status_code, error, detail, latency_ms, headers or {}, body)
-
-
-def collect_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The header lines of an answer as a mapping, in the form that `answered` takes."""
-    headers: dict[str, str] = {}
-    for name, value in pairs:
-        key = name.strip().lower()
-        headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
-    return headers
 
 
 def _judge(status_code: int, headers: Mapping[str, str]) -> tuple[ErrorClass | None, str]:

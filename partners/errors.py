@@ -1,7 +1,7 @@
 """The exceptions of this package, in one tree.
 
     InvalidInput                what someone saved or sent can't be used (a ValueError; the API answers 400 with it)
-    ├── IdentifierError         not an identifier of ours
+    ├── IdentifierError         not an event id that can be sent as a header
     ├── PatternError            not an event type or an event type pattern
     ├── EndpointRefused         not a URL that an endpoint may have, with the reason
     ├── SecretError             not a signing secret (the message holds nothing of it)
@@ -68,13 +68,12 @@ class CatalogueError(PlacedError):
 
 
 class DataInvalid(Exception):  # noqa: N818 - as above
-    """`path` is a JSON pointer into the data, `schema_path` one into the schema."""
+    """`path` is a JSON pointer into the data."""
 
-    def __init__(self, message: str, path: str, schema_path: str) -> None:
+    def __init__(self, message: str, path: str) -> None:
         super().__init__(f"{path or 'the data'}: {message}")
         self.message = message
         self.path = path
-        self.schema_path = schema_path
 
 
 class TransformError(Exception):

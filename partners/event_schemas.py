@@ -42,12 +42,11 @@ class EventSchema:
         try:
             self.validator.validate(_plain(data))
         except jsonschema_rs.ValidationError as error:
-            message, path, schema_path = error.message[:_MESSAGE_MAX], error.instance_path, error.schema_path
-            raise DataInvalid(message, _pointer(path), _pointer(schema_path)) from None
+            raise DataInvalid(error.message[:_MESSAGE_MAX], _pointer(error.instance_path)) from None
         except JSONError:
             raise
         except (ValueError, ArithmeticError):  # thousands of digits, or an exponent beyond what decimals have
-            raise DataInvalid("a number is too large to be held against the schema", "", "") from None
+            raise DataInvalid("a number is too large to be held against the schema", "") from None
 
 
 def compile_schema(text: str) -> EventSchema:

@@ -87,11 +87,6 @@ def dumps(value: Value) -> bytes:
     return memoryview(orjson.dumps(value, default=_spelling)).tobytes()
 
 
-def text_of(value: Value) -> str:
-    """A value as text: a string is itself, everything else is its compact JSON."""
-    return value if type(value) is str else dumps(value).decode()
-
-
 def members(raw: bytes, limits: Limits = EVENT_LIMITS) -> dict[str, bytes]:
     """The members of an object, each as its exact bytes. Raises JSONError, also for a list or a scalar."""
     text = _container(raw, "{", "a JSON object", limits)

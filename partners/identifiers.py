@@ -14,8 +14,6 @@ from partners.errors import IdentifierError
 PARTNER, SUBSCRIPTION, EVENT, DELIVERY = "ptr", "sub", "evt", "dlv"
 EVENT_ID_MAX = 200
 
-_FORM = re.compile(r"[a-z]{2,8}_[0-9a-f]{32}")
-_PREFIX = re.compile(r"[a-z]{2,8}")
 _VISIBLE_ASCII = re.compile(rf"[\x21-\x7e]{{1,{EVENT_ID_MAX}}}")
 
 
@@ -28,15 +26,6 @@ def first_id(prefix: str, moment: datetime) -> str:
     """Not after any identifier made at this time: a UUIDv7 begins with its milliseconds."""
     milliseconds = max(int(moment.timestamp() * 1000), 0)
     return f"{prefix}_{milliseconds:012x}"
-
-
-def check(identifier: str, prefix: str) -> str:
-    """The identifier itself when it has this prefix and our form; raises IdentifierError otherwise."""
-    if not _PREFIX.fullmatch(prefix):
-        raise ValueError(f"{prefix!r} is not a prefix: 2 to 8 small letters")
-    if not _FORM.fullmatch(identifier) or not identifier.startswith(f"{prefix}_"):
-        raise IdentifierError(f"{identifier[:60]!r} is not an identifier of the form {prefix}_<32 hex digits>")
-    return identifier
 
 
 def check_event_id(identifier: str) -> str:

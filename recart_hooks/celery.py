@@ -9,7 +9,6 @@ import os
 
 from celery import Celery
 from celery.signals import setup_logging
-from kombu import Queue
 
 from delivery.broker import register
 
@@ -29,6 +28,3 @@ app.steps["consumer"].add("delivery.steps:FlowerStep")
 @setup_logging.connect
 def leave_logging_alone(**_: object) -> None:
     """Django has set it up (settings.LOGGING); Celery, given a receiver of this signal, does not change it."""
-
-
-__all__ = ["Queue", "app"]

@@ -34,7 +34,6 @@ def rest_framework_settings() -> dict[str, Any]:
         "EXCEPTION_HANDLER": "partners.api.problems.handle",
         "UNAUTHENTICATED_USER": None,
         "URL_FORMAT_OVERRIDE": None,
-        "TEST_REQUEST_DEFAULT_FORMAT": "json",
     }
 
 

@@ -214,7 +214,6 @@ WSGI_APPLICATION = "recart_hooks.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "recart_hooks" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

@@ -15,4 +15,3 @@ class Panel:
     rows: Sequence[Sequence[str | SafeString]]
     empty: str
     link: str = ""
-    link_text: str = "Show all"

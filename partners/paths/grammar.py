@@ -26,7 +26,6 @@ from partners.paths.tokens import Token, tokenize
 
 MAX_STEPS_IN_PATH = 32
 MAX_COMPARISONS = 20
-MAX_ITEM_LEVELS = 4
 
 
 _parsers = threading.local()

@@ -9,7 +9,6 @@ from delivery.outcomes import (
     EXCERPT_BYTES,
     ErrorClass,
     answered,
-    collect_headers,
     failed,
 )
 
@@ -124,10 +123,6 @@ def test_retry_after_is_kept_as_it_came() -> None:
     assert answered(503, {"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}, b"", 1.0).retry_after == (
         "Sun, 06 Nov 1994 08:49:37 GMT"
     )
-
-
-def test_header_names_are_compared_without_case_and_repeated_ones_joined() -> None:
-    assert collect_headers([("X-A", " 1 "), ("x-a", "2"), ("B", "")]) == {"x-a": "1, 2", "b": ""}
 
 
 def test_error_classes_are_words_for_people_and_machines() -> None:

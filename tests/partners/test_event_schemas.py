@@ -35,24 +35,22 @@ def test_good_data_passes(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "path", "schema_path", "message"),
+    ("data", "path", "message"),
     [
-        (b'{"line_items":[]}', "", "/required", '"id" is a required property'),
-        (b'{"id":"1","line_items":[]}', "/id", "/properties/id/type", 'is not of type "integer"'),
+        (b'{"line_items":[]}', "", '"id" is a required property'),
+        (b'{"id":"1","line_items":[]}', "/id", 'is not of type "integer"'),
         (
             b'{"id":1,"line_items":[{},{"sku/~":"longer"}]}',
             "/line_items/1/sku~1~0",
-            "/properties/line_items/items/properties/sku~1~0/maxLength",
             "longer than 3 characters",
         ),
-        (b"[1e400]", "", "/type", 'is not of type "object"'),
+        (b"[1e400]", "", 'is not of type "object"'),
     ],
 )
-def test_bad_data_is_refused_with_both_places(data: bytes, path: str, schema_path: str, message: str) -> None:
+def test_bad_data_is_refused_with_its_place(data: bytes, path: str, message: str) -> None:
     with pytest.raises(DataInvalid, match=message) as refused:
         check(ORDER, data)
     assert refused.value.path == path
-    assert refused.value.schema_path.replace("/$ref", "") == schema_path or "$defs" in refused.value.schema_path
 
 
 def test_the_message_does_not_quote_the_data() -> None:

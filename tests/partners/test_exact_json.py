@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partners.errors import JSONError
-from partners.exact_json import Limits, Number, check, decimal_of, dumps, elements, loads, members, text_of
+from partners.exact_json import Limits, Number, check, decimal_of, dumps, elements, loads, members
 
 numbers = st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).map(
@@ -181,21 +181,6 @@ def test_parts_of_the_wrong_kind_of_document_are_refused() -> None:
         elements(b'{"a":1}')
     with pytest.raises(JSONError, match="line 1 column"):
         members(b'{"a"}')
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("é", "é"),
-        (1, "1"),
-        (Number("1.10"), "1.10"),
-        (None, "null"),
-        (True, "true"),
-        ({"a": [Number("1e5")]}, '{"a":[1e5]}'),
-    ],
-)
-def test_the_text_of_a_value(value: object, expected: str) -> None:
-    assert text_of(value) == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
