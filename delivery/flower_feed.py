@@ -9,13 +9,14 @@ while nobody listens (Flower turns task events on by remote control).
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
 from django.conf import settings
-from django.db import Error, close_old_connections, connection
+from django.db import Error, close_old_connections
 
 from delivery.publish import TASK
 from delivery.recorder import AttemptRecord
@@ -55,22 +56,16 @@ class FlowerFeed:
         self._shown: list[AttemptRecord] = []
         self._taken: Counter[bool] = Counter()
         self._more: Counter[bool] = Counter()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Flushes once a second from now on."""
+        threading.Thread(target=self._run, name="flower-feed", daemon=True).start()
 
     def follow(self, dispatcher: Dispatcher) -> None:
         """Sends through this dispatcher from now on: the worker makes one for each connection."""
         dispatcher.buffer_group = frozenset({"task"})
         dispatcher.buffer_limit = _BUFFER
         self._dispatcher = dispatcher
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="flower-feed", daemon=True)
-            self._thread.start()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
 
     @property
     def is_on(self) -> bool:
@@ -116,13 +111,13 @@ class FlowerFeed:
         dispatcher.flush()
 
     def _run(self) -> None:
-        while not self._stopping.wait(EVERY_S):
+        while True:
+            time.sleep(EVERY_S)
             try:
                 close_old_connections()
                 self.flush()
             except Exception as error:  # what Flower misses must not end the feed
                 logger.warning("Flower was told nothing", extra={"error": str(error)[:300]})
-        connection.close()
 
 
 def events_of(record: AttemptRecord, partner_name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -171,4 +166,6 @@ class Names:
 @lru_cache(maxsize=1)
 def flower_feed() -> FlowerFeed:
     """This process' one."""
-    return FlowerFeed(settings.FLOWER_EVENTS_PER_S)
+    feed = FlowerFeed(settings.FLOWER_EVENTS_PER_S)
+    feed.start()
+    return feed

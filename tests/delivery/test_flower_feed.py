@@ -57,7 +57,6 @@ class Dispatcher:
 def feed(dispatcher: Dispatcher, per_s: int = 10) -> FlowerFeed:
     made = FlowerFeed(per_s, Known())
     made.follow(dispatcher)
-    made.stop()  # its thread; the test flushes itself
     return made
 
 
