@@ -25,8 +25,6 @@ class Ingested:
 
     stored: frozenset[str]
     """Ids of events that are new."""
-    duplicates: frozenset[str]
-    """Ids of events that were stored already."""
     due: Sequence[Due]
     """What to publish."""
     ids: Sequence[str]
@@ -57,7 +55,7 @@ def ingest(batch: Sequence[Accepted], router: Router) -> Ingested:
         duplicates = frozenset(ids) - stored
         if duplicates:
             due += _unfinished(cursor, duplicates)
-    return Ingested(stored=stored, duplicates=duplicates, due=due, ids=ids)
+    return Ingested(stored=stored, due=due, ids=ids)
 
 
 _STORE = """

@@ -35,11 +35,10 @@ class SubscriptionRouter:
         self._lock = threading.Lock()
         """From reading to writing: what was read later is not overwritten by what was read before."""
 
-    def load(self) -> int:
-        """Reads everything anew; returns how many subscriptions are routed. Raises django.db.Error."""
+    def load(self) -> None:
+        """Reads everything anew. Raises django.db.Error."""
         with self._lock:
             self._index.replace_all(load_routes(Subscription.objects.all()))
-            return len(self._index)
 
     def take_over(self, change: Change) -> None:
         if change.kind == "everything":

@@ -84,9 +84,6 @@ class RoutingIndex:
         self._seen_by_pattern: dict[str, set[str]] = {}
         self.replace_all(routes)
 
-    def __len__(self) -> int:
-        return len(self._routes)
-
     def matching(self, event_type: str) -> tuple[Route, ...]:
         """The routes whose patterns match, each once, in no promised order. Their filters are for the caller to ask."""
         found = self._seen.get(event_type)

@@ -50,12 +50,10 @@ class FairPoller(stock.MultiChannelPoller):
         watched = () if self.hub is None else self.hub.readers
         return {fd: value for fd, value in super().fds.items() if fd not in watched}
 
-    def watch(self, channel: Any, client: Any, kind: str) -> bool:
-        """Sees to it that the client is connected and heard. False when that took a new connection."""
-        if self._client_registered(channel, client, kind):
-            return True
-        self._register(channel, client, kind)
-        return False
+    def watch(self, channel: Any, client: Any, kind: str) -> None:
+        """Sees to it that the client is connected and heard."""
+        if not self._client_registered(channel, client, kind):
+            self._register(channel, client, kind)
 
     def watch_socket(self, channel: Any, sock: Any, kind: str) -> None:
         self._fd_to_chan[sock.fileno()] = (channel, kind)

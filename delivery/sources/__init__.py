@@ -46,7 +46,4 @@ class Source(Protocol):
     async def terminate(self, messages: Sequence[SourceMessage]) -> None:
         """These can never be read (and are kept as dead letters): never hand them out again."""
 
-    async def lag(self) -> int:
-        """How many messages wait in the source."""
-
     async def close(self) -> None: ...

@@ -29,7 +29,7 @@ ACK_WAIT_S = 20.0
 FETCH_WAIT_S = 1.0
 CONNECT_S = 5.0
 CLOSE_S = 2.0
-KEPT_S = 7 * 24 * 3600.0
+MAX_ACK_PENDING = 20_000
 _PARTS_WITHOUT_DOMAIN = 9
 _UNAVAILABLE = (nats.errors.Error, nats.js.errors.Error, OSError, asyncio.TimeoutError)
 
@@ -40,22 +40,12 @@ class NatsSource:
     `kept_s`: how long a stream that is made here keeps a message, taken or not. One that is there stays as it is.
     """
 
-    def __init__(
-        self,
-        url: str,
-        stream: str,
-        subjects: Sequence[str],
-        consumer: str,
-        *,
-        kept_s: float = KEPT_S,
-        max_ack_pending: int = 20_000,
-    ) -> None:
+    def __init__(self, url: str, stream: str, subjects: Sequence[str], consumer: str, *, kept_s: float) -> None:
         self._url = url
         self._stream = stream
         self._subjects = list(subjects)
         self._consumer = consumer
         self._kept_s = kept_s
-        self._max_ack_pending = max_ack_pending
         self._client: Client | None = None
         self._pull: Pull | None = None
 
@@ -92,15 +82,6 @@ class NatsSource:
 
     async def terminate(self, messages: Sequence[SourceMessage]) -> None:
         await self._answer(messages, "term")
-
-    async def lag(self) -> int:
-        if self._client is None:
-            raise SourceUnavailable("not connected")
-        try:
-            consumer = await self._client.jetstream(timeout=5).consumer_info(self._stream, self._consumer)
-        except _UNAVAILABLE as error:
-            raise SourceUnavailable(_words(error)) from error
-        return consumer.num_pending or 0
 
     async def close(self) -> None:
         client, self._client, pull, self._pull = self._client, None, self._pull, None
@@ -146,7 +127,7 @@ class NatsSource:
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=ACK_WAIT_S,
                 max_deliver=-1,
-                max_ack_pending=self._max_ack_pending,
+                max_ack_pending=MAX_ACK_PENDING,
             ),
         )
         if self._pull is not None:

@@ -57,9 +57,6 @@ class Script:
     async def terminate(self, messages: Sequence[SourceMessage]) -> None:
         self.terminated += [one.position for one in messages]
 
-    async def lag(self) -> int:
-        return len(self.batches)
-
     async def close(self) -> None:
         pass
 

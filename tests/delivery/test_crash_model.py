@@ -91,9 +91,6 @@ class Source:
     async def terminate(self, messages: Sequence[SourceMessage]) -> None:
         assert not messages
 
-    async def lag(self) -> int:
-        return len(self.waiting)
-
     async def close(self) -> None:
         pass
 
