@@ -7,7 +7,7 @@ from delivery.broker.audit import faults
 from delivery.broker.envelope import FairMessage
 from delivery.broker.errors import FairBrokerError, InvalidMessage, InvalidRate, Unsupported
 from delivery.broker.limits import QueueLimits
-from delivery.broker.queues import FairQueues, QueueStats, Waiting
+from delivery.broker.queues import FairQueues, QueueStats
 from delivery.broker.rates import parse_rate
 from delivery.broker.transport import connect, register
 
@@ -20,7 +20,6 @@ __all__ = [
     "QueueLimits",
     "QueueStats",
     "Unsupported",
-    "Waiting",
     "connect",
     "faults",
     "parse_rate",

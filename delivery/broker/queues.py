@@ -2,13 +2,11 @@
 
 import math
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import redis
 from kombu.utils.encoding import bytes_to_str
 
@@ -37,16 +35,6 @@ class QueueStats:
     tokens: float | None = None
     paused_until: float | None = None
     oldest_due_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A message that is ready, for looking at."""
-
-    id: str
-    task: str
-    argsrepr: str
-    due_at: float | None
 
 
 class FairQueues:
@@ -107,11 +95,6 @@ class FairQueues:
         """All that the broker holds of the queue: ready, delayed and leased."""
         return int(self.client.scard(self.naming.key("known", queue)))
 
-    def peek(self, queue: str, count: int = 10) -> list[Waiting]:
-        """The ready messages next in turn, the next one first."""
-        found: list[Any] = self.client.lrange(self.naming.list(queue), -count, -1)
-        return [_waiting(raw) for raw in reversed(found)]
-
     def purge(self, queue: str) -> int:
         """Drops what is ready or delayed; returns how many. Running tasks are not touched."""
         dropped, is_done = 0, False
@@ -160,11 +143,6 @@ class FairQueues:
     def resume(self, queue: str) -> None:
         self._configure([(queue, limit.KEEP, limit.KEEP, limit.KEEP, limit.NONE)])
 
-    def forget(self, queue: str) -> None:
-        """Drops a queue: its limits and what waits in it."""
-        self._configure([(queue, *(limit.NONE,) * 4)])
-        self.purge(queue)
-
     def _configure(self, rows: Sequence[tuple[str, ...]]) -> None:
         for start in range(0, len(rows), CHUNK):
             self.scripts.run("configure", *(value for row in rows[start : start + CHUNK] for value in row))
@@ -196,27 +174,10 @@ class FairQueues:
 
     # Noticing that the server lost its memory
 
-    def epoch(self) -> str | None:
-        """The marker that `mark` left; None when the server was wiped since, or never marked."""
-        value = self.client.get(self.naming.key("epoch"))
-        return None if value is None else bytes_to_str(value)
-
     def was_wiped(self) -> bool:
-        return self.epoch() is None
+        """Whether what `mark` left is gone, or nobody ever marked."""
+        return not self.client.exists(self.naming.key("epoch"))
 
-    def mark(self) -> str:
-        """Call it when everything has been published again; returns the new marker."""
-        epoch = uuid.uuid4().hex
-        self.client.set(self.naming.key("epoch"), epoch)
-        return epoch
-
-
-def _waiting(raw: bytes) -> Waiting:
-    message = orjson.loads(raw)
-    headers, properties = message.get("headers") or {}, message.get("properties") or {}
-    return Waiting(
-        id=str(properties.get("delivery_tag", "")),
-        task=str(headers.get("task", "")),
-        argsrepr=str(headers.get("argsrepr", "")),
-        due_at=properties.get("timestamp"),
-    )
+    def mark(self) -> None:
+        """Call it when everything has been published again."""
+        self.client.set(self.naming.key("epoch"), 1)

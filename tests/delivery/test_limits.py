@@ -14,6 +14,7 @@ from delivery.limits import Restraint, hold_back, limits_of, mend_limits, push_c
 from partners.changes import Change
 from partners.models import Partner, Subscription
 from partners.services import create_partner, create_subscription, pause_partner, resume_partner
+from tests.delivery.broker.servers import forget
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
@@ -23,7 +24,7 @@ def queues(valkey: str) -> Iterator[FairQueues]:
     found = FairQueues(connect(valkey))
     yield found
     for partner in Partner.objects.all():
-        found.forget(publish.queue_of(partner.id))
+        forget(found, publish.queue_of(partner.id))
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from partners.models import AuditEntry, Partner, Subscription
 from tests.admin_pages import DIALOG, dialog_url, viewer
 from tests.api_calls import Caller, caller, subscription_of
 from tests.delivery.broker.hand import Hand
+from tests.delivery.broker.servers import forget
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers, pytest.mark.usefixtures("valkey")]
 
@@ -31,7 +32,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.servers, pytest.mark.usefixture
 def partner() -> Iterator[Partner]:
     found = services.create_partner("Yotpo", rate_limit="5/s")
     yield found
-    publish.queues().forget(publish.queue_of(found.pk))
+    forget(publish.queues(), publish.queue_of(found.pk))
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_a_partner_reads_its_queue_and_breakers_by_the_api() -> None:
         "oldest_waiting_s": None,
         "breaker": {"state": "closed", "since": None, "next_probe_at": None},
     }
-    publish.queues().forget(publish.queue_of(by.partner.pk))
+    forget(publish.queues(), publish.queue_of(by.partner.pk))
     SharedBreakers().close(down.pk)
 
 
@@ -213,7 +214,7 @@ def test_a_delivery_that_is_due_tells_what_holds_it_back() -> None:
     services.pause_partner(by.partner)
     assert held_by(by, one) == "pause"
     assert held_by(by, later) is None
-    queues.forget(queue)
+    forget(publish.queues(), publish.queue_of(by.partner.pk))
     SharedBreakers().close(down.pk)
 
 

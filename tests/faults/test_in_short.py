@@ -44,4 +44,4 @@ def a_newer_release_queues_a_message(system: System) -> None:
     queues.publish([FairMessage(queue, "dlv_newer:1", publish.TASK, args=({"of": "another form"},), headers=form)])
     system.wait_until(lambda: queues.stats([queue])[queue].delayed == 1, "the message to be parked")
     assert queues.missing(queue, ["dlv_newer:1"]) == []
-    queues.forget(queue)
+    queues.purge(queue)

@@ -1,5 +1,6 @@
 """A server process on a port of its own: Valkey, or Redis."""
 
+import json
 import os
 import signal
 import socket
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+from delivery.broker import FairQueues
 from tests.delivery.broker.waiting import until
 
 
@@ -69,6 +71,18 @@ def line(client: redis.Redis, key: str) -> dict[str, float]:
     """A sorted set."""
     found: list[tuple[bytes, float]] = client.zrange(key, 0, -1, withscores=True)  # type: ignore[assignment]
     return {member.decode(): score for member, score in found}
+
+
+def ready_ids(client: redis.Redis, queue: str) -> list[str]:
+    """Of the messages that are ready, the next one first."""
+    found: list[bytes] = client.lrange(queue, 0, -1)  # type: ignore[assignment]
+    return [json.loads(message)["properties"]["delivery_tag"] for message in reversed(found)]
+
+
+def forget(queues: FairQueues, queue: str) -> None:
+    """Its limits and what waits in it."""
+    queues.configure(queue)
+    queues.purge(queue)
 
 
 def binary() -> Path:

@@ -7,7 +7,6 @@ from celery.app.task import Context
 
 from delivery.broker import FairMessage, FairQueues, InvalidMessage
 from delivery.broker.envelope import encode
-from delivery.broker.queues import _waiting
 
 MESSAGE = FairMessage("partner.a", "dlv_1:2", "shop.deliver", ("dlv_1", 2), {"fast": True}, argsrepr="dlv_1 attempt 2")
 
@@ -19,6 +18,7 @@ def test_a_message_is_a_celery_task_of_protocol_2() -> None:
     assert (args, kwargs) == (["dlv_1", 2], {"fast": True})
     assert embed == celery.body[2]
     assert envelope["headers"].items() >= {"task": "shop.deliver", "id": "dlv_1:2", "root_id": "dlv_1:2"}.items()
+    assert envelope["headers"]["argsrepr"] == "dlv_1 attempt 2"
     assert set(envelope["headers"]) <= {*celery.headers, "headers"}, "no header that Celery does not know"
     assert envelope["properties"]["delivery_tag"] == "dlv_1:2"
     assert envelope["properties"]["delivery_info"] == {"exchange": "", "routing_key": "partner.a"}
@@ -36,11 +36,6 @@ def test_headers_of_its_own_travel_with_it() -> None:
 def test_an_id_that_json_would_spell_otherwise_is_refused(id_: str) -> None:
     with pytest.raises(InvalidMessage):
         encode(FairMessage("partner.a", id_, "task"), 0.0)
-
-
-def test_a_waiting_message_shows_what_it_is() -> None:
-    shown = _waiting(encode(MESSAGE, 5.0))
-    assert (shown.id, shown.task, shown.argsrepr, shown.due_at) == ("dlv_1:2", "shop.deliver", "dlv_1 attempt 2", 5.0)
 
 
 @pytest.mark.servers
