@@ -71,31 +71,12 @@ def summed(parts: Iterable[Stats]) -> Stats:
     )
 
 
-def total(span: Span) -> Stats:
-    """One figure for all of the span."""
-    return by("NULL::text", span).get(None, NOTHING)
-
-
-def by_time(span: Span, step_s: int) -> dict[datetime, Stats]:
-    """The span in steps of `step_s` seconds (a multiple of its resolution), as far as anything happened in them."""
-    return by(starts_of(step_s), span)
-
-
-def by_partner(span: Span) -> dict[str, Stats]:
-    return by("partner_id", span)
-
-
 def by_subscription(span: Span) -> dict[str, Stats]:
-    return by("subscription_id", span)
-
-
-def by(key: str, span: Span) -> dict[Any, Stats]:
-    """Stats by an SQL expression over roll-ups. `key` is ours, never an input."""
     rows, values = _rows(span)
     sql = f"""
-        SELECT {key} AS key, sum(attempts)::bigint, sum(failures)::bigint, sum(succeeded)::bigint, sum(dead)::bigint,
+        SELECT subscription_id, sum(attempts)::bigint, sum(failures)::bigint, sum(succeeded)::bigint, sum(dead)::bigint,
                sum(latency_sum_ms), {SUMMED_HISTOGRAM}
-        FROM ({rows}) AS chosen GROUP BY 1 ORDER BY 1
+        FROM ({rows}) AS chosen GROUP BY 1
     """  # noqa: S608 - made of our own constants
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
@@ -112,7 +93,8 @@ class Overview:
 
 
 def overview(span: Span, step_s: int) -> Overview:
-    """What `by_time`, `by_partner` and `by_subscription` tell, while reading the roll-ups once."""
+    """By partner, by subscription, and by time in steps of `step_s` seconds (a multiple of the span's resolution), as
+    far as anything happened in them; reads the roll-ups once."""
     rows, values = _rows(span)
     sql = f"""
         SELECT step, partner_id, subscription_id, sum(attempts)::bigint, sum(failures)::bigint, sum(succeeded)::bigint,

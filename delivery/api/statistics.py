@@ -91,19 +91,20 @@ class StatsView(ApiView):
     def get(self, request: Request) -> Response:
         query = StatsQuery.read(request)
         span, step_s = self._span(query), int(query["step_s"])
+        counted = stats.overview(span, step_s)
         return Response(
             {
                 "since": Moment().to_representation(span.since),
                 "until": Moment().to_representation(span.until),
                 "step_s": step_s,
-                "total": _counts(stats.total(span)),
+                "total": _counts(stats.summed(counted.by_time.values())),
                 "steps": [
                     {"starts_at": Moment().to_representation(starts_at), **_counts(one)}
-                    for starts_at, one in sorted(stats.by_time(span, step_s).items())
+                    for starts_at, one in sorted(counted.by_time.items())
                 ],
                 "subscriptions": [
                     {"subscription_id": subscription_id, **_counts(one)}
-                    for subscription_id, one in sorted(stats.by_subscription(span).items())
+                    for subscription_id, one in sorted(counted.by_subscription.items())
                 ],
             }
         )
