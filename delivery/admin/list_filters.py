@@ -1,6 +1,6 @@
 """Filters of the delivery log and the events, each a condition that an index answers or narrows."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -8,28 +8,19 @@ from django.http import HttpRequest
 
 from delivery.models import Delivery, Event
 from partners.admin.list_filters import TextFilter, TimeRangeFilter
-from partners.identifiers import DELIVERY, first_id
+from partners.identifiers import DELIVERY
+from partners.made_at import made_between
 
 RARE = 2000
 """Events. A type that has more is common."""
 
-ID_SLACK = timedelta(minutes=10)
-"""An id is made shortly before its row; by clocks that differ a little."""
-
 
 class CreatedFilter(TimeRangeFilter):
-    """Ids carry their time, so that the primary key finds the range. `created_at` has no index and needs none."""
-
     title = "created"
     name = "created"
 
     def condition(self, start: datetime | None, end: datetime | None) -> Q:
-        condition = Q()
-        if start is not None:
-            condition &= Q(pk__gte=first_id(DELIVERY, start - ID_SLACK), created_at__gte=start)
-        if end is not None:
-            condition &= Q(pk__lt=first_id(DELIVERY, end + ID_SLACK), created_at__lt=end)
-        return condition
+        return made_between(DELIVERY, "created_at", start, end)
 
 
 class ReceivedFilter(TimeRangeFilter):

@@ -1,6 +1,5 @@
 """The delivery log of the caller's partner: what was sent, every attempt with what came back, retrying one."""
 
-from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -21,12 +20,11 @@ from partners.api.fields import Moment
 from partners.api.pages import VISIBLE, PageQuery, page
 from partners.api.refusals import Refused
 from partners.api.schema import describe, page_of
-from partners.identifiers import DELIVERY, first_id
+from partners.identifiers import DELIVERY
+from partners.made_at import made_between
 from partners.models import Partner
 
 TAG = "Delivery log"
-ID_SLACK = timedelta(minutes=10)
-"""An id is made shortly before its row; by clocks that differ a little."""
 EXAMPLE: dict[str, Any] = {
     "id": "dlv_0192f1c7a5b07d3e8a4e5f60718293a4",
     "event_id": "order-820982911946154508-created",
@@ -190,13 +188,4 @@ def _chosen(rows: "QuerySet[Delivery]", query: dict[str, Any]) -> "QuerySet[Deli
             rows = rows.filter(**{name: query[name]})
     if type_ := query.get("event_type", "").removesuffix("*"):
         rows = rows.filter(event_type__startswith=type_) if type_.endswith(".") else rows.filter(event_type=type_)
-    return made_between(rows, query.get("since"), query.get("until"))
-
-
-def made_between(rows: "QuerySet[Delivery]", since: datetime | None, until: datetime | None) -> "QuerySet[Delivery]":
-    """By the ids, which carry their time and have an index; `created_at` has none and needs none."""
-    if since is not None:
-        rows = rows.filter(pk__gte=first_id(DELIVERY, since - ID_SLACK), created_at__gte=since)
-    if until is not None:
-        rows = rows.filter(pk__lt=first_id(DELIVERY, until + ID_SLACK), created_at__lt=until)
-    return rows
+    return rows.filter(made_between(DELIVERY, "created_at", query.get("since"), query.get("until")))

@@ -1,7 +1,7 @@
 """The audit log: who changed what, as the verbs wrote it down. Read-only for everybody."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 
 import orjson
@@ -17,10 +17,8 @@ from partners.admin.columns import link_column, time_column
 from partners.admin.keyset import KeysetAdmin
 from partners.admin.list_filters import ConditionFilter, TimeRangeFilter
 from partners.admin.looks import json_code, short
-from partners.identifiers import first_id
+from partners.made_at import made_between
 from partners.models import AuditEntry
-
-_SLACK = timedelta(minutes=10)
 
 
 class ActorFilter(ConditionFilter):
@@ -30,18 +28,11 @@ class ActorFilter(ConditionFilter):
 
 
 class AtFilter(TimeRangeFilter):
-    """By the identifiers, which carry their time."""
-
     title = "made"
     name = "at"
 
     def condition(self, start: datetime | None, end: datetime | None) -> Q:
-        condition = Q()
-        if start is not None:
-            condition &= Q(pk__gte=first_id("aud", start - _SLACK), at__gte=start)
-        if end is not None:
-            condition &= Q(pk__lt=first_id("aud", end + _SLACK), at__lt=end)
-        return condition
+        return made_between("aud", "at", start, end)
 
 
 @admin.register(AuditEntry)
