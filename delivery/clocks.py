@@ -8,12 +8,13 @@ The host's own: when an attempt was made, and its signature's timestamp.
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import redis
 from django.db import connection
 
 from delivery.passing import Trouble
+from partners.models import FOREVER
 
 MOST_APART_S = 60.0
 """Receivers refuse signatures that are five minutes off."""
@@ -28,6 +29,11 @@ def database_now() -> datetime:
         cursor.execute("SELECT statement_timestamp()")
         now: datetime = cursor.fetchone()[0]
         return now
+
+
+def moment_of(unix_s: float) -> datetime:
+    """Valkey's times as ours; `inf` is FOREVER."""
+    return FOREVER if unix_s == float("inf") else datetime.fromtimestamp(unix_s, UTC)
 
 
 def ahead_of_valkey_s(client: "redis.Redis", clock: Callable[[], float] = time.time) -> float:

@@ -27,6 +27,22 @@ class Job:
     endpoint: Endpoint
     is_expunged: bool = False
 
+    @classmethod
+    def unsaved(cls, event_id: str, event_type: str, occurred_at: datetime, data: str, endpoint: Endpoint) -> "Job":
+        """Of an event and a delivery that are not stored: to be prepared, not recorded."""
+        return cls(
+            delivery_id="",
+            status=PENDING,
+            attempt_count=0,
+            next_attempt_at=None,
+            event_id=event_id,
+            event_type=event_type,
+            occurred_at=occurred_at,
+            data=data,
+            traceparent="",
+            endpoint=endpoint,
+        )
+
     @property
     def envelope(self) -> Envelope:
         return Envelope(self.event_id, self.event_type, rfc3339(self.occurred_at), self.data.encode())

@@ -5,7 +5,7 @@ Queue, breakers and workers are what the broker knows, the backlog is PostgreSQL
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 import redis
@@ -13,7 +13,7 @@ import redis
 from delivery import publish
 from delivery.backlog import Backlog, backlog_by
 from delivery.breaker_store import SharedBreakers
-from partners.models import FOREVER
+from delivery.clocks import moment_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def queue_now(partner_id: str) -> Queue:
         delayed=stats.delayed,
         in_flight=stats.in_flight,
         tokens=None if stats.tokens is None else max(int(stats.tokens), 0),
-        held_until=None if stats.paused_until is None else _moment(stats.paused_until),
+        held_until=None if stats.paused_until is None else moment_of(stats.paused_until),
     )
 
 
@@ -100,12 +100,8 @@ def open_breakers(now: datetime) -> Mapping[str, BreakerState]:
     since = shared.since()
     found = {}
     for subscription_id, opened in shared.read().items():
-        until = _moment(opened.until)
-        opened_at = _moment(since[subscription_id]) if subscription_id in since else None
+        until = moment_of(opened.until)
+        opened_at = moment_of(since[subscription_id]) if subscription_id in since else None
         is_open = now < until
         found[subscription_id] = BreakerState("open" if is_open else "half_open", opened_at, until if is_open else None)
     return found
-
-
-def _moment(seconds: float) -> datetime:
-    return FOREVER if seconds == float("inf") else datetime.fromtimestamp(seconds, UTC)

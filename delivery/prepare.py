@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
+
 from delivery.jobs import Job
 from delivery.sending import Request
 from delivery.signing import sign
 from partners.secrets import HIDDEN
 
+USER_AGENT = f"Recart-Hooks/{settings.VERSION}"
+"""What we are called at endpoints."""
 _OURS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature", "traceparent"})
 
 

@@ -7,6 +7,7 @@ import redis
 
 from delivery import publish
 from delivery.breaker_store import SharedBreakers
+from delivery.clocks import moment_of
 from delivery.due import Due
 from delivery.models import Attempt, Delivery, Event
 from partners.access_models import AuditEntry
@@ -87,14 +88,10 @@ def _broker(delivery: Delivery) -> Iterator[str]:
     where = "does not hold it" if is_lost else f"leased to {held_by}" if held_by else "holds it"
     yield f"  broker: {where}; its queue: {stats.ready} ready, {stats.delayed} delayed, {stats.in_flight} in flight"
     if stats.paused_until:
-        yield f"  the queue is paused until {_at(_moment(stats.paused_until))}"
+        yield f"  the queue is paused until {_at(moment_of(stats.paused_until))}"
     opened = SharedBreakers().read().get(delivery.subscription_id)
     if opened is not None:
-        yield f"  the breaker is open until {_at(_moment(opened.until))}"
-
-
-def _moment(seconds: float) -> datetime:
-    return FOREVER if seconds == float("inf") else datetime.fromtimestamp(seconds, UTC)
+        yield f"  the breaker is open until {_at(moment_of(opened.until))}"
 
 
 def _at(moment: datetime | None) -> str:

@@ -14,9 +14,9 @@ from django.conf import settings
 from django.utils import timezone
 
 from delivery.endpoints import Endpoint, load_endpoints
-from delivery.jobs import PENDING, Job
+from delivery.jobs import Job
 from delivery.outcomes import ErrorClass, Outcome, failed
-from delivery.prepare import prepare
+from delivery.prepare import USER_AGENT, prepare
 from delivery.sending import Request, Sender
 from delivery.worker import configured_sender
 from partners.errors import TransformError
@@ -77,10 +77,9 @@ def try_now(subscription: Subscription, event_type: str, data: str, sender: Send
 def send_now(endpoint: Endpoint, event_type: str, data: str, sender: Sender | None = None) -> Tried:
     """Raises Busy."""
     now = timezone.now()
-    job = Job("", PENDING, 0, None, new_id(EVENT), event_type, now, data, "", endpoint)
-    user_agent = f"Recart-Hooks/{settings.VERSION}"
+    job = Job.unsaved(new_id(EVENT), event_type, now, data, endpoint)
     try:
-        request = prepare(job, now, user_agent, settings.DELIVERY_CONNECT_TIMEOUT_S)
+        request = prepare(job, now, USER_AGENT, settings.DELIVERY_CONNECT_TIMEOUT_S)
     except TransformError as error:
         return Tried(job.event_id, None, failed(ErrorClass.TRANSFORM, str(error)))
     request = replace(request, timeout_s=min(request.timeout_s, LONGEST_S))

@@ -26,8 +26,8 @@ from partners.patterns import EVERYTHING, matches
 logger = logging.getLogger(__name__)
 
 TEST_SOURCE = f"{OUR_SOURCE}:test"
-NO_SAMPLE = '{"test": true}'
 NO_DATA = "null"
+_NO_SAMPLE = '{"test": true}'
 _ALREADY_DUE = timedelta(seconds=1)
 
 
@@ -57,8 +57,7 @@ def send_test_event(subscription: Subscription, event_type: str = "") -> Deliver
     """
     _check_enabled(subscription)
     type_ = event_type or type_for(subscription)
-    sample = EventType.objects.filter(pk=type_).values_list("sample", flat=True).first()
-    return send_to(subscription, type_, sample or NO_SAMPLE, TEST_SOURCE)
+    return send_to(subscription, type_, sample_of(type_), TEST_SOURCE)
 
 
 def send_to(subscription: Subscription, type_: str, data: str, source: str, *, event_id: str = "") -> Delivery:
@@ -107,6 +106,12 @@ def type_for(subscription: Subscription) -> str:
         return pattern
     known = [one.name for one in catalogued_types() if matches(pattern, one.name)]
     return known[0] if known else ("test.event" if pattern == EVERYTHING else f"{pattern[:-1]}test")
+
+
+def sample_of(type_: str) -> str:
+    """The catalogue's, or one that says that it is a test."""
+    found = EventType.objects.filter(pk=type_).values_list("sample", flat=True).first()
+    return found or _NO_SAMPLE
 
 
 def catalogued_types() -> QuerySet[EventType]:

@@ -27,6 +27,7 @@ from delivery.metrics.attempts import attempt_metrics
 from delivery.metrics.process import broker_failed
 from delivery.passing import Trouble, is_away, is_passing
 from delivery.pipeline import Pipeline, Stages
+from delivery.prepare import USER_AGENT
 from delivery.recorder import AttemptRecord, Recorder, disable_gone
 from delivery.rollups import Rollups
 from delivery.sending import Sender, make_sender
@@ -71,7 +72,7 @@ class Worker:
             breaker=Breaker(SharedBreakers()),
             send=self.sender.send,
             record=with_living_connection(self._record_one),
-            user_agent=f"Recart-Hooks/{settings.VERSION}",
+            user_agent=USER_AGENT,
             connect_timeout_s=settings.DELIVERY_CONNECT_TIMEOUT_S,
             retry_after_cap_s=settings.RETRY_AFTER_CAP_S,
             worker=worker_name(os.getpid()),

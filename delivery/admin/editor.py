@@ -4,7 +4,7 @@ The preview is that of deliveries: the same filter, transformation and headers. 
 belongs to the moment of sending. Nothing is stored and nothing is sent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,16 +18,17 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
-from delivery.admin.sample import sample_of, types_for
 from delivery.endpoints import Endpoint, Secret
-from delivery.jobs import PENDING, Job
-from delivery.prepare import prepare
+from delivery.jobs import Job
+from delivery.prepare import USER_AGENT, prepare
+from delivery.verbs import catalogued_types, sample_of
 from partners.admin.base import StaffAdmin, per_object
 from partners.admin.looks import MASK, json_code
 from partners.models import Subscription
 from partners.patterns import asks_for
 from partners.preview import Preview, preview
 
+TYPES_AT_MOST = 500
 SAMPLE_ID = "evt_0123456789abcdef0123456789abcdef"
 SIGNED_LATER = "v1,… (made when it is sent)"
 _NO_SECRET = Secret(b"not a secret, only a placeholder", None)
@@ -89,6 +90,12 @@ class EditsWithPreview(StaffAdmin[Subscription]):
         return JsonResponse({"data": sample_of(request.GET.get("type", ""))})
 
 
+def types_for(patterns: Sequence[str]) -> list[str]:
+    """Catalogued types, first those that the patterns ask for, and of these first those that have a sample."""
+    names = [one.name for one in catalogued_types()[:TYPES_AT_MOST]]
+    return sorted(names, key=lambda name: not asks_for(patterns, name))
+
+
 def preview_of(draft: dict[str, str], now: datetime) -> dict[str, Any]:
     """What the editor shows for a draft."""
     job = _job(draft, now)
@@ -120,7 +127,7 @@ def _job(draft: dict[str, str], now: datetime) -> Job:
         schedule_s=(),
         stopped="",
     )
-    return Job("", PENDING, 0, None, SAMPLE_ID, draft["type"], now, draft["sample"], "", endpoint)
+    return Job.unsaved(SAMPLE_ID, draft["type"], now, draft["sample"], endpoint)
 
 
 def _own_headers(text: str) -> Iterator[tuple[str, str]]:
@@ -131,7 +138,7 @@ def _own_headers(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _headers(job: Job, now: datetime) -> Iterator[tuple[str, str]]:
-    request = prepare(job, now, f"Recart-Hooks/{settings.VERSION}", settings.DELIVERY_CONNECT_TIMEOUT_S)
+    request = prepare(job, now, USER_AGENT, settings.DELIVERY_CONNECT_TIMEOUT_S)
     for name, value in request.headers.items():
         yield name, SIGNED_LATER if name == "webhook-signature" else value
 

@@ -14,13 +14,12 @@ from delivery.messages import CHALLENGE
 from delivery.prepare import noted
 from delivery.proof import verify_now
 from delivery.trying import LONGEST_S, Busy, Tried, try_now
-from delivery.verbs import NO_SAMPLE, type_for
+from delivery.verbs import sample_of, type_for
 from partners.api.base import ApiView
 from partners.api.fields import Matching, StrictSerializer
 from partners.api.refusals import Refused
 from partners.api.schema import describe
 from partners.api.subscriptions import check_verified, own_subscription
-from partners.models import EventType
 from partners.patterns import TYPE_REGEX
 
 TAG = "Trying out"
@@ -105,9 +104,8 @@ class TestView(ApiView):
         wanted = TestInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         type_ = wanted.validated_data.get("event_type") or type_for(subscription)
-        sample = EventType.objects.filter(pk=type_).values_list("sample", flat=True).first()
         with _refused_while_busy():
-            tried = try_now(subscription, type_, sample or NO_SAMPLE)
+            tried = try_now(subscription, type_, sample_of(type_))
         return Response(_tried(tried, type_))
 
 
