@@ -23,7 +23,7 @@ _FILES_BESIDE = 1000
 """Open in a worker beside its requests: connections that are kept for the next one, those to the servers, pipes."""
 
 
-class Executor(ThreadPoolExecutor):
+class WorkerExecutor(ThreadPoolExecutor):
     """Threads, and beside them the turns, which end with them."""
 
     def __init__(self, limit: int) -> None:
@@ -51,7 +51,7 @@ class TaskPool(thread.TaskPool):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         allow_open_files(self.limit + _FILES_BESIDE)
-        self.executor = Executor(self.limit)
+        self.executor = WorkerExecutor(self.limit)
 
 
 def allow_open_files(count: int) -> None:

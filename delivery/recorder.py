@@ -35,7 +35,7 @@ class AttemptRecord:
     """By this host's clock. What is written down is PostgreSQL's, plus the step's delay."""
     finished_at: datetime | None
     worker: str
-    delay_s: float | None = None
+    event_delay_s: float | None = None
     """From the event's time to this request, of a first attempt that sent one."""
 
 

@@ -17,7 +17,7 @@ from celery.worker.strategy import default
 
 from delivery.errors import Postponed
 from delivery.pipeline import Told
-from delivery.pool import Executor
+from delivery.pool import WorkerExecutor
 from delivery.publish import VERSION
 from delivery.worker import worker
 
@@ -32,7 +32,7 @@ def pipelined(
     """Called for each connection to the broker; the pipeline is the process'."""
     by_celery = celerys_own(task, app, consumer)
     executor = getattr(consumer.pool, "executor", None)
-    if not isinstance(executor, Executor):
+    if not isinstance(executor, WorkerExecutor):
         return by_celery
     pipeline = executor.pipeline = executor.pipeline or worker().pipeline(executor.turns)
     revoked = consumer.controller.state.revoked

@@ -53,9 +53,9 @@ class _Partner:
         if record.request_headers:
             self.latencies[bucket_of(outcome.latency_ms)] += 1
             self.latency_ms += outcome.latency_ms
-        if record.delay_s is not None:
-            self.delays[bisect_left(DELAY_BOUNDS_S, record.delay_s)] += 1
-            self.delay_s += record.delay_s
+        if record.event_delay_s is not None:
+            self.delays[bisect_left(DELAY_BOUNDS_S, record.event_delay_s)] += 1
+            self.delay_s += record.event_delay_s
 
 
 class AttemptMetrics(Collector):

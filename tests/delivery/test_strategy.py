@@ -10,7 +10,7 @@ from celery.worker import state
 
 from delivery.errors import DeliveryDead, Postponed
 from delivery.pipeline import Told
-from delivery.pool import Executor
+from delivery.pool import WorkerExecutor
 from delivery.publish import VERSION
 from delivery.strategy import Handler, endings, pipelined
 from delivery.tasks import deliver
@@ -73,21 +73,21 @@ class World:
 
 
 @pytest.fixture
-def executor() -> Iterator[Executor]:
-    executor = Executor(1)
+def executor() -> Iterator[WorkerExecutor]:
+    executor = WorkerExecutor(1)
     executor.pipeline = Taken()  # type: ignore[assignment]
     yield executor
     executor.shutdown()
 
 
-def told(executor: Executor) -> list[Told]:
+def told(executor: WorkerExecutor) -> list[Told]:
     return cast("Taken", executor.pipeline).told
 
 
 GOOD = Message([["dlv_1", 1], {}, {}])
 
 
-def test_the_pipeline_takes_a_delivery_and_its_end_is_acknowledged(executor: Executor) -> None:
+def test_the_pipeline_takes_a_delivery_and_its_end_is_acknowledged(executor: WorkerExecutor) -> None:
     world = World(executor)
     world.come(GOOD)
     (one,) = told(executor)
@@ -100,7 +100,7 @@ def test_the_pipeline_takes_a_delivery_and_its_end_is_acknowledged(executor: Exe
     assert state.all_total_count[0] == counted + 1
 
 
-def test_what_is_postponed_goes_back_for_so_long(executor: Executor) -> None:
+def test_what_is_postponed_goes_back_for_so_long(executor: WorkerExecutor) -> None:
     world = World(executor)
     message = Message([["dlv_1", 1], {}, {}])
     world.come(message)
@@ -110,14 +110,14 @@ def test_what_is_postponed_goes_back_for_so_long(executor: Executor) -> None:
     assert (world.acknowledged, world.by_celery) == (0, [])
 
 
-def test_a_message_of_another_queue_is_celerys(executor: Executor) -> None:
+def test_a_message_of_another_queue_is_celerys(executor: WorkerExecutor) -> None:
     world = World(executor)
     message = SimpleNamespace(headers=GOOD.headers, payload=GOOD.payload)  # kombu's own cannot be put off
     world.come(message)  # type: ignore[arg-type]
     assert (world.by_celery, told(executor)) == ([message], [])
 
 
-def test_what_failed_is_run_by_celery_which_is_told_how_it_ended(executor: Executor) -> None:
+def test_what_failed_is_run_by_celery_which_is_told_how_it_ended(executor: WorkerExecutor) -> None:
     world = World(executor)
     world.come(GOOD)
     dead = DeliveryDead("status 500 (attempt 1)")
@@ -129,7 +129,7 @@ def test_what_failed_is_run_by_celery_which_is_told_how_it_ended(executor: Execu
     assert endings == {}
 
 
-def test_what_failed_while_the_pool_ends_is_left_to_another_worker(executor: Executor) -> None:
+def test_what_failed_while_the_pool_ends_is_left_to_another_worker(executor: WorkerExecutor) -> None:
     world = World(executor)
     world.ends = True
     world.come(GOOD)
@@ -159,7 +159,7 @@ def test_what_failed_while_the_pool_ends_is_left_to_another_worker(executor: Exe
         "revoked",
     ],
 )
-def test_what_is_not_for_the_pipeline_is_left_to_celery(executor: Executor, message: Message) -> None:
+def test_what_is_not_for_the_pipeline_is_left_to_celery(executor: WorkerExecutor, message: Message) -> None:
     world = World(executor)
     world.revoked.add("revoked")
     world.come(message)

@@ -30,11 +30,15 @@ GOOD = AttemptRecord(
     next_attempt_at=None,
     finished_at=AT,
     worker="here:1",
-    delay_s=0.3,
+    event_delay_s=0.3,
 )
-TIMED_OUT = replace(GOOD, outcome=failed(ErrorClass.TIMEOUT, "slow", 15_000), step=Step("pending", 5.0), delay_s=None)
-REFUSED = replace(GOOD, outcome=answered(503, {}, b"", 20.0), step=Step("dead"), delay_s=None)
-UNSENT = replace(GOOD, request_headers="", outcome=failed(ErrorClass.TRANSFORM, "no"), step=Step("dead"), delay_s=None)
+TIMED_OUT = replace(
+    GOOD, outcome=failed(ErrorClass.TIMEOUT, "slow", 15_000), step=Step("pending", 5.0), event_delay_s=None
+)
+REFUSED = replace(GOOD, outcome=answered(503, {}, b"", 20.0), step=Step("dead"), event_delay_s=None)
+UNSENT = replace(
+    GOOD, request_headers="", outcome=failed(ErrorClass.TRANSFORM, "no"), step=Step("dead"), event_delay_s=None
+)
 
 
 def metrics(most: int = 10) -> AttemptMetrics:
