@@ -47,7 +47,7 @@ _POINT_ANYWHERE = (
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class EndpointURL:
     """A URL, read. Its parts are ASCII and in one canonical form."""
 
     scheme: str
@@ -86,13 +86,13 @@ def check_url(url: str, policy: AddressPolicy) -> None:
         raise EndpointRefused(reason)
 
 
-def check_scheme(endpoint: Endpoint, policy: AddressPolicy) -> None:
+def check_scheme(endpoint: EndpointURL, policy: AddressPolicy) -> None:
     if endpoint.scheme not in policy.schemes:
         raise EndpointRefused(f"the scheme {endpoint.scheme} is not allowed; use {' or '.join(policy.schemes)}")
 
 
 @lru_cache(maxsize=10_000)
-def read_url(url: str) -> Endpoint:
+def read_url(url: str) -> EndpointURL:
     """The parts of an http or https URL; raises EndpointRefused for what is none or could be read in two ways."""
     match = _match(url)
     scheme = match["scheme"].lower()
@@ -113,7 +113,7 @@ def read_url(url: str) -> Endpoint:
     )
     if len(target) > 2 * URL_MAX:
         raise EndpointRefused(f"the path and query are longer than {2 * URL_MAX} characters when written in ASCII")
-    return Endpoint(scheme, host, port, target, address)
+    return EndpointURL(scheme, host, port, target, address)
 
 
 def _match(url: str) -> re.Match[str]:
@@ -172,7 +172,7 @@ def _v4(text: str) -> IPv4Address:
         raise EndpointRefused(f"{text[:60]!r} is not an IPv4 address of four decimal numbers") from None
 
 
-def _name_refusal(endpoint: Endpoint, policy: AddressPolicy) -> str | None:
+def _name_refusal(endpoint: EndpointURL, policy: AddressPolicy) -> str | None:
     """With an allow list a name may lead into it, where any port is open: then the address decides, at the attempt."""
     host = endpoint.host
     if host == "localhost" or host.endswith(".localhost"):

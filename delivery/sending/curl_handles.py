@@ -18,7 +18,7 @@ from delivery.sending.answers import Answer
 from delivery.sending.failures import Failure
 from delivery.sending.request import Keep
 from partners.addresses import Address, AddressPolicy
-from partners.endpoints import Endpoint
+from partners.endpoints import EndpointURL
 
 
 class _Lent(socket.socket):
@@ -44,7 +44,7 @@ class Origin:
         now = time.monotonic()
         return self.is_kept and now - self.looked_up_at < keep.age_s and now - self.used_at < keep.idle_s
 
-    def aim(self, endpoint: Endpoint, addresses: tuple[Address, ...]) -> None:
+    def aim(self, endpoint: EndpointURL, addresses: tuple[Address, ...]) -> None:
         self.looked_up_at = time.monotonic()
         if endpoint.address is None:
             self.pins = [f"{endpoint.host}:{endpoint.port}:{','.join(map(_bracketed, addresses))}"]

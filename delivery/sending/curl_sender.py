@@ -35,7 +35,7 @@ from delivery.sending.request import (
 from delivery.sending.resolving import Resolver, SystemResolver
 from delivery.turns import Turns, offload
 from partners.addresses import Address, AddressPolicy
-from partners.endpoints import Endpoint
+from partners.endpoints import EndpointURL
 
 _LOOKUPS = 8
 _ORIGINS = 10_000
@@ -147,7 +147,7 @@ class Lane:
         for handle in self._idle:
             handle.close()
 
-    def _origin(self, endpoint: Endpoint) -> Origin:
+    def _origin(self, endpoint: EndpointURL) -> Origin:
         key = (endpoint.scheme, endpoint.host, endpoint.port)
         origin = self._origins.get(key)
         if origin is None:
@@ -202,7 +202,7 @@ class _Post:
     """What is to be sent, where, and who waits for it."""
 
     request: Request
-    endpoint: Endpoint
+    endpoint: EndpointURL
     headers: dict[str, tuple[str, str]]
     origin: Origin
     attempt: Attempt

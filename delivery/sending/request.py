@@ -11,7 +11,7 @@ from delivery.sending.failures import Failure
 from delivery.sending.resolving import LookupFailed, Resolver
 from delivery.turns import Turns
 from partners.addresses import Address, AddressPolicy
-from partners.endpoints import Endpoint, check_scheme, read_url
+from partners.endpoints import EndpointURL, check_scheme, read_url
 from partners.errors import EndpointRefused
 
 CONNECT_TIMEOUT_S = 5.0
@@ -91,7 +91,7 @@ def make_sender(name: str, policy: AddressPolicy, ca_file: str | None = None) ->
     return RequestsSender(policy, ca_file=ca_file or "")
 
 
-def read_endpoint(request: Request, policy: AddressPolicy) -> Endpoint:
+def read_endpoint(request: Request, policy: AddressPolicy) -> EndpointURL:
     """Where the request goes; raises Failure for a URL that may not be sent to whatever its address is."""
     try:
         endpoint = read_url(request.url)
@@ -101,7 +101,7 @@ def read_endpoint(request: Request, policy: AddressPolicy) -> Endpoint:
     return endpoint
 
 
-def request_headers(request: Request, endpoint: Endpoint) -> dict[str, tuple[str, str]]:
+def request_headers(request: Request, endpoint: EndpointURL) -> dict[str, tuple[str, str]]:
     """All headers by their names in lower case, each with its name as given and its value.
 
     Raises Failure for one that could inject lines or speak for us.
@@ -136,7 +136,7 @@ def _checked_name(name: str) -> str:
     return name.lower()
 
 
-def locate(endpoint: Endpoint, policy: AddressPolicy, resolve: Resolver, timeout_s: float) -> tuple[Address, ...]:
+def locate(endpoint: EndpointURL, policy: AddressPolicy, resolve: Resolver, timeout_s: float) -> tuple[Address, ...]:
     """The addresses of the endpoint that may be connected to, best first; raises Failure when there is none."""
     if endpoint.address is not None:
         addresses: tuple[Address, ...] = (endpoint.address,)

@@ -39,7 +39,7 @@ from delivery.sending.sockets import DeadlineSocket, DeadlineTLSSocket, Exchange
 from delivery.sending.streams import ChunkStream, HeadStream
 from delivery.turns import Turns, offload
 from partners.addresses import AddressPolicy
-from partners.endpoints import Endpoint
+from partners.endpoints import EndpointURL
 
 _PIECE_BYTES = 16 * 1024
 _CONNECTIONS_PER_ENDPOINT = 32
@@ -100,7 +100,7 @@ def _kept_connection_was_closed(failure: Failure, exchange: Exchange) -> bool:
     return failure.error is ErrorClass.RESET and not exchange.is_connected and not exchange.answer.has_begun
 
 
-def _prepare(request: Request, endpoint: Endpoint) -> requests.PreparedRequest:
+def _prepare(request: Request, endpoint: EndpointURL) -> requests.PreparedRequest:
     """By hand: what `requests` would do itself is done in our own words already, and must not be done twice."""
     prepared = requests.PreparedRequest()
     prepared.method = "POST"
