@@ -10,10 +10,14 @@ import redis
 from django.conf import settings
 
 from delivery.broker import FairMessage, FairQueues, connect
+from delivery.broker.naming import PREFIX, Naming
 from delivery.due import Due
 
 TASK = "delivery.deliver"
-QUEUE_PREFIX = "partner."
+EVERY_PARTNER = Naming().every
+"""The queue that stands for all partners' queues."""
+MAINTENANCE = "maintenance"
+"""The queue of what is to be done now and then; an ordinary one."""
 VERSION = 1
 """Of what a task message holds: the delivery's id and the attempt's number. Raised when old workers would misread it;
 a worker parks what is newer than itself, and must go on reading the version before, so that workers can be replaced one
@@ -25,13 +29,13 @@ BrokerUnavailable = redis.RedisError
 
 
 def queue_of(partner_id: str) -> str:
-    return QUEUE_PREFIX + partner_id
+    return PREFIX + partner_id
 
 
 @lru_cache(maxsize=1)
 def queues() -> FairQueues:
     """The broker's queues, shared by the whole process."""
-    return FairQueues(connect(settings.BROKER_URL), prefix=QUEUE_PREFIX)
+    return FairQueues(connect(settings.BROKER_URL))
 
 
 def publish(due: Iterable[Due], to: FairQueues | None = None) -> int:

@@ -3,6 +3,8 @@
 from django.conf import settings
 from kombu import Queue
 
+from delivery import publish
+
 broker_url = settings.BROKER_URL
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # for ever: a worker outlives its broker
@@ -14,8 +16,8 @@ broker_transport_options = {
     "health_check_interval": 10,
 }
 
-task_queues = [Queue("partner.*", routing_key="partner.*"), Queue("maintenance", routing_key="maintenance")]
-task_default_queue = "maintenance"
+task_queues = [Queue(name, routing_key=name) for name in (publish.EVERY_PARTNER, publish.MAINTENANCE)]
+task_default_queue = publish.MAINTENANCE
 task_create_missing_queues = False
 task_acks_late = True
 task_reject_on_worker_lost = False

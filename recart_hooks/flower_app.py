@@ -30,7 +30,6 @@ from delivery import publish
 logger = logging.getLogger("recart_hooks.flower")
 
 QUEUES_MAX = 2_000
-MAINTENANCE = "maintenance"
 TASKS_MAX = 10_000
 STATE_SAVED_EVERY_MS = 60_000
 
@@ -117,8 +116,8 @@ def list_queues() -> list[dict[str, Any]]:
         }
         for queue, one in stats.items()
     ]
-    waiting = int(queues.client.llen(MAINTENANCE))
-    rows.append({"name": MAINTENANCE, "messages": waiting, "messages_ready": waiting})
+    waiting = int(queues.client.llen(publish.MAINTENANCE))
+    rows.append({"name": publish.MAINTENANCE, "messages": waiting, "messages_ready": waiting})
     rows.sort(key=lambda row: (-row["messages"], row["name"]))
     return rows[:QUEUES_MAX]
 
