@@ -1,4 +1,4 @@
-"""Celery's settings, each with its reason where it differs from the default."""
+"""Celery's settings: where they differ from its defaults, or must not follow them."""
 
 from django.conf import settings
 from kombu import Queue
@@ -10,8 +10,6 @@ broker_connection_retry_on_startup = True
 broker_connection_max_retries = None  # for ever: a worker outlives its broker
 broker_pool_acquire_timeout = 5
 broker_transport_options = {
-    "socket_timeout": 10,
-    "socket_connect_timeout": 3,
     "socket_keepalive": True,
     "health_check_interval": 10,
 }
@@ -20,11 +18,9 @@ task_queues = [Queue(name, routing_key=name) for name in (publish.EVERY_PARTNER,
 task_default_queue = publish.MAINTENANCE
 task_create_missing_queues = False
 task_acks_late = True
-task_reject_on_worker_lost = False
 task_ignore_result = True
 task_store_errors_even_if_ignored = True
-task_serializer = result_serializer = "json"
-accept_content = ["json"]
+accept_content = ["json"]  # the default, and never to be another: pickle would run what it reads
 
 result_backend = "delivery.results:FailuresBackend"
 result_expires = None  # maintenance.remove_old_results does it in small steps
@@ -34,11 +30,9 @@ worker_pool = "delivery.pool:TaskPool"
 worker_concurrency = settings.WORKER_CONCURRENCY
 worker_prefetch_multiplier = 1
 worker_disable_rate_limits = True
-worker_send_task_events = False
 worker_hijack_root_logger = False
 worker_soft_shutdown_timeout = 35  # longer than the longest attempt
-worker_enable_remote_control = True
-worker_cancel_long_running_tasks_on_connection_loss = False
+worker_cancel_long_running_tasks_on_connection_loss = False  # as in Celery 5, not 6: leases outlive a connection
 worker_enable_prefetch_count_reduction = False  # the broker counts the tasks that outlive a connection
 
 beat_schedule_filename = settings.BEAT_SCHEDULE_FILE

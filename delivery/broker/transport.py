@@ -7,7 +7,7 @@ import redis
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as stock
 
-from delivery.broker.channel import FairChannel, SentinelChannel, TlsChannel
+from delivery.broker.channel import CONNECT_TIMEOUT_S, SOCKET_TIMEOUT_S, FairChannel, SentinelChannel, TlsChannel
 from delivery.broker.poller import FairPoller
 
 if TYPE_CHECKING:
@@ -52,5 +52,9 @@ def register(app: "Celery | None" = None) -> None:
 def connect(url: str, **options: Any) -> redis.Redis:
     """A client for a `fair://` or `fairs://` address, with timeouts; connects when it is used."""
     scheme, _, rest = url.partition("://")
-    defaults = {"socket_timeout": 10, "socket_connect_timeout": 3, "health_check_interval": 10}
+    defaults = {
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "health_check_interval": 10,
+    }
     return redis.Redis.from_url(f"{_PLAIN.get(scheme, scheme)}://{rest}", **{**defaults, **options})
