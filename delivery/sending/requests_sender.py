@@ -7,7 +7,6 @@ passwords from the environment, cookies and redirects.
 import http.client
 import logging
 import ssl
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,14 +14,13 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import SKIP_HEADER
 
 from delivery.outcomes import ErrorClass, Outcome, failed
 from delivery.sending import trust
 from delivery.sending.answers import Answer
 from delivery.sending.attempt import Attempt
+from delivery.sending.connections import Pool, TLSPool
 from delivery.sending.failures import Failure, caused
 from delivery.sending.request import (
     DEFAULT_KEEP,
@@ -35,8 +33,7 @@ from delivery.sending.request import (
     request_headers,
 )
 from delivery.sending.resolving import Resolver, SystemResolver
-from delivery.sending.sockets import DeadlineSocket, DeadlineTLSSocket, Exchange, connect, current
-from delivery.sending.streams import ChunkStream, HeadStream
+from delivery.sending.sockets import DeadlineTLSSocket, Exchange, current
 from delivery.turns import Turns, offload
 from partners.addresses import AddressPolicy
 from partners.endpoints import EndpointURL
@@ -119,7 +116,7 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": TLSPool}
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """One TLS context for all pools: reading the authorities takes 10 ms."""
@@ -150,93 +147,6 @@ def _pieces(raw: Any) -> Iterator[bytes]:
     """The body as it comes: not decoded, or a kilobyte becomes a gigabyte."""
     while piece := raw.read1(_PIECE_BYTES, decode_content=False):
         yield piece
-
-
-class _Kept:
-    """When a connection was made and last used, to end its use in time."""
-
-    made_at = 0.0
-    used_at = 0.0
-
-    def may_be_used(self) -> bool:
-        keep, now = current.exchange.keep, time.monotonic()
-        fresh_enough = now - self.made_at < keep.age_s and now - self.used_at < keep.idle_s
-        self.used_at = now
-        return fresh_enough
-
-
-class _Response(http.client.HTTPResponse):
-    """Reads head and chunks through delivery.sending.streams instead of by http.client's own, laxer ways."""
-
-    def begin(self) -> None:
-        answer = current.exchange.answer
-        stream: Any = self.fp
-        self.fp: Any = HeadStream(stream, answer)
-        try:
-            super().begin()
-        finally:
-            if self.fp is not None:  # None: there is no body, and the stream is closed
-                self.fp = stream
-        if self.chunked:
-            self.chunked = False
-            if self.length is None:  # not 0, as with a 204
-                self.fp = ChunkStream(stream, answer)
-
-    def _read_status(self) -> tuple[str, int, str]:
-        """http.client skips 100 and takes 103 for the final answer."""
-        while True:
-            version, status, reason = super()._read_status()  # type: ignore[misc] # not in typeshed
-            if not 102 <= status < 200:
-                return version, status, reason
-            http.client.parse_headers(self.fp)
-
-
-class _Connection(_Kept, HTTPConnection):
-    response_class = _Response
-
-    def _new_conn(self) -> DeadlineSocket:
-        exchange = current.exchange
-        exchange.is_connected, exchange.is_ready = True, False
-        connection = connect(exchange)
-        self.made_at = self.used_at = time.monotonic()
-        exchange.is_ready = True
-        return connection
-
-    @property
-    def is_connected(self) -> bool:
-        return super().is_connected and self.may_be_used()
-
-
-class _TLSConnection(_Kept, HTTPSConnection):
-    response_class = _Response
-
-    def _new_conn(self) -> DeadlineSocket:
-        exchange = current.exchange
-        exchange.is_connected, exchange.is_ready = True, False
-        connection = connect(exchange)
-        self.made_at = self.used_at = time.monotonic()
-        return connection
-
-    def connect(self) -> None:
-        try:
-            super().connect()
-        except TimeoutError:
-            raise caused(ErrorClass.CONNECT_TIMEOUT, "in the TLS handshake") from None
-        except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
-            raise caused(ErrorClass.TLS, str(error)) from error
-        current.exchange.is_ready = True
-
-    @property
-    def is_connected(self) -> bool:
-        return super().is_connected and self.may_be_used()
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TLSPool(HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
 
 
 def _failure(error: BaseException) -> Failure:
