@@ -5,9 +5,13 @@ so that a test can hold `.env.example` against it.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+
+_RATE = re.compile(r"([1-9][0-9]{0,8})/([smh])")
+_UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
 
 class SettingError(Exception):
@@ -85,6 +89,16 @@ class Env:
         if any(not 0 < number < float("inf") for number in found):
             raise SettingError(f"{name}: every number must be positive")
         return found or default
+
+    def request_rate(self, name: str, default: str) -> tuple[int, int] | None:
+        """So many requests in so many seconds, written `600/m`; the word `none` gives None: no limit."""
+        value = self.text(name, default)
+        if value == "none":
+            return None
+        found = _RATE.fullmatch(value)
+        if found is None:
+            raise SettingError(f"{name}: expected requests per s, m or h such as 600/m, or none, got {value!r}")
+        return int(found[1]), _UNITS_S[found[2]]
 
     def ports(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
         """Port numbers separated by commas; the word `any` gives an empty tuple."""

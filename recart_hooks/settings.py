@@ -92,9 +92,9 @@ WEB_THREADS = env.integer("WEB_THREADS", 8, minimum=1)
 
 # The API. Limits per key, such as 600/m; `none`: no limit.
 API_RATE_LIMITS = {
-    "default": env.text("API_RATE_LIMIT", "1200/m"),
-    "publish": env.text("API_PUBLISH_RATE_LIMIT", "6000/m"),
-    "test": env.text("API_TEST_RATE_LIMIT", "60/m"),
+    "default": env.request_rate("API_RATE_LIMIT", "1200/m"),
+    "publish": env.request_rate("API_PUBLISH_RATE_LIMIT", "6000/m"),
+    "test": env.request_rate("API_TEST_RATE_LIMIT", "60/m"),
 }
 API_BODY_MAX_BYTES = env.integer("API_BODY_MAX_BYTES", 10 * 1024 * 1024, minimum=1024)
 SUBSCRIPTIONS_MAX = env.integer("SUBSCRIPTIONS_MAX", 1000, minimum=1)  # of one partner

@@ -22,7 +22,6 @@ from partners.models import ApiKey
 
 logger = logging.getLogger(__name__)
 
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
 _AWAY_S = 5.0
 """After a failure Valkey is left alone for so long: a hanging one must not slow every request down."""
 
@@ -46,12 +45,6 @@ class Limit:
     name: str
     quota: int
     window_s: int
-
-    @classmethod
-    def parse(cls, name: str, text: str) -> "Limit | None":
-        """`600/m`; `none`: no limit."""
-        quota, _, unit = text.partition("/")
-        return cls(name, int(quota), _UNITS_S[unit]) if text != "none" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +107,10 @@ class KeyRate(BaseThrottle):
 
     def allow_request(self, request: Request, view: Any) -> bool:
         name = getattr(view, "rate", "default")
-        limit = Limit.parse(name, settings.API_RATE_LIMITS[name])
-        if limit is None or not isinstance(request.auth, ApiKey):
+        rate = settings.API_RATE_LIMITS[name]
+        if rate is None or not isinstance(request.auth, ApiKey):
             return True
+        limit = Limit(name, *rate)
         taken = limiter().take(request.auth.pk, limit)
         request._request.rate_headers = taken.headers(limit)  # type: ignore[attr-defined]  # ApiView puts them out
         self._wait_s = taken.wait_s

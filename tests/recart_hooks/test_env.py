@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -25,6 +28,9 @@ Read = Callable[[Env], Any]
         ("", lambda env: env.words("X", ("d",)), ["d"]),
         ("1,2.5", lambda env: env.numbers("X", ()), (1.0, 2.5)),
         ("", lambda env: env.numbers("X", (3.0,)), (3.0,)),
+        ("1200/m", lambda env: env.request_rate("X", "1/s"), (1200, 60)),
+        ("none", lambda env: env.request_rate("X", "1/s"), None),
+        ("", lambda env: env.request_rate("X", "5/h"), (5, 3600)),
         ("80, 443", lambda env: env.ports("X", (1,)), (80, 443)),
         ("any", lambda env: env.ports("X", (1,)), ()),
         ("", lambda env: env.ports("X", (1,)), (1,)),
@@ -53,6 +59,13 @@ def test_seconds_are_a_float_by_default_too() -> None:
         ("maybe", lambda env: env.boolean("X", True), "X: expected true or false, got 'maybe'"),
         ("1,two", lambda env: env.numbers("X", ()), "X: expected numbers separated by commas, got '1,two'"),
         ("1,-2", lambda env: env.numbers("X", ()), "X: every number must be positive"),
+        (
+            "1200",
+            lambda env: env.request_rate("X", "none"),
+            "X: expected requests per s, m or h such as 600/m, or none",
+        ),
+        ("1200/d", lambda env: env.request_rate("X", "none"), "X: expected requests per s, m or h"),
+        ("0/m", lambda env: env.request_rate("X", "none"), "X: expected requests per s, m or h"),
         ("http", lambda env: env.ports("X", ()), "X: expected port numbers separated by commas, or `any`, got 'http'"),
         ("65536", lambda env: env.ports("X", ()), "X: expected port numbers"),
         ("10.0.0.1/8", lambda env: env.networks("X"), "X: 10.0.0.1/8 has host bits set"),
@@ -106,3 +119,17 @@ def test_a_database_url_can_name_a_socket() -> None:
 def test_a_database_that_is_not_postgresql_is_refused() -> None:
     with pytest.raises(SettingError, match="DATABASE_URL: expected postgresql://…, got the scheme 'mysql'"):
         database_from_url("mysql://localhost/hooks")
+
+
+@pytest.mark.parametrize("name", ["API_RATE_LIMIT", "API_PUBLISH_RATE_LIMIT", "API_TEST_RATE_LIMIT"])
+def test_a_limit_of_the_api_that_is_wrong_ends_the_start(name: str) -> None:
+    starting = subprocess.run(
+        [sys.executable, "-c", "import recart_hooks.settings"],
+        env={**os.environ, name: "1200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert starting.returncode == 1
+    assert f"SettingError: {name}: expected requests" in starting.stderr

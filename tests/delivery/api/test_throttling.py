@@ -1,4 +1,4 @@
-"""What the limits of the API do while Valkey is away: nothing, said once."""
+"""Requests over a key's limit are refused; while Valkey is away nothing is limited, which is said once."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from delivery.api.throttling import Limit, SharedLimiter
+from tests.api_calls import caller
 
 
 class Valkey:
@@ -38,3 +39,15 @@ def test_with_valkey_away_nothing_is_limited_which_is_said_once(caplog: pytest.L
     assert valkey.asked == 4
     assert (back.allowed, back.wait_s) == (False, 3.5)
     assert [record.message for record in caplog.records] == ["requests are not limited: Valkey is away"]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("valkey")
+def test_a_request_over_the_limit_of_its_key_is_refused(settings: Any) -> None:
+    settings.API_RATE_LIMITS = {"default": (2, 3600)}
+    ada = caller()
+
+    answers = [ada.get("/event-types") for _ in range(3)]
+
+    assert [one.status_code for one in answers] == [200, 200, 429]
+    assert answers[0]["RateLimit-Policy"] == '"default";q=2;w=3600'
