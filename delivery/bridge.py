@@ -53,7 +53,7 @@ class Counts:
     dead_letters: int = 0
     deliveries: int = 0
     unpublished: int = 0
-    """Stored since the broker went away; 0 while it is there."""
+    """Stored since the broker went away; 0 once it has taken something again."""
     fetched_at: float = 0.0
     """When the source was last asked, in Unix seconds."""
 
@@ -165,6 +165,8 @@ class Bridge:
         return [message]
 
     def _publish(self, due: Sequence[Due]) -> None:
+        if not due:  # the broker is not asked, so nobody knows whether it is back
+            return
         try:
             self.send(due)
         except publish.BrokerUnavailable as error:

@@ -62,14 +62,14 @@ class Script:
 
 
 class Broker:
-    """Remembers what was published; away for the first `away` calls."""
+    """Remembers what was published; away for the first `away` calls, of which one with nothing is none, as in truth."""
 
     def __init__(self, away: int = 0) -> None:
         self.published: list[Due] = []
         self.away = away
 
     def __call__(self, due: Sequence[Due]) -> int:
-        if self.away:
+        if self.away and due:
             self.away -= 1
             raise redis.ConnectionError("away")
         self.published += due
@@ -183,6 +183,14 @@ def test_without_the_broker_events_are_stored_and_acknowledged_all_the_same() ->
     run(source, broker)
     assert Delivery.objects.filter(status="pending").count() == 2
     assert source.acknowledged == ["P_1", "P_2"]
+
+
+def test_what_is_not_queued_is_counted_until_the_broker_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    unwanted = replace(message(2), subject="events.customers.created")
+    bridge = run(Script([[message(1)], [unwanted], [message(3)]]), Broker(away=2))
+    assert Event.objects.count() == 3
+    assert bridge.counts.unpublished == 2
+    assert len([record for record in caplog.records if "queued later" in record.message]) == 1
 
 
 def test_without_the_database_the_batch_is_kept_and_nothing_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
