@@ -40,8 +40,7 @@ Result = TypeVar("Result")
 Store = Callable[[Sequence[SourceMessage]], list[SourceMessage]]
 """Stores and publishes a batch; returns which messages became dead letters."""
 
-_FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
 
 @dataclass(slots=True)
@@ -106,26 +105,31 @@ class Bridge:
                 await self._handle(messages, store)
 
     async def _handle(self, messages: Sequence[SourceMessage], store: Store) -> None:
+        try:
+            dead = await self._patiently(store, messages)
+        except DataError as error:  # one of them holds what PostgreSQL does not take: it must not hold up the rest
+            if len(messages) > 1:
+                for message in messages:
+                    await self._handle([message], store)
+                return
+            dead = await self._patiently(self._bury, messages[0], error)
+        dead_positions = {message.position for message in dead}
+        await self.source.acknowledge([message for message in messages if message.position not in dead_positions])
+        await self.source.terminate(dead)
+
+    async def _patiently(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Until PostgreSQL is there, or the bridge is to stop. Raises what is not passing."""
         pause = _Pause("the database is away", self._stopping)
         while True:
             try:
-                dead = await self._blocking(store, messages)
-                break
-            except DataError as error:  # one of them holds what PostgreSQL does not take: it must not hold up the rest
-                if len(messages) > 1:
-                    for message in messages:
-                        await self._handle([message], store)
-                    return
-                dead = await self._blocking(self._bury, messages[0], error)
-                break
+                done = await self._blocking(work, *arguments)
             except Exception as error:
                 if not is_passing(error) or self._stopping.is_set():
                     raise
                 await pause.wait(error)
-        pause.over()
-        dead_positions = {message.position for message in dead}
-        await self.source.acknowledge([message for message in messages if message.position not in dead_positions])
-        await self.source.terminate(dead)
+            else:
+                pause.over()
+                return done
 
     def _read(self, messages: Sequence[SourceMessage]) -> tuple[list[Accepted], list[tuple[SourceMessage, str]]]:
         accepted: list[Accepted] = []

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import redis
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, connection
 
 from delivery.bridge import Bridge
 from delivery.catalogue import Catalogue
@@ -234,3 +235,28 @@ def test_an_event_that_cannot_be_stored_is_kept_as_a_dead_letter_and_holds_up_no
     assert set(Event.objects.values_list("id", flat=True)) == {"e1", "e3"}
     assert (source.acknowledged, source.terminated) == (["P_1", "P_3"], ["P_2"])
     assert DeadLetter.objects.get().reason == "it cannot be stored: invalid byte sequence"
+
+
+def test_a_database_that_goes_away_while_a_message_is_buried_holds_it_up_and_ends_nothing() -> None:
+    failures = [OperationalError("server closed the connection"), OperationalError("still away")]
+
+    def away(execute: Any, sql: str, *rest: Any) -> Any:
+        if "delivery_deadletter" in sql and failures:
+            raise failures.pop()
+        return execute(sql, *rest)
+
+    class Strange(SubscriptionRouter):
+        def route(self, event):  # type: ignore[no-untyped-def]
+            if event.id == "e1":
+                connection.execute_wrappers.append(away)  # the bridge's own, which ends with its thread
+                raise DataError("invalid byte sequence")
+            return super().route(event)
+
+    source, broker, router = Script([[message(1)], [message(2)]]), Broker(), Strange()
+    router.load()
+    bridge = Bridge(source, router, Catalogue(), max_bytes=10_000, send=broker)
+    source.bridge = bridge
+    asyncio.run(bridge.run())
+    assert not failures
+    assert (source.acknowledged, source.terminated) == (["P_2"], ["P_1"])
+    assert (DeadLetter.objects.count(), bridge.counts.dead_letters) == (1, 1)
