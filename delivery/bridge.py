@@ -28,7 +28,7 @@ from delivery.due import Due
 from delivery.errors import Unreadable
 from delivery.ingest import Accepted, ingest
 from delivery.messages import read_message
-from delivery.metrics.process import broker_failed, timed
+from delivery.metrics.process import timed
 from delivery.passing import is_passing
 from delivery.routes import Router
 from delivery.sources import Source, SourceMessage, SourceUnavailable
@@ -171,15 +171,10 @@ class Bridge:
     def _publish(self, due: Sequence[Due]) -> None:
         if not due:  # the broker is not asked, so nobody knows whether it is back
             return
-        try:
-            self.send(due)
-        except publish.BrokerUnavailable as error:
-            broker_failed("bridge")
-            if not self.counts.unpublished:
-                logger.warning("the broker is away; deliveries are queued later", extra={"error": str(error)[:300]})
-            self.counts.unpublished += len(due)
-        else:
+        if publish.publish_or_leave(due, "bridge", self.send):
             self.counts.unpublished = 0
+        else:
+            self.counts.unpublished += len(due)
 
 
 def store_dead_letters(unreadable: Sequence[tuple[SourceMessage, str]]) -> None:

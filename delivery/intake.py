@@ -5,7 +5,6 @@ what changed in the last seconds is looked up before routing, because the announ
 its way. With Valkey away the events are stored all the same; reconciliation queues their deliveries.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ from delivery.messages import NewEvent
 from delivery.routes import SubscriptionRouter
 from partners.changes import Change, ChangeListener
 from partners.models import Subscription
-
-logger = logging.getLogger(__name__)
 
 _RECENT = timedelta(seconds=5)
 """Longer than an announcement takes, and than the clocks of two machines differ."""
@@ -72,10 +69,7 @@ class Intake:
 
     def _store(self, accepted: Sequence[Accepted]) -> list[Taken]:
         done = ingest(accepted, self._router)
-        try:
-            self._send(done.due)
-        except publish.BrokerUnavailable as error:
-            logger.warning("the broker is away; deliveries are queued later", extra={"error": str(error)[:300]})
+        publish.publish_or_leave(done.due, "intake", self._send)
         fresh = set(done.stored)
         answers = []
         for event_id in done.ids:

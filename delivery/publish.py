@@ -3,7 +3,8 @@
 The broker drops a message that it holds already (same delivery, same attempt), so publishing twice is harmless.
 """
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import redis
@@ -12,6 +13,8 @@ from django.conf import settings
 from delivery.broker import FairMessage, FairQueues, connect
 from delivery.broker.naming import PREFIX, Naming
 from delivery.due import Due
+from delivery.metrics.process import broker_failed
+from delivery.passing import Trouble
 
 TASK = "delivery.deliver"
 EVERY_PARTNER = Naming().every
@@ -26,6 +29,8 @@ _HEADERS = {"message_version": VERSION}
 
 BrokerUnavailable = redis.RedisError
 """What publishing raises when Valkey cannot be reached; the deliveries stay in PostgreSQL and are queued later."""
+
+_left = Trouble(logging.getLogger(__name__), "deliveries are queued later")
 
 
 def queue_of(partner_id: str) -> str:
@@ -53,6 +58,23 @@ def publish(due: Iterable[Due], to: FairQueues | None = None) -> int:
         for one in due
     ]
     return (to or queues()).publish(messages) if messages else 0
+
+
+def publish_or_leave(due: Sequence[Due], part: str, send: Callable[[Sequence[Due]], object] = publish) -> bool:
+    """Queues the attempts; with the broker away they are left to reconciliation, which finds them in PostgreSQL.
+
+    False: they are left, and an error of this part of us is counted.
+    """
+    if not due:  # the broker is not asked, so nobody knows whether it is there
+        return True
+    try:
+        send(due)
+    except BrokerUnavailable as error:
+        broker_failed(part)
+        _left.met(error)
+        return False
+    _left.over()
+    return True
 
 
 def postpone(queue: str, message_id: str, until: float, of: FairQueues | None = None) -> None:

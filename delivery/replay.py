@@ -9,10 +9,10 @@ by it, whatever dies. It goes on in small steps, and only while the partner's qu
 few hundred replayed ones at most, and the partner's own rate limit paces the whole.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -31,8 +31,6 @@ from partners.errors import JSONError, TransformError
 from partners.filters import compile_filter
 from partners.identifiers import DELIVERY, new_id
 from partners.models import Subscription
-
-logger = logging.getLogger(__name__)
 
 PAGE = 200
 ROOM = 400
@@ -114,7 +112,7 @@ def run_replays(queues: FairQueues | None = None, steps: int = 10) -> int:
             if due is None:
                 break
             queued += len(due)
-            _queue(due, queues)
+            publish.publish_or_leave(due, "replay", partial(publish.publish, to=queues))
     return queued
 
 
@@ -242,10 +240,3 @@ def _has_room(partner_id: str, queues: FairQueues | None) -> bool:
         return (queues or publish.queues()).stats([queue])[queue].ready < ROOM
     except publish.BrokerUnavailable:
         return False
-
-
-def _queue(due: Sequence[Due], queues: FairQueues | None) -> None:
-    try:
-        publish.publish(due, queues)
-    except publish.BrokerUnavailable as error:  # they are pending in PostgreSQL: reconciliation queues them
-        logger.warning("replayed deliveries are queued later", extra={"count": len(due), "error": str(error)[:300]})

@@ -4,7 +4,6 @@ Each checks whether it makes sense (django.core.exceptions.ValidationError says 
 attempt. A broker that is away changes nothing about it: what is in PostgreSQL is queued later by reconciliation.
 """
 
-import logging
 from datetime import timedelta
 
 from django.core.exceptions import ValidationError
@@ -22,8 +21,6 @@ from partners import audit
 from partners.identifiers import EVENT, new_id
 from partners.models import EventType, Subscription
 from partners.patterns import EVERYTHING, matches
-
-logger = logging.getLogger(__name__)
 
 TEST_SOURCE = f"{OUR_SOURCE}:test"
 NO_DATA = "null"
@@ -135,11 +132,4 @@ def _queue_on_commit(delivery: Delivery) -> None:
         delivery.event_type,
         brought_forward=delivery.is_brought_forward,
     )
-    transaction.on_commit(lambda: _queue(due))
-
-
-def _queue(due: Due) -> None:
-    try:
-        publish.publish([due])
-    except publish.BrokerUnavailable as error:
-        logger.warning("not queued yet", extra={"delivery_id": due.delivery_id, "error": str(error)})
+    transaction.on_commit(lambda: publish.publish_or_leave([due], "verbs"))

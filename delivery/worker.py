@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 _LOCK_WAIT_MS = 100
 """Others want the threads of delivery.database."""
 _restraint = Restraint()
-_not_queued = Trouble(logger, "deliveries are queued later")
+_not_put_off = Trouble(logger, "messages are not given back for later")
 _not_held_back = Trouble(logger, "a partner's queue is not held back")
 
 
@@ -104,14 +104,8 @@ class Worker:
 
 
 def queue(due: Sequence[Due]) -> None:
-    """Queues attempts. They are in PostgreSQL: with the broker away, reconciliation queues them."""
-    try:
-        publish.publish(due)
-    except publish.BrokerUnavailable as error:
-        broker_failed("retry")
-        _not_queued.met(error)
-    else:
-        _not_queued.over()
+    """Queues attempts, or leaves them to reconciliation."""
+    publish.publish_or_leave(due, "retry")
 
 
 def put_off(queue: str, message_id: str, until: float) -> None:
@@ -120,7 +114,9 @@ def put_off(queue: str, message_id: str, until: float) -> None:
         publish.postpone(queue, message_id, until)
     except publish.BrokerUnavailable as error:
         broker_failed("postpone")
-        _not_queued.met(error)
+        _not_put_off.met(error)
+    else:
+        _not_put_off.over()
 
 
 def hold_back(postponed: Sequence[Postponed]) -> None:

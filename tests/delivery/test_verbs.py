@@ -12,6 +12,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from delivery import publish
 from delivery.due import Due
+from delivery.metrics.process import REGISTRY
 from delivery.models import Delivery, Event
 from delivery.reconcile import reconcile
 from delivery.verbs import retry_delivery, send_test_event
@@ -165,6 +166,10 @@ def test_nothing_is_retried_for_a_disabled_or_deleted_subscription_or_an_expunge
         assert delivery.status == "dead"
 
 
+def broker_errors(part: str) -> float:
+    return REGISTRY.get_sample_value("recart_hooks_broker_errors_total", {"part": part}) or 0.0
+
+
 @pytest.fixture
 def broker_away(settings: Settings) -> Iterator[None]:
     settings.BROKER_URL = "fair://127.0.0.1:1/0"
@@ -176,13 +181,14 @@ def broker_away(settings: Settings) -> Iterator[None]:
 def test_a_broker_that_is_away_loses_nothing(
     broker_away: None, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
-    delivery = new_delivery("dead")
+    delivery, before = new_delivery("dead"), broker_errors("verbs")
 
     with django_capture_on_commit_callbacks(execute=True):
         retry_delivery(delivery)
 
     delivery.refresh_from_db()
     assert delivery.status == "pending"
+    assert broker_errors("verbs") == before + 1
 
 
 def test_a_test_event_goes_to_one_subscription_with_the_sample_of_its_type(

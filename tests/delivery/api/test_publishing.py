@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from delivery import idempotency, publish
 from delivery.due import Due
+from delivery.metrics.process import REGISTRY
 from delivery.models import Delivery, Event, IdempotentRequest
 from partners.models import EventType
 from tests.api_calls import Caller, call, caller, is_problem, subscription_of
@@ -302,16 +303,22 @@ def test_the_same_key_at_the_same_time_works_once() -> None:
     assert Event.objects.count() == 1
 
 
+def broker_errors(part: str) -> float:
+    return REGISTRY.get_sample_value("recart_hooks_broker_errors_total", {"part": part}) or 0.0
+
+
 def test_a_broker_that_is_away_holds_nothing_up(settings: Any) -> None:
     subscription_of(caller().partner)
     producer: Caller = caller("producer")
     publish.queues.cache_clear()
     settings.BROKER_URL = "fair://127.0.0.1:1/0"
+    before = broker_errors("intake")
     try:
         assert producer.post("/events", event()).status_code == 202
     finally:
         publish.queues.cache_clear()
     assert Delivery.objects.get().status == "pending"
+    assert broker_errors("intake") == before + 1
 
 
 def test_a_batch_of_a_thousand_takes_a_few_queries(django_assert_max_num_queries: Any) -> None:
