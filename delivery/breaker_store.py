@@ -20,6 +20,7 @@ from delivery.breaker import FIRST_PERIOD_S, Opened
 from delivery.clocks import ahead_of_s, ahead_of_valkey_s
 from delivery.metrics.process import broker_failed
 from delivery.turns import offload
+from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class SharedBreakers:
     def __init__(self, client: redis.Redis | None = None, clock: Callable[[], float] = time.time) -> None:
         self._client = client
         self._clock = clock
+        self._not_shared = Trouble(logger, "what breakers do is not shared")
 
     @property
     def client(self) -> redis.Redis:
@@ -50,10 +52,10 @@ class SharedBreakers:
             return {}
 
     def open(self, subscription_id: str, opened: Opened) -> None:
-        self._write("open", lambda: self._open(subscription_id, opened))
+        self._write(lambda: self._open(subscription_id, opened))
 
     def close(self, subscription_id: str) -> None:
-        self._write("close", lambda: self._close(subscription_id))
+        self._write(lambda: self._close(subscription_id))
 
     def take_probe(self, subscription_id: str, for_s: float) -> bool:
         try:
@@ -65,7 +67,7 @@ class SharedBreakers:
             return True
 
     def leave_probe(self, subscription_id: str) -> None:
-        self._write("leave probe", lambda: self.client.delete(_PROBE + subscription_id))
+        self._write(lambda: self.client.delete(_PROBE + subscription_id))
 
     def since(self) -> Mapping[str, float]:
         """When each open breaker opened (Unix seconds). Raises redis.RedisError."""
@@ -106,9 +108,11 @@ class SharedBreakers:
             pipeline.delete(_PROBE + subscription_id)
             pipeline.execute()
 
-    def _write(self, what: str, write: Callable[[], object]) -> None:
+    def _write(self, write: Callable[[], object]) -> None:
         try:
             offload(write)
         except redis.RedisError as error:
             broker_failed("breaker")
-            logger.warning("breaker not shared", extra={"change": what, "error": str(error)})
+            self._not_shared.met(error)
+        else:
+            self._not_shared.over()

@@ -33,6 +33,7 @@ from delivery.passing import is_passing
 from delivery.routes import Router
 from delivery.sources import Source, SourceMessage, SourceUnavailable
 from delivery.tracing import traced
+from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ Result = TypeVar("Result")
 Store = Callable[[Sequence[SourceMessage]], list[SourceMessage]]
 """Stores and publishes a batch; returns which messages became dead letters."""
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
 
 
 @dataclass(slots=True)
@@ -226,20 +228,16 @@ class _Pause:
     """Waits longer each time, and says what happened once."""
 
     def __init__(self, what: str, stopping: asyncio.Event) -> None:
-        self._what = what
+        self._trouble = Trouble(logger, what)
         self._stopping = stopping
         self._next_s = _FIRST_PAUSE_S
-        self._since: float | None = None
 
     async def wait(self, error: BaseException) -> None:
-        if self._since is None:
-            self._since = time.monotonic()
-            logger.warning(self._what, extra={"error": str(error).strip()[:300]})
+        self._trouble.met(error)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), self._next_s)
         self._next_s = min(self._next_s * 2, _LONGEST_PAUSE_S)
 
     def over(self) -> None:
-        if self._since is not None:
-            logger.info("going on", extra={"after": self._what, "seconds": round(time.monotonic() - self._since, 1)})
-        self._since, self._next_s = None, _FIRST_PAUSE_S
+        self._trouble.over()
+        self._next_s = _FIRST_PAUSE_S

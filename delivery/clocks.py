@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 import redis
 from django.db import connection
 
-from delivery.passing import Trouble
 from partners.models import FOREVER
+from partners.trouble import Trouble
 
 MOST_APART_S = 60.0
 """Receivers refuse signatures that are five minutes off."""

@@ -21,12 +21,15 @@ from delivery.errors import Postponed
 from delivery.metrics.process import broker_failed
 from partners.changes import Change
 from partners.models import FOREVER, Partner, Subscription
+from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
 _ONCE_IN_S = 1.0
 _LONGEST_HELD_S = LONGEST_PERIOD_S + FIRST_PERIOD_S
 """For how long breakers hold a queue back at most (delivery.deliver.refusal)."""
+
+_not_written = Trouble(logger, "limits wait for Valkey")
 
 
 def limits_of(partner: Partner) -> QueueLimits:
@@ -164,27 +167,27 @@ def _with_others(down: Mapping[str, Collection[str]]) -> set[str]:
     return {partner for partner, pk in enabled.values_list("partner_id", "pk") if pk not in down[partner]}
 
 
-def push_change(change: Change, to: FairQueues | None = None) -> None:
-    """Writes the limits that a change may have touched. Raises redis.RedisError.
+def push_change(change: Change, to: FairQueues | None = None) -> int:
+    """Writes the limits that a change may have touched; returns how many. Raises redis.RedisError.
 
     A changed subscription ends what holds its partner's queue back: it may not share the trouble of the one before.
     """
     if change.kind == "everything":
-        push_limits(to=to)
-    elif change.kind == "partner":
-        push_limits([change.id], to)
-    elif change.kind == "subscription":
-        push_limits(Subscription.objects.filter(pk=change.id).values_list("partner_id", flat=True), to)
+        return push_limits(to=to)
+    if change.kind == "partner":
+        return push_limits([change.id], to)
+    if change.kind == "subscription":
+        return push_limits(Subscription.objects.filter(pk=change.id).values_list("partner_id", flat=True), to)
+    return 0
 
 
-class LimitKeeper:
-    """Takes changes over from PostgreSQL's announcements."""
-
-    def take_over(self, change: Change) -> None:
-        try:
-            push_change(change)
-        except redis.RedisError as error:  # reconciliation writes them again when Valkey is back
-            broker_failed("limits")
-            logger.warning("limits not written", extra={"error": str(error)})
-        finally:
-            connection.close_if_unusable_or_obsolete()
+def take_over(change: Change, to: FairQueues | None = None) -> None:
+    """The same for PostgreSQL's announcements: with Valkey away, reconciliation writes them when it is back."""
+    try:
+        if push_change(change, to):
+            _not_written.over()
+    except redis.RedisError as error:
+        broker_failed("limits")
+        _not_written.met(error)
+    finally:
+        connection.close_if_unusable_or_obsolete()

@@ -16,11 +16,12 @@ from delivery.idempotency import remove_old as remove_old_keys
 from delivery.metrics.process import maintained
 from delivery.operational import failing, mail, trouble
 from delivery.operational.notify import notify
-from delivery.passing import Trouble, is_away
+from delivery.passing import is_away
 from delivery.reconcile import reconcile as run_reconciliation
 from delivery.resolutions import roll_up as run_roll_up
 from delivery.retention.removal import Remover
 from delivery.retention.rules import configured_archive, configured_rules
+from partners.trouble import Trouble
 from recart_hooks.celery import app
 
 logger = logging.getLogger(__name__)

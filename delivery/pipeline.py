@@ -24,6 +24,7 @@ from delivery.outcomes import Outcome
 from delivery.recorder import AttemptRecord
 from delivery.sending import Request
 from delivery.turns import Turns, Waiter, sleep
+from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -288,20 +289,18 @@ class Pipeline:
 
     def _patiently(self, name: str, work: Callable[[Sequence[Item]], Answer], items: Sequence[Item]) -> Answer:
         """Until PostgreSQL is there. Raises what is not passing."""
-        pause = 0.0
+        trouble, pause_s = Trouble(logger, f"the {name} waits"), _FIRST_PAUSE_S
         while True:
             try:
                 answer = work(items)
             except Exception as error:
                 if not self._stages.is_passing(error):
                     raise
-                if not pause:
-                    logger.warning("waiting", extra={"batch": name, "error": str(error).strip()[:300]})
-                pause = min(pause * 2 or _FIRST_PAUSE_S, LONGEST_PAUSE_S)
-                sleep(pause)
+                trouble.met(error)
+                sleep(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             else:
-                if pause:
-                    logger.info("going on", extra={"batch": name, "items": len(items)})
+                trouble.over()
                 return answer
 
 

@@ -14,7 +14,7 @@ from delivery.broker import FairMessage, FairQueues, connect
 from delivery.broker.naming import PREFIX, Naming
 from delivery.due import Due
 from delivery.metrics.process import broker_failed
-from delivery.passing import Trouble
+from partners.trouble import Trouble
 
 TASK = "delivery.deliver"
 EVERY_PARTNER = Naming().every

@@ -7,7 +7,8 @@ from typing import Any
 from django_celery_results.backends import DatabaseBackend
 
 from delivery.database import in_database
-from delivery.passing import Trouble, is_passing
+from delivery.passing import is_passing
+from partners.trouble import Trouble
 
 _trouble = Trouble(logging.getLogger(__name__), "results are not stored")
 

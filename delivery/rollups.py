@@ -18,6 +18,7 @@ from delivery.histogram import SIZE, bucket_of
 from delivery.metrics.process import database_failed
 from delivery.recorder import AttemptRecord
 from delivery.resolutions import MINUTE_S
+from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -104,19 +105,18 @@ class Rollups:
         return len(cells)
 
     def _run(self) -> None:
-        failing = False
+        trouble = Trouble(logger, "counts wait")
         while True:
             stopping = self._stopping.wait(FLUSH_EVERY_S)
             try:
                 close_old_connections()
                 self.flush()
-                failing = False
             except Error as error:
                 connection.close()
                 database_failed("rollups")
-                if not failing:
-                    logger.warning("counts wait", extra={"error": str(error).strip()[:300]})
-                failing = True
+                trouble.met(error)
+            else:
+                trouble.over()
             if stopping:
                 connection.close()
                 return

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
-from delivery import publish
+from delivery import limits, publish
 from delivery.breaker import Breaker
 from delivery.breaker_store import SharedBreakers
 from delivery.database import OwnConnection, in_database, with_living_connection
@@ -21,11 +21,11 @@ from delivery.endpoints import EndpointCache
 from delivery.errors import Postponed
 from delivery.flower_feed import flower_feed
 from delivery.jobs import Job, JobLoader
-from delivery.limits import LimitKeeper, Restraint
+from delivery.limits import Restraint
 from delivery.metrics import process
 from delivery.metrics.attempts import attempt_metrics
 from delivery.metrics.process import broker_failed
-from delivery.passing import Trouble, is_away, is_passing
+from delivery.passing import is_away, is_passing
 from delivery.pipeline import Pipeline, Stages
 from delivery.prepare import USER_AGENT
 from delivery.recorder import AttemptRecord, Recorder, disable_gone
@@ -34,6 +34,7 @@ from delivery.sending import Sender, make_sender
 from delivery.tracing import attempt_trace
 from delivery.turns import Turns, offload
 from partners.changes import Change, ChangeListener
+from partners.trouble import Trouble
 from partners.validation import endpoint_policy
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,6 @@ class Worker:
 
     def __init__(self) -> None:
         self._endpoints = EndpointCache()
-        limits = LimitKeeper()
 
         def take_over(change: Change) -> None:
             self._endpoints.forget(change)

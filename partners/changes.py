@@ -15,6 +15,8 @@ import psycopg
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
+from partners.trouble import Trouble
+
 logger = logging.getLogger(__name__)
 
 CHANNEL = "partners_changed"
@@ -51,19 +53,17 @@ class ChangeListener:
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        failing = False
+        trouble = Trouble(logger, "cannot hear of changes; trying again")
         while not self._stopping.is_set():
             try:
                 with psycopg.connect(**_connection_parameters(), autocommit=True) as listening:
                     listening.execute(f"LISTEN {CHANNEL}")
-                    failing = False
                     self._tell(EVERYTHING)
+                    trouble.over()
                     self.connected.set()
                     self._hear(listening)
             except (psycopg.Error, DatabaseProblem) as error:
-                if not failing:
-                    logger.warning("cannot hear of changes; trying again", extra={"error": str(error).strip()})
-                failing = True
+                trouble.met(error)
                 self.connected.clear()
                 self._stopping.wait(_RECONNECT_S)
         connection.close()

@@ -19,6 +19,7 @@ from rest_framework.throttling import BaseThrottle
 
 from delivery.broker import connect
 from partners.models import ApiKey
+from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class SharedLimiter:
         self._take = client.register_script(_TAKE)
         self._clock = clock
         self._away_until = 0.0
-        self._is_away = False
+        self._away = Trouble(logger, "requests are not limited: Valkey is away")
 
     def take(self, who: str, limit: Limit) -> Taken:
         if self._clock() < self._away_until:
@@ -86,11 +87,9 @@ class SharedLimiter:
             )
         except redis.RedisError as error:
             self._away_until = self._clock() + _AWAY_S
-            if not self._is_away:  # said once, until it is back
-                logger.warning("requests are not limited: Valkey is away", extra={"error": str(error)[:300]})
-            self._is_away = True
+            self._away.met(error)
             return Taken(True, 0, 0)
-        self._is_away = False
+        self._away.over()
         return Taken(bool(allowed), float(wait), float(full_in))
 
 

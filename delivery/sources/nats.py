@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from nats.protocol import parser
 
 from delivery.sources import SourceMessage, SourceUnavailable
 from delivery.sources.pull import STORED, Pull, PullFailedError
+from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class NatsSource:
         self._kept_s = kept_s
         self._client: Client | None = None
         self._pull: Pull | None = None
+        self._trouble = Trouble(logger, "NATS has an error")
 
     async def connect(self) -> None:
         try:
@@ -59,10 +61,12 @@ class NatsSource:
                 reconnect_time_wait=1,
                 max_reconnect_attempts=-1,  # the default gives up after two minutes, for good
                 skip_subject_validation=True,  # each acknowledgement goes where the server said
-                error_cb=_say_once(),
+                error_cb=self._met,
+                reconnected_cb=self._reconnected,
             )
             await asyncio.wait_for(connecting, CONNECT_S)  # it would try for ever here as well
             await self._bind()
+            self._trouble.over()
         except _UNAVAILABLE as error:
             await self.close()
             raise SourceUnavailable(_words(error)) from error
@@ -93,6 +97,13 @@ class NatsSource:
                     await client.flush()
             with contextlib.suppress(*_UNAVAILABLE):
                 await client.close()
+
+    async def _met(self, error: Exception) -> None:
+        """nats-py calls this for each failed reconnect."""
+        self._trouble.met(error)
+
+    async def _reconnected(self) -> None:
+        self._trouble.over()
 
     async def _answer(self, messages: Sequence[SourceMessage], verb: str) -> None:
         try:
@@ -197,16 +208,3 @@ def _place(reply: str) -> tuple[str, str, str]:
 
 def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-
-def _say_once() -> Callable[[Exception], Awaitable[None]]:
-    """nats-py calls this for each failed reconnect: log what is new only."""
-    last = ""
-
-    async def say(error: Exception) -> None:
-        nonlocal last
-        if _words(error) != last:
-            last = _words(error)
-            logger.warning("nats", extra={"error": last})
-
-    return say

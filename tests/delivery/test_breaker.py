@@ -1,8 +1,10 @@
 """The breaker opens when an endpoint is down, lets one probe through, and closes when that succeeds."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
+import redis
 
 from delivery.breaker import FAILURES_IN_A_ROW, FIRST_PERIOD_S, LONGEST_PERIOD_S, REFRESH_S, Breaker, Opened
 from delivery.breaker_store import SharedBreakers
@@ -135,6 +137,26 @@ def test_a_probe_that_is_left_can_be_taken_in_valkey() -> None:
     one.leave_probe("sub_left")
     assert other.take_probe("sub_left", 60)
     other.close("sub_left")
+
+
+def test_breakers_that_are_not_shared_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Valkey:
+        is_away = True
+
+        def delete(self, _: str) -> None:
+            if self.is_away:
+                raise redis.ConnectionError("refused")
+
+    caplog.set_level("INFO")
+    valkey: Any = Valkey()
+    shared = SharedBreakers(valkey)
+
+    shared.leave_probe("sub")
+    shared.leave_probe("sub")
+    valkey.is_away = False
+    shared.leave_probe("sub")
+
+    assert [record.message for record in caplog.records] == ["what breakers do is not shared", "going on"]
 
 
 def test_each_failed_probe_doubles_the_time_up_to_a_limit(breaker: Breaker, shared: Memory, clock: Clock) -> None:

@@ -3,14 +3,25 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
+import redis
 from django.utils import timezone
 
 from delivery import publish
 from delivery.broker import FairQueues, QueueLimits, connect
 from delivery.errors import Postponed
-from delivery.limits import Restraint, hold_back, limits_of, mend_limits, push_change, push_limits, wrong_limits
+from delivery.limits import (
+    Restraint,
+    hold_back,
+    limits_of,
+    mend_limits,
+    push_change,
+    push_limits,
+    take_over,
+    wrong_limits,
+)
 from partners.changes import Change
 from partners.models import Partner, Subscription
 from partners.services import create_partner, create_subscription, pause_partner, resume_partner
@@ -188,3 +199,29 @@ def test_a_pause_that_ends_while_limits_are_mended_is_ended(
     monkeypatch.setattr(queues, "configure_many", staff_is_quicker)
     mend_limits(queues)
     assert paused_until(queues, subscription.partner_id) is None
+
+
+@pytest.mark.django_db(transaction=True)  # as the thread that hears of changes has none open
+def test_limits_that_wait_for_valkey_are_said_once(
+    subscription: Subscription, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broker:
+        is_away = False
+
+        def configure_many(self, _: object) -> None:
+            if self.is_away:
+                raise redis.ConnectionError("refused")
+
+    partner, event_type = Change("partner", subscription.partner_id), Change("event_type", "orders.created")
+    broker: Any = Broker()
+    take_over(partner, broker)  # whatever other tests left
+    caplog.set_level("INFO")
+    caplog.clear()
+
+    broker.is_away = True
+    for change in (partner, event_type, partner):
+        take_over(change, broker)
+    broker.is_away = False
+    take_over(partner, broker)
+
+    assert [record.message for record in caplog.records] == ["limits wait for Valkey", "going on"]

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import nats
 import pytest
@@ -18,6 +19,7 @@ from delivery.sources import SourceMessage, SourceUnavailable
 from delivery.sources.lag import read_lag
 from delivery.sources.nats import NatsSource, _place
 from delivery.sources.pull import Pull
+from tests.proxy import Proxy
 
 pytestmark = pytest.mark.servers
 
@@ -211,3 +213,23 @@ def test_a_message_that_is_not_of_a_stream_has_no_place(reply: str) -> None:
 def test_nobody_there_is_said_as_such(name: str) -> None:
     with pytest.raises(SourceUnavailable):
         asyncio.run(source("nats://127.0.0.1:1", name).connect())
+
+
+def test_a_server_that_is_away_is_said_once_and_again_when_it_is_back(
+    nats: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        bridge = source(f"nats://127.0.0.1:{wire.port}", name)
+        wire.cut()
+        with pytest.raises(SourceUnavailable):
+            await bridge.connect()
+        wire.mend()
+        await bridge.connect()
+        await bridge.close()
+
+    caplog.set_level("INFO", "delivery.sources.nats")
+    at = urlsplit(nats)
+    with Proxy((at.hostname or "", at.port or 0)) as wire:
+        run(test)
+    said = [record.message for record in caplog.records if record.name == "delivery.sources.nats"]
+    assert said == ["NATS has an error", "created the stream", "going on"]

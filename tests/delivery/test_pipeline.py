@@ -343,7 +343,8 @@ def test_a_database_that_is_away_is_waited_for(world: World, caplog: pytest.LogC
     world.take("dlv_0")
     world.wait(1)
     assert world.settled == {"dlv_0": None}
-    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == ["waiting", "waiting"]
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == ["the loader waits", "the recorder waits"]
 
 
 @pytest.mark.parametrize("stage", ["load_errors", "record_errors"])
