@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from delivery import publish
 from delivery.broker import FairQueues
-from delivery.due import Due
+from delivery.due import Due, due_columns
 from partners import audit
 from partners.identifiers import DELIVERY, first_id
 from partners.models import Partner
@@ -90,11 +90,10 @@ def _queue_what_stays(partner_id: str, queues: FairQueues) -> None:
     while True:
         with connection.cursor() as cursor:
             cursor.execute(
-                """
-                SELECT id, attempt_count + 1, partner_id, event_type, extract(epoch FROM next_attempt_at)::float8,
-                       brought_forward IS NOT DISTINCT FROM attempt_count + 1
+                f"""
+                SELECT {due_columns("extract(epoch FROM next_attempt_at)::float8")}
                 FROM delivery_delivery WHERE partner_id = %s AND status = 'pending' AND id > %s ORDER BY id LIMIT %s
-                """,
+                """,  # noqa: S608 - our own constants
                 [partner_id, after, PAGE],
             )
             rows = cursor.fetchall()

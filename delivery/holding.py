@@ -7,7 +7,6 @@ from enum import StrEnum
 import redis
 
 from delivery import publish
-from delivery.due import Due
 from delivery.live import open_breakers, queue_now
 from delivery.models import Delivery
 from partners.models import Partner
@@ -33,16 +32,9 @@ def hold_on(delivery: Delivery, partner: Partner, now: datetime) -> Hold | None:
     if delivery.next_attempt_at is None or delivery.next_attempt_at > now:
         return None
     try:
-        return None if _is_being_sent(delivery) else _hold(delivery, partner, now)
+        return None if publish.leased_by(delivery.next_due) else _hold(delivery, partner, now)
     except redis.RedisError:
         return None
-
-
-def _is_being_sent(delivery: Delivery) -> bool:
-    queue, queues = publish.queue_of(delivery.partner_id), publish.queues()
-    next_one = (delivery.pk, delivery.attempt_count + 1, delivery.partner_id, delivery.event_type)
-    dues = (Due(*next_one), Due(*next_one, brought_forward=True))
-    return any(queues.leased_by(queue, due.message_id) for due in dues)
 
 
 def _hold(delivery: Delivery, partner: Partner, now: datetime) -> Hold | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from delivery.database import bulk_cursor
-from delivery.due import Due
+from delivery.due import Due, due_columns
 from delivery.messages import NewEvent
 from delivery.routes import Router
 from delivery.routing import Selection
@@ -173,12 +173,10 @@ def _unfinished(cursor: Any, event_ids: frozenset[str]) -> list[Due]:
     The status would say the same, but lead PostgreSQL to the index of everything that is pending.
     """
     cursor.execute(
-        """
-        SELECT id, attempt_count + 1, partner_id, event_type,
-               CASE WHEN attempt_count > 0 THEN extract(epoch FROM next_attempt_at)::float8 END,
-               brought_forward IS NOT DISTINCT FROM attempt_count + 1
+        f"""
+        SELECT {due_columns("CASE WHEN attempt_count > 0 THEN extract(epoch FROM next_attempt_at)::float8 END")}
         FROM delivery_delivery WHERE event_id = ANY(%b::text[]) AND finished_at IS NULL
-        """,
+        """,  # noqa: S608 - our own constants
         [list(event_ids)],
     )
     return [Due(*row) for row in cursor.fetchall()]

@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from delivery.due import Due
 from delivery.resolutions import RESOLUTIONS_S
 from partners.fields import IdField
 from partners.models import ApiKey, Partner, Subscription
@@ -95,9 +96,11 @@ class Delivery(models.Model):
         return self.id
 
     @property
-    def is_brought_forward(self) -> bool:
-        """Whether its next attempt is: then the broker knows that by another id (delivery.due)."""
-        return self.brought_forward == self.attempt_count + 1
+    def next_due(self) -> Due:
+        """Its next attempt, to be made now."""
+        number = self.attempt_count + 1
+        is_sooner = self.brought_forward == number
+        return Due(self.pk, number, self.partner_id, self.event_type, brought_forward=is_sooner)
 
 
 class Attempt(models.Model):

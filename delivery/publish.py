@@ -86,3 +86,9 @@ def missing(partner_id: str, due: Sequence[Due], of: FairQueues | None = None) -
     """Those that the broker does not hold: neither queued, nor delayed, nor leased."""
     unknown = set((of or queues()).missing(queue_of(partner_id), [one.message_id for one in due]))
     return [one for one in due if one.message_id in unknown]
+
+
+def leased_by(due: Due) -> str | None:
+    """Who is making the attempt, whichever of its messages was first; None: nobody. Raises redis.RedisError."""
+    queue = queue_of(due.partner_id)
+    return next(filter(None, (queues().leased_by(queue, message_id) for message_id in due.message_ids)), None)

@@ -19,7 +19,7 @@ from kombu.utils.encoding import bytes_to_str
 from delivery import publish
 from delivery.broker import FairQueues
 from delivery.clocks import database_now
-from delivery.due import Due
+from delivery.due import Due, due_columns
 from delivery.limits import mend_limits
 from partners.models import FOREVER
 
@@ -139,8 +139,7 @@ def _pages(
         with connection.cursor() as cursor:
             cursor.execute(
                 f"""
-                SELECT id, attempt_count + 1, partner_id, event_type, NULL,
-                       brought_forward IS NOT DISTINCT FROM attempt_count + 1, next_attempt_at
+                SELECT {due_columns()}, next_attempt_at
                 FROM delivery_delivery
                 WHERE status = 'pending' AND partner_id = %s AND next_attempt_at < %s
                   AND (next_attempt_at, id) {beyond} (%s, %s)
@@ -163,12 +162,10 @@ def _queue_scheduled(to: FairQueues) -> int:
     while True:
         with connection.cursor() as cursor:
             cursor.execute(
-                """
-                SELECT id, attempt_count + 1, partner_id, event_type,
-                       extract(epoch FROM next_attempt_at - statement_timestamp())::float8,
-                       brought_forward IS NOT DISTINCT FROM attempt_count + 1
+                f"""
+                SELECT {due_columns("extract(epoch FROM next_attempt_at - statement_timestamp())::float8")}
                 FROM delivery_delivery WHERE status = 'pending' AND attempt_count > 0 AND id > %s ORDER BY id LIMIT %s
-                """,
+                """,  # noqa: S608 - our own constants
                 [after, PAGE],
             )
             rows = cursor.fetchall()

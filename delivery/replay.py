@@ -208,11 +208,7 @@ def _again(wanted: Wanted, rows: Sequence[_Row]) -> list[Due]:
     ]
     Delivery.objects.bulk_create(new, ignore_conflicts=True)
     stored = set(Delivery.objects.filter(pk__in=[one.pk for one in new]).values_list("pk", flat=True))
-    made = [*again, *(one for one in new if one.pk in stored)]
-    return [
-        Due(one.pk, one.attempt_count + 1, one.partner_id, one.event_type, brought_forward=one.is_brought_forward)
-        for one in made
-    ]
+    return [one.next_due for one in [*again, *(one for one in new if one.pk in stored)]]
 
 
 def _hold(event_ids: Sequence[str]) -> frozenset[str]:

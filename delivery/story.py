@@ -8,7 +8,6 @@ import redis
 from delivery import publish
 from delivery.breaker_store import SharedBreakers
 from delivery.clocks import moment_of
-from delivery.due import Due
 from delivery.models import Attempt, Delivery, Event
 from partners.access_models import AuditEntry
 from partners.models import FOREVER, Partner, Subscription
@@ -75,11 +74,10 @@ def _attempt(attempt: Attempt) -> str:
 
 
 def _broker(delivery: Delivery) -> Iterator[str]:
-    next_one = (delivery.pk, delivery.attempt_count + 1, delivery.partner_id, delivery.event_type)
-    ids = [Due(*next_one).message_id, Due(*next_one, brought_forward=True).message_id]
-    queue, queues = publish.queue_of(delivery.partner_id), publish.queues()
+    due = delivery.next_due
+    ids, queue, queues = due.message_ids, publish.queue_of(delivery.partner_id), publish.queues()
     try:
-        held_by = queues.leased_by(queue, ids[0]) or queues.leased_by(queue, ids[1])
+        held_by = publish.leased_by(due)
         is_lost = len(queues.missing(queue, ids)) == len(ids)
         stats = queues.stats([queue])[queue]
     except redis.RedisError as error:

@@ -14,7 +14,6 @@ from django.utils import timezone
 from delivery import publish
 from delivery.clocks import database_now
 from delivery.deliver import EXPUNGED
-from delivery.due import Due
 from delivery.messages import OUR_SOURCE
 from delivery.models import Attempt, Delivery, Event
 from partners import audit
@@ -125,11 +124,5 @@ def _check_enabled(subscription: Subscription) -> None:
 
 
 def _queue_on_commit(delivery: Delivery) -> None:
-    due = Due(
-        delivery.pk,
-        delivery.attempt_count + 1,
-        delivery.partner_id,
-        delivery.event_type,
-        brought_forward=delivery.is_brought_forward,
-    )
-    transaction.on_commit(lambda: publish.publish_or_leave([due], "verbs"))
+    due = [delivery.next_due]  # as it is now
+    transaction.on_commit(lambda: publish.publish_or_leave(due, "verbs"))
