@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from delivery import stats
-from delivery.diagnosis import Facts, Finding, Side, findings
+from delivery.admin.diagnosis import Facts, Finding, Side, findings
 from delivery.live import Live, live
 from delivery.models import Delivery
 from partners import audit

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from delivery.admin.diagnosis import Facts, Finding, Side, findings
 from delivery.backlog import Backlog
-from delivery.diagnosis import Facts, Finding, Side, findings
 from delivery.live import BreakerState, Live, Queue
 from delivery.stats import NOTHING
 from partners.models import FOREVER, Partner, Subscription
