@@ -17,8 +17,8 @@ from delivery.endpoints import Endpoint, load_endpoints
 from delivery.jobs import Job
 from delivery.outcomes import ErrorClass, Outcome, failed
 from delivery.prepare import USER_AGENT, prepare
+from delivery.senders import configured_sender
 from delivery.sending import Request, Sender
-from delivery.worker import configured_sender
 from partners.errors import TransformError
 from partners.identifiers import EVENT, new_id
 from partners.models import Subscription

@@ -30,12 +30,11 @@ from delivery.pipeline import Pipeline, Stages
 from delivery.prepare import USER_AGENT
 from delivery.recorder import AttemptRecord, Recorder, disable_gone
 from delivery.rollups import Rollups
-from delivery.sending import Sender, make_sender
+from delivery.senders import configured_sender
 from delivery.tracing import attempt_trace
 from delivery.turns import Turns, offload
 from partners.changes import Change, ChangeListener
 from partners.trouble import Trouble
-from partners.validation import endpoint_policy
 
 logger = logging.getLogger(__name__)
 
@@ -129,10 +128,6 @@ def hold_back(postponed: Sequence[Postponed]) -> None:
         _not_held_back.met(error)
     else:
         _not_held_back.over()
-
-
-def configured_sender() -> Sender:
-    return make_sender(settings.DELIVERY_SENDER, endpoint_policy(), ca_file=settings.ENDPOINT_CA_FILE or None)
 
 
 _lock = threading.Lock()

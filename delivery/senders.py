@@ -1,0 +1,10 @@
+"""The sender that the settings ask for, for the workers and for who tries an endpoint out."""
+
+from django.conf import settings
+
+from delivery.sending import Sender, make_sender
+from partners.validation import endpoint_policy
+
+
+def configured_sender() -> Sender:
+    return make_sender(settings.DELIVERY_SENDER, endpoint_policy(), ca_file=settings.ENDPOINT_CA_FILE or None)
