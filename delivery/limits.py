@@ -38,7 +38,7 @@ def limits_of(partner: Partner) -> QueueLimits:
         paused_until = float("inf") if partner.paused_until >= FOREVER else partner.paused_until.timestamp()
     return QueueLimits(
         queue=publish.queue_of(partner.id),
-        rate=partner.rate_limit or partner.rate_limit_ceiling or None,
+        rate=partner.rate_limit_in_force or None,
         max_in_flight=partner.max_in_flight,
         paused_until=paused_until,
     )

@@ -63,7 +63,7 @@ def _subscription(subscription: Subscription) -> Iterator[str]:
 
 def _partner(partner: Partner) -> Iterator[str]:
     paused = f", paused until {_at(partner.paused_until)} by {partner.paused_by}" if partner.paused_until else ""
-    rate = partner.rate_limit or partner.rate_limit_ceiling or "none"
+    rate = partner.rate_limit_in_force or "none"
     yield f"  partner {partner.pk} {partner.name}: rate limit {rate}, {partner.max_in_flight} in flight{paused}"
 
 

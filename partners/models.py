@@ -100,6 +100,11 @@ class Partner(models.Model):
             raise ValidationError({"rate_limit": f"above the ceiling of {self.rate_limit_ceiling}"})
 
     @property
+    def rate_limit_in_force(self) -> str:
+        """Its own, else the ceiling; empty: no limit."""
+        return self.rate_limit or self.rate_limit_ceiling
+
+    @property
     def is_paused(self) -> bool:
         return self.paused_until is not None and self.paused_until > timezone.now()
 

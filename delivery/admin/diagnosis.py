@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from celery.utils.time import rate as per_second
-
 from delivery.live import Live, Queue
 from delivery.stats import NOTHING, Stats
 from partners.admin.looks import span
 from partners.models import FOREVER, Partner, Subscription
+from partners.validation import per_second
 
 BEHIND_S = 60.0
 """What could be sent and is not for this long is our fault."""
@@ -75,12 +74,13 @@ def _everybody(live: Live) -> Iterator[Finding]:
 
 def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
     partner, oldest = facts.partner, _since(facts)
-    limit = partner.rate_limit or partner.rate_limit_ceiling
     if partner.is_paused:
         ends = "" if partner.paused_until in {None, FOREVER} else f", ends {partner.paused_until:%Y-%m-%d %H:%M} UTC"
         yield Finding(Side.SETTING, f"Paused by {partner.paused_by or 'staff'}{ends}", facts.paused_at)
     elif queue.waits_for_rate:
-        left = timedelta(seconds=round(queue.waiting / float(per_second(limit)))) if limit else timedelta()
+        limit = partner.rate_limit_in_force
+        pace = per_second(limit)
+        left = timedelta(seconds=round(queue.waiting / pace)) if pace else timedelta()
         title = f"{queue.waiting:,} wait for the rate limit of {limit}"
         yield Finding(Side.SETTING, title, oldest, f"At this rate they take {span(left)}.")
     elif queue.waits_for_answers(partner.max_in_flight):

@@ -127,7 +127,7 @@ def _figures(partner: Partner, seen: Live, now: datetime) -> Sequence[Figure]:
     """Of the partner's queue."""
     if seen.queue is None:
         return [Figure("Queue", "unknown", "Valkey does not answer")]
-    queue, limit = seen.queue, partner.rate_limit or partner.rate_limit_ceiling
+    queue, limit = seen.queue, partner.rate_limit_in_force
     until = queue.held_until
     held = until and ("held until somebody resumes" if until >= FOREVER else f"held, ends {ago(until, now)}")
     return [

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 import redis
-from celery.utils.time import rate as per_second
 from django.db.models import Q, Sum
 
 from delivery import publish
@@ -20,6 +19,7 @@ from delivery.operational.kinds import BREAKER, DEAD, DISABLED, LIMITED
 from delivery.operational.notify import Notice
 from delivery.resolutions import MINUTE_S
 from partners.models import Partner, Subscription
+from partners.validation import per_second
 
 logger = logging.getLogger("delivery.operational")
 
@@ -89,8 +89,10 @@ def limited_partners(
     }
     for queue, stats in (of or publish.queues()).stats(list(partners)).items():
         partner = partners[queue]
-        limit = partner.rate_limit or partner.rate_limit_ceiling
-        wait_s = stats.ready / float(per_second(limit))
+        limit = partner.rate_limit_in_force
+        pace = per_second(limit)
+        assert pace, "only those with a limit were asked for"
+        wait_s = stats.ready / pace
         if wait_s <= bound.total_seconds() or partner.is_paused or _spoke(LIMITED, now - quiet, partner_id=partner.pk):
             continue
         data = {"waiting": stats.ready, "rate_limit": limit, "wait_s": round(wait_s)}

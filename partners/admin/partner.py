@@ -132,7 +132,7 @@ class PartnerAdmin(StaffAdmin[Partner]):
 
     @display(description="Rate limit")
     def pace(self, partner: Partner) -> str:
-        return partner.rate_limit or partner.rate_limit_ceiling or "-"
+        return partner.rate_limit_in_force or "-"
 
     @display(description="In flight", ordering="max_in_flight")
     def cap(self, partner: Partner) -> str:
