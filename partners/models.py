@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from partners import defaults
 from partners.access_models import ApiKey, AuditEntry
 from partners.errors import DataInvalid, InvalidInput
 from partners.event_schemas import compile_schema
@@ -35,10 +36,8 @@ from partners.validation import (
 
 __all__ = ["EARLIEST", "FOREVER", "ApiKey", "AuditEntry", "EventType", "Partner", "Subscription", "SubscriptionSecret"]
 
-FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
-"""A pause until somebody resumes; the latest time that anybody may name."""
-EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
-"""The earliest one."""
+EARLIEST, FOREVER = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+"""The earliest and the latest time that anybody may name; a pause until the latter is one until somebody resumes."""
 
 
 class Partner(models.Model):
@@ -64,7 +63,7 @@ class Partner(models.Model):
         help_text="What the partner may set at most. Empty: no ceiling.",
     )
     max_in_flight = models.PositiveSmallIntegerField(
-        default=16,
+        default=defaults.max_in_flight,
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
         help_text="Requests that may run at the same time: a slow endpoint holds at most this many of the workers' "
         "places.",
@@ -188,7 +187,7 @@ class Subscription(models.Model):
         validators=[validate_retry_schedule],
         help_text="Seconds between attempts, separated by commas. Empty: the default, about three days.",
     )
-    timeout_s = models.FloatField(default=15, validators=[MinValueValidator(1), MaxValueValidator(30)])
+    timeout_s = models.FloatField(default=defaults.timeout_s, validators=[MinValueValidator(1), MaxValueValidator(30)])
     is_enabled = models.BooleanField(default=True)
     disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
     disabled_reason = models.CharField(max_length=16, choices=DisabledReason, blank=True, default="", editable=False)

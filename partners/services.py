@@ -41,7 +41,7 @@ def put_event_type(name: str, fields: Mapping[str, Any]) -> Literal["added", "ch
 
 
 def create_partner(name: str, **fields: Any) -> Partner:
-    partner = Partner(name=name, max_in_flight=fields.pop("max_in_flight", settings.DEFAULT_MAX_IN_FLIGHT), **fields)
+    partner = Partner(name=name, **fields)
     partner.full_clean()
     with transaction.atomic():
         partner.save(force_insert=True)

@@ -40,13 +40,10 @@ class Env:
             number = default if value is None else int(value)
         except ValueError:
             raise SettingError(f"{name}: expected a whole number, got {value!r}") from None
-        if minimum is not None and number < minimum:
-            raise SettingError(f"{name}: must be at least {minimum}, got {number}")
-        if maximum is not None and number > maximum:
-            raise SettingError(f"{name}: must be at most {maximum}, got {number}")
+        _check_bounds(name, number, minimum, maximum)
         return number
 
-    def seconds(self, name: str, default: float) -> float:
+    def seconds(self, name: str, default: float, minimum: float | None = None, maximum: float | None = None) -> float:
         value = self._raw(name)
         try:
             number = float(default if value is None else value)
@@ -54,6 +51,7 @@ class Env:
             raise SettingError(f"{name}: expected a number of seconds, got {value!r}") from None
         if not 0 < number < float("inf"):
             raise SettingError(f"{name}: expected a positive number of seconds, got {number}")
+        _check_bounds(name, number, minimum, maximum)
         return number
 
     def boolean(self, name: str, default: bool) -> bool:
@@ -131,3 +129,10 @@ class Env:
             except (OSError, UnicodeDecodeError) as error:
                 raise SettingError(f"{name}_FILE: cannot read {path!r}: {error}") from None
         return self._environ.get(name, "").strip() or None
+
+
+def _check_bounds(name: str, number: float, minimum: float | None, maximum: float | None) -> None:
+    if minimum is not None and number < minimum:
+        raise SettingError(f"{name}: must be at least {minimum}, got {number}")
+    if maximum is not None and number > maximum:
+        raise SettingError(f"{name}: must be at most {maximum}, got {number}")

@@ -76,11 +76,11 @@ UNKNOWN_EVENT_TYPES = env.choice("UNKNOWN_EVENT_TYPES", ("deliver", "refuse"), "
 
 # One attempt
 DELIVERY_SENDER = env.choice("DELIVERY_SENDER", ("requests", "curl"), "curl")
-DELIVERY_TIMEOUT_S = env.seconds("DELIVERY_TIMEOUT_S", 15)
+DELIVERY_TIMEOUT_S = env.seconds("DELIVERY_TIMEOUT_S", 15, minimum=1, maximum=30)  # unless a subscription says
 DELIVERY_CONNECT_TIMEOUT_S = env.seconds("DELIVERY_CONNECT_TIMEOUT_S", 5)
 RETRY_SCHEDULE_S = env.numbers("RETRY_SCHEDULE_S", ())  # empty: delivery.retries.DEFAULT_SCHEDULE_S
 RETRY_AFTER_CAP_S = env.seconds("RETRY_AFTER_CAP_S", 24 * 3600)
-DEFAULT_MAX_IN_FLIGHT = env.integer("DEFAULT_MAX_IN_FLIGHT", 16, minimum=1)
+DEFAULT_MAX_IN_FLIGHT = env.integer("DEFAULT_MAX_IN_FLIGHT", 16, minimum=1, maximum=1000)  # of a new partner
 SECRET_OVERLAP_S = env.seconds("SECRET_OVERLAP_S", 24 * 3600)
 
 WORKER_CONCURRENCY = env.integer("WORKER_CONCURRENCY", 1024, minimum=1)

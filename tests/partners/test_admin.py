@@ -169,6 +169,24 @@ def test_saving_a_partner_leaves_a_pause_made_meanwhile(admin_client: Client) ->
     assert (partner.rate_limit, partner.paused_until) == ("9/s", FOREVER)
 
 
+def test_what_nobody_changes_in_a_form_is_that_of_the_settings(admin_client: Client, settings: Any) -> None:
+    settings.DEFAULT_MAX_IN_FLIGHT, settings.DELIVERY_TIMEOUT_S = 33, 7.5
+
+    for model, given in (
+        (Partner, {"name": "Okendo"}),
+        (Subscription, {"partner": new_partner().pk, "url": "https://hooks.example.com/", "event_types": "orders.*"}),
+    ):
+        page = f"{list_url(model)}add/"
+        form = admin_client.get(page).context["adminform"].form
+        shown = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
+        assert (
+            admin_client.post(page, {name: value for name, value in shown.items() if value} | given).status_code == 302
+        )
+
+    assert Partner.objects.get(name="Okendo").max_in_flight == 33
+    assert Subscription.objects.get().timeout_s == 7.5
+
+
 def subscription_form(**changes: str) -> dict[str, str]:
     form = {"description": "", "url": "https://hooks.example.com/recart", "event_types": "orders.*", "filter": ""}
     return {**form, "transformation": "", "headers": "", "retry_schedule_s": "", "timeout_s": "15", **changes}

@@ -56,6 +56,8 @@ def test_seconds_are_a_float_by_default_too() -> None:
         ("soon", lambda env: env.seconds("X", 1), "X: expected a number of seconds, got 'soon'"),
         ("inf", lambda env: env.seconds("X", 1), "X: expected a positive number of seconds, got inf"),
         ("nan", lambda env: env.seconds("X", 1), "X: expected a positive number of seconds, got nan"),
+        ("31", lambda env: env.seconds("X", 1, minimum=1, maximum=30), "X: must be at most 30, got 31.0"),
+        ("0.5", lambda env: env.seconds("X", 1, minimum=1, maximum=30), "X: must be at least 1, got 0.5"),
         ("maybe", lambda env: env.boolean("X", True), "X: expected true or false, got 'maybe'"),
         ("1,two", lambda env: env.numbers("X", ()), "X: expected numbers separated by commas, got '1,two'"),
         ("1,-2", lambda env: env.numbers("X", ()), "X: every number must be positive"),

@@ -72,6 +72,15 @@ def test_the_smallest_subscription_has_defaults() -> None:
     assert (body["retry_schedule_s"], body["timeout_s"], body["description"]) == (None, 15, "")
 
 
+def test_the_timeout_is_that_of_the_settings_unless_one_is_given(settings: Any) -> None:
+    settings.DELIVERY_TIMEOUT_S = 7.5
+    one = caller()
+
+    made = [one.post("/subscriptions", {**SMALL, **given}).json() for given in ({}, {"timeout_s": 3})]
+
+    assert [body["timeout_s"] for body in made] == [7.5, 3]
+
+
 @pytest.mark.parametrize(
     ("change", "place"),
     [
