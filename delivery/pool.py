@@ -1,14 +1,16 @@
 # mypy: disable-error-code="misc"
-"""The pool of our Celery workers: Celery's threads, and beside them the one thread in which deliveries take turns."""
+"""The pool of our Celery workers: Celery's threads, some for deliveries and some for maintenance, and beside them the
+one thread in which deliveries take turns."""
 
 import logging
 import resource
-from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from celery.concurrency import thread
 
+from delivery.publish import TASK
 from delivery.turns import Turns
 
 if TYPE_CHECKING:  # Celery makes its pool before Django is set up
@@ -17,21 +19,32 @@ if TYPE_CHECKING:  # Celery makes its pool before Django is set up
 
 logger = logging.getLogger(__name__)
 
-_CELERYS_THREADS = 8
-"""For maintenance, and for deliveries that ended dead; each may open a connection to PostgreSQL."""
+_FOR_DELIVERIES = 4
+"""Threads for deliveries that Celery runs, most of them to tell that they ended dead. They keep a place under their
+partner's cap until then, so they never wait behind maintenance, which may hang on a mail server or on PostgreSQL."""
+_FOR_MAINTENANCE = 8
+"""As many as there are maintenance tasks, of which each runs once at a time. Each thread may open a connection to
+PostgreSQL."""
 _FILES_BESIDE = 1000
 """Open in a worker beside its requests: connections that are kept for the next one, those to the servers, pipes."""
 
 
 class WorkerExecutor(ThreadPoolExecutor):
-    """Threads, and beside them the turns, which end with them."""
+    """Threads, beside them those of maintenance and the turns, which end with them."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(max_workers=min(limit, _CELERYS_THREADS))
+        super().__init__(_FOR_DELIVERIES, "celery-deliveries")
+        self.maintenance = ThreadPoolExecutor(_FOR_MAINTENANCE, "celery-maintenance")
         self.turns = Turns("deliveries", helpers=limit)
         self.turns.start()
         self.pipeline: Pipeline | None = None
         """Of the deliveries, once there are some; see delivery.strategy."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Celery's tracer with its arguments, of which the first is the task's name."""
+        _, (name, *_), *_ = args
+        submit = super().submit if name == TASK else self.maintenance.submit
+        return submit(fn, *args, **kwargs)
 
     @property
     def begun(self) -> Collection[Any]:
@@ -41,6 +54,7 @@ class WorkerExecutor(ThreadPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self.turns.refuse()
         super().shutdown(wait, cancel_futures=cancel_futures)
+        self.maintenance.shutdown(wait, cancel_futures=cancel_futures)
         if wait:
             self.turns.stop()
 

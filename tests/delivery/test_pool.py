@@ -1,11 +1,13 @@
-"""A worker has enough sockets for all the requests it makes at once."""
+"""A worker has enough sockets for all the requests it makes at once, and threads for deliveries that ended."""
 
 import resource
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from delivery.pool import allow_open_files
+from delivery.pool import TaskPool, allow_open_files
+from delivery.publish import TASK
 
 FILES = resource.RLIMIT_NOFILE
 
@@ -36,3 +38,16 @@ def test_a_limit_that_is_too_low_is_said(hard: int, caplog: pytest.LogCaptureFix
     allow_open_files(hard + 1)
     assert resource.getrlimit(FILES) == (given, given)
     assert [record.message for record in caplog.records] == ["too few open files allowed for WORKER_CONCURRENCY"]
+
+
+def test_a_delivery_that_ended_does_not_wait_behind_maintenance(hard: int) -> None:
+    pool = TaskPool(64)
+    is_over, has_ended = threading.Event(), threading.Event()
+    try:
+        for _ in range(64):
+            pool.apply_async(lambda *_: is_over.wait(60), ("maintenance.tell_of_trouble", "id"))
+        pool.apply_async(lambda *_: has_ended.set(), (TASK, "id"))
+        assert has_ended.wait(10)
+    finally:
+        is_over.set()
+        pool.on_stop()
