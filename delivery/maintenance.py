@@ -1,6 +1,7 @@
 """Celery tasks that beat starts: reconciliation and housekeeping. Results are kept, so that staff see them run."""
 
 import logging
+import time
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -21,22 +22,28 @@ from delivery.reconcile import reconcile as run_reconciliation
 from delivery.resolutions import roll_up as run_roll_up
 from delivery.retention.removal import Remover
 from delivery.retention.rules import configured_archive, configured_rules
+from delivery.single_run import UnderWay, single_run
 from partners.trouble import Trouble
 from recart_hooks.celery import app
 
 logger = logging.getLogger(__name__)
 
 _RESULTS_PER_STEP = 5_000
+_RESULTS_WITHIN_S = 60.0
 
 
 class MaintenanceTask(Task):  # type: ignore[type-arg]
-    """Tells Prometheus when it last ended well. While a server is away it does nothing, and its next run goes on."""
+    """Runs once at a time: beat does not wait for the last run to end. Tells Prometheus when it last ended well. While
+    a server is away it does nothing, and its next run goes on."""
 
     _trouble = Trouble(logger, "maintenance waits")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            result = super().__call__(*args, **kwargs)
+            with single_run(self.name):
+                result = super().__call__(*args, **kwargs)
+        except UnderWay:
+            raise Ignore from None
         except Exception as error:
             if not is_away(error):
                 raise
@@ -114,7 +121,9 @@ def remove_old() -> dict[str, int]:
 
 @app.task(base=MaintenanceTask, name="maintenance.remove_old_results", acks_late=False, ignore_result=False)
 def remove_old_results() -> int:
-    """Removes task results past their age, a few thousand at a time; Celery's own clean-up is one huge DELETE."""
+    """Removes task results past their age, a few thousand at a time, for a minute; Celery's own clean-up is one huge
+    DELETE."""
+    ends = time.monotonic() + _RESULTS_WITHIN_S
     before = database_now() - timedelta(days=settings.RESULTS_KEPT_DAYS)
     removed = 0
     while True:
@@ -127,5 +136,5 @@ def remove_old_results() -> int:
                 [before, _RESULTS_PER_STEP],
             )
             removed += int(cursor.rowcount)
-            if cursor.rowcount < _RESULTS_PER_STEP:
+            if cursor.rowcount < _RESULTS_PER_STEP or time.monotonic() > ends:
                 return removed
