@@ -1,12 +1,14 @@
 """`manage.py reconcile`: queues what PostgreSQL has and the broker does not, now and all of it."""
 
+import math
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from delivery import publish
 from delivery.management.arguments import Progress
-from delivery.reconcile import GRACE_S, find_lost, reconcile
+from delivery.overdue import GRACE_S
+from delivery.reconcile import find_lost, reconcile
 
 
 class Command(BaseCommand):
@@ -19,7 +21,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         queues, grace_s = publish.queues(), options["grace"]
         if not options["dry_run"] and queues.was_wiped():
-            done = reconcile(queues, grace_s)
+            done = reconcile(queues, grace_s, within_s=math.inf)
             self.stdout.write(f"the broker had lost its memory: queued {done.queued} of {done.checked} deliveries")
             return
         progress, found = Progress(self.stderr, "overdue deliveries looked at"), 0

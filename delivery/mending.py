@@ -1,0 +1,65 @@
+"""Queues everything anew when Valkey has lost its memory: what is overdue, partner by partner, and then retries.
+
+Valkey keeps how far that came, so that a run goes on where the one before it ended or was killed. It is well again, and
+marked so, after the last page; one that is wiped meanwhile has lost the position too, and all of it begins again.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import orjson
+
+from delivery import publish
+from delivery.broker import FairQueues
+from delivery.due import Due
+from delivery.overdue import OLDEST, PAGE, pages, partners_with_overdue, scheduled
+
+logger = logging.getLogger(__name__)
+
+_REACHED = "reconcile-mending"
+_OVERDUE, _SCHEDULED = "overdue", "scheduled"
+
+Place = list[str]
+"""Which part, and the last delivery of it that was queued."""
+_START: Place = [_OVERDUE, "", "", ""]
+
+
+def mend(to: FairQueues, grace_s: float, is_over: Callable[[], bool], size: int = PAGE) -> tuple[int, int]:
+    """At least one page; returns how many deliveries were looked at and queued. Raises as `reconcile` does."""
+    checked = queued = 0
+    for page, place in _rest(_reached(to), grace_s, size):
+        queued += publish.publish(page, to)
+        checked += len(page)
+        is_still_there = to.client.set(_REACHED, orjson.dumps(place), xx=True)
+        if not is_still_there or is_over():
+            return checked, queued
+    if to.client.delete(_REACHED):
+        to.mark()
+    return checked, queued
+
+
+def _reached(to: FairQueues) -> Place:
+    found = to.client.get(_REACHED)
+    if found is not None:
+        place: Place = orjson.loads(found)
+        return place
+    logger.warning("the broker has lost its memory: queueing everything again")
+    to.client.set(_REACHED, orjson.dumps(_START))
+    return _START
+
+
+def _rest(place: Place, grace_s: float, size: int) -> Iterator[tuple[list[Due], Place]]:
+    """Pages, and the place that each reaches."""
+    part, *after = place
+    if part == _OVERDUE:
+        of, due_at, delivery_id = after
+        for partner_id in sorted(partners_with_overdue(grace_s)):
+            if partner_id < of:
+                continue
+            start = (datetime.fromisoformat(due_at), delivery_id) if partner_id == of else OLDEST
+            for page, (at, last) in pages(partner_id, grace_s, start, size=size):
+                yield page, [_OVERDUE, partner_id, at.isoformat(), last]
+        after = [""]
+    for page in scheduled(after[0], size):
+        yield page, [_SCHEDULED, page[-1].delivery_id]
