@@ -20,6 +20,7 @@ from delivery.operational.notify import notify
 from delivery.passing import is_away
 from delivery.reconcile import reconcile as run_reconciliation
 from delivery.resolutions import roll_up as run_roll_up
+from delivery.retention.places import kept_places
 from delivery.retention.removal import Remover
 from delivery.retention.rules import configured_archive, configured_rules
 from delivery.single_run import UnderWay, single_run
@@ -116,7 +117,8 @@ def remove_old_idempotency_keys() -> int:
 @app.task(base=MaintenanceTask, name="maintenance.remove_old", acks_late=False)
 def remove_old() -> dict[str, int]:
     """Removes what is past its age, for a few minutes at most."""
-    return Remover(configured_archive()).run(configured_rules(), database_now())
+    with kept_places() as reached:
+        return Remover(configured_archive(), reached=reached).run(configured_rules(), database_now())
 
 
 @app.task(base=MaintenanceTask, name="maintenance.remove_old_results", acks_late=False, ignore_result=False)

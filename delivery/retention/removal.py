@@ -1,14 +1,16 @@
 """Removes old rows in small transactions.
 
 After each one it rests for as long as it worked, so that it takes half of one connection at most; a lock that is not
-to be had within a second ends the run, and the next one goes on. The archive hook (a function named by the setting
+to be had within a second ends the run, and the next one goes on. The tables take turns, and where a run came to in each
+is kept for the next one: rows that stay, such as what is pending for a partner that is paused, are looked at once in a
+round through the table, and not by each run before all others. The archive hook (a function named by the setting
 ARCHIVE_HOOK) gets the rows before they are gone for good: when it raises, they stay.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,6 +25,10 @@ BATCH = 2_000
 
 Archive = Callable[[str, Sequence[Mapping[str, Any]]], None]
 """Called with the table's name and its rows, within the transaction that removes them."""
+
+
+Reached = MutableMapping[str, Sequence[Any]]
+"""By a table's name: the position after which the next page begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,9 @@ class Remover:
     archive: Archive | None = None
     batch: int = BATCH
     budget_s: float = 240.0
+    turn_s: float = 10.0
+    """A table's turn, before the next one's."""
+    reached: Reached = field(default_factory=dict)
     rest: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
@@ -47,26 +56,31 @@ class Remover:
         """How many rows of each table were removed."""
         ends = self.clock() + self.budget_s
         removed: dict[str, int] = {}
-        for rule in rules:
-            count = self._remove_all(rule.table, now - rule.kept, ends, removed)
-            if count:
-                logger.info("removed what was old", extra={"table": rule.table.name, "pages": count})
+        unfinished = list(rules)
+        while unfinished and (started := self.clock()) < ends:
+            turn_ends = min(started + self.turn_s, ends)
+            rule = unfinished.pop(0)
+            if not self._remove_some(rule.table, now - rule.kept, turn_ends, removed):
+                unfinished.append(rule)
+        if any(removed.values()):
+            logger.info("removed what was old", extra={"removed": removed})
         return removed
 
-    def _remove_all(self, table: Table, before: datetime, ends: float, removed: dict[str, int]) -> int:
-        after, pages = table.start, 0
+    def _remove_some(self, table: Table, before: datetime, ends: float, removed: dict[str, int]) -> bool:
+        """Whether it came to the end of what is old; the next run begins with the oldest then."""
         while self.clock() < ends:
             started = self.clock()
-            position = self._remove_page(table, before, after, removed)
+            position = self._remove_page(table, before, self.reached.get(table.name, table.start), removed)
             if position is None:
-                break
-            after, pages = position, pages + 1
+                self.reached.pop(table.name, None)
+                return True
+            self.reached[table.name] = position
             self.rest(self.clock() - started)
-        return pages
+        return False
 
     def _remove_page(
-        self, table: Table, before: datetime, after: tuple[Any, ...], removed: dict[str, int]
-    ) -> tuple[Any, ...] | None:
+        self, table: Table, before: datetime, after: Sequence[Any], removed: dict[str, int]
+    ) -> Sequence[Any] | None:
         """Where the next page begins, or None when this one was empty."""
         values = {f"after_{place}": value for place, value in enumerate(after)}
         with transaction.atomic(), connection.cursor() as cursor:

@@ -12,6 +12,7 @@ from pytest_django import Settings
 from delivery.models import Attempt, DeadLetter, Delivery, Event, OperationalEvent, Rollup
 from delivery.resolutions import HOUR_S, MINUTE_S, roll_up
 from delivery.retention import tables
+from delivery.retention.places import kept_places
 from delivery.retention.removal import Remover, Rule
 from delivery.retention.rules import check_ages, check_archive, configured_archive, configured_rules
 from delivery.rollups import Cell, write
@@ -68,6 +69,14 @@ def remover(**options: Any) -> Remover:
     return Remover(rest=lambda _: None, **options)
 
 
+def short_run(rule: Rule) -> None:
+    """Has time for two or three pages of two rows."""
+    ticks = iter(range(1000))
+    with kept_places() as reached:
+        hasty = remover(batch=2, budget_s=12, reached=reached, clock=lambda: float(next(ticks)))
+        hasty.run([rule], NOW)
+
+
 def test_old_deliveries_go_with_their_attempts_and_events(store: Store) -> None:
     old, young = store.delivery(OLD), store.delivery(YOUNG)
     store.delivery(OLD, "dead")
@@ -121,6 +130,42 @@ def test_a_run_ends_with_its_time_and_the_next_one_goes_on(store: Store) -> None
     first = Remover(rest=lambda _: None, batch=2, budget_s=10, clock=lambda: float(next(ticks)))
     assert first.run(LONG_RULES[1:], NOW)["delivery_delivery"] == 6
     assert remover().run(LONG_RULES[1:], NOW)["delivery_delivery"] == 4
+
+
+def test_what_stays_is_not_looked_at_by_each_run_before_all_others(store: Store, valkey: str) -> None:
+    for number in range(20):
+        store.delivery(OLD + timedelta(minutes=number), "pending" if number < 14 else "succeeded")
+
+    for _ in range(5):
+        short_run(LONG_RULES[1])
+
+    assert set(Delivery.objects.values_list("status", flat=True)) == {"pending"}
+    store.delivery(OLD - timedelta(minutes=1), "succeeded")
+    for _ in range(5):
+        short_run(LONG_RULES[1])
+    assert set(Delivery.objects.values_list("status", flat=True)) == {"pending"}, "it begins again"
+
+
+def test_a_place_is_the_same_to_postgresql_when_it_was_kept(store: Store, valkey: str) -> None:
+    for number in range(6):
+        store.delivery(OLD + timedelta(seconds=number, microseconds=7))
+    Delivery.objects.all().delete()
+    for _ in range(3):
+        short_run(LONG_RULES[2])
+    assert not Event.objects.exists()
+
+
+def test_each_table_has_its_turn(store: Store) -> None:
+    for number in range(20):
+        store.delivery(OLD + timedelta(minutes=number))
+        DeadLetter.objects.create(source="nats", position=str(number), body=b"", reason="no", received_at=OLD)
+    rules = [Rule(tables.DELIVERIES, KEPT), Rule(tables.DEAD_LETTERS, KEPT)]
+    ticks = iter(range(1000))
+
+    removed = remover(batch=2, budget_s=20, turn_s=5, clock=lambda: float(next(ticks))).run(rules, NOW)
+
+    assert removed["delivery_delivery"] > 0
+    assert removed["delivery_deadletter"] > 0
 
 
 def test_roll_ups_go_by_their_resolution(subscription: Subscription) -> None:

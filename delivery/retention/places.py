@@ -1,0 +1,24 @@
+"""Where the runs of a removal came to: Valkey keeps it for the next one. Where it is lost, that one begins again."""
+
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+
+from delivery import publish
+from delivery.broker import FairQueues
+
+_KEY = "retention-reached"
+
+
+@contextmanager
+def kept_places(of: FairQueues | None = None) -> Iterator[MutableMapping[str, Sequence[Any]]]:
+    """What is changed inside is kept. Times come back as text, which PostgreSQL reads as well. Raises
+    redis.RedisError."""
+    client = (of or publish.queues()).client
+    places: dict[str, Sequence[Any]] = orjson.loads(client.get(_KEY) or b"{}")
+    try:
+        yield places
+    finally:
+        client.set(_KEY, orjson.dumps(places))
