@@ -5,15 +5,15 @@
     missing    events it asks for now that never became a delivery: from before it existed, or while it was disabled
 
 A job lives in PostgreSQL: how far it came is committed together with what it did, so each delivery is sent at most once
-by it, whatever dies. It goes on in small steps, and only while the partner's queue is short: live events wait behind a
-few hundred replayed ones at most, and the partner's own rate limit paces the whole.
+by it, whatever dies. It goes on in small steps, each bounded by what it looks at, and only while the partner's queue is
+short: live events wait behind a few hundred replayed ones at most, and the partner's own rate limit paces the whole.
 """
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
-from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
@@ -23,30 +23,28 @@ from delivery import publish
 from delivery.broker import FairQueues
 from delivery.clocks import database_now
 from delivery.due import Due
-from delivery.messages import OUR_SOURCE
 from delivery.models import Delivery, Event, ReplayJob
+from delivery.passing import is_away
+from delivery.replayed_events import Position, Row, Wanted, page, source
 from partners import audit
 from partners.envelope import Envelope, rfc3339
-from partners.errors import JSONError, TransformError
+from partners.errors import JSONError, SpecError, TransformError
 from partners.filters import compile_filter
 from partners.identifiers import DELIVERY, new_id
 from partners.models import Subscription
 
-PAGE = 200
+logger = logging.getLogger(__name__)
+
 ROOM = 400
 """Messages that may be ready in the partner's queue before a replay waits."""
 COUNTED_UP_TO = 100_000
+WITHIN_S = 5.0
+"""A run, and one step more."""
+FILTER_S = 1.0
+"""A filter, in one step, and one event more."""
 Mode, Status = ReplayJob.Mode, ReplayJob.Status
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is to be replayed: from `since` to before `until`."""
-
-    subscription: Subscription
-    mode: str
-    since: datetime
-    until: datetime
+Pages = Callable[[Wanted, Position], tuple[list[Row], Position | None]]
+"""`page`, or one like it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,9 @@ class Estimate:
 
 def estimate(wanted: Wanted) -> Estimate:
     """How many deliveries a replay would send."""
-    source, values = _source(wanted)
+    from_where, values = source(wanted)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM (SELECT 1 {source} LIMIT {COUNTED_UP_TO + 1}) AS found", values)  # noqa: S608 - our own constants
+        cursor.execute(f"SELECT count(*) FROM (SELECT 1 {from_where} LIMIT {COUNTED_UP_TO + 1}) AS found", values)  # noqa: S608 - our own constants
         count = int(cursor.fetchone()[0])
     filtered = bool(wanted.subscription.filter) and wanted.mode != Mode.FAILED
     return Estimate(min(count, COUNTED_UP_TO), count <= COUNTED_UP_TO and not filtered)
@@ -100,23 +98,38 @@ def cancel_replay(job: ReplayJob) -> bool:
     return bool(changed)
 
 
-def run_replays(queues: FairQueues | None = None, steps: int = 10) -> int:
-    """Brings every running job on by a few steps; returns how many deliveries were queued."""
-    running = ReplayJob.objects.filter(status=Status.RUNNING).values_list("pk", "partner_id").order_by("pk")
+def run_replays(queues: FairQueues | None = None, steps: int = 10, within_s: float = WITHIN_S) -> int:
+    """Brings running jobs on by a few steps each, as far as the time goes; returns how many deliveries were queued."""
+    running = ReplayJob.objects.filter(status=Status.RUNNING).values_list("pk", "partner_id")
+    ends = time.monotonic() + within_s
     queued = 0
-    for job_id, partner_id in running:
-        for _ in range(steps):
-            if not _has_room(partner_id, queues):
-                break
-            due = step(job_id)
-            if due is None:
-                break
-            queued += len(due)
-            publish.publish_or_leave(due, "replay", partial(publish.publish, to=queues))
+    for job_id, partner_id in running.order_by("?"):  # those that take long are not always the first
+        try:
+            queued += _bring_on(job_id, partner_id, steps, queues)
+        except Exception as error:
+            if is_away(error):
+                raise
+            logger.exception("a replay broke", extra={"replay": job_id})
+            _fail(job_id, error)
+        if time.monotonic() > ends:
+            break
     return queued
 
 
-def step(job_id: str) -> Sequence[Due] | None:
+def _bring_on(job_id: str, partner_id: str, steps: int, queues: FairQueues | None) -> int:
+    queued = 0
+    for _ in range(steps):
+        if not _has_room(partner_id, queues):
+            break
+        due = step(job_id)
+        if due is None:
+            break
+        queued += len(due)
+        publish.publish_or_leave(due, "replay", partial(publish.publish, to=queues))
+    return queued
+
+
+def step(job_id: str, read: Pages = page, filter_s: float = FILTER_S) -> Sequence[Due] | None:
     """One page of a job, committed with how far it came; None when there is nothing left to do for it now."""
     with transaction.atomic(durable=True):
         job = ReplayJob.objects.select_for_update(skip_locked=True).filter(pk=job_id, status=Status.RUNNING).first()
@@ -127,64 +140,37 @@ def step(job_id: str) -> Sequence[Due] | None:
             _end(job, Status.FAILED, "the subscription was disabled")
             return None
         wanted = Wanted(subscription, job.mode, job.since, job.until)
-        rows = _page(wanted, job)
-        due = _again(wanted, rows)
+        rows, reached = read(wanted, (job.after_at or job.since, job.after_id))
+        chosen, asked = _chosen(wanted, rows, filter_s)
+        due = _again(wanted, chosen)
         job.queued += len(due)
-        job.skipped += len(rows) - len(due)
-        if len(rows) < PAGE:
+        job.skipped += asked - len(due)
+        if asked < len(rows):
+            reached = rows[asked - 1].position
+        if reached is None:
             _end(job, Status.DONE)
         else:
-            job.after_at, job.after_id = rows[-1].received_at, rows[-1].event_id
+            job.after_at, job.after_id = reached
             job.save()
     return due
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    event_id: str
-    event_type: str
-    received_at: datetime
-    occurred_at: datetime
-    data: str
-    delivery_id: str | None
-    attempt_count: int | None
-    status: str | None
+def _chosen(wanted: Wanted, rows: Sequence[Row], filter_s: float) -> tuple[Sequence[Row], int]:
+    """Those that the filter wants, and about how many it was asked: its time is short, whoever cancels waits for it."""
+    if wanted.mode == Mode.FAILED or not wanted.subscription.filter:
+        return rows, len(rows)
+    ends, chosen = time.monotonic() + filter_s, []
+    for asked, row in enumerate(rows, start=1):
+        if _is_wanted(wanted.subscription.filter, row):
+            chosen.append(row)
+        if time.monotonic() > ends:
+            return chosen, asked
+    return chosen, len(rows)
 
 
-def _source(wanted: Wanted) -> tuple[str, list[Any]]:
-    """FROM and WHERE of the events that a replay is about."""
-    values: list[Any] = [wanted.subscription.pk, wanted.since, wanted.until, f"{OUR_SOURCE}%"]
-    condition = ""
-    if wanted.mode == Mode.FAILED:
-        condition = "AND d.status = 'dead'"
-    else:
-        condition = "AND (d.id IS NULL OR d.status <> 'pending')" if wanted.mode == Mode.ALL else "AND d.id IS NULL"
-        condition += " AND (e.type = ANY(%s) OR e.type LIKE ANY(%s))"
-        patterns = wanted.subscription.event_types
-        below = [pattern[:-1].replace("_", r"\_") + "%" for pattern in patterns if pattern.endswith("*")]
-        values += [[pattern for pattern in patterns if not pattern.endswith("*")], below]
-    source = f"""
-        FROM delivery_event e LEFT JOIN delivery_delivery d ON d.event_id = e.id AND d.subscription_id = %s
-        WHERE e.received_at >= %s AND e.received_at < %s AND e.source NOT LIKE %s AND e.expunged_at IS NULL {condition}
-    """
-    return source, values
-
-
-def _page(wanted: Wanted, job: ReplayJob) -> list[_Row]:
-    source, values = _source(wanted)
-    sql = f"""
-        SELECT e.id, e.type, e.received_at, e.occurred_at, e.data, d.id, d.attempt_count, d.status {source}
-        AND (e.received_at, e.id) > (%s, %s) ORDER BY e.received_at, e.id LIMIT {PAGE}
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [*values, job.after_at or wanted.since, job.after_id])
-        return [_Row(*row) for row in cursor.fetchall()]
-
-
-def _again(wanted: Wanted, rows: Sequence[_Row]) -> list[Due]:
-    """Makes these pending, new or again; leaves out what the filter does not want and what has become pending."""
+def _again(wanted: Wanted, chosen: Sequence[Row]) -> list[Due]:
+    """Makes these pending, new or again; leaves out what has become pending."""
     subscription = wanted.subscription
-    chosen = rows if wanted.mode == Mode.FAILED else [row for row in rows if _is_wanted(subscription.filter, row)]
     there = _hold([row.event_id for row in chosen if row.delivery_id is None])
     now = database_now()
     known = [row.delivery_id for row in chosen if row.delivery_id is not None]
@@ -217,10 +203,10 @@ def _hold(event_ids: Sequence[str]) -> frozenset[str]:
     return frozenset(held.values_list("pk", flat=True))
 
 
-def _is_wanted(filter_: str, row: _Row) -> bool:
+def _is_wanted(filter_: str, row: Row) -> bool:
     envelope = Envelope(row.event_id, row.event_type, rfc3339(row.occurred_at), row.data.encode())
     try:
-        return not filter_ or compile_filter(filter_).matches(envelope)
+        return compile_filter(filter_).matches(envelope)
     except (TransformError, JSONError):
         return False
 
@@ -228,6 +214,13 @@ def _is_wanted(filter_: str, row: _Row) -> bool:
 def _end(job: ReplayJob, status: str, reason: str = "") -> None:
     job.status, job.reason, job.finished_at = status, reason, timezone.now()
     job.save()
+
+
+def _fail(job_id: str, error: Exception) -> None:
+    reason = f"the subscription's filter: {error}" if isinstance(error, SpecError) else "it broke: a mistake of ours"
+    ReplayJob.objects.filter(pk=job_id, status=Status.RUNNING).update(
+        status=Status.FAILED, reason=reason[:200], finished_at=timezone.now()
+    )
 
 
 def _has_room(partner_id: str, queues: FairQueues | None) -> bool:

@@ -12,7 +12,8 @@ from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from delivery.models import ReplayJob
-from delivery.replay import Estimate, Wanted, estimate, start_replay
+from delivery.replay import Estimate, estimate, start_replay
+from delivery.replayed_events import Wanted
 from partners.admin.base import DialogForm, link
 from partners.admin.dialog import dialog
 from partners.admin.subscription_actions import SubscriptionActions

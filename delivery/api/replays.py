@@ -11,7 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from delivery.models import ReplayJob
-from delivery.replay import Wanted, cancel_replay, estimate, start_replay
+from delivery.replay import cancel_replay, estimate, start_replay
+from delivery.replayed_events import Wanted
 from partners.api.base import ApiView
 from partners.api.fields import Moment, StrictSerializer, Text, Word
 from partners.api.pages import PageQuery, page

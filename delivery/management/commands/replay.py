@@ -9,7 +9,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from delivery.management.arguments import Progress, moment
 from delivery.models import ReplayJob
-from delivery.replay import Wanted, cancel_replay, estimate, start_replay
+from delivery.replay import cancel_replay, estimate, start_replay
+from delivery.replayed_events import Wanted
 from partners.models import Subscription
 
 

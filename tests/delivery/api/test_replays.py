@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.db import connection, transaction
 from delivery import replay
 from delivery.due import Due
 from delivery.models import Delivery, Event, ReplayJob
+from delivery.replayed_events import Position, Row, Wanted, page
 from delivery.verbs import expunge_event, send_to
 from partners import services
 from partners.models import Subscription
@@ -23,9 +25,9 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SINCE = "2026-05-01T00:00:00Z"
 
 
-def happened(number: int, type_: str = "orders.created", data: str = '{"n": 1}') -> Event:
-    at = NOON + timedelta(seconds=number)
-    return Event.objects.create(id=f"e{number}", type=type_, occurred_at=at, received_at=at, data=data)
+def happened(number: int, type_: str = "orders.created", data: str = '{"n": 1}', at: int | None = None) -> Event:
+    at_ = NOON + timedelta(seconds=number if at is None else at)
+    return Event.objects.create(id=f"e{number}", type=type_, occurred_at=at_, received_at=at_, data=data)
 
 
 def delivered(event: Event, subscription: Subscription, status: str = "succeeded") -> Delivery:
@@ -75,8 +77,7 @@ def test_a_replay_sends_what_its_mode_says_and_its_count_said(mode: str, sent: s
     assert pending() == sent
 
 
-def test_each_delivery_is_sent_at_most_once_however_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "PAGE", 2)
+def test_each_delivery_is_sent_at_most_once_however_many_steps() -> None:
     one = caller()
     subscription = subscription_of(one.partner)
     for number in range(5):
@@ -84,7 +85,7 @@ def test_each_delivery_is_sent_at_most_once_however_many_steps(monkeypatch: pyte
     job = started(one, subscription, "failed")
 
     due: list[Due] = []
-    while found := replay.step(job["id"]):
+    while found := replay.step(job["id"], partial(page, size=2)):
         due += found
         Delivery.objects.filter(status="pending").update(status="dead", next_attempt_at=None, finished_at=NOON)
 
@@ -93,23 +94,71 @@ def test_each_delivery_is_sent_at_most_once_however_many_steps(monkeypatch: pyte
     assert ReplayJob.objects.get().status == "done"
 
 
-def test_an_event_that_was_removed_meanwhile_gets_no_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_that_was_removed_meanwhile_gets_no_delivery() -> None:
     one = caller()
     subscription = subscription_of(one.partner)
     happened(1)
     removed = happened(2)
     job = started(one, subscription, "missing")
-    page = replay._page
 
-    def page_and_removal(*values: Any) -> Any:
-        rows = page(*values)
+    def page_and_removal(wanted: Wanted, after: Position) -> tuple[list[Row], Position | None]:
+        found = page(wanted, after)
         removed.delete()
-        return rows
+        return found
 
-    monkeypatch.setattr(replay, "_page", page_and_removal)
-    replay.step(job["id"])
+    replay.step(job["id"], page_and_removal)
 
     assert pending() == {"e1"}
+
+
+@pytest.mark.parametrize(("mode", "sent"), [("failed", {"e11", "e22"}), ("missing", {"e12", "e20"})])
+def test_a_step_looks_at_a_few_events_however_rare_the_wanted_ones_are(mode: str, sent: set[str]) -> None:
+    one = caller()
+    subscription = subscription_of(one.partner, event_types=["orders.created"])
+    for number in range(25):
+        at = 12 if number == 13 else number  # two at the same moment
+        event = happened(number, "orders.created" if number in {11, 12, 20, 22} else "carts.created", at=at)
+        if number in {11, 22}:
+            delivered(event, subscription, "dead")
+    job = started(one, subscription, mode)
+
+    counts = []
+    while (found := replay.step(job["id"], partial(page, size=2, look_at=3))) is not None:
+        counts.append(len(found))
+
+    assert pending() == sent
+    assert len(counts) == 9
+    ended = ReplayJob.objects.get()
+    assert (ended.status, ended.queued, ended.skipped) == ("done", 2, 0)
+
+
+def test_a_filter_that_takes_long_is_asked_about_a_few_events_in_a_step() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner, filter="$.data[?(@.n == 1)]")
+    for number in range(3):
+        happened(number)
+    job = started(one, subscription, "missing")
+
+    counts = [len(replay.step(job["id"], filter_s=-1) or ()) for _ in range(3)]
+
+    assert counts == [1, 1, 1]
+    assert pending() == {"e0", "e1", "e2"}
+
+
+def test_a_replay_whose_filter_does_not_compile_fails_and_holds_no_other_up() -> None:
+    one, another = caller(), caller()
+    broken = subscription_of(one.partner)
+    happened(1)
+    job = started(one, broken, "missing")
+    Subscription.objects.filter(pk=broken.pk).update(filter="$.data[?(")
+    other = started(another, subscription_of(another.partner), "missing")
+
+    assert replay.run_replays() == 1
+
+    failed = one.get(f"/replays/{job['id']}").json()
+    assert failed["status"] == "failed"
+    assert failed["reason"].startswith("the subscription's filter: ")
+    assert another.get(f"/replays/{other['id']}").json()["status"] == "done"
 
 
 def test_the_filter_is_asked_and_what_waits_is_left_alone() -> None:
@@ -206,7 +255,7 @@ def test_what_is_wrong_with_a_replay_is_said_with_its_place(change: dict[str, An
 @pytest.mark.django_db(transaction=True)
 def test_a_subscription_is_not_locked_while_a_replay_of_it_is_counted() -> None:
     subscription = subscription_of(caller().partner)
-    wanted = replay.Wanted(subscription, "missing", NOON, NOON + timedelta(hours=1))
+    wanted = Wanted(subscription, "missing", NOON, NOON + timedelta(hours=1))
 
     def start() -> ReplayJob:
         try:
