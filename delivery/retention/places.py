@@ -1,10 +1,11 @@
 """Where the runs of a removal came to: Valkey keeps it for the next one. Where it is lost, that one begins again."""
 
 from collections.abc import Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import orjson
+import redis
 
 from delivery import publish
 from delivery.broker import FairQueues
@@ -21,4 +22,5 @@ def kept_places(of: FairQueues | None = None) -> Iterator[MutableMapping[str, Se
     try:
         yield places
     finally:
-        client.set(_KEY, orjson.dumps(places))
+        with suppress(redis.RedisError):  # out of memory, for example: the next run begins where this one did
+            client.set(_KEY, orjson.dumps(places))
