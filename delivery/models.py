@@ -175,8 +175,7 @@ class OperationalEvent(models.Model):
     title = models.CharField(max_length=500)
     data = models.TextField()
     created_at = models.DateTimeField(default=timezone.now)
-    emailed_at = models.DateTimeField(null=True, blank=True, help_text="When the last of its addresses had it.")
-    emailed_to = ArrayField(models.TextField(), default=list, db_default=[], blank=True)
+    emailed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering: ClassVar[list[str]] = ["-id"]

@@ -1,15 +1,12 @@
 """Operational events reach the partner's operational URL as signed events, and people by e-mail."""
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
-from smtplib import SMTPRecipientsRefused, SMTPServerDisconnected
+from smtplib import SMTPServerDisconnected
 
 import orjson
 import pytest
 from django.core import mail as outbox
-from django.core.mail import EmailMessage
-from django.core.mail.backends import locmem
 from pytest_django import Settings
 
 from delivery.models import Delivery, OperationalEvent
@@ -18,13 +15,7 @@ from delivery.operational.kinds import BREAKER, KINDS
 from delivery.operational.notify import Notice, notify
 from delivery.routes import load_routes
 from partners.models import Subscription
-from partners.services import (
-    create_partner,
-    create_subscription,
-    disable_subscription,
-    operational_subscription,
-    reveal_secrets,
-)
+from partners.services import disable_subscription, operational_subscription, reveal_secrets
 from tests.delivery.operational.conftest import NOW
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers, pytest.mark.usefixtures("valkey")]
@@ -138,38 +129,6 @@ def test_a_mail_server_that_is_away_is_tried_again(subscription: Subscription, s
     assert OperationalEvent.objects.get().emailed_at == NOW + timedelta(hours=1)
 
 
-@pytest.mark.usefixtures("mailing")
-def test_a_mail_server_that_hangs_takes_its_time_of_a_few_addresses_only(
-    subscription: Subscription, settings: Settings
-) -> None:
-    settings.EMAIL_BACKEND = "tests.delivery.operational.test_notify.Unreachable"
-    for number in range(50):
-        partner = create_partner(f"Partner {number}", operational_email=f"dev@{number}.com")
-        notify([opened(create_subscription(partner, subscription.url, ["*"]), str(number))], NOW)
-    hangs_for_s = itertools.count(step=10)  # each time that somebody asks what time it is
-
-    assert mail.send_mail(NOW, STAFF, clock=lambda: float(next(hangs_for_s))) == 0
-
-    assert next(hangs_for_s) < 50
-
-
-@pytest.mark.usefixtures("mailing")
-def test_who_has_had_it_does_not_get_it_again_because_others_have_not(
-    subscription: Subscription, settings: Settings
-) -> None:
-    settings.EMAIL_BACKEND = "tests.delivery.operational.test_notify.RefusesStaff"
-    subscription.partner.operational_email = "dev@reviews.com"
-    subscription.partner.save()
-    notify([opened(subscription)], NOW)
-
-    assert [mail.send_mail(NOW, STAFF) for _ in range(3)] == [1, 0, 0]
-    assert OperationalEvent.objects.get().emailed_at is None
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    assert mail.send_mail(NOW, STAFF) == 1
-    assert [one.to for one in outbox.outbox] == [["dev@reviews.com"], STAFF]
-    assert OperationalEvent.objects.get().emailed_at == NOW
-
-
 def test_without_a_mail_server_nothing_is_sent(subscription: Subscription, settings: Settings) -> None:
     settings.EMAIL_HOST = ""
     notify([opened(subscription)], NOW)
@@ -185,12 +144,3 @@ class Unreachable:
 
     def send_messages(self, _messages: object) -> int:
         raise SMTPServerDisconnected("away")
-
-
-class RefusesStaff(locmem.EmailBackend):
-    """A mail backend whose server takes no mail for staff."""
-
-    def send_messages(self, messages: Sequence[EmailMessage]) -> int:
-        if messages[0].to == STAFF:
-            raise SMTPRecipientsRefused({})
-        return super().send_messages(messages)
