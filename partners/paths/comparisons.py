@@ -33,6 +33,7 @@ def holds(op: str, left: Value, right: Value, budget: Budget) -> bool:
         return equal(left, right, budget)
     if op == "!=":
         return not equal(left, right, budget)
+    budget.take(1)
     left_worth, right_worth = worth(left, budget), worth(right, budget)
     if left_worth is not None and right_worth is not None:
         return _ORDER[op](left_worth, right_worth)
@@ -44,15 +45,19 @@ def holds(op: str, left: Value, right: Value, budget: Budget) -> bool:
 
 def equal(left: Value, right: Value, budget: Budget) -> bool:
     """Without recursion, a step for every pair of values."""
+    budget.take(1)
     pairs = [(left, right)]
     while pairs:
         left, right = pairs.pop()
-        budget.take(1)
         if type(left) is list and type(right) is list:
             if len(left) != len(right):
                 return False
+            budget.take(len(left))
             pairs.extend(zip(left, right, strict=True))
         elif type(left) is dict and type(right) is dict:
+            if len(left) != len(right):
+                return False
+            budget.take(len(left))
             if left.keys() != right.keys():
                 return False
             pairs.extend((value, right[key]) for key, value in left.items())

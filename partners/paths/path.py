@@ -45,6 +45,8 @@ class Path:
         nodes: list[Node] = [(start, None, None)]
         for step in self.steps:
             nodes = step.apply(nodes, scope)
+            if not nodes:  # the other steps would find nothing, and pay nothing for looking
+                break
         return nodes
 
 

@@ -103,3 +103,16 @@ def test_what_has_no_order_is_neither_less_nor_greater(pair: tuple[str, str]) ->
 def test_comparing_costs_steps(op: str, large: Value) -> None:
     with pytest.raises(TransformError):
         holds(op, large, large, Budget(max_steps=3))
+
+
+@pytest.mark.parametrize(
+    ("op", "left", "right"),
+    [
+        ("==", [1, 2, 3, 4], [1, 2, 3, 5]),
+        ("==", {"a": 1, "b": 2, "c": 3, "d": 4}, {"a": 1, "b": 2, "c": 3, "e": 4}),
+        ("<", "199.00", 9000),
+    ],
+)
+def test_what_is_looked_at_is_paid_for_however_soon_the_answer_is_found(op: str, left: Value, right: Value) -> None:
+    with pytest.raises(TransformError):
+        holds(op, left, right, Budget(max_steps=0 if op == "<" else 4))
