@@ -5,13 +5,10 @@
 
 from dataclasses import dataclass
 
-from partners.budget import Budget
+from partners.budget import FILTER, Budget
 from partners.compiled import CompiledCache
 from partners.envelope import Envelope
 from partners.paths import Path, Scope, compile_path
-
-MAX_STEPS = 100_000
-"""Less than a transformation may do: filters run where events come in, one after another for all subscriptions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +18,13 @@ class Filter:
     text: str
     path: Path
 
-    def matches(self, envelope: Envelope, max_steps: int = MAX_STEPS) -> bool:
+    def matches(self, envelope: Envelope, budget: Budget | None = None) -> bool:
         """Whether it finds something; null counts as something.
 
-        Raises TransformError (`too_much_work`) when the event needs more than `max_steps`, and JSONError when its data
-        is not JSON.
+        Raises TransformError (`too_much_work`) when it needs more steps than the budget has, or than this event allows
+        to one filter, and JSONError when the event's data is not JSON.
         """
-        return self.path.finds(Scope(envelope.tree, Budget(max_steps)))
+        return self.path.finds(Scope(envelope.tree, budget or Budget(FILTER.steps(envelope.data))))
 
 
 def compile_filter(text: str) -> Filter:

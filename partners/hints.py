@@ -6,7 +6,7 @@ None of it is wrong: another event may have what this one lacks. So it is for a 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from partners.budget import MAX_OUTPUT_BYTES, Budget
+from partners.budget import MAX_OUTPUT_BYTES, TRANSFORMATION, Budget
 from partners.edits import omit
 from partners.envelope import Envelope
 from partners.exact_json import EVENT_LIMITS, Limits, Value, loads
@@ -28,12 +28,13 @@ class Hint:
 def hints_for(transformation: str, envelope: Envelope, body: bytes) -> Iterator[Hint]:
     """Of a transformation that made this body of this event."""
     compiled = compile_transformation(transformation)
-    scope = Scope(envelope.tree, Budget())
+    max_steps = TRANSFORMATION.steps(envelope.data)
+    scope = Scope(envelope.tree, Budget(max_steps))
     for number, path in enumerate(compiled.omit):
         if not path.finds(scope):
             yield Hint(f"/omit/{number}", _nothing_at(path.text))
-    tree = omit(compiled.omit, Scope(envelope.tree, Budget())) if compiled.omit else envelope.tree
-    scope = Scope(tree, Budget())
+    tree = omit(compiled.omit, Scope(envelope.tree, Budget(max_steps))) if compiled.omit else envelope.tree
+    scope = Scope(tree, Budget(max_steps))
     for path, _ in compiled.rename:
         if not path.finds(scope):
             yield Hint(pointer("/rename", path.text), _nothing_at(path.text))

@@ -16,7 +16,7 @@ docs/transformations.md is the reference of the language.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from partners.budget import MAX_OUTPUT_BYTES, MAX_STEPS, Budget
+from partners.budget import MAX_OUTPUT_BYTES, TRANSFORMATION, Budget
 from partners.compiled import CompiledCache
 from partners.edits import omit, rename
 from partners.envelope import Envelope
@@ -40,11 +40,11 @@ class Transformation:
     rename: Sequence[tuple[Path, str]]
     build: Build | None
 
-    def apply(self, envelope: Envelope, max_steps: int = MAX_STEPS, max_output_bytes: int = MAX_OUTPUT_BYTES) -> bytes:
+    def apply(self, envelope: Envelope, max_output_bytes: int = MAX_OUTPUT_BYTES) -> bytes:
         """The body to send. Raises TransformError."""
         if not (self.omit or self.rename or self.build):
             return envelope.body
-        budget = Budget(max_steps, max_output_bytes)
+        budget = Budget(TRANSFORMATION.steps(envelope.data), max_output_bytes)
         try:
             body = self._body(envelope, budget)
         except NotPossible as problem:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from partners.envelope import Envelope
@@ -50,3 +52,16 @@ def test_a_filter_gives_up_on_an_event_that_is_too_much_for_it() -> None:
 def test_data_that_is_not_json_is_the_callers_trouble() -> None:
     with pytest.raises(JSONError):
         compile_filter("$.data").matches(an_event(b"nope"))
+
+
+LOOKS_THROUGH_ALL_FOR_EACH = "$..[?($.data.items[*].*[?(@.a == 'x')])]"
+
+
+def test_a_larger_event_allows_more_work() -> None:
+    def items(count: int) -> Envelope:
+        return an_event(json.dumps({"items": [{"a": {"b": 1}, "c": "c" * 80}] * count}).encode())
+
+    assert compile_filter("$..[?(@.b > 5 || @.c == 'x' || @.d == 'y' || @.e)]").matches(items(200)) is False
+    assert compile_filter(LOOKS_THROUGH_ALL_FOR_EACH).matches(items(10)) is False
+    with pytest.raises(TransformError, match="more than the 39124 steps that this event allows"):
+        compile_filter(LOOKS_THROUGH_ALL_FOR_EACH).matches(items(45))

@@ -284,6 +284,18 @@ def test_a_default_does_not_hide_too_much_work() -> None:
     assert refused.value.reason == "too_much_work"
 
 
+def test_a_larger_event_allows_more_work() -> None:
+    """Twenty looks through it, however large it is, and not one for each of its parts."""
+    personal = json.dumps({"omit": [f"$..name{number}" for number in range(20)]})
+    counting = '{"map":{"$each":"$.data","$to":{"$count":"$.data[*].a.b"}}}'
+    for count in (10, 100, 1_000):
+        items = an_event(json.dumps([{"a": {"b": "text" * 20}, "name1": 1}] * count).encode())
+        assert b"name1" not in compile_transformation(personal).apply(items)
+    assert compile_transformation(counting).apply(an_event(b"[" + b"1," * 50 + b"1]")) == b"[" + b"0," * 50 + b"0]"
+    with pytest.raises(TransformError, match="more than the 21204 steps that this event allows"):
+        compile_transformation(counting).apply(an_event(b"[" + b"1," * 149 + b"1]"))
+
+
 def test_an_event_that_is_not_json_is_a_refusal() -> None:
     with pytest.raises(TransformError) as refused:
         mapped('"$"', b"{")
