@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
 
+from partners.budget import FILTER, FILTERS_OF_PARTNER, Budget
 from partners.envelope import Envelope
 from partners.errors import TransformError
 from partners.filters import Filter
@@ -49,14 +50,13 @@ def select(routes: Iterable[Route], make_envelope: Callable[[], Envelope]) -> Se
     there is a filter; routes with the same filter share its answer. Raises JSONError when the data is not JSON.
     """
     selection = Selection()
-    answers: dict[str, bool | TransformError] = {}
-    envelope: Envelope | None = None
+    questions: _Questions | None = None
     for route in routes:
         if route.filter is None:
             selection.wanted.append(route)
             continue
-        envelope = envelope or make_envelope()
-        answer = _ask(route.filter, envelope, answers)
+        questions = questions or _Questions(make_envelope())
+        answer = questions.ask(route.filter, route.partner_id)
         if isinstance(answer, TransformError):
             selection.failed.append((route, answer))
         elif answer:
@@ -64,15 +64,40 @@ def select(routes: Iterable[Route], make_envelope: Callable[[], Envelope]) -> Se
     return selection
 
 
-def _ask(filter_: Filter, envelope: Envelope, answers: dict[str, bool | TransformError]) -> bool | TransformError:
-    answer = answers.get(filter_.text)
-    if answer is None:
+class _Questions:
+    """What the filters say about one event: each is asked once, and those of one partner do only so much together."""
+
+    def __init__(self, envelope: Envelope) -> None:
+        self._envelope = envelope
+        self._answers: dict[str, bool | TransformError] = {}
+        self._of_each = FILTER.steps(envelope.data)
+        self._of_partner = FILTERS_OF_PARTNER.steps(envelope.data)
+        self._left: dict[str, int] = {}
+        """Steps, by partner."""
+        self._budget = Budget(self._of_each)
+        """Of the filter that is asked."""
+
+    def ask(self, filter_: Filter, partner_id: str) -> bool | TransformError:
+        answer = self._answers.get(filter_.text)
+        if answer is not None:
+            return answer
+        left = self._left.get(partner_id, self._of_partner)
+        if left <= 0:
+            return self._too_much_together()
+        budget = self._budget
+        budget.steps = allowed = min(self._of_each, left)
         try:
-            answer = filter_.matches(envelope)
+            answer = filter_.matches(self._envelope, budget)
         except TransformError as error:
-            answer = error
-        answers[filter_.text] = answer
-    return answer
+            answer = error if allowed == self._of_each else self._too_much_together()
+        self._left[partner_id] = left - 1 - allowed + max(budget.steps, 0)  # asking is a step, too
+        if left >= self._of_each:  # another partner may have room for what had none here
+            self._answers[filter_.text] = answer
+        return answer
+
+    def _too_much_together(self) -> TransformError:
+        message = f"more than the {self._of_partner} steps that this event allows to all filters of a partner together"
+        return TransformError("too_much_work", message)
 
 
 class RoutingIndex:

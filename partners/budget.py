@@ -33,6 +33,8 @@ class Allowance:
 TRANSFORMATION = Allowance(20_000, 500_000)
 FILTER = Allowance(20_000, 100_000)
 """Filters run where events come in, one after another for all subscriptions."""
+FILTERS_OF_PARTNER = Allowance(50_000, 200_000)
+"""All of them together: a thousand subscriptions of one partner must not keep the events of the others waiting."""
 
 
 class Budget:

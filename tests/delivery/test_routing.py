@@ -1,6 +1,7 @@
 import random
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -155,6 +156,40 @@ def test_a_filter_that_gives_up_is_reported_and_not_lost() -> None:
     selection = select([greedy, a_route("plain", "*")], lambda: an_event(b"[" + b"[]," * 70_000 + b"[]]"))
     assert [route.subscription_id for route in selection.wanted] == ["plain"]
     assert [(route, error.reason) for route, error in selection.failed] == [(greedy, "too_much_work")]
+
+
+HUNGRY = "$.data.items[*].*[?($.data.items[*].*[?(@.q{} == 'x')])]"
+"""Within what one filter may do."""
+ITEMS = b'{"items":[' + b'{"a":{},"b":{},"c":{}},' * 25 + b"{}]}"
+
+
+def of(partner_id: str, route: Route) -> Route:
+    return replace(route, partner_id=partner_id)
+
+
+def test_the_filters_of_one_partner_do_only_so_much_with_an_event() -> None:
+    hungry = [a_route(f"hungry {n}", "*", filter_=HUNGRY.format(n)) for n in range(50)]
+    others = [of("ptr_2", hungry[-1]), of("ptr_2", a_route("modest", "*", filter_="$.data.items[*].a"))]
+    selection = select([*hungry, *others], lambda: an_event(ITEMS))
+    assert [route.subscription_id for route in selection.wanted] == ["modest"]
+    assert [route for route, _ in selection.failed] == hungry[-len(selection.failed) :]
+    assert 40 < len(selection.failed) < 50
+    assert str(selection.failed[-1][1]).startswith("more than the 52356 steps that this event allows to all filters")
+    assert {error.reason for _, error in selection.failed} == {"too_much_work"}
+
+
+def test_a_filter_that_gives_up_by_itself_leaves_room_for_the_others_of_its_partner() -> None:
+    endless = a_route("endless", "*", filter_="$..[?($.data.items[*].*[?($.data.items[*].*)])]")
+    wide = a_route("wide", "*", filter_="$..[?(@)]")
+    modest = [a_route(f"modest {n}", "*", filter_=f"$.data.items[{n}].a") for n in range(20)]
+    selection = select([endless, *modest], lambda: an_event(ITEMS))
+    assert [route for route, _ in selection.failed] == [endless]
+    assert selection.wanted == modest
+    selection = select(
+        [wide, *modest], lambda: an_event(b'{"items":[' + b'{"a":1},' * 20 + b"0" + b",0" * 300_000 + b"]}")
+    )
+    assert [route for route, _ in selection.failed] == [wide]
+    assert selection.wanted == modest
 
 
 def test_an_event_is_made_once_and_only_for_a_filter() -> None:
