@@ -46,6 +46,8 @@ class Tools:
     trace: Trace = untraced
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     random: Callable[[], float] = random.random
+    rest: Callable[[], None] | None = None
+    """Called now and then in a transformation that takes long."""
 
 
 def deliver(delivery_id: str, attempt: int, tools: Tools) -> None:
@@ -160,7 +162,7 @@ def _request(job: Job, now: datetime, tools: Tools) -> tuple[Request, Outcome | 
     if job.endpoint.stopped:
         return NOTHING_TO_SEND, failed(ErrorClass.DISABLED, job.endpoint.stopped)
     try:
-        return prepare(job, now, tools.user_agent, tools.connect_timeout_s), None
+        return prepare(job, now, tools.user_agent, tools.connect_timeout_s, tools.rest), None
     except TransformError as error:
         return NOTHING_TO_SEND, failed(ErrorClass.TRANSFORM, str(error))
     except Exception as error:  # a fault of ours must not lose the delivery: it is tried again like any other

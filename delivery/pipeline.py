@@ -132,10 +132,11 @@ class Pipeline:
         return firsts
 
     def _begin(self, told: Told, job: Job | None, *, may_wait: bool = False) -> None:
+        """What may wait for its breaker, or rest in a long transformation, is a task of its own, so others go on."""
         try:
             if job is None or job.status != PENDING:
                 self._settle(told)
-            elif not may_wait and not self._tools.breaker.answers_at_once(job.endpoint.subscription_id):
+            elif not may_wait and self._may_take_long(job):
                 self._turns.branch(partial(self._begin, told, job, may_wait=True))
             elif (refused := refusal(job, told.attempt, self._tools)) is not None:
                 self._refuse(told, refused)
@@ -148,6 +149,10 @@ class Pipeline:
         except Exception as error:
             logger.exception("a delivery broke")
             self._settle(told, error)
+
+    def _may_take_long(self, job: Job) -> bool:
+        endpoint = job.endpoint
+        return endpoint.transform is not None or not self._tools.breaker.answers_at_once(endpoint.subscription_id)
 
     def _refuse(self, told: Told, refused: TryLater | Postponed) -> None:
         self._refused.append((told, refused))

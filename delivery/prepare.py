@@ -1,6 +1,6 @@
 """Builds the request of one attempt from a job: pure, no clock, no network, no database."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +16,15 @@ USER_AGENT = f"Recart-Hooks/{settings.VERSION}"
 _OURS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature", "traceparent"})
 
 
-def prepare(job: Job, now: datetime, user_agent: str, connect_timeout_s: float) -> Request:
-    """The signed request. Raises partners.errors.TransformError when the transformation cannot digest the event."""
+def prepare(
+    job: Job, now: datetime, user_agent: str, connect_timeout_s: float, rest: Callable[[], None] | None = None
+) -> Request:
+    """The signed request. Raises partners.errors.TransformError when the transformation cannot digest the event.
+
+    `rest` is called now and then in a transformation that takes long.
+    """
     envelope = job.envelope
-    body = envelope.body if job.endpoint.transform is None else job.endpoint.transform.apply(envelope)
+    body = envelope.body if job.endpoint.transform is None else job.endpoint.transform.apply(envelope, rest=rest)
     timestamp = int(now.timestamp())
     headers: dict[str, Any] = {name: value for name, value in job.endpoint.headers.items() if name.lower() not in _OURS}
     headers["content-type"] = "application/json"

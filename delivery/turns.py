@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 READS, WRITES = 1, 2
 """Bits, as psycopg and libcurl have them."""
+LONGEST_TURN_S = 0.01
+"""For so long sockets may wait for tasks that `rest`."""
 _WANTED = (0, select.POLLIN, select.POLLOUT, select.POLLIN | select.POLLOUT)
 _READY = {select.POLLIN: READS, select.POLLOUT: WRITES}
 OnReady = Callable[[int, int], object]
@@ -54,7 +56,7 @@ class Turns:
     """The thread. `spawn`, `branch` and `soon` may be called from any thread, sockets and timers belong to the thread
     itself; each `helper` runs one thing that blocks."""
 
-    def __init__(self, name: str, helpers: int) -> None:
+    def __init__(self, name: str, helpers: int, longest_turn_s: float = LONGEST_TURN_S) -> None:
         self.helpers = ThreadPoolExecutor(helpers, f"{name}-helper")
         self._steps: deque[Callable[[], object]] = deque()
         self._poll = select.poll()
@@ -64,6 +66,8 @@ class Turns:
         self._wakened, self._waker = os.pipe()
         for end in (self._wakened, self._waker):
             os.set_blocking(end, False)
+        self._longest_turn_s = longest_turn_s
+        self._polled_at = 0.0
         self._is_waiting = False
         self._is_over = False
         self._active = 0
@@ -110,6 +114,11 @@ class Turns:
             with suppress(BlockingIOError):
                 os.write(self._waker, b"\0")
 
+    @property
+    def is_long(self) -> bool:
+        """Whether sockets and timers have waited for too long. Asked in the thread."""
+        return time.monotonic() - self._polled_at >= self._longest_turn_s
+
     def begins(self, count: int = 1) -> None:
         """So much more must end before `stop` returns. Called in the thread, like `ends`."""
         self._active += count
@@ -154,6 +163,7 @@ class Turns:
             self._is_waiting = True
             ready = self._poll.poll(self._wait_ms())
             self._is_waiting = False
+            self._polled_at = time.monotonic()
             for socket, what in ready:
                 if (on_ready := self._sockets.get(socket)) is not None:
                     self._call(on_ready, socket, _READY.get(what, READS | WRITES))
@@ -243,6 +253,15 @@ def sleep(seconds: float) -> None:
     waiter = Waiter()
     task.turns.call_later(seconds, waiter.wake)
     waiter.wait()
+
+
+def rest() -> None:
+    """For a task that works for long, now and then: when it is time, sockets, timers and the other tasks go first."""
+    task = current_task()
+    if task is not None and task.turns.is_long:
+        waiter = Waiter()
+        waiter.wake()
+        waiter.wait()
 
 
 def wait_for_socket(task: Task, socket: int, what: int) -> int:

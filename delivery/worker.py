@@ -32,7 +32,7 @@ from delivery.recorder import AttemptRecord, Recorder, disable_gone
 from delivery.rollups import Rollups
 from delivery.senders import configured_sender
 from delivery.tracing import attempt_trace
-from delivery.turns import Turns, offload
+from delivery.turns import Turns, offload, rest
 from partners.changes import Change, ChangeListener
 from partners.trouble import Trouble
 
@@ -76,6 +76,7 @@ class Worker:
             retry_after_cap_s=settings.RETRY_AFTER_CAP_S,
             worker=worker_name(os.getpid()),
             trace=attempt_trace(),
+            rest=rest,
         )
         self.listener.start()
         self.rollups.start()

@@ -6,6 +6,7 @@ step for each byte and look through it; what is made to be slow grows with its s
 few steps, and a large one more.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from partners.errors import TransformError
@@ -35,14 +36,25 @@ FILTER = Allowance(20_000, 100_000)
 """Filters run where events come in, one after another for all subscriptions."""
 FILTERS_OF_PARTNER = Allowance(50_000, 200_000)
 """All of them together: a thousand subscriptions of one partner must not keep the events of the others waiting."""
+STEPS_BETWEEN_RESTS = 500
 
 
 class Budget:
-    """What is left of it for one run. Running out raises TransformError."""
+    """What is left of it for one run. Running out raises TransformError.
 
-    __slots__ = ("max_bytes", "max_steps", "room", "steps")
+    `rest` is called now and then by a run that is long, for a thread that has other things to do.
+    """
 
-    def __init__(self, max_steps: int = TRANSFORMATION.most, max_bytes: int = MAX_OUTPUT_BYTES) -> None:
+    __slots__ = ("_floor", "_rest", "max_bytes", "max_steps", "room", "steps")
+
+    def __init__(
+        self,
+        max_steps: int = TRANSFORMATION.most,
+        max_bytes: int = MAX_OUTPUT_BYTES,
+        rest: Callable[[], None] | None = None,
+    ) -> None:
+        self._rest = rest
+        self._floor = 0 if rest is None else max_steps - STEPS_BETWEEN_RESTS
         self.steps = max_steps
         self.max_steps = max_steps
         self.room = max_bytes
@@ -51,8 +63,15 @@ class Budget:
     def take(self, steps: int) -> None:
         """Before the work that it is for, whenever the work could be much."""
         self.steps -= steps
+        if self.steps < self._floor:
+            self._look_up()
+
+    def _look_up(self) -> None:
         if self.steps < 0:
             raise TransformError("too_much_work", f"more than the {self.max_steps} steps that this event allows")
+        self._floor = max(self.steps - STEPS_BETWEEN_RESTS, 0)
+        if self._rest is not None:
+            self._rest()
 
     def keep(self, size: int) -> None:
         """`size` bytes or characters more in the output."""

@@ -13,7 +13,7 @@ give the same bytes, the event is never changed, and the only errors are `SpecEr
 docs/transformations.md is the reference of the language.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from partners.budget import MAX_OUTPUT_BYTES, TRANSFORMATION, Budget
@@ -40,11 +40,13 @@ class Transformation:
     rename: Sequence[tuple[Path, str]]
     build: Build | None
 
-    def apply(self, envelope: Envelope, max_output_bytes: int = MAX_OUTPUT_BYTES) -> bytes:
-        """The body to send. Raises TransformError."""
+    def apply(
+        self, envelope: Envelope, max_output_bytes: int = MAX_OUTPUT_BYTES, rest: Callable[[], None] | None = None
+    ) -> bytes:
+        """The body to send. `rest` is that of Budget. Raises TransformError."""
         if not (self.omit or self.rename or self.build):
             return envelope.body
-        budget = Budget(TRANSFORMATION.steps(envelope.data), max_output_bytes)
+        budget = Budget(TRANSFORMATION.steps(envelope.data), max_output_bytes, rest)
         try:
             body = self._body(envelope, budget)
         except NotPossible as problem:

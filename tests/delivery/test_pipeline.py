@@ -16,7 +16,7 @@ from delivery.outcomes import Outcome, answered
 from delivery.pipeline import LARGEST_BATCH, Pipeline, Stages, Told
 from delivery.recorder import AttemptRecord
 from delivery.sending import Request
-from delivery.turns import Turns, current_task, offload
+from delivery.turns import Turns, current_task, offload, rest
 from tests.delivery.broker.waiting import until
 from tests.delivery.test_deliver import ENDPOINT, JOB, OK, NothingShared
 
@@ -36,6 +36,7 @@ class World:
         self.loads: list[list[str]] = []
         self.records: list[list[AttemptRecord]] = []
         self.queued: list[list[Due]] = []
+        self.sent: list[Request] = []
         self.held_back: list[list[Postponed]] = []
         self.settled: dict[str, Exception | None] = {}
         self.jobs: dict[str, Job | None] = {}
@@ -69,6 +70,7 @@ class World:
             connect_timeout_s=5,
             retry_after_cap_s=3600,
             worker="here:1",
+            rest=rest,
         )
         self.pipeline = Pipeline(turns, stages, tools, linger_s=linger_s)
 
@@ -81,6 +83,7 @@ class World:
         return [self.jobs.get(id_, replace(JOB, delivery_id=id_)) for id_ in ids]
 
     def send(self, request: Request, then: Callable[[Outcome], None]) -> None:
+        self.sent.append(request)
         if self.hangs:
             self.answers.append(then)
         else:

@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection
 
-from delivery.turns import READS, WRITES, Turns, Waiter, current_task, offload, sleep, wait_for_socket
+from delivery.turns import READS, WRITES, Turns, Waiter, current_task, offload, rest, sleep, wait_for_socket
 from tests.turns import start
 
 
@@ -171,3 +171,46 @@ def test_only_tasks_are_tasks(turns: Turns) -> None:
 def test_django_refuses_to_block_the_thread(turns: Turns) -> None:
     with pytest.raises(SynchronousOnlyOperation):
         start(turns, connection.cursor).result(10)
+
+
+def test_a_task_that_rests_lets_sockets_timers_and_other_tasks_go_first() -> None:
+    turns = Turns("test", helpers=1, longest_turn_s=0)
+    turns.start()
+    log: list[str] = []
+    ours, theirs = socket.socketpair()
+
+    def works() -> None:
+        turns.watch(ours.fileno(), READS, lambda *_: log.append(f"read {ours.recv(1).decode()}"))
+        for number in range(2):
+            theirs.send(b"%d" % number)
+            turns.call_later(0, lambda number=number: log.append(f"rang {number}"))  # type: ignore[misc]
+            turns.soon(lambda number=number: log.append(f"other {number}"))  # type: ignore[misc]
+            rest()
+            log.append(f"went on {number}")
+        turns.unwatch(ours.fileno())
+
+    start(turns, works).result(10)
+    turns.stop(10)
+    for one in (ours, theirs):
+        one.close()
+    for number in range(2):
+        before, after = log[:4], log[4:]
+        assert set(before) == {f"read {number}", f"rang {number}", f"other {number}", f"went on {number}"}
+        assert before[-1] == f"went on {number}"
+        log = after
+
+
+def test_a_task_does_not_rest_before_it_is_time_nor_does_a_plain_thread() -> None:
+    turns = Turns("test", helpers=1, longest_turn_s=3600)
+    turns.start()
+    log: list[str] = []
+
+    def works() -> None:
+        turns.soon(lambda: log.append("other"))
+        rest()
+        log.append("went on")
+
+    start(turns, works).result(10)
+    rest()
+    turns.stop(10)
+    assert log == ["went on", "other"]
