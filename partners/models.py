@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, validate_email
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -27,6 +27,7 @@ from partners.validation import (
     validate_filter,
     validate_headers,
     validate_json,
+    validate_mail_address,
     validate_name,
     validate_rate_limit,
     validate_retry_schedule,
@@ -75,7 +76,7 @@ class Partner(models.Model):
     operational_url = models.CharField(
         max_length=2048, blank=True, validators=[validate_endpoint_url], help_text="Where operational events are sent."
     )
-    operational_email = models.CharField(max_length=254, blank=True, validators=[validate_email])
+    operational_email = models.CharField(max_length=254, blank=True, validators=[validate_mail_address])
     notes = models.TextField(blank=True, help_text="For staff; the partner does not see this.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)

@@ -12,6 +12,7 @@ import orjson
 from celery.utils.time import rate
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 
 from partners.addresses import AddressPolicy
 from partners.endpoints import check_url
@@ -144,6 +145,13 @@ def validate_transformation(value: str) -> None:
     if value:
         with _as_validation_error():
             compile_transformation(value)
+
+
+def validate_mail_address(value: str) -> None:
+    """One that stands in a message's head as it is: what quotes may hold can end the line, or the building of it."""
+    if '"' in value or not value.isprintable():
+        raise ValidationError("expected an e-mail address without quotes and control characters")
+    validate_email(value)
 
 
 def endpoint_policy() -> AddressPolicy:

@@ -187,6 +187,15 @@ def test_what_nobody_changes_in_a_form_is_that_of_the_settings(admin_client: Cli
     assert Subscription.objects.get().timeout_s == 7.5
 
 
+def test_an_address_that_would_end_a_header_is_refused(admin_client: Client) -> None:
+    partner = new_partner()
+    form = {"name": partner.name, "rate_limit": "", "rate_limit_ceiling": "", "max_in_flight": "16"}
+    form |= {"operational_url": "", "operational_email": '"\x0bBcc:a@example.com\x0bX:"@example.com', "notes": ""}
+
+    assert "without quotes and control characters" in admin_client.post(change_url(partner), form).content.decode()
+    assert Partner.objects.get().operational_email == ""
+
+
 def subscription_form(**changes: str) -> dict[str, str]:
     form = {"description": "", "url": "https://hooks.example.com/recart", "event_types": "orders.*", "filter": ""}
     return {**form, "transformation": "", "headers": "", "retry_schedule_s": "", "timeout_s": "15", **changes}

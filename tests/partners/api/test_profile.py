@@ -46,6 +46,8 @@ def test_a_partner_sets_its_rate_limit_up_to_the_ceiling() -> None:
         ({"name": "Somebody else"}, "#/name"),
         ({"operational_url": "http://127.0.0.1/"}, "#/operational_url"),
         ({"operational_email": "nobody"}, "#/operational_email"),
+        ({"operational_email": '"\x0bBcc:victim@example.com\x0bX:"@example.com'}, "#/operational_email"),
+        ({"operational_email": '"a,b"@example.com'}, "#/operational_email"),
         ([], "#"),
         ("text", "#"),
     ],
