@@ -176,6 +176,12 @@ class OperationalEvent(models.Model):
     data = models.TextField()
     created_at = models.DateTimeField(default=timezone.now)
     emailed_at = models.DateTimeField(null=True, blank=True)
+    mailed_to = ArrayField(
+        models.CharField(max_length=254),
+        null=True,
+        editable=False,
+        help_text="Addresses that are done: it was sent to them, or they refuse it for good.",
+    )
 
     class Meta:
         ordering: ClassVar[list[str]] = ["-id"]

@@ -1,16 +1,11 @@
-"""Operational events reach the partner's operational URL as signed events, and people by e-mail."""
+"""Operational events reach the partner's operational URL as signed events."""
 
 from collections.abc import Mapping
-from datetime import timedelta
-from smtplib import SMTPServerDisconnected
 
 import orjson
 import pytest
-from django.core import mail as outbox
-from pytest_django import Settings
 
-from delivery.models import Delivery, OperationalEvent
-from delivery.operational import mail
+from delivery.models import Delivery
 from delivery.operational.kinds import BREAKER, KINDS
 from delivery.operational.notify import Notice, notify
 from delivery.routes import load_routes
@@ -19,8 +14,6 @@ from partners.services import disable_subscription, operational_subscription, re
 from tests.delivery.operational.conftest import NOW
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers, pytest.mark.usefixtures("valkey")]
-
-STAFF = ["ops@recart-hooks.com"]
 
 
 def opened(subscription: Subscription, key: str = "k") -> Notice:
@@ -98,49 +91,3 @@ def test_a_title_can_be_made_of_the_sample(kind: object) -> None:
     assert isinstance(kind, type(KINDS[BREAKER]))
     sample: Mapping[str, object] = kind.sample
     assert "{" not in kind.title_of(sample)
-
-
-@pytest.fixture
-def mailing(settings: Settings) -> None:
-    settings.EMAIL_HOST = "mail.recart-hooks.com"
-
-
-@pytest.mark.usefixtures("mailing")
-def test_what_has_gathered_is_one_message(subscription: Subscription) -> None:
-    subscription.partner.operational_email = "dev@reviews.com"
-    subscription.partner.save()
-    notify([opened(subscription, "one"), opened(subscription, "two")], NOW)
-    assert mail.send_mail(NOW, STAFF) == 2
-    assert sorted(one.to[0] for one in outbox.outbox) == ["dev@reviews.com", *STAFF]
-    assert outbox.outbox[0].subject == "[Recart Hooks] 2 notices about your webhooks"
-    assert str(outbox.outbox[0].body).count("seems to be down") == 2
-    assert mail.send_mail(NOW, STAFF) == 0
-
-
-@pytest.mark.usefixtures("mailing")
-def test_a_mail_server_that_is_away_is_tried_again(subscription: Subscription, settings: Settings) -> None:
-    settings.EMAIL_BACKEND = "tests.delivery.operational.test_notify.Unreachable"
-    notify([opened(subscription)], NOW)
-    mail.send_mail(NOW, STAFF)
-    assert OperationalEvent.objects.get().emailed_at is None
-    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
-    assert mail.send_mail(NOW + timedelta(hours=25), STAFF) == 0
-    assert mail.send_mail(NOW + timedelta(hours=1), STAFF) == 1
-    assert OperationalEvent.objects.get().emailed_at == NOW + timedelta(hours=1)
-
-
-def test_without_a_mail_server_nothing_is_sent(subscription: Subscription, settings: Settings) -> None:
-    settings.EMAIL_HOST = ""
-    notify([opened(subscription)], NOW)
-    assert mail.send_mail(NOW, STAFF) == 0
-    assert outbox.outbox == []
-
-
-class Unreachable:
-    """A mail backend whose server is away."""
-
-    def __init__(self, *args: object, **options: object) -> None:
-        pass
-
-    def send_messages(self, _messages: object) -> int:
-        raise SMTPServerDisconnected("away")
