@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from partners.endpoints import origin
+
 READ_MAX_BYTES = 64 * 1024
 """Of an answer's body; one that is longer is TOO_LARGE, whatever its status."""
 HEAD_MAX_BYTES = 64 * 1024
@@ -103,7 +105,7 @@ def _judge(status_code: int, headers: Mapping[str, str]) -> tuple[ErrorClass | N
     if 200 <= status_code < 300:
         return None, ""
     if 300 <= status_code < 400:
-        where = headers.get("location")
+        where = origin(headers.get("location", ""))  # the path is often the endpoint's own, and may be a credential
         return ErrorClass.REDIRECT, f"{status_code}: redirects are not followed" + (f" (to {where})" if where else "")
     if status_code < 200:
         return ErrorClass.INVALID, f"{status_code} is not a final status"

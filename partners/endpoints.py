@@ -86,6 +86,12 @@ def check_url(url: str, policy: AddressPolicy) -> None:
         raise EndpointRefused(reason)
 
 
+def origin(url: str) -> str:
+    """Scheme and host: what logs and mail may say. To many receivers, path and query are all that proves a sender."""
+    shape = _SHAPE.match(url)
+    return f"{shape['scheme']}://{shape['authority'].rpartition('@')[2]}" if shape else ""
+
+
 def check_scheme(endpoint: EndpointURL, policy: AddressPolicy) -> None:
     if endpoint.scheme not in policy.schemes:
         raise EndpointRefused(f"the scheme {endpoint.scheme} is not allowed; use {' or '.join(policy.schemes)}")

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from partners.endpoints import origin
+
 FAILING = "subscription.failing"
 DISABLED = "subscription.disabled"
 BREAKER = "breaker.opened"
@@ -13,7 +15,7 @@ LIMITED = "partner.rate_limited"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`title` is one line for people; its names are members of the data."""
+    """`title` is one line for people; its names are members of the data, as they may be shown."""
 
     name: str
     description: str
@@ -21,7 +23,12 @@ class Kind:
     sample: Mapping[str, Any]
 
     def title_of(self, data: Mapping[str, Any]) -> str:
-        return self.title.format_map(data)
+        return self.title.format_map(showable(data))
+
+
+def showable(data: Mapping[str, Any]) -> dict[str, Any]:
+    """For logs and mail: of the endpoint's URL no more than its origin. The partner itself is sent all of it."""
+    return {name: origin(value) if name == "url" else value for name, value in data.items()}
 
 
 KINDS: Mapping[str, Kind] = {
@@ -30,7 +37,8 @@ KINDS: Mapping[str, Kind] = {
         Kind(
             FAILING,
             "Nothing but failures for 50, 70 and 90 % of the time after which the subscription is disabled.",
-            "{url} has failed since {failing_since}; it will be disabled at {disabled_from} unless one succeeds",
+            "{url} ({subscription_id}) has failed since {failing_since}; it will be disabled at {disabled_from} "
+            "unless one succeeds",
             {
                 "subscription_id": "sub_0199…",
                 "url": "https://hooks.example.com/orders",
@@ -44,7 +52,7 @@ KINDS: Mapping[str, Kind] = {
             DISABLED,
             "The subscription gets nothing any more: it answered 410 Gone (gone), had nothing but failures for days "
             "(failing), or staff disabled it (staff).",
-            "{url} is disabled ({reason}) since {disabled_at}",
+            "{url} ({subscription_id}) is disabled ({reason}) since {disabled_at}",
             {
                 "subscription_id": "sub_0199…",
                 "url": "https://hooks.example.com/orders",
@@ -56,14 +64,14 @@ KINDS: Mapping[str, Kind] = {
             BREAKER,
             "The endpoint seems to be down: deliveries are held back, and it is probed now and then. At most once an "
             "hour for a subscription.",
-            "{url} seems to be down: deliveries wait until a probe succeeds",
+            "{url} ({subscription_id}) seems to be down: deliveries wait until a probe succeeds",
             {"subscription_id": "sub_0199…", "url": "https://hooks.example.com/orders", "opened": 1},
         ),
         Kind(
             DEAD,
             "Deliveries ended without success and are kept for a replay. At most once an hour for a subscription, "
             "with how many there were.",
-            "deliveries to {url} ended without success: {count}",
+            "deliveries to {url} ({subscription_id}) ended without success: {count}",
             {
                 "subscription_id": "sub_0199…",
                 "url": "https://hooks.example.com/orders",

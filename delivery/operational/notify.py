@@ -17,7 +17,7 @@ from django.db import transaction
 
 from delivery.messages import OUR_SOURCE
 from delivery.models import OperationalEvent
-from delivery.operational.kinds import KINDS
+from delivery.operational.kinds import KINDS, showable
 from delivery.verbs import send_to
 from partners.envelope import rfc3339
 from partners.models import Partner
@@ -44,7 +44,7 @@ def notify(notices: Iterable[Notice], now: datetime) -> list[OperationalEvent]:
         event = _store(notice, now)
         if event is not None:
             told.append(event)
-            logger.warning(notice.kind, extra={"partner_id": notice.partner_id, **_plain(notice.data)})
+            logger.warning(notice.kind, extra={"partner_id": notice.partner_id, **showable(_plain(notice.data))})
     return told
 
 

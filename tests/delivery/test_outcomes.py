@@ -36,9 +36,12 @@ def test_the_status_decides(status: int, error: ErrorClass | None) -> None:
     assert (outcome.status_code, outcome.error, outcome.succeeded) == (status, error, error is None)
 
 
-def test_a_redirect_says_where_it_points() -> None:
-    assert answered(302, {"location": "http://elsewhere/"}, b"", 1.0).detail.endswith("(to http://elsewhere/)")
+def test_a_redirect_says_where_it_points_but_not_the_path_which_goes_into_logs() -> None:
+    assert answered(302, {"location": "http://elsewhere/"}, b"", 1.0).detail.endswith("(to http://elsewhere)")
     assert answered(304, {}, b"", 1.0).detail == "304: redirects are not followed"
+    assert answered(302, {"location": "/s3cr3t/"}, b"", 1.0).detail == "302: redirects are not followed"
+    elsewhere = answered(302, {"location": "https://b.example.com/s3cr3t/"}, b"", 1.0)
+    assert elsewhere.detail == "302: redirects are not followed (to https://b.example.com)"
 
 
 def test_a_success_has_no_detail() -> None:

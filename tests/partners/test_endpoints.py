@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from urllib3.util import parse_url
 
 from partners.addresses import AddressPolicy
-from partners.endpoints import URL_MAX, check_url, read_url
+from partners.endpoints import URL_MAX, check_url, origin, read_url
 from partners.errors import EndpointRefused
 from tests.ssrf_corpus import FINE_URLS, REFUSED_URLS
 
@@ -147,3 +147,16 @@ def test_an_allow_list_without_loopback_leaves_localhost_closed() -> None:
 def test_an_allow_list_does_not_open_odd_spellings(url: str) -> None:
     with pytest.raises(EndpointRefused):
         check_url(url, LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hooks.example.com/services/s3cr3t?key=s3cr3t", "https://hooks.example.com"),
+        ("http://example.com:8080?s3cr3t", "http://example.com:8080"),
+        ("https://user:s3cr3t@example.com/", "https://example.com"),
+        ("/s3cr3t", ""),
+    ],
+)
+def test_of_a_url_that_is_shown_around_only_the_origin_remains(url: str, shown: str) -> None:
+    assert origin(url) == shown

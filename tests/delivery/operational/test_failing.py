@@ -90,7 +90,7 @@ def test_each_stage_is_told_once(subscription: Subscription, history: History) -
     assert stages() == [0.5, 0.7, 0.9]
     event = OperationalEvent.objects.first()
     assert event is not None
-    assert event.title.startswith("https://hooks.reviews.com/in has failed since 2026-11-21T00:00:00")
+    assert event.title.startswith(f"https://hooks.reviews.com ({subscription.pk}) has failed since 2026-11-21T00:00:00")
 
 
 def test_five_days_of_nothing_but_failures_disable(subscription: Subscription, history: History) -> None:

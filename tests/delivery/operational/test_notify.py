@@ -86,6 +86,16 @@ def test_a_url_that_is_refused_now_costs_the_delivery_only(subscription: Subscri
     assert Delivery.objects.count() == 0
 
 
+def test_logs_and_titles_do_not_tell_the_path_which_may_be_a_credential(
+    subscription: Subscription, caplog: pytest.LogCaptureFixture
+) -> None:
+    subscription.url = "https://hooks.reviews.com:8443/T0123/s3cr3t?token=s3cr3t"
+    (event,) = notify([opened(subscription)], NOW)
+    assert event.title.startswith(f"https://hooks.reviews.com:8443 ({subscription.pk}) seems to be down")
+    assert "s3cr3t" in event.data
+    assert [vars(one)["url"] for one in caplog.records] == ["https://hooks.reviews.com:8443"]
+
+
 @pytest.mark.parametrize("kind", list(KINDS.values()), ids=lambda kind: kind.name)
 def test_a_title_can_be_made_of_the_sample(kind: object) -> None:
     assert isinstance(kind, type(KINDS[BREAKER]))

@@ -90,7 +90,8 @@ def test_dead_deliveries_are_told_of_together(subscription: Subscription, histor
     (notice,) = dead_deliveries(NOW, QUIET)
     assert notice.data["count"] == 3
     assert notice.data["deliveries"] == [delivery.pk]
-    assert notify([notice], NOW)[0].title == "deliveries to https://hooks.reviews.com/in ended without success: 3"
+    title = notify([notice], NOW)[0].title
+    assert title == f"deliveries to https://hooks.reviews.com ({subscription.pk}) ended without success: 3"
     history(dead=(-0.5, -0.9, -1.0))
     assert list(dead_deliveries(NOW + timedelta(minutes=59), QUIET)) == []
     (again,) = dead_deliveries(LATER, QUIET)
@@ -124,6 +125,7 @@ def test_a_paused_partner_knows_why_its_queue_grows(subscription: Subscription) 
 
 
 def test_the_same_key_is_stored_once(subscription: Subscription) -> None:
-    notice = Notice("breaker.opened", "k", subscription.partner_id, {"url": "u", "opened": 1})
+    data = {"subscription_id": subscription.pk, "url": "u", "opened": 1}
+    notice = Notice("breaker.opened", "k", subscription.partner_id, data)
     assert len(notify([notice, notice], NOW)) == 1
     assert OperationalEvent.objects.count() == 1
