@@ -25,12 +25,12 @@ class Backlog:
 
 
 def backlog_by(
-    key: Literal["partner_id", "subscription_id"], partner_id: str | None = None
+    key: Literal["partner_id", "subscription_id"], partner_id: str | None = None, timeout_s: float = TIMEOUT_S
 ) -> Mapping[str, Backlog] | None:
-    """Of everybody or of one partner, most first; None when it cannot be counted in `TIMEOUT_S`."""
+    """Of everybody or of one partner, most first; None when it cannot be counted in time."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
-            limit_query_time(TIMEOUT_S)
+            limit_query_time(timeout_s)
             cursor.execute(_COUNT.format(key=key), {"partner": partner_id})
             return {row[0]: Backlog(row[1], row[2]) for row in cursor.fetchall()}
     except OperationalError:

@@ -3,7 +3,7 @@
 Queue, breakers and workers are what the broker knows, the backlog is PostgreSQL's. Without the broker the rest is told.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -72,8 +72,16 @@ class Live:
         return max(ages, default=None)
 
 
-def live(partner_id: str, now: datetime) -> Live:
-    backlogs = backlog_by("subscription_id", partner_id)
+Backlogs = Mapping[str, Backlog] | None
+
+
+def backlogs_of(partner_id: str) -> Backlogs:
+    """By subscription; None when there is too much to count."""
+    return backlog_by("subscription_id", partner_id)
+
+
+def live(partner_id: str, now: datetime, count: Callable[[str], Backlogs] = backlogs_of) -> Live:
+    backlogs = count(partner_id)
     try:
         queue, workers, breakers = queue_now(partner_id), len(publish.queues().workers()), open_breakers(now)
     except redis.RedisError:

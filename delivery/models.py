@@ -234,6 +234,11 @@ class ReplayJob(models.Model):
         ]
         indexes: ClassVar[list[models.Index]] = [models.Index(fields=["partner", "id"], name="replay_of_partner")]
 
+    @property
+    def counted(self) -> int | None:
+        """None when it could not be counted in time: none that was counted is exact."""
+        return self.total if self.total or self.is_total_exact else None
+
     def __str__(self) -> str:
         return f"replay of {self.subscription_id} since {self.since:%Y-%m-%d %H:%M}"
 

@@ -32,12 +32,14 @@ from partners.errors import JSONError, SpecError, TransformError
 from partners.filters import compile_filter
 from partners.identifiers import DELIVERY, new_id
 from partners.models import Subscription
+from partners.query_time import TooSlow, limited
 
 logger = logging.getLogger(__name__)
 
 ROOM = 400
 """Messages that may be ready in the partner's queue before a replay waits."""
 COUNTED_UP_TO = 100_000
+COUNTED_FOR_S = 5.0
 WITHIN_S = 5.0
 """A run, and one step more."""
 FILTER_S = 1.0
@@ -49,7 +51,8 @@ Pages = Callable[[Wanted, Position], tuple[list[Row], Position | None]]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    count: int
+    count: int | None
+    """None: too much has to be looked through to count."""
     is_exact: bool
     """False: there may be fewer, because the filter is asked later, or more than are counted."""
 
@@ -57,16 +60,19 @@ class Estimate:
 def estimate(wanted: Wanted) -> Estimate:
     """How many deliveries a replay would send."""
     from_where, values = source(wanted)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM (SELECT 1 {from_where} LIMIT {COUNTED_UP_TO + 1}) AS found", values)  # noqa: S608 - our own constants
-        count = int(cursor.fetchone()[0])
+    try:
+        with limited(COUNTED_FOR_S), connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM (SELECT 1 {from_where} LIMIT {COUNTED_UP_TO + 1}) AS found", values)  # noqa: S608 - our own constants
+            count = int(cursor.fetchone()[0])
+    except TooSlow:
+        return Estimate(None, False)
     filtered = bool(wanted.subscription.filter) and wanted.mode != Mode.FAILED
-    return Estimate(min(count, COUNTED_UP_TO), count <= COUNTED_UP_TO and not filtered)
+    return Estimate(min(count, COUNTED_UP_TO), not count or (count <= COUNTED_UP_TO and not filtered))
 
 
 def start_replay(wanted: Wanted) -> ReplayJob:
     """A job that runs from now on. Raises ValidationError when the subscription can't get anything, or has one."""
-    counted = estimate(wanted)  # takes long where much is found: nobody is to wait for the row meanwhile
+    counted = estimate(wanted)  # may take some seconds: nobody is to wait for the row meanwhile
     with transaction.atomic():
         current = Subscription.objects.select_for_update().get(pk=wanted.subscription.pk)
         if not current.is_enabled or current.is_operational:
@@ -79,10 +85,10 @@ def start_replay(wanted: Wanted) -> ReplayJob:
             mode=wanted.mode,
             since=wanted.since,
             until=wanted.until,
-            total=counted.count,
+            total=counted.count or 0,
             is_total_exact=counted.is_exact,
         )
-        audit.record("replay.start", job, partner_id=job.partner_id, after={"mode": job.mode, "total": job.total})
+        audit.record("replay.start", job, partner_id=job.partner_id, after={"mode": job.mode, "total": job.counted})
     return job
 
 

@@ -54,10 +54,10 @@ def source(wanted: Wanted) -> tuple[str, list[Any]]:
         condition = (
             "AND (d.id IS NULL OR d.status <> 'pending')" if wanted.mode == ReplayJob.Mode.ALL else "AND d.id IS NULL"
         )
-        condition += " AND (e.type = ANY(%s) OR e.type LIKE ANY(%s))"
         patterns = wanted.subscription.event_types
         below = [pattern[:-1].replace("_", r"\_") + "%" for pattern in patterns if pattern.endswith("*")]
-        values += [[pattern for pattern in patterns if not pattern.endswith("*")], below]
+        condition += f" AND (e.type = ANY(%s){' OR e.type LIKE %s' * len(below)})"  # one by one: each can use the index
+        values += [[pattern for pattern in patterns if not pattern.endswith("*")], *below]
     sql = f"""
         FROM delivery_event e LEFT JOIN delivery_delivery d ON d.event_id = e.id AND d.subscription_id = %s
         WHERE e.received_at >= %s AND e.received_at < %s AND e.source NOT LIKE %s AND e.expunged_at IS NULL {condition}

@@ -4,9 +4,6 @@ It holds a thread of the web process for as long as the endpoint takes, so there
 never more than a quarter of the threads.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -22,13 +19,10 @@ from delivery.sending import Request, Sender
 from partners.errors import TransformError
 from partners.identifiers import EVENT, new_id
 from partners.models import Subscription
+from partners.places import Places
 
 LONGEST_S = 10.0
 """Also where the subscription's own timeout is longer."""
-
-
-class Busy(Exception):  # noqa: N818 - a name for what it is
-    """Another such request is under way, of the same partner or of too many others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +32,6 @@ class Tried:
     event_id: str
     request: Request | None
     outcome: Outcome
-
-
-class Places:
-    """Who has a request under way: each partner at most one, and at most `limit` of them."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._partners: set[str] = set()
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def taken(self, partner_id: str) -> Iterator[None]:
-        """Raises Busy."""
-        with self._lock:
-            if partner_id in self._partners or len(self._partners) >= self._limit:
-                raise Busy
-            self._partners.add(partner_id)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._partners.remove(partner_id)
 
 
 shared_places = Places(max(1, settings.WEB_THREADS // 4))

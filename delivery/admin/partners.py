@@ -23,7 +23,6 @@ from delivery.admin.replaying import StartsReplays
 from delivery.admin.standing import standing_context, standing_view
 from delivery.models import Delivery
 from delivery.proof import verify_now
-from delivery.trying import Busy
 from delivery.verbs import catalogued_types, send_test_event
 from partners.admin.base import DialogForm, StaffAdmin, link, list_url
 from partners.admin.dialog import Act, dialog
@@ -34,6 +33,7 @@ from partners.admin.subscription import SubscriptionAdmin
 from partners.admin.subscription_actions import MORE
 from partners.models import Partner, Subscription
 from partners.patterns import asks_for
+from partners.places import Busy
 
 SHOWN = 20
 CHOICES_AT_MOST = 200

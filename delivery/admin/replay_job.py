@@ -73,13 +73,13 @@ class ReplayJobAdmin(ReadOnlyAdmin[ReplayJob], KeysetAdmin[ReplayJob]):
     def progress(self, job: ReplayJob) -> SafeString:
         """The total is an estimate where a filter is asked as it goes on."""
         about = "" if job.is_total_exact else "about "
+        total = "many" if job.counted is None else f"{about}{job.counted:,}"
         share = 100 if job.status == ReplayJob.Status.DONE else 100 * (job.queued + job.skipped) / max(job.total, 1)
         return format_html(
-            '<progress class="rh-progress" max="100" value="{}"></progress> {} of {}{} queued{}',
+            '<progress class="rh-progress" max="100" value="{}"></progress> {} of {} queued{}',
             f"{min(share, 100):.0f}",
             f"{job.queued:,}",
-            about,
-            f"{job.total:,}",
+            total,
             f", {job.skipped:,} left out" if job.skipped else "",
         )
 

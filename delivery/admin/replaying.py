@@ -71,7 +71,7 @@ class StartsReplays(SubscriptionActions):
             job = start_replay(form.wanted(subscription))
         except ValidationError as error:
             return self.refused(request, subscription, " ".join(error.messages).capitalize())
-        counted = _counted(Estimate(job.total, job.is_total_exact))
+        counted = _counted(Estimate(job.counted, job.is_total_exact))
         message = format_html("A replay of {} has started: {}", counted, link(job))
         return self.done(request, subscription, message, log=f"Started a replay ({job.pk}).")
 
@@ -87,4 +87,6 @@ class StartsReplays(SubscriptionActions):
 
 
 def _counted(found: Estimate) -> str:
+    if found.count is None:
+        return "many deliveries, or a few among many events: more than can be counted in time"
     return f"{'' if found.is_exact else 'about '}{found.count:,} {'delivery' if found.count == 1 else 'deliveries'}"

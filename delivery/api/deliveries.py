@@ -1,5 +1,6 @@
 """The delivery log of the caller's partner: what was sent, every attempt with what came back, retrying one."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,7 @@ from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE, AttemptShape, attempt_s
 from delivery.holding import HeldBy, hold_on
 from delivery.models import Attempt, Delivery
 from delivery.verbs import retry_delivery
+from partners.api import costly
 from partners.api.base import ApiView
 from partners.api.fields import Moment
 from partners.api.pages import VISIBLE, PageQuery, page
@@ -93,7 +95,9 @@ class Deliveries(ApiView):
     def get(self, request: Request) -> Response:
         query = DeliveryQuery.read(request)
         rows = _chosen(own_deliveries(self), query)
-        return page(rows, query, lambda found: DeliveryShape(found, many=True).data)
+        return page(
+            rows, query, lambda found: DeliveryShape(found, many=True).data, ask=partial(costly.ask, self.partner.pk)
+        )
 
 
 class DeliveryView(ApiView):

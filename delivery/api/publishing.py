@@ -123,6 +123,7 @@ class Publish(ApiView):
     scopes = {"POST": PRODUCERS}  # noqa: RUF012
     parser_classes = (RawParser,)
     rate = "publish"
+    query_time_s = 30  # a large batch, or one that waits for the same events of another request, may take its time
 
     @describe(
         "Publish events",

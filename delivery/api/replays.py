@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from delivery.models import ReplayJob
 from delivery.replay import cancel_replay, estimate, start_replay
 from delivery.replayed_events import Wanted
+from partners.api import costly
 from partners.api.base import ApiView
 from partners.api.fields import Moment, StrictSerializer, Text, Word
 from partners.api.pages import PageQuery, page
@@ -51,7 +52,9 @@ class ReplayShape(serializers.Serializer[Any]):
     until = Moment()
     status = serializers.ChoiceField(ReplayJob.Status.values)
     reason = serializers.CharField(help_text="Why it failed.")
-    total = serializers.IntegerField(help_text="As counted when it started.")
+    total = serializers.IntegerField(
+        source="counted", allow_null=True, help_text="As counted when it started; null: it took too long to count."
+    )
     is_total_exact = serializers.BooleanField()
     queued = serializers.IntegerField(help_text="Deliveries that were queued so far.")
     skipped = serializers.IntegerField(help_text="Left out: the filter does not want them, or they wait already.")
@@ -71,7 +74,9 @@ class ReplayInput(StrictSerializer):
 
 
 class EstimateShape(serializers.Serializer[Any]):
-    count = serializers.IntegerField()
+    count = serializers.IntegerField(
+        allow_null=True, help_text="Null: it takes too long to count; a later `since` may help."
+    )
     is_exact = serializers.BooleanField(help_text="False: a filter is asked later, or there are more than are counted.")
 
 
@@ -103,8 +108,10 @@ class Replays(ApiView):
         "One at a time for a subscription.",
     )
     def post(self, request: Request) -> Response:
+        wanted = read_wanted(self, request)
         try:
-            job = start_replay(read_wanted(self, request))
+            with costly.one_at_a_time(self.partner.pk):
+                job = start_replay(wanted)
         except ValidationError as error:
             raise Refused(HTTPStatus.CONFLICT, "not_replayable", " ".join(error.messages)) from None
         return Response(ReplayShape(job).data, HTTPStatus.CREATED, headers={"Location": f"{request.path}/{job.pk}"})
@@ -122,9 +129,12 @@ class ReplayEstimate(ApiView):
         request_example=_INPUT,
         example={"count": 1200, "is_exact": True},
         problems=[404],
+        description="One at a time: 429 `busy` while another one, or another request that takes long, is under way.",
     )
     def post(self, request: Request) -> Response:
-        counted = estimate(read_wanted(self, request))
+        wanted = read_wanted(self, request)
+        with costly.one_at_a_time(self.partner.pk):
+            counted = estimate(wanted)
         return Response({"count": counted.count, "is_exact": counted.is_exact})
 
 

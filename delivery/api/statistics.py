@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from delivery import stats
 from delivery.stats import Span, Stats
+from partners.api import costly
 from partners.api.base import ApiView
 from partners.api.fields import Moment
 from partners.api.pages import VISIBLE, Query
@@ -91,7 +92,7 @@ class StatsView(ApiView):
     def get(self, request: Request) -> Response:
         query = StatsQuery.read(request)
         span, step_s = self._span(query), int(query["step_s"])
-        counted = stats.overview(span, step_s)
+        counted = costly.ask(self.partner.pk, lambda: stats.overview(span, step_s))
         return Response(
             {
                 "since": Moment().to_representation(span.since),

@@ -13,7 +13,7 @@ from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE
 from delivery.messages import CHALLENGE
 from delivery.prepare import noted
 from delivery.proof import verify_now
-from delivery.trying import LONGEST_S, Busy, Tried, try_now
+from delivery.trying import LONGEST_S, Tried, try_now
 from delivery.verbs import sample_of, type_for
 from partners.api.base import ApiView
 from partners.api.fields import Matching, StrictSerializer
@@ -21,6 +21,7 @@ from partners.api.refusals import Refused
 from partners.api.schema import describe
 from partners.api.subscriptions import check_verified, own_subscription
 from partners.patterns import TYPE_REGEX
+from partners.places import Busy
 
 TAG = "Trying out"
 NAME = f"^{TYPE_REGEX}$"

@@ -1,11 +1,13 @@
 """The audit log of the caller's partner: what was changed, by its own keys, by staff, or by the system."""
 
+from functools import partial
 from typing import Any
 
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from partners.api import costly
 from partners.api.base import ApiView
 from partners.api.fields import Moment
 from partners.api.pages import VISIBLE, PageQuery, page
@@ -78,4 +80,6 @@ class AuditLog(ApiView):
         rows = AuditEntry.objects.filter(partner_id=self.partner.pk)
         if subject := query.get("subject_id"):
             rows = rows.filter(subject_id=subject)
-        return page(rows, query, lambda found: AuditShape(found, many=True).data)
+        return page(
+            rows, query, lambda found: AuditShape(found, many=True).data, ask=partial(costly.ask, self.partner.pk)
+        )

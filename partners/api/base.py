@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from partners import audit
+from partners import audit, query_time
 from partners.api.authentication import Caller
 from partners.api.problems import request_id_of
 from partners.api.refusals import Refused
@@ -21,13 +21,19 @@ class ApiView(APIView):
     """`scopes` says per method which keys may call; see partners.api.scopes for what is not said."""
 
     scopes: ClassVar[Scopes] = {}
+    query_time_s: ClassVar[float] = 5
+    """What one statement may take. A thread that waits for PostgreSQL answers nobody else."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Changes inside are written down as the caller's; the entry is completed once the caller is known."""
-        with audit.acting(audit.SYSTEM):
-            return super().dispatch(request, *args, **kwargs)
+        try:
+            with audit.acting(audit.SYSTEM):
+                return super().dispatch(request, *args, **kwargs)
+        finally:
+            query_time.free_connection()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        query_time.limit_connection(self.query_time_s)  # first: who calls is asked of PostgreSQL too
         super().initial(request, *args, **kwargs)
         if request.META.get("HTTP_TRANSFER_ENCODING"):
             raise Refused(HTTPStatus.LENGTH_REQUIRED, "length_required", "send the body with a Content-Length")

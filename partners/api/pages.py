@@ -74,13 +74,14 @@ def page(
     key: str = "id",
     kind: type[str] | type[int] = str,
     ascending: bool = False,
+    ask: Callable[[Callable[[], list[Row]]], list[Row]] = lambda question: question(),
 ) -> Response:
-    """The page that `query` asks for. `key` is unique, of this kind, and decides the order."""
+    """The page that `query` asks for. `key` is unique, of this kind, and decides the order; `ask` gets the rows."""
     ordered = rows.order_by(key if ascending else f"-{key}")
     if cursor := query.get("cursor"):
         ordered = ordered.filter(**{f"{key}__{'gt' if ascending else 'lt'}": read_cursor(cursor, kind)})
     limit = query["limit"]
-    found = list(ordered[: limit + 1])
+    found = ask(lambda: list(ordered[: limit + 1]))
     more = len(found) > limit
     found = found[:limit]
     next_cursor = make_cursor(getattr(found[-1], key)) if more else None

@@ -23,6 +23,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from partners.api.refusals import Invalid, Refused
+from partners.query_time import is_too_slow
 
 logger = logging.getLogger("api.problem")
 
@@ -75,6 +76,9 @@ def _known(error: Exception) -> exceptions.APIException:
         return exceptions.PermissionDenied()
     if isinstance(error, ModelInvalid):
         return Invalid(list(_model_places(error)))
+    if is_too_slow(error):
+        detail = "this takes the database too long: narrow it by time or by more filters, or try again later"
+        return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too_slow", detail, {"Retry-After": "10"})
     if isinstance(error, (OperationalError, InterfaceError)):
         return Refused(
             HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "the database is away; try again", {"Retry-After": "2"}

@@ -27,8 +27,8 @@ PROBLEMS = {
     413: "The body is too large.",
     415: "The body is not `application/json`.",
     422: "The `Idempotency-Key` was used for another request.",
-    429: "Too many requests: wait `Retry-After` seconds.",
-    503: "The service is unavailable for a moment; try again.",
+    429: "Too many requests, or with the code `busy` too many slow ones at a time: wait `Retry-After` seconds.",
+    503: "The service is unavailable for a moment: try again. `too_slow`: this takes the database too long, narrow it.",
 }
 IF_MATCH = OpenApiParameter(
     "If-Match", str, OpenApiParameter.HEADER, description="The `ETag` of the state that you mean to change."

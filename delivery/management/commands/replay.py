@@ -37,7 +37,7 @@ class Command(BaseCommand):
             raise CommandError("say since when: --since 3h")
         wanted = Wanted(subscription, options["mode"], options["since"], options["until"] or datetime.now(UTC))
         counted = estimate(wanted)
-        total = f"{'' if counted.is_exact else 'about '}{counted.count}"
+        total = f"{'' if counted.is_exact else 'about '}{counted.count}" if counted.count is not None else "uncounted"
         if options["dry_run"]:
             self.stdout.write(f"would replay {total} deliveries")
             return
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{job.pk} is canceled: what was queued is sent")
 
     def _follow(self, job: ReplayJob) -> None:
-        progress = Progress(self.stderr, "queued or skipped", job.total)
+        progress = Progress(self.stderr, "queued or skipped", job.counted)
         while job.status == ReplayJob.Status.RUNNING:
             time.sleep(0.5)
             job.refresh_from_db()

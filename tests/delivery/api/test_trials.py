@@ -14,9 +14,10 @@ from delivery.endpoints import load_endpoints
 from delivery.models import Delivery, Event
 from delivery.outcomes import Outcome, answered
 from delivery.sending import Request
-from delivery.trying import LONGEST_S, Busy, Places, send_now, shared_places, shared_sender
+from delivery.trying import LONGEST_S, send_now, shared_places, shared_sender
 from partners import services
 from partners.models import AuditEntry, EventType, Subscription
+from partners.places import Busy, Places
 from tests.api_calls import caller, is_problem, subscription_of
 from tests.exchange import Exchange
 from tests.receiver import Receiver

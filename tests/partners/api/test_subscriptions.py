@@ -306,10 +306,10 @@ def test_a_page_costs_the_same_whatever_its_length(django_assert_num_queries: Dj
         subscription_of(one.partner, description=str(number))
     one.get("/subscriptions")
 
-    with django_assert_num_queries(2):  # the key, the page
+    with django_assert_num_queries(4):  # the time it may take, the key, the page, the time again
         body = one.get("/subscriptions?limit=10").json()
     assert [found["description"] for found in body["items"]] == [str(11 - number) for number in range(10)]
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(4):
         rest = one.get(f"/subscriptions?limit=10&cursor={body['next_cursor']}").json()
 
     assert [found["description"] for found in rest["items"]] == ["1", "0"]
