@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from delivery.api.published import Defaults, EventInvalid, read_event
 from delivery.api.trials import NAME, TAG
 from delivery.models import Delivery
+from partners.api import costly
 from partners.api.base import ApiView
 from partners.api.bodies import Body, RawJSON
 from partners.api.fields import ExactJSON, Matching, Moment, StrictSerializer, Text
@@ -107,7 +108,8 @@ class PreviewView(ApiView):
         example={"wanted": True, "body": {"order": 820982911946154508}, "problems": [], "hints": []},
         problems=[404],
         description="Nothing is sent and nothing is stored. What can't be compiled or applied comes as `problems`, "
-        "and a path that finds nothing in this event as one of `hints`.",
+        "and a path that finds nothing in this event as one of `hints`. One at a time: 429 `busy` while another one is "
+        "under way.",
     )
     def post(self, request: Request) -> Response:
         wanted = PreviewInput(data=request.data)
@@ -120,7 +122,8 @@ class PreviewView(ApiView):
             transformation = values.get("transformation", saved.transformation)
             event_types = saved.event_types
         envelope = self._envelope(values)
-        made = preview(filter_, transformation, envelope)
+        with costly.one_at_a_time(self.partner.pk, costly.previews):
+            made = preview(filter_, transformation, envelope)
         return Response(_previewed(made, is_asked_for=asks_for(event_types, envelope.type)))
 
     def _envelope(self, values: dict[str, Any]) -> Envelope:

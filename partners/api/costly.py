@@ -19,6 +19,8 @@ QUICK_S = 0.25
 LONGEST_S = 5.0
 slow_questions = Places(max(1, settings.WEB_THREADS // 4))
 """This process' ones."""
+previews = Places(max(1, settings.WEB_THREADS // 4))
+"""The same for what takes our own time: the largest event and the most work allowed are a second or two of it."""
 
 Answer = TypeVar("Answer")
 
@@ -35,11 +37,11 @@ def ask(partner_id: str, question: Callable[[], Answer]) -> Answer:
 
 
 @contextmanager
-def one_at_a_time(partner_id: str) -> Iterator[None]:
+def one_at_a_time(partner_id: str, places: Places = slow_questions) -> Iterator[None]:
     """For what may be slow. Raises Refused."""
     try:
-        with slow_questions.taken(partner_id):
+        with places.taken(partner_id):
             yield
     except Busy:
-        detail = "another request that takes the database long is under way; try again in a moment"
+        detail = "other requests that may take long are under way; try again in a moment"
         raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "busy", detail, {"Retry-After": "2"}) from None

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from delivery.models import Delivery, Event
+from partners.api import costly
 from partners.models import EventType
 from tests.api_calls import caller, is_problem, subscription_of
 
@@ -96,3 +97,15 @@ def test_a_preview_of_a_subscription_asks_its_event_types_too() -> None:
 )
 def test_a_preview_of_nothing_is_refused(body: dict[str, Any] | None, place: str) -> None:
     assert is_problem(caller().post("/preview", body), 400, "invalid", place)
+
+
+def test_a_partner_has_one_preview_at_a_time_and_others_have_theirs() -> None:
+    one, other = caller(), caller(partner="Okendo")
+    body = {"transformation": {"map": "$.data"}, "event": {"type": "orders.created", "data": {}}}
+
+    with costly.previews.taken(one.partner.pk):
+        refused = one.post("/preview", body)
+        assert is_problem(refused, 429, "busy")
+        assert refused["Retry-After"] == "2"
+        assert other.post("/preview", body).status_code == 200
+    assert one.post("/preview", body).status_code == 200
