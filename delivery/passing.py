@@ -1,8 +1,22 @@
-"""Tells trouble of the servers that passes from mistakes of ours."""
+"""Tells trouble of the servers that passes from mistakes of ours, and waits until it has passed."""
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 import redis
 from django.db import DatabaseError, InterfaceError, OperationalError
 
+from delivery.turns import sleep
+from partners.trouble import Trouble
+
+logger = logging.getLogger(__name__)
+
+Items = TypeVar("Items")
+Answer = TypeVar("Answer")
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
 _READ_ONLY = "25006"
 
 
@@ -16,3 +30,23 @@ def is_passing(error: BaseException) -> bool:
 def is_away(error: BaseException) -> bool:
     """The same of PostgreSQL and Valkey."""
     return is_passing(error) or isinstance(error, redis.RedisError)
+
+
+def patiently(what: str, work: Callable[[Items], Answer], items: Items) -> Answer:
+    """Does it until PostgreSQL is there, with longer and longer pauses. Raises what does not pass.
+
+    In a task of delivery.turns the others go on meanwhile. `what` is what the log says of it, once.
+    """
+    trouble, pause_s = Trouble(logger, what), FIRST_PAUSE_S
+    while True:
+        try:
+            answer = work(items)
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            trouble.met(error)
+            sleep(pause_s)
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        else:
+            trouble.over()
+            return answer

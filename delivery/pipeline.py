@@ -11,62 +11,28 @@ delivery.deliver. A delivery is settled only after its attempt is committed.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from delivery.deliver import Begun, Tools, begin, end, refusal, result_of
 from delivery.due import Due
 from delivery.errors import Postponed, TryLater
 from delivery.jobs import PENDING, Job
+from delivery.lingering import Lingering
 from delivery.outcomes import Outcome
+from delivery.passing import patiently
 from delivery.recorder import AttemptRecord
-from delivery.sending import Request
-from delivery.turns import Turns, Waiter, sleep
-from partners.trouble import Trouble
+from delivery.stages import Stages, Told
+from delivery.turns import Turns
 
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 LARGEST_BATCH = 200
 LINGER_S = 0.005
 """Hardly anybody waits for a record, so it waits for others; a load never does."""
-_FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
-
-
-@dataclass(slots=True, eq=False)
-class Told:
-    """A message: make this attempt. `settle` is called at its end: with None when it is done, with Postponed when it is
-    to come again, with any other error for Celery to handle."""
-
-    delivery_id: str
-    attempt: int
-    settle: Callable[[Exception | None], None]
-    tag: Any = None
-    """Its delivery tag."""
-    is_awaited: bool = False
-    """Whether others may wait for it to be settled."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """What is done for many at once, in a task of the turns; what blocks in them is offloaded."""
-
-    load: Callable[[Sequence[str]], Sequence[Job | None]]
-    send: Callable[[Request, Callable[[Outcome], None]], None]
-    record: Callable[[Sequence[AttemptRecord]], Sequence[bool]]
-    disable: Callable[[AttemptRecord], None]
-    """Disables the attempt's subscription; never waits for long."""
-    publish: Callable[[Sequence[Due]], None]
-    """Queues attempts; never raises for a broker that is away."""
-    hold_back: Callable[[Sequence[Postponed]], None]
-    """Keeps more of what these are from coming, where it can; never raises for a server that is away."""
-    is_passing: Callable[[BaseException], bool]
-    """Whether a load, a record or a disabling that failed is to be tried again, until it succeeds."""
 
 
 class Pipeline:
@@ -76,12 +42,11 @@ class Pipeline:
         self._turns = turns
         self._stages = stages
         self._tools = tools
-        self._linger_s = linger_s
         self._taken: deque[Told] = deque()
         self._made: deque[tuple[Told, Job, AttemptRecord]] = deque()
         self._refused: deque[tuple[Told, TryLater | Postponed]] = deque()
         self._is_called = self._is_loading = self._is_recording = self._is_refusing = False
-        self._lingering: Waiter | None = None
+        self._lingering = Lingering(turns, linger_s, self._has_all)
         self._disabling: set[str] = set()
         self.begun: set[Told] = set()
         """What must be brought to its end."""
@@ -108,7 +73,7 @@ class Pipeline:
                 batch = self._firsts(batch)
                 ids = [told.delivery_id for told in batch]
                 try:
-                    jobs = self._patiently("loader", self._stages.load, ids)
+                    jobs = patiently("the loader waits", self._stages.load, ids)
                     self._tools.breaker.refresh()
                 except Exception as error:
                     self._settle_all(batch, error)
@@ -189,12 +154,12 @@ class Pipeline:
             self._is_recording = True
             self._turns.branch(self._record)
         else:
-            self._mind_lingering()
+            self._lingering.look()
 
     def _record(self) -> None:
         try:
             while self._made:
-                self._linger()
+                self._lingering.wait()
                 self._write(_first(self._made))
         finally:
             self._is_recording = False
@@ -202,7 +167,7 @@ class Pipeline:
     def _write(self, batch: Sequence[tuple[Told, Job, AttemptRecord]]) -> None:
         """One that cannot be recorded must not cost the others their records."""
         try:
-            self._patiently("recorder", self._stages.record, [made for _, _, made in batch])
+            patiently("the recorder waits", self._stages.record, [made for _, _, made in batch])
         except Exception as error:
             if len(batch) == 1:
                 self._settle(batch[0][0], error)
@@ -213,30 +178,12 @@ class Pipeline:
         else:
             self._follow(batch)
 
-    def _linger(self) -> None:
-        if self._has_all():
-            return
-        self._lingering = Waiter()
-        timer = self._turns.call_later(self._linger_s, self._stop_lingering)
-        self._lingering.wait()
-        timer.cancel()
-
     def _has_all(self) -> bool:
-        """Whether there is nothing to wait for, or nothing under way that could still come along and somebody waits."""
+        """Whether to record now: the batch is full, or all that is under way is in it and a queue at its cap waits."""
         count = len(self._made)
         return count >= LARGEST_BATCH or (
             count >= len(self.begun) and any(told.is_awaited for told, _, _ in self._made)
         )
-
-    def _mind_lingering(self) -> None:
-        """After one more was made, or has left."""
-        if self._lingering is not None and self._has_all():
-            self._stop_lingering()
-
-    def _stop_lingering(self) -> None:
-        waiter, self._lingering = self._lingering, None
-        if waiter is not None:
-            waiter.wake()
 
     def _follow(self, batch: Sequence[tuple[Told, Job, AttemptRecord]]) -> None:
         """After the commit."""
@@ -261,7 +208,7 @@ class Pipeline:
     def _disable(self, made: AttemptRecord) -> None:
         """Apart from the records of all the others: whoever changes the subscription may hold its row for long."""
         try:
-            self._patiently("disabler", lambda gone: self._stages.disable(gone[0]), [made])
+            patiently("the disabler waits", self._stages.disable, made)
         except Exception:
             logger.exception("a subscription was not disabled")
         finally:
@@ -286,27 +233,11 @@ class Pipeline:
         if self._under_way.get((told.delivery_id, told.attempt)) is told:
             del self._under_way[told.delivery_id, told.attempt]
         self._turns.ends()
-        self._mind_lingering()
+        self._lingering.look()
         try:
             told.settle(error)
         except Exception:
             logger.exception("a delivery could not be settled")
-
-    def _patiently(self, name: str, work: Callable[[Sequence[Item]], Answer], items: Sequence[Item]) -> Answer:
-        """Until PostgreSQL is there. Raises what is not passing."""
-        trouble, pause_s = Trouble(logger, f"the {name} waits"), _FIRST_PAUSE_S
-        while True:
-            try:
-                answer = work(items)
-            except Exception as error:
-                if not self._stages.is_passing(error):
-                    raise
-                trouble.met(error)
-                sleep(pause_s)
-                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-            else:
-                trouble.over()
-                return answer
 
 
 def _first(waiting: deque[Item]) -> list[Item]:

@@ -16,9 +16,9 @@ from celery.worker import state
 from celery.worker.strategy import default
 
 from delivery.errors import Postponed
-from delivery.pipeline import Told
 from delivery.pool import WorkerExecutor
 from delivery.publish import VERSION
+from delivery.stages import Told
 from delivery.worker import worker
 
 logger = logging.getLogger(__name__)

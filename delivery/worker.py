@@ -25,12 +25,13 @@ from delivery.limits import Restraint
 from delivery.metrics import process
 from delivery.metrics.attempts import attempt_metrics
 from delivery.metrics.process import broker_failed
-from delivery.passing import is_away, is_passing
-from delivery.pipeline import Pipeline, Stages
+from delivery.passing import is_away
+from delivery.pipeline import Pipeline
 from delivery.prepare import USER_AGENT
 from delivery.recorder import AttemptRecord, Recorder, disable_gone
 from delivery.rollups import Rollups
 from delivery.senders import configured_sender
+from delivery.stages import Stages
 from delivery.tracing import attempt_trace
 from delivery.turns import Turns, offload, rest
 from partners.changes import Change, ChangeListener
@@ -91,7 +92,6 @@ class Worker:
             disable=lambda record: in_database(disable_gone, record, _LOCK_WAIT_MS),
             publish=lambda due: offload(queue, due),
             hold_back=hold_back,
-            is_passing=is_passing,
         )
         return Pipeline(turns, stages, self.tools)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from django.db import OperationalError
 
 from delivery.breaker import Breaker, Opened
 from delivery.deliver import Tools
@@ -13,18 +14,15 @@ from delivery.due import Due
 from delivery.errors import DeliveryDead, Postponed
 from delivery.jobs import Job
 from delivery.outcomes import Outcome, answered
-from delivery.pipeline import LARGEST_BATCH, Pipeline, Stages, Told
+from delivery.pipeline import LARGEST_BATCH, Pipeline
 from delivery.recorder import AttemptRecord
 from delivery.sending import Request
+from delivery.stages import Stages, Told
 from delivery.turns import Turns, current_task, offload, rest
 from tests.delivery.broker.waiting import until
 from tests.delivery.test_deliver import ENDPOINT, JOB, OK, NothingShared
 
 FAILED = answered(500, {}, b"", 1)
-
-
-class Away(Exception):  # noqa: N818 - a state
-    """PostgreSQL is."""
 
 
 class World:
@@ -59,7 +57,6 @@ class World:
             disable=self.disable,
             publish=lambda due: self.queued.append(list(due)),
             hold_back=self.hold_back,
-            is_passing=lambda error: isinstance(error, Away),
         )
         tools = Tools(
             load=lambda _: None,
@@ -240,7 +237,7 @@ def test_what_failed_is_queued_again_together_and_then_settled(world: World) -> 
 def test_a_subscription_is_disabled_apart_from_the_records_of_others_and_until_it_is_done(world: World) -> None:
     world.outcome = answered(410, {}, b"", 1)
     world.disable_gate = threading.Event()
-    world.disable_errors = [Away("its row is locked")]
+    world.disable_errors = [OperationalError("its row is locked")]
     world.take(*names(2))
     world.wait(2)
     world.outcome = OK
@@ -342,7 +339,7 @@ def test_where_the_breaker_is_open_the_message_is_put_off(world: World) -> None:
 
 
 def test_a_database_that_is_away_is_waited_for(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    world.load_errors, world.record_errors = [Away("load")], [Away("record")]
+    world.load_errors, world.record_errors = [OperationalError("load")], [OperationalError("record")]
     world.take("dlv_0")
     world.wait(1)
     assert world.settled == {"dlv_0": None}

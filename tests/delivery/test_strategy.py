@@ -9,9 +9,9 @@ import pytest
 from celery.worker import state
 
 from delivery.errors import DeliveryDead, Postponed
-from delivery.pipeline import Told
 from delivery.pool import WorkerExecutor
 from delivery.publish import VERSION
+from delivery.stages import Told
 from delivery.strategy import Handler, endings, pipelined
 from delivery.tasks import deliver
 from recart_hooks.celery import app
