@@ -1,6 +1,7 @@
 """The environment of a system on one machine: embedded servers, generated secrets, loopback endpoints allowed.
 
-For the demo, `make dev`, the tests of the real processes and the benchmarks. A variable that is set already is kept.
+Used by the demo, `make dev`, `python -m recart_hooks.stack` and the flow tests. Variables that are already set are
+kept.
 """
 
 import base64
@@ -24,15 +25,16 @@ class Ports:
 
     @classmethod
     def choose(cls) -> "Ports":
-        """The usual ones, or free ones when others have taken them."""
+        """The usual ports, or free ones if those are taken."""
         web = free_port([8000, *range(8001, 8010)])
         return cls(web, free_port([5555, *range(5556, 5565)]))
 
 
 def local_environment(stack: Stack, ports: Ports, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The whole environment for the processes. Secrets are made once and kept in the data directory.
+    """The whole environment of the processes. Secrets are generated once and kept in the data directory.
 
-    What is ours of it stands in the data directory's file `env`, for commands that are run beside the processes.
+    The variables that this function sets are also written to the file `env` in the data directory, for commands that
+    are run beside the processes.
     """
     given = {**(more or {}), **{name: value for name, value in os.environ.items() if value}}
     bind = given.get("WEB_BIND", f"{LOOPBACK}:{ports.web}")
@@ -67,13 +69,13 @@ def env_file(data_dir: Path) -> Path:
 
 
 def write_env_file(path: Path, values: Mapping[str, str]) -> None:
-    """As shells and honcho read it; it holds secrets, so only its owner may."""
+    """Writes the file in a form that shells and honcho read. It holds secrets, so only its owner may read it."""
     path.touch(mode=0o600)
     path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
 
 
 def kept_secret(data_dir: Path, name: str, make: Callable[[], str] | None = None) -> str:
-    """A random value, made at the first call and read back at the next ones; only its owner may read the file."""
+    """A random value, generated on the first call and read back on later ones. Only the owner may read its file."""
     path = data_dir / name
     if not path.exists():
         path.touch(mode=0o600)

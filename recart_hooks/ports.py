@@ -1,6 +1,6 @@
-"""Free TCP ports on the loopback address.
+"""Finds free TCP ports on the loopback address.
 
-Not from the system's ephemeral range: an outgoing connection could take such a port while its server restarts.
+They lie outside the system's ephemeral range: an outgoing connection could take such a port while its server restarts.
 """
 
 import random
@@ -12,7 +12,7 @@ RANGE = range(20_000, 30_000)
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen there: nothing answers, and it can be bound."""
+    """Whether a server could listen on this port: nothing answers there, and it can be bound."""
     with socket.socket() as client:
         client.settimeout(0.5)
         if client.connect_ex((LOOPBACK, port)) == 0:

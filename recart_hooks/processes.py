@@ -14,18 +14,18 @@ TETHER = Path(__file__).with_name("tether.py")
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a process is ended: signals with the seconds each is given, and the one when its tether is killed."""
+    """How a process is ended: a ladder of signals and seconds, and the signal it gets if its tether is killed."""
 
     ladder: str = "TERM:10,KILL:5"
     orphan: str = "KILL"
 
 
 class CannotStartError(Exception):
-    """A command is missing or may not be run."""
+    """A command is missing or cannot be executed."""
 
 
 class Process:
-    """One running command. `pid` is the command's own, so that a test may kill it as the kernel would."""
+    """One running command. `pid` is the command's own, not the tether's, so that a test can kill the command itself."""
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class Process:
         cwd: Path | None = None,
         keep_fd: int | None = None,
     ) -> None:
-        """Starts it. `output` is the file descriptor for its standard output and error; it stays ours to close.
+        """Starts the command. `output` is the file descriptor for its standard output and error; the caller closes it.
 
-        `keep_fd` stays open in the command and in what the command starts: a lock held until the last of them is gone.
+        `keep_fd` stays open in the command and its children: a lock on it is held until the last of them is gone.
         """
         readable, writable = os.pipe()
         arguments = ["--stop", ending.ladder, "--orphan", ending.orphan, "--report-fd", str(writable)]
@@ -54,7 +54,7 @@ class Process:
                 env=None if env is None else dict(env),
                 cwd=cwd,
                 pass_fds=[writable, *kept],
-                start_new_session=True,  # Ctrl-C in the terminal is for us; we end them in order
+                start_new_session=True,  # Ctrl-C in the terminal reaches only us; we end the commands in order
             )
         finally:
             os.close(writable)
@@ -69,28 +69,28 @@ class Process:
         return self._tether.poll() is None
 
     def wait(self, timeout_s: float | None = None) -> int:
-        """The exit code; 128 + n when signal n ended it. Raises subprocess.TimeoutExpired."""
+        """The exit code, or 128 + n if signal n ended the command. Raises subprocess.TimeoutExpired."""
         code = self._tether.wait(timeout_s)
         self.ask_to_stop()
         return code
 
     def ask_to_stop(self) -> None:
-        """Begins the ending and returns at once."""
+        """Begins to end the command and returns at once."""
         if self._tether.stdin is not None:
             self._tether.stdin.close()
 
     def stop(self) -> int:
-        """Ends it with all its ladder's patience; the exit code."""
+        """Ends the command by its ladder and returns the exit code."""
         self.ask_to_stop()
         return self.wait()
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to the command itself; nothing happens when it has ended."""
+        """Sends a signal to the command itself. Does nothing if the command has ended."""
         if self.is_running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Ends it as a crash would, and returns when it is gone."""
+        """Kills the command, as a crash would, and returns when it is gone."""
         self.signal(signal.SIGKILL)
         self.wait()

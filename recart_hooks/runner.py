@@ -1,7 +1,7 @@
-"""Runs the processes of the Procfile on this machine, for `make dev`, `make demo` and the tests of the whole.
+"""Runs the processes of the Procfile on this machine, for `make dev`, `make demo` and `make smoke`.
 
-Each process has a tether (processes.py), so none outlives us. What they print goes, line by line, to one function.
-A process that ends by itself is started again, a little later each time, as any supervisor would.
+Each process has a tether (processes.py), so none outlives us. Every line that a process prints goes to one function.
+A process that ends by itself is restarted, after a longer pause each time.
 """
 
 import os
@@ -18,17 +18,17 @@ from recart_hooks.processes import Ending, Process
 
 PROJECT = Path(__file__).resolve().parent.parent
 WARM_STOP = Ending(ladder="TERM:25,QUIT:5,KILL:5")
-"""What is running may finish; a worker's second signal gives its tasks back to the broker."""
+"""TERM lets a process finish what it is doing; one that takes longer is ended by QUIT and KILL."""
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
 STABLE_AFTER_S = 30.0
 
 Sink = Callable[[str, str], None]
-"""Takes the name of a process and a line it printed. Called from several threads."""
+"""Receives the name of a process and a line that it printed. Called from several threads."""
 
 
 def procfile() -> dict[str, str]:
-    """The commands by their names, as honcho reads them."""
+    """The commands of the Procfile, by name."""
     return dict(parse_procfile((PROJECT / "Procfile").read_text()).processes)
 
 
@@ -63,7 +63,7 @@ class Program:
         self._reader.start()
 
     def kill(self) -> None:
-        """As a crash would."""
+        """Kills the process, as a crash would."""
         if self.process is not None:
             self.process.kill()
 
@@ -72,7 +72,7 @@ class Program:
             self.process.ask_to_stop()
 
     def stop(self) -> int | None:
-        """Ends it in order; its exit code."""
+        """Ends the process by WARM_STOP and returns its exit code."""
         if self.process is None:
             return None
         code = self.process.stop()
@@ -82,7 +82,7 @@ class Program:
         return code
 
     def next_start_in(self) -> float:
-        """How long to wait before it is started again: longer each time, unless it ran for a while."""
+        """Seconds to wait before a restart: twice as long each time, unless the process ran for STABLE_AFTER_S."""
         if time.monotonic() - self._started_at > STABLE_AFTER_S:
             self._pause_s = FIRST_PAUSE_S
         pause, self._pause_s = self._pause_s, min(self._pause_s * 2, LONGEST_PAUSE_S)
@@ -96,7 +96,7 @@ class Program:
 
 @dataclass(slots=True)
 class Runner:
-    """All programs of the Procfile, with so many workers. Use it as a context manager, or call start and stop."""
+    """All programs of the Procfile, with `workers` worker processes. A context manager that stops them at its end."""
 
     environment: Mapping[str, str]
     sink: Sink
@@ -114,17 +114,17 @@ class Runner:
                 self.programs[one] = Program(one, command, self.environment, self.sink)
 
     def start(self, names: Sequence[str] = ()) -> None:
-        """Starts these, or all."""
+        """Starts the named programs, or all of them."""
         for name in names or self.programs:
             self.programs[name].start()
 
     def keep_running(self) -> None:
-        """From now on, starts again what ends by itself. Returns at once."""
+        """From now on, restarts each program that ends by itself. Returns at once."""
         self._watch = threading.Thread(target=self._keep_running, name="watch programs", daemon=True)
         self._watch.start()
 
     def restart(self, names: Sequence[str]) -> None:
-        """Ends these in order, side by side, and starts them again."""
+        """Stops these programs, all at the same time, and starts them again."""
         with self._changing:
             for name in names:
                 self.programs[name].ask_to_stop()

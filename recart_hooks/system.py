@@ -1,4 +1,4 @@
-"""Brings the whole system up in this process and its children: servers, tables, static files, processes."""
+"""Starts the whole system as children of this process: servers, tables, static files, processes."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What is running, and its environment."""
+    """A running system and its environment."""
 
     stack: Stack
     runner: Runner
@@ -35,7 +35,7 @@ class System:
     logs: Path
 
     def wait_until_ready(self) -> None:
-        """Returns when the web process says that all servers can be reached. Raises StartError."""
+        """Returns when `/readyz` reports that all servers can be reached. Raises StartError."""
         deadline = time.monotonic() + READY_S
         address = f"http://{self.environment['WEB_BIND']}/readyz"
         while time.monotonic() < deadline:
@@ -50,9 +50,9 @@ class System:
 
 @contextmanager
 def run_system(data_dir: Path, workers: int, say: Callable[[str], None]) -> Iterator[System]:
-    """The servers running, the tables and files prepared, the processes ready to be started; all ended with the block.
+    """Starts the servers, prepares tables and files; the caller starts the processes. Everything ends with the block.
 
-    Sets this process's environment, too. Raises StackError and StartError.
+    Also sets this process's environment. Raises StackError and StartError.
     """
     with Stack(data_dir, nats_port=USUAL_PORT) as stack:
         environment = local_environment(stack, Ports.choose())
@@ -64,7 +64,7 @@ def run_system(data_dir: Path, workers: int, say: Callable[[str], None]) -> Iter
 
 
 def prepare(environment: Mapping[str, str]) -> None:
-    """Migrates the database and gathers the static files, at the same time."""
+    """Migrates the database and collects the static files, both at the same time."""
     commands = (["migrate", "--no-input"], ["collectstatic", "--no-input"])
     running = [
         subprocess.Popen(  # noqa: S603 - our own commands
@@ -79,7 +79,7 @@ def prepare(environment: Mapping[str, str]) -> None:
 
 
 class LogFiles:
-    """One file a process, overwritten at each start. Tells when a process ended that should not have."""
+    """A log file for each process, overwritten when the system starts. Announces processes that ended by themselves."""
 
     def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
         self._directory = directory

@@ -1,12 +1,12 @@
-"""Runs one command and ends it when the process that asked for it is gone, however that one ended.
+"""Runs one command, and ends it when the process that started this script is gone, for whatever reason.
 
-A script of its own (`python tether.py …`), standard library only, because one runs beside every process we start.
-The asker keeps the write end of this script's standard input open and never writes: end of file means that it wants the
-command ended, or that it was killed. That works the same on Linux and macOS and needs no polling. Where the kernel can
-tell of a parent's death (Linux), the command is also ended when this script itself is killed.
+One runs beside every process we start, so this script (`python tether.py …`) imports only the standard library. Its
+owner, the process that starts it, keeps the write end of the script's standard input open and never writes to it: end
+of file means that the owner closed it to stop the command, or died. This needs no polling and works on Linux and macOS.
+On Linux the kernel also ends the command when the script itself is killed.
 
-Ending is a ladder: each signal of `--stop` is given its seconds before the next one is sent, and whatever is left of
-the command's process group is killed last. The exit code is the command's, 128 + n when signal n ended it.
+`--stop` is a ladder of signals, each with the seconds to wait before the next one. Afterwards whatever is left of the
+command's process group is killed. The exit code is the command's, or 128 + n if signal n ended it.
 """
 
 import argparse
@@ -41,22 +41,22 @@ def main(arguments: Sequence[str]) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Runs a command that ends when standard input ends.")
-    parser.add_argument("--stop", default="TERM:10,KILL:5", help="signals and the seconds each is given")
-    parser.add_argument("--orphan", default="KILL", help="the signal when this script itself is killed (Linux)")
-    parser.add_argument("--report-fd", type=int, help="where the command's process id is written")
-    parser.add_argument("--keep-fd", type=int, action="append", default=[], help="stays open in the command")
+    parser.add_argument("--stop", default="TERM:10,KILL:5", help="signals, each with the seconds before the next")
+    parser.add_argument("--orphan", default="KILL", help="signal to send if this script is killed (Linux)")
+    parser.add_argument("--report-fd", type=int, help="file descriptor for the command's process id")
+    parser.add_argument("--keep-fd", type=int, action="append", default=[], help="file descriptor to keep")
     parser.add_argument("command", nargs="+")
     return parser.parse_args(arguments)
 
 
 def parse_ladder(text: str) -> list[tuple[signal.Signals, float]]:
-    """`INT:10,KILL:5` as pairs of a signal and seconds."""
+    """Parses `INT:10,KILL:5` into pairs of a signal and seconds."""
     rungs = (rung.split(":") for rung in text.split(","))
     return [(signal.Signals[f"SIG{name}"], float(seconds)) for name, seconds in rungs]
 
 
 def watch_signals() -> int:
-    """A file descriptor that becomes readable at every signal: the number of the signal, one byte each."""
+    """A file descriptor from which each arriving signal can be read, as one byte: its number."""
     readable, writable = os.pipe()
     os.set_blocking(readable, False)
     os.set_blocking(writable, False)
@@ -67,7 +67,7 @@ def watch_signals() -> int:
 
 
 def start(options: argparse.Namespace) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - the command is the asker's own
+    return subprocess.Popen(  # noqa: S603 - the owner chose the command
         options.command,
         stdin=subprocess.DEVNULL,
         process_group=0,
@@ -77,7 +77,7 @@ def start(options: argparse.Namespace) -> subprocess.Popen[bytes]:
 
 
 def end_with_us(number: signal.Signals) -> Callable[[], None] | None:
-    """What the child calls before it becomes the command: asks the kernel to signal it when we die."""
+    """A function that the child calls before it executes the command: the kernel then signals it when we die."""
     if sys.platform != "linux":
         return None
     import ctypes  # noqa: PLC0415 - only Linux needs it
@@ -94,15 +94,15 @@ def end_with_us(number: signal.Signals) -> Callable[[], None] | None:
 
 
 def hold(child: subprocess.Popen[bytes], ladder: list[tuple[signal.Signals, float]], wake: int) -> None:
-    """Returns when the child has ended: by itself, or because the ladder was climbed."""
-    asker = sys.stdin.fileno()
-    watched, rungs, next_rung_at = [wake, asker], iter(ladder), float("inf")
+    """Returns when the child has ended, by itself or by the ladder."""
+    owner = sys.stdin.fileno()
+    watched, rungs, next_rung_at = [wake, owner], iter(ladder), float("inf")
     while child.poll() is None:
         patience = None if next_rung_at == float("inf") else max(0.0, next_rung_at - time.monotonic())
         ready = select.select(watched, [], [], patience)[0]
-        asked = asker in ready and not os.read(asker, 4096)
+        asked = owner in ready and not os.read(owner, 4096)
         if asked:
-            watched.remove(asker)
+            watched.remove(owner)
         if wake in ready:
             asked |= any(number != signal.SIGCHLD for number in os.read(wake, 4096))
         if child.poll() is None and (time.monotonic() >= next_rung_at or (asked and next_rung_at == float("inf"))):

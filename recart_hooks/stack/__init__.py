@@ -3,8 +3,8 @@
     with Stack(Path(".data")) as stack:
         stack.database_url, stack.broker_url, stack.nats_url
 
-A server whose URL is already in the environment is left out. The servers end with this process, also when it is killed.
-One Stack at a time owns a data directory; stacks in different directories do not meet.
+If the environment already has a server's URL, that server is not started. The servers end with this process, also when
+it is killed. One Stack at a time owns a data directory; stacks in different directories are independent.
 """
 
 import os
@@ -22,7 +22,7 @@ __all__ = ["Nats", "Postgres", "Server", "Stack", "StackError", "Valkey"]
 
 
 class Stack:
-    """The three servers and their addresses. `stack.valkey.kill()` and its like are for fault tests."""
+    """The three servers and their addresses. Fault tests use methods such as `stack.valkey.kill()`."""
 
     def __init__(
         self,
@@ -32,9 +32,10 @@ class Stack:
         environ: Mapping[str, str] | None = None,
         nats_port: int | None = None,
     ) -> None:
-        """Starts nothing. `durable=False` is for tests: quicker, and safe against crashes of processes only.
+        """Starts nothing. `durable=False` is for tests: quicker, but data survives only crashes of processes.
 
-        `environ` (the process's own by default) says which servers are left out. `nats_port` is taken if it is free.
+        A server whose URL is in `environ` (by default the process's own) is not started. NATS uses `nats_port` if it is
+        free.
         """
         self.data_dir = data_dir.resolve()
         self.postgres = Postgres(self.data_dir, durable=durable)
@@ -58,17 +59,17 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The addresses under the names that the settings read."""
+        """The addresses, by the names of their settings."""
         return {"DATABASE_URL": self.database_url, "BROKER_URL": self.broker_url, "NATS_URL": self.nats_url}
 
     @property
     def servers(self) -> list[Server]:
-        """Those that are ours to run."""
+        """The servers that this stack runs."""
         ours = {"DATABASE_URL": self.postgres, "BROKER_URL": self.valkey, "NATS_URL": self.nats}
         return [server for name, server in ours.items() if name not in self._given]
 
     def own(self) -> None:
-        """Takes the data directory for this process. StackError when another process has it."""
+        """Locks the data directory for this process. Raises StackError if another process holds it."""
         if self._lock is not None:
             return
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -85,7 +86,7 @@ class Stack:
         self._lock = lock
 
     def start(self) -> None:
-        """Starts all that are ours, side by side, and returns when they answer. StackError says what went wrong."""
+        """Starts all our servers at the same time and returns when they answer. Raises StackError."""
         self.own()
         try:
             for server in self.servers:
@@ -97,7 +98,7 @@ class Stack:
             raise
 
     def stop(self) -> None:
-        """Ends all of them in order; their data stays."""
+        """Stops all our servers, at the same time; their data stays."""
         for server in self.servers:
             server.ask_to_stop()
         for server in self.servers:

