@@ -1,6 +1,6 @@
-"""`make dev`: the whole system on this machine, its output on the terminal, restarted when the code changes.
+"""`make dev`: runs the whole system on this machine, logs to the terminal, and restarts it when the code changes.
 
-A `.env` file in the project is read; what is set in the environment goes before it.
+Reads the project's `.env` file; variables that are already set take precedence.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def run(data_dir: Path, workers: int) -> None:
-    """Until it is interrupted."""
+    """Runs the system until it is interrupted."""
     terminal = Terminal()
     with Stack(data_dir, nats_port=USUAL_PORT) as stack:
         environment = local_environment(stack, Ports.choose(), {"DEBUG": "1"})
@@ -55,19 +55,19 @@ def run(data_dir: Path, workers: int) -> None:
             terminal.write("dev", f"web {environment['PUBLIC_URL']}/admin/   Flower {environment['FLOWER_URL']}/")
             terminal.write("dev", f"NATS {environment['NATS_URL']}")
             for path in changes():
-                terminal.write("dev", f"{path} changed: starting all processes again")
+                terminal.write("dev", f"{path} changed: restarting all processes")
                 runner.restart([*runner.programs])
 
 
 def read_env_file(path: Path) -> None:
-    """Adds what the file says to this process's environment."""
+    """Adds the file's variables to this process's environment, except those that are already set."""
     if path.exists():
         for name, value in parse(path.read_text()).items():
             os.environ.setdefault(name, value)
 
 
 def changes(root: Path = PROJECT, pause: Callable[[float], None] = time.sleep) -> Iterator[Path]:
-    """A path whenever one of our Python files was changed, added or removed."""
+    """Yields a path whenever some of our Python files were changed, added or removed."""
     before = file_times(root)
     while True:
         pause(LOOK_EVERY_S)
@@ -84,13 +84,13 @@ def file_times(root: Path) -> dict[Path, int]:
         for path in (root / package).rglob("*.py"):
             try:
                 found[path] = path.stat().st_mtime_ns
-            except FileNotFoundError:  # an editor that replaces files
+            except FileNotFoundError:  # an editor is replacing the file
                 continue
     return found
 
 
 class Terminal:
-    """Says lines with the coloured name of their process before them."""
+    """Prints each line after the coloured name of its process."""
 
     def __init__(self) -> None:
         self._colours: dict[str, str] = {}

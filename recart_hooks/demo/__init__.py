@@ -1,4 +1,4 @@
-"""`make demo` and `make smoke`: the whole system on this machine, with a shop that sells and two partners that listen.
+"""`make demo` and `make smoke`: the whole system on this machine, with a demo shop and two partners.
 
 shop ─► NATS ─► (the real processes) ─► receiver ─► scoreboard
 """

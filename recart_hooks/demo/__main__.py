@@ -1,4 +1,4 @@
-"""Runs the whole system until Ctrl-C; with `--smoke` once, telling by its exit code whether all events arrived."""
+"""Runs the whole system until Ctrl-C. With `--smoke`, ends with exit code 0 once all published events have arrived."""
 
 import argparse
 import asyncio
@@ -51,7 +51,7 @@ def read_options() -> argparse.Namespace:
 
 
 def play(system: System, options: argparse.Namespace) -> int:
-    """Seeds, starts the processes and publishes. For the smoke test: whether all arrived; otherwise returns never."""
+    """Seeds the database, starts the processes and publishes. Returns only for the smoke test: its exit code."""
     from recart_hooks.demo.seed import seed, seed_administrator, seed_key  # noqa: PLC0415 - needs the database
 
     password = kept_secret(options.data_dir, "admin.password")
@@ -75,7 +75,7 @@ def play(system: System, options: argparse.Namespace) -> int:
 
 
 async def sell(scoreboard: Scoreboard, run: str, rate: float) -> None:
-    """Publishes for ever, and sums up now and then."""
+    """Publishes for ever and prints a summary every SUMMARY_EVERY_S."""
 
     async def sum_up() -> None:
         while True:
@@ -88,7 +88,7 @@ async def sell(scoreboard: Scoreboard, run: str, rate: float) -> None:
 
 
 def smoke(scoreboard: Scoreboard, run: str, count: int) -> int:
-    """Publishes `count` events; 0 when all deliveries arrived as published and the tables tell the same."""
+    """Publishes `count` events. Returns 0 if all arrived as published and PostgreSQL has recorded that."""
     from recart_hooks.demo.ledger import unfinished_deliveries  # noqa: PLC0415 - needs the database
 
     say(f"publishing {count} events to NATS …")
@@ -110,7 +110,7 @@ def show_addresses(system: System, password: str, api_key: str) -> None:
     say(f"  admin     {web}/admin/   login admin, password {password}")
     say(f"  API docs  {web}/api/docs/   key of Awesome Reviews {api_key}")
     say(f"  Flower    {flower}/   login flower, password {system.environment['FLOWER_PASSWORD']}")
-    say(f"  metrics   {web}/metrics   and of each process: docs/operations.md")
+    say(f"  metrics   {web}/metrics   for each process: see docs/operations.md")
     say(f"  NATS      {system.environment['NATS_URL']}   publish to events.<type>, for example events.orders.created")
     say(f"  logs      {system.logs}/")
     beside, settings = os.path.relpath(Path(sys.executable).parent), os.path.relpath(env_file(system.stack.data_dir))

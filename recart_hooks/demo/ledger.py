@@ -1,4 +1,4 @@
-"""What the tables say of the demo's deliveries."""
+"""The smoke test's check of the tables."""
 
 from delivery.models import Delivery
 from recart_hooks.demo.partners import DESCRIPTION, PARTNERS
@@ -6,9 +6,9 @@ from recart_hooks.demo.shop import event_prefix
 
 
 def unfinished_deliveries(run: str) -> list[str]:
-    """The deliveries of this run's events to the demo's partners that PostgreSQL does not call succeeded, in words.
+    """A line for each delivery of this run's events to the demo's partners that has not succeeded.
 
-    Whoever else subscribed in the meantime may fail as they like.
+    Subscriptions that somebody else added do not count.
     """
     mine = Delivery.objects.filter(
         event__id__startswith=event_prefix(run),

@@ -1,25 +1,25 @@
-"""The demo's partners: who they are, and what they are to get of an event."""
+"""The demo's partners and what each should receive."""
 
 from dataclasses import dataclass
 
 DESCRIPTION = "demo"
-"""What the demo's own subscriptions are known by: each of its partners has one."""
+"""Marks the demo's own subscriptions: each of its partners has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoPartner:
-    """`path` is where the receiver listens for it. `fails_every`: it fails the first try of every so many events."""
+    """`path` is its endpoint at the receiver. With `fails_every` n, it fails the first try of every n-th event."""
 
     name: str
     path: str
     event_types: tuple[str, ...]
     transformation: str = ""
     omitted: str = ""
-    """The field that the transformation takes out of `data`."""
+    """The field that the transformation removes from `data`."""
     fails_every: int = 0
 
     def wants(self, event_type: str) -> bool:
-        """Said again here in the simplest way, so that the demo counts by itself what is to arrive."""
+        """A simple matcher of the demo's own, so that what should arrive does not depend on the code under test."""
         return "*" in self.event_types or f"{event_type.split('.', maxsplit=1)[0]}.*" in self.event_types
 
 

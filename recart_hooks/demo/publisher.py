@@ -1,4 +1,4 @@
-"""Publishes the shop's events as a platform's service would: with a client of NATS, nothing of ours."""
+"""Publishes the shop's events as a platform's service would: with a plain NATS client."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ STREAM_PATIENCE_S = 60.0
 async def publish(
     events: Iterator[ShopEvent], scoreboard: Scoreboard, pause_s: float, count: int | None = None
 ) -> None:
-    """Publishes `count` events, or for ever, one each `pause_s`. TimeoutError when there is no stream to take them."""
+    """Publishes `count` events, or for ever, with a pause after each. Raises TimeoutError if no stream appears."""
     client = await nats.connect(settings.NATS_URL, max_reconnect_attempts=-1)
     try:
         jetstream = client.jetstream()

@@ -1,4 +1,4 @@
-"""The partners' side of the demo: an HTTP server that checks each delivery with a library that is not ours."""
+"""The demo partners' endpoint: an HTTP server that verifies each delivery with the public Standard Webhooks library."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from recart_hooks.ports import LOOPBACK, free_port
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One POST that came in, and what was answered."""
+    """One POST and the status that answered it."""
 
     partner: DemoPartner
     event_id: str
@@ -25,7 +25,7 @@ class Arrival:
 
 @dataclass(slots=True)
 class Receiver:
-    """Answers on a free port of the loopback address until `stop()`. `on_arrival` is called from many threads."""
+    """Listens on a free port of the loopback address until `stop()`. Calls `on_arrival` from many threads."""
 
     on_arrival: Callable[[Arrival], None]
     port: int = field(default_factory=lambda: free_port(range(9000, 9010)))
@@ -40,7 +40,7 @@ class Receiver:
         return f"http://{LOOPBACK}:{self.port}"
 
     def start(self, secrets: Mapping[str, str]) -> None:
-        """`secrets`: what the partners were given to verify with, by path."""
+        """Starts to listen. `secrets` are the partners' signing secrets, by path."""
         self.secrets.update(secrets)
         receiver = self
 
@@ -55,14 +55,14 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """The scoreboard tells."""
+                """Logs nothing: the scoreboard reports arrivals."""
 
         self._server = ThreadingHTTPServer((LOOPBACK, self.port), Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="receiver", daemon=True).start()
 
     def receive(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
-        """The status to answer with: 204, 401 for a bad signature, 404 for nobody, 503 now and then."""
+        """The status to answer: 204, 401 for a bad signature, 404 for an unknown path, 503 to make a try fail."""
         partner = next((one for one in PARTNERS if one.path == path), None)
         if partner is None:
             return 404
@@ -79,7 +79,7 @@ class Receiver:
             self._server.server_close()
 
     def _count(self, partner: DemoPartner, event_id: str) -> tuple[int, bool]:
-        """Which try of this event it is, and whether the partner has a bad moment."""
+        """The number of this try of the event, and whether it fails."""
         with self._lock:
             key = (partner.path, event_id)
             if key not in self._tries:
@@ -92,7 +92,7 @@ class Receiver:
 
 
 def verify(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
-    """By the rules of Standard Webhooks, as the library of that name reads them."""
+    """Whether the signature is valid, by the public library."""
     try:
         Webhook(secret).verify(body, {name.lower(): value for name, value in headers.items()})
     except WebhookVerificationError:

@@ -1,4 +1,4 @@
-"""Counts what was published against what arrived, and says so in lines that a person likes to read."""
+"""Compares what arrived with what was published, and prints a line for each event."""
 
 import threading
 import time
@@ -20,13 +20,13 @@ class _Progress:
     event: ShopEvent
     published_at: float
     missing: set[str]
-    """Names of the partners that are still to get it."""
+    """Names of the partners that have not received it yet."""
     results: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Scoreboard:
-    """Thread-safe. `say` takes each line; `is_quiet`: only what is wrong."""
+    """Thread-safe. `say` prints a line; if `is_quiet`, only problems are printed."""
 
     say: Callable[[str], None]
     is_quiet: bool = False
@@ -35,17 +35,17 @@ class Scoreboard:
     arrived: int = 0
     retried: int = 0
     wrong: list[str] = field(default_factory=list)
-    """What must not happen: a bad signature, a changed body."""
+    """Problems: bad signatures and changed bodies."""
     _open: dict[str, _Progress] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def delivered(self) -> int:
-        """Events of this run that every partner who wanted them has got."""
+        """How many events of this run have reached every partner that wants them."""
         return self.published - len(self._open)
 
     def publish(self, event: ShopEvent, partners: Iterable[DemoPartner] = PARTNERS) -> None:
-        """To be called before the event is published: it may arrive at once."""
+        """Expects the event. Call it before the event is published, because it may arrive at once."""
         wanted = {one.name for one in partners if one.wants(event.type)}
         with self._lock:
             self.published += 1
@@ -75,7 +75,7 @@ class Scoreboard:
         return paint("── " + " · ".join(words) + (f" · {len(self.wrong)} WRONG" if self.wrong else ""), "bold")
 
     def missing(self) -> list[str]:
-        """What has not arrived, in words."""
+        """A line for each event that has not reached all of its partners."""
         with self._lock:
             return [
                 f"{progress.event.id} ({progress.event.type}) has not arrived at {', '.join(sorted(progress.missing))}"
@@ -100,7 +100,7 @@ class Scoreboard:
             self._say(progress.event, "   ".join(progress.results))
 
     def _arrive_unexpected(self, arrival: Arrival) -> None:
-        """An event of an earlier run, one that somebody else published, or a second time (at least once)."""
+        """An event of an earlier run, one that somebody else published, or a repeated delivery."""
         if arrival.status == 204 and not self.is_quiet:
             self.say(f"{arrival.event_id:<44} {arrival.partner.name} {paint('✓', 'green')}")
 
@@ -114,8 +114,8 @@ class Scoreboard:
 
 
 def body_problem(event: ShopEvent, arrival: Arrival) -> str:
-    """What is wrong with a delivered body; empty when it says what was published."""
+    """What is wrong with a delivered body; empty if it is right."""
     if not arrival.partner.transformation:
         return "" if event.data in arrival.body else "the data is not what was published, byte for byte"
     expected = {name: value for name, value in orjson.loads(event.data).items() if name != arrival.partner.omitted}
-    return "" if orjson.loads(arrival.body)["data"] == expected else "the data is not what was asked for"
+    return "" if orjson.loads(arrival.body)["data"] == expected else "the data is not what the transformation makes"

@@ -1,4 +1,4 @@
-"""Puts the event types and the demo's partners into the database, where they are missing."""
+"""Adds the event types, the demo's partners and a login to the database, if they are missing."""
 
 from collections.abc import Mapping
 from io import StringIO
@@ -17,7 +17,7 @@ CATALOGUE = Path(__file__).resolve().parents[2] / "partners" / "catalogues" / "e
 
 
 def seed_administrator(password: str) -> None:
-    """The staff account `admin`; its password is set anew, so that what we print is true."""
+    """Creates the staff account `admin`, or resets its password to the one that the demo prints."""
     admin, _ = get_user_model().objects.get_or_create(
         username="admin", defaults={"is_staff": True, "is_superuser": True, "email": "admin@example.com"}
     )
@@ -26,7 +26,7 @@ def seed_administrator(password: str) -> None:
 
 
 def seed_key(kept_in: Path) -> str:
-    """A key of the first partner, to try the API with. It is kept in a file: the database has only its hash."""
+    """An API key of the first partner. It is kept in a file, because the database has only its hash."""
     if kept_in.exists() and find_key(kept_in.read_text()):
         return kept_in.read_text()
     token = create_key("demo", partner=Partner.objects.get(name=PARTNERS[0].name)).token
@@ -36,7 +36,7 @@ def seed_key(kept_in: Path) -> str:
 
 
 def seed(receiver_url: str) -> Mapping[str, str]:
-    """Sets up the catalogue and the partners where they are missing; the signing secrets by the partners' paths."""
+    """Adds the catalogue and the partners if they are missing. Returns the signing secrets by the partners' paths."""
     seed_catalogue()
     return {one.path: _seed_partner(one, receiver_url + one.path) for one in PARTNERS}
 
@@ -51,9 +51,9 @@ def _seed_partner(wanted: DemoPartner, url: str) -> str:
         partner = create_partner(wanted.name, rate_limit="100/s", notes="Made by `make demo`.")
     subscription = Subscription.objects.filter(partner=partner, description=DESCRIPTION, deleted_at=None).first()
     settings: dict[str, Any] = {
-        "url": url,  # the receiver's port may be another one this time
+        "url": url,  # the receiver may have another port than last time
         "transformation": wanted.transformation,
-        "retry_schedule_s": [2, 4, 8, 15, 30, 60],  # so that one need not wait for hours to see a retry
+        "retry_schedule_s": [2, 4, 8, 15, 30, 60],  # so that retries are seen within seconds
     }
     if subscription is None:
         subscription = create_subscription(partner, event_types=wanted.event_types, description=DESCRIPTION, **settings)

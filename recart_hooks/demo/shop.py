@@ -1,4 +1,4 @@
-"""A shop that sells: an endless, believable sequence of events."""
+"""The demo shop: an endless, plausible sequence of events."""
 
 import random
 from collections.abc import Iterator
@@ -25,20 +25,20 @@ Data = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ShopEvent:
-    """One event, as it is published: `data` is the JSON's own bytes."""
+    """One event to publish. `data` is JSON."""
 
     id: str
     type: str
     data: bytes
     title: str
-    """For people."""
+    """For the terminal."""
 
 
 class Shop:
-    """Orders are placed and mostly paid, some carts left alone, some orders refunded; the same seed sells the same."""
+    """Most orders are paid, some cancelled or refunded, some carts abandoned. The same seed gives the same sequence."""
 
     def __init__(self, run: str, seed: int = 2026) -> None:
-        """`run` makes the ids of this run its own."""
+        """`run` is part of each event's id, so that runs share no ids."""
         self._run = run
         self._random = random.Random(seed)  # noqa: S311 - nothing secret
         self._number = 1000
@@ -116,7 +116,7 @@ class Shop:
 
 
 def event_prefix(run: str) -> str:
-    """What the ids of a run's events begin with."""
+    """The prefix of the ids of a run's events."""
     return f"evt_demo_{run}_"
 
 

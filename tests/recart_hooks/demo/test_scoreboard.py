@@ -96,7 +96,7 @@ def test_a_field_that_should_have_been_left_out_is_a_complaint(board: Scoreboard
 
     board.arrive(to_reviews(WHOLE))
 
-    assert board.wrong == ["Awesome Reviews: evt_1: the data is not what was asked for"]
+    assert board.wrong == ["Awesome Reviews: evt_1: the data is not what the transformation makes"]
 
 
 def test_a_second_arrival_changes_nothing(board: Scoreboard) -> None:
