@@ -271,7 +271,7 @@ def test_rotating_shows_the_new_secret_once_and_tells_the_overlap(admin_client: 
     answer = admin_client.post(dialog_url(subscription, "rotate_secret"), DIALOG)
 
     new, kept = services.reveal_secrets(subscription)
-    assert b"signs as well for\n  24 h" in asked.content
+    assert b"signs beside it for\n  24 h" in asked.content
     assert SECRET.findall(answer.content) == [new.encode()]
     assert "no-store" in answer["Cache-Control"]
     assert kept == old
