@@ -1,4 +1,4 @@
-"""What answers when no view does: problem details under /api/, Django's plain pages elsewhere."""
+"""Error handlers for requests that no view answers: problem details under /api/, Django's plain pages elsewhere."""
 
 from typing import Any
 

@@ -1,8 +1,7 @@
 """The Celery application.
 
-Deliveries go through the fair broker in per-partner queues (`partner.<id>`, all consumed as `partner.*`); what has
-to be done now and then goes to the ordinary queue `maintenance`.
-Celery's own rate limits are off: the broker's are exact.
+Deliveries go through the fair broker, in a queue for each partner (`partner.<id>`, all consumed as `partner.*`).
+Periodic tasks go to the ordinary queue `maintenance`.
 """
 
 import os
@@ -27,4 +26,4 @@ app.steps["consumer"].add("delivery.steps:FlowerStep")
 
 @setup_logging.connect
 def leave_logging_alone(**_: object) -> None:
-    """Django has set it up (settings.LOGGING); Celery, given a receiver of this signal, does not change it."""
+    """Keeps Django's logging (settings.LOGGING): Celery configures none if this signal has a receiver."""

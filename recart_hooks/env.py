@@ -1,7 +1,7 @@
-"""Reads settings from the environment, typed, and says by name what is wrong.
+"""Reads typed settings from the environment. An error names the variable that is wrong.
 
-`NAME_FILE` may name a file that holds the value (a mounted secret). Every name that is read is kept in `declared`,
-so that a test can hold `.env.example` against it.
+`NAME_FILE` may name a file that holds the value of NAME (a mounted secret). `declared` collects every name that is
+read, so that a test can compare it with `.env.example`.
 """
 
 import os
@@ -26,7 +26,7 @@ class Env:
         self.declared: set[str] = set()
 
     def text(self, name: str, default: str | None = None) -> str:
-        """The value as it is; SettingError when it is not set and there is no default."""
+        """The value as a string. Raises SettingError when it is not set and has no default."""
         value = self._raw(name)
         if value is not None:
             return value
@@ -89,7 +89,7 @@ class Env:
         return found or default
 
     def request_rate(self, name: str, default: str) -> tuple[int, int] | None:
-        """So many requests in so many seconds, written `600/m`; the word `none` gives None: no limit."""
+        """Reads `600/m` as (600, 60): requests and seconds. The word `none` gives None: no limit."""
         value = self.text(name, default)
         if value == "none":
             return None

@@ -1,9 +1,9 @@
-"""Flower, configured: `python -m recart_hooks.flower_app`.
+"""Runs Flower with our configuration: `python -m recart_hooks.flower_app`.
 
-Flower asks the workers which queues there are, but ours consume every partner's queue as one (`partner.*`). So its
-broker page and `/api/queues/length` list the partners' queues themselves, also those that nobody consumes. There,
-*messages* are all that the broker holds of a queue, *ready* may be sent now, *unacked* is being sent; the rest waits
-for its time, a retry for example.
+Flower asks the workers which queues exist, but our workers consume all partners' queues as one (`partner.*`). So we
+replace its broker page and `/api/queues/length` with ones that list the queue of every partner, whether or not a worker
+consumes it. *Messages* counts all messages of a queue, *ready* those that are due, *unacked* those being sent. The rest
+is delayed, for example until a retry.
 """
 
 import hashlib
@@ -57,9 +57,9 @@ def configure() -> None:
     options.address = settings.FLOWER_ADDRESS
     options.port = settings.FLOWER_PORT
     options.basic_auth = [f"{settings.FLOWER_USER}:{settings.FLOWER_PASSWORD}"]
-    options.read_only = True  # what changes something belongs to the admin, where it is recorded who did it
+    options.read_only = True  # changes are made in the admin, whose audit log records who made them
     options.enable_events = settings.FLOWER_TASK_EVENTS
-    options.max_tasks = TASKS_MAX  # of the default 100,000 each change costs memory and time
+    options.max_tasks = TASKS_MAX  # saves memory: Flower's default is 100,000
     options.purge_offline_workers = 3600
     options.persistent = bool(settings.FLOWER_STATE_FILE)
     options.db = settings.FLOWER_STATE_FILE or "flower"
@@ -70,7 +70,7 @@ def configure() -> None:
 
 
 def make_flower() -> Flower:
-    from recart_hooks.celery import app  # noqa: PLC0415 - needs the registry of applications
+    from recart_hooks.celery import app  # noqa: PLC0415 - needs Django's app registry
 
     secret = hmac.digest(settings.SECRET_KEY.encode(), b"flower's cookies", hashlib.sha256).hex()
     flower = Flower(capp=app, options=options, **{**page_settings, "cookie_secret": secret})
@@ -79,7 +79,7 @@ def make_flower() -> Flower:
 
 
 class PartnerQueues:
-    """In place of Flower's client of the broker: the queues of all partners, whoever consumes them."""
+    """Replaces Flower's broker client: lists the queues of all partners, whether or not a worker consumes them."""
 
     async def queues(self, _consumed: list[str]) -> list[dict[str, Any]]:
         return await IOLoop.current().run_in_executor(None, list_queues)
@@ -94,17 +94,17 @@ class BrokerPage(ListsPartnerQueues, BrokerView):  # type: ignore[misc]  # Flowe
     """/broker"""
 
 
-class QueueLengths(ListsPartnerQueues, GetQueueLengths):  # type: ignore[misc]  # the same
+class QueueLengths(ListsPartnerQueues, GetQueueLengths):  # type: ignore[misc]  # Flower is untyped
     """/api/queues/length"""
 
 
 def list_queues() -> list[dict[str, Any]]:
-    """The fullest first, at most QUEUES_MAX; the name of the partner stands behind that of its queue."""
+    """At most QUEUES_MAX queues, the fullest first. Each name is that of the queue and, in brackets, of the partner."""
     try:
         partners = apps.get_model("partners", "Partner").objects.values_list("id", "name")
         names = {publish.queue_of(id_): name for id_, name in partners}
     finally:
-        connection.close()  # the threads that run this come and go
+        connection.close()  # executor threads come and go: none may keep a connection
     queues = publish.queues()
     stats = queues.stats(list(names))
     rows: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""`/api/docs/NAME.md`: the pages of docs/ that the API's description points to."""
+"""`/api/docs/NAME.md`: the pages of docs/ that the API's description links to."""
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
@@ -9,7 +9,7 @@ GUIDES = ("partner-guide.md", "transformations.md")
 
 @require_safe
 def guide(_request: HttpRequest, name: str) -> HttpResponse:
-    """As plain text, which browsers show; they would save Markdown."""
+    """Serves the page as plain text: browsers display that, but download Markdown."""
     if name not in GUIDES:
         raise Http404
     text = (settings.BASE_DIR / "docs" / name).read_text(encoding="utf-8")

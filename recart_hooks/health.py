@@ -1,4 +1,4 @@
-"""`/healthz`: this process answers. `/readyz`: what it leans on answers too, and which part does not."""
+"""`/healthz`: this process answers. `/readyz`: PostgreSQL, Valkey and NATS answer too, or which of them does not."""
 
 import contextlib
 import socket
@@ -58,7 +58,7 @@ def _nats() -> str:
 
 
 def _words(error: Exception) -> str:
-    """One line without addresses of ours beyond what the error itself says."""
+    """The first line of the error's message, at most 200 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 

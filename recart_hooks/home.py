@@ -1,4 +1,4 @@
-"""`/`: the admin for staff who are logged in, the API's documentation for everybody else."""
+"""`/`: redirects logged-in staff to the admin, everybody else to the API's documentation."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect

@@ -1,4 +1,4 @@
-"""How log records are written: one JSON object a line in production, a readable line in development.
+"""Log formats: one JSON object per line in production, a readable line in development.
 
 Code logs a short constant message and puts the facts into `extra={...}`; both formats show them.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 request_id_of_thread: ContextVar[str] = ContextVar("request_id", default="")
-"""Set by recart_hooks.request_ids while a request is answered."""
+"""Set by recart_hooks.request_ids while a request is being answered."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -22,7 +22,7 @@ def facts(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, message, then the facts; a traceback as one string."""
+    """One object per line: time, level, logger, message, then the facts. A traceback is one string."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
@@ -53,7 +53,7 @@ class TextFormatter(logging.Formatter):
 
 
 class RequestIdFilter(logging.Filter):
-    """Puts the id of the request into every record that is logged while it is answered."""
+    """Adds the request's id to every record that is logged while the request is being answered."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if request_id := request_id_of_thread.get():

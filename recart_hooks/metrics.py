@@ -1,8 +1,9 @@
-"""`/metrics`: what all processes share (delivery.metrics.shared). What a process counts itself is at its own port.
+"""`/metrics`: the state that all processes share (delivery.metrics.shared). Each process serves its own counts on a
+port of its own.
 
-It names every partner, so it is not for everybody who may use the API: with METRICS_TOKEN set it asks for
-`Authorization: Bearer <token>`, and without one what came through a proxy, from outside, is refused. A reading is kept
-for a few seconds, so that many readers cost the servers no more than one.
+The page names every partner, so it is not public: it requires METRICS_TOKEN as a bearer token or, if no token is set,
+refuses requests that came through a proxy. A reading is kept for two seconds, so that many readers cost the servers no
+more than one.
 """
 
 import threading
@@ -21,7 +22,7 @@ _ADDED_BY_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto")
 
 
 class Kept:
-    """The last reading, made anew when it is older than `KEPT_S`."""
+    """The last reading, renewed when it is older than `KEPT_S`."""
 
     def __init__(self, read: Callable[[], bytes], clock: Callable[[], float] = time.monotonic) -> None:
         self._read = read

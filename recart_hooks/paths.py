@@ -1,4 +1,4 @@
-"""Which part of the web process an address belongs to."""
+"""Whether a path belongs to the API or the admin."""
 
 API, ADMIN = "/api/", "/admin/"
 

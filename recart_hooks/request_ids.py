@@ -1,6 +1,6 @@
-"""Every request has an id, the caller's own (`X-Request-Id`) or a new one: in the answer, in problems, in log lines.
+"""Gives every request an id, the caller's own (`X-Request-Id`) or a new one, and logs one line per API request.
 
-One line is logged per API request, with what one searches for: who, what, how it ended, how long it took.
+The id is in the answer's headers, in problem details and in every log line of the request.
 """
 
 import logging
@@ -23,7 +23,7 @@ _OURS_OR_THEIRS = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestIds:
-    """Middleware, the first of all."""
+    """Middleware; must come first."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response

@@ -1,21 +1,21 @@
-"""REST framework's and drf-spectacular's settings. Constants only; named in settings.py."""
+"""The settings of REST framework and drf-spectacular, for settings.py."""
 
 from typing import Any
 
 _DESCRIPTION = """\
-Recart Hooks sends what happens in the platform to its partners, as signed webhooks. Here partners manage what they get,
-see what was sent, and send it again; the platform's services publish events.
+Recart Hooks sends a platform's events to its partners as signed webhooks. With this API partners manage their
+subscriptions, see what was sent, and have it sent again. The platform's services publish events with it.
 
 **Keys.** `Authorization: Bearer rk_…`. A `partner` key manages its partner, a `read_only` key sees the same without
-changing it, a `producer` key publishes events, a `catalogue` key keeps the event types.
+changing it, a `producer` key publishes events, a `catalogue` key maintains the event types.
 
 **Guides.** [From a key to the first verified webhook](/api/docs/partner-guide.md);
-[filters and transformations](/api/docs/transformations.md), by which you get the events that you want in the format of
-your endpoint. Their language in short is at `filter` and `transformation` of *Subscribe*.
+[filters and transformations](/api/docs/transformations.md), which select events and put them into your format.
+*Subscribe* has a summary of both, at its fields `filter` and `transformation`.
 
-**Errors** are RFC 9457 problem details with a `code` for programs and the places of what is wrong.
-**Lists** come in pages: give `next_cursor` as `cursor`. **Limits** are in the `RateLimit` headers of every answer.
-**Lost updates**: give the `ETag` that you read as `If-Match`, and a change in between answers 412.
+**Errors** are RFC 9457 problem details, with a `code` for programs and pointers to what is wrong.
+**Lists** come in pages: pass `next_cursor` as `cursor`. **Limits** are in the `RateLimit` headers of every answer.
+**Lost updates**: send the `ETag` that you read as `If-Match`; a change in between answers 412.
 """
 
 

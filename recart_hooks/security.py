@@ -1,7 +1,7 @@
-"""What the answers to browsers say about themselves: a content security policy for pages, none of it for JSON.
+"""Middleware for security: content security policies, NUL characters in admin requests, the actor of admin changes.
 
 The admin runs on Alpine.js and htmx, whose expressions in attributes need `unsafe-eval`; its templates hold a few
-inline scripts. The pages of the API need neither. Nobody may put any of our pages into a frame.
+inline scripts. The API's pages need neither. None of our pages may be framed.
 See docs/adr/0043-content-security-policy.md.
 """
 
@@ -24,7 +24,7 @@ ADMIN_POLICY = f"{_BASE}; script-src 'self' 'unsafe-inline' 'unsafe-eval'"
 
 
 class ContentSecurityPolicy:
-    """Middleware: the policy of every page."""
+    """Middleware: adds the policies to every answer."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
@@ -37,7 +37,7 @@ class ContentSecurityPolicy:
 
 
 class NoNul:
-    """Middleware: no NUL in what the admin is asked. PostgreSQL's text holds none, and few of its views look for it."""
+    """Middleware: refuses admin requests that hold a NUL. PostgreSQL's text cannot hold one; few admin views check."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
@@ -57,7 +57,7 @@ def _texts(request: HttpRequest) -> Iterator[str]:
 
 
 class StaffActor:
-    """Middleware after authentication: what is changed in the admin is written down as that member of staff's."""
+    """Middleware, after authentication: the audit log names the member of staff who changes something in the admin."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response

@@ -42,7 +42,7 @@ _NOTICED_WITHIN_SECONDS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-"""A server that vanished without a word (failover, pulled cable): TCP itself would wait for a quarter of an hour."""
+"""Detects a server that vanished silently (failover, pulled cable). By default TCP would wait for 15 minutes."""
 
 
 DEBUG = env.boolean("DEBUG", False)
@@ -54,7 +54,7 @@ PUBLIC_URL = env.text("PUBLIC_URL", "http://localhost:8000").rstrip("/")
 # Fernet keys, newest first: the first encrypts, all of them decrypt (partners/encryption.py is the one reader).
 ENCRYPTION_KEYS = env.words("ENCRYPTION_KEYS", ("b25seS1mb3ItZGV2ZWxvcG1lbnQtMzItYnl0ZXMtISE=",) if DEBUG else ())
 
-# ed25519 keys of ours, newest first: each signs every request as `v1a` too (delivery/own_keys.py). None: not signed so.
+# Our own ed25519 keys, newest first: each also signs every request, as `v1a` (delivery/own_keys.py).
 SIGNING_KEYS = env.words("SIGNING_KEYS")
 
 DATABASES = {
@@ -66,7 +66,7 @@ BROKER_URL = env.text("BROKER_URL", "fair://localhost:6379/0")
 NATS_URL = env.text("NATS_URL", "nats://localhost:4222")
 NATS_STREAM = env.text("NATS_STREAM", "EVENTS")
 NATS_SUBJECTS = env.words("NATS_SUBJECTS", ("events.>",))
-NATS_STREAM_KEPT_DAYS = env.integer("NATS_STREAM_KEPT_DAYS", 7, minimum=1)  # if the bridge makes the stream
+NATS_STREAM_KEPT_DAYS = env.integer("NATS_STREAM_KEPT_DAYS", 7, minimum=1)  # if the bridge creates the stream
 NATS_CONSUMER = env.text("NATS_CONSUMER", "recart-hooks")
 
 # Ingest
@@ -76,7 +76,7 @@ UNKNOWN_EVENT_TYPES = env.choice("UNKNOWN_EVENT_TYPES", ("deliver", "refuse"), "
 
 # One attempt
 DELIVERY_SENDER = env.choice("DELIVERY_SENDER", ("requests", "curl"), "curl")
-DELIVERY_TIMEOUT_S = env.seconds("DELIVERY_TIMEOUT_S", 15, minimum=1, maximum=30)  # unless a subscription says
+DELIVERY_TIMEOUT_S = env.seconds("DELIVERY_TIMEOUT_S", 15, minimum=1, maximum=30)  # of a new subscription
 DELIVERY_CONNECT_TIMEOUT_S = env.seconds("DELIVERY_CONNECT_TIMEOUT_S", 5)
 RETRY_SCHEDULE_S = env.numbers("RETRY_SCHEDULE_S", ())  # empty: delivery.retries.DEFAULT_SCHEDULE_S
 RETRY_AFTER_CAP_S = env.seconds("RETRY_AFTER_CAP_S", 24 * 3600)
@@ -104,14 +104,14 @@ FLOWER_ADDRESS = env.text("FLOWER_ADDRESS", "127.0.0.1")
 FLOWER_PORT = env.integer("FLOWER_PORT", 5555, minimum=1)
 FLOWER_USER = env.text("FLOWER_USER", "flower")
 FLOWER_PASSWORD = env.text("FLOWER_PASSWORD", "")  # Flower does not start without one
-FLOWER_STATE_FILE = env.text("FLOWER_STATE_FILE", "")  # empty: what it has seen is forgotten at its end
-FLOWER_TASK_EVENTS = env.boolean("FLOWER_TASK_EVENTS", True)  # whether it asks the workers for them
-FLOWER_EVENTS_PER_S = env.integer("FLOWER_EVENTS_PER_S", 50, minimum=1)  # successes that a worker process shows it
+FLOWER_STATE_FILE = env.text("FLOWER_STATE_FILE", "")  # empty: it forgets everything when it ends
+FLOWER_TASK_EVENTS = env.boolean("FLOWER_TASK_EVENTS", True)  # whether it asks the workers for task events
+FLOWER_EVENTS_PER_S = env.integer("FLOWER_EVENTS_PER_S", 50, minimum=1)  # successes that each worker process shows
 FLOWER_URL = env.text("FLOWER_URL", "")  # where staff find Flower; empty: the admin does not link to it
 
-BEAT_SCHEDULE_FILE = env.text("BEAT_SCHEDULE_FILE", "celerybeat-schedule")  # beat notes there what it started when
+BEAT_SCHEDULE_FILE = env.text("BEAT_SCHEDULE_FILE", "celerybeat-schedule")  # beat's record of when tasks were started
 
-# Retention (delivery/retention); what is pending is kept whatever its age
+# Retention (delivery/retention). Pending deliveries are kept whatever their age.
 ATTEMPTS_KEPT_DAYS = env.integer("ATTEMPTS_KEPT_DAYS", 30, minimum=1)
 DELIVERIES_KEPT_DAYS = env.integer("DELIVERIES_KEPT_DAYS", 30, minimum=1)
 EVENTS_KEPT_DAYS = env.integer("EVENTS_KEPT_DAYS", 30, minimum=1)
@@ -120,12 +120,12 @@ HOURS_KEPT_DAYS = env.integer("HOURS_KEPT_DAYS", 400, minimum=1)  # roll-ups
 DEAD_LETTERS_KEPT_DAYS = env.integer("DEAD_LETTERS_KEPT_DAYS", 90, minimum=1)
 OPERATIONAL_EVENTS_KEPT_DAYS = env.integer("OPERATIONAL_EVENTS_KEPT_DAYS", 365, minimum=1)
 RESULTS_KEPT_DAYS = env.integer("RESULTS_KEPT_DAYS", 7, minimum=1)
-ARCHIVE_HOOK = env.text("ARCHIVE_HOOK", "")  # package.module.function: gets rows before they are removed
+ARCHIVE_HOOK = env.text("ARCHIVE_HOOK", "")  # package.module.function: receives rows before they are removed
 
 # Operational events: what partners and staff are told
-DISABLE_AFTER_S = env.seconds("DISABLE_AFTER_S", 5 * 24 * 3600)  # of nothing but failures
-TRIAL_EVERY_HOURS = env.integer("TRIAL_EVERY_HOURS", 0, minimum=0)  # tries what was disabled for failures; 0: never
-OPERATIONAL_QUIET_S = env.seconds("OPERATIONAL_QUIET_S", 3600)  # between two of a kind about the same thing
+DISABLE_AFTER_S = env.seconds("DISABLE_AFTER_S", 5 * 24 * 3600)  # with nothing but failures
+TRIAL_EVERY_HOURS = env.integer("TRIAL_EVERY_HOURS", 0, minimum=0)  # for subscriptions disabled for failures; 0: never
+OPERATIONAL_QUIET_S = env.seconds("OPERATIONAL_QUIET_S", 3600)  # between two of one kind about the same thing
 OPERATIONAL_BACKLOG_S = env.seconds("OPERATIONAL_BACKLOG_S", 600)  # of sending at the rate limit
 OPERATIONAL_EMAILS = env.words("OPERATIONAL_EMAILS")  # of staff
 EMAIL_HOST = env.text("EMAIL_HOST", "")  # empty: no e-mail is sent
@@ -136,22 +136,22 @@ EMAIL_USE_TLS = env.boolean("EMAIL_USE_TLS", True)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "recart-hooks@localhost")
 
-# Prometheus: each process has a port of its own, the first free one from METRICS_PORT on (0: none).
+# Prometheus: web, bridge and worker processes each take the first free port from METRICS_PORT on (0: none).
 METRICS_ADDRESS = env.text("METRICS_ADDRESS", "127.0.0.1")
 METRICS_PORT = env.integer("METRICS_PORT", 9400, minimum=0)
 METRICS_PARTNERS = env.integer("METRICS_PARTNERS", 200, minimum=1)  # partners that a process names; the rest is `other`
-METRICS_TOKEN = env.text("METRICS_TOKEN", "")  # what the web's /metrics asks for (recart_hooks/metrics.py)
+METRICS_TOKEN = env.text("METRICS_TOKEN", "")  # required by the web's /metrics (recart_hooks/metrics.py)
 
-# OpenTelemetry (delivery/tracing.py) is on where a collector is named; it reads the other OTEL_* variables itself.
+# Tracing (delivery/tracing.py) is on if a collector is named. OpenTelemetry reads the other OTEL_* variables itself.
 _COLLECTORS = env.text("OTEL_EXPORTER_OTLP_ENDPOINT", ""), env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
 TRACING = not env.boolean("OTEL_SDK_DISABLED", False) and any(_COLLECTORS)
 
 # Where endpoints may be. The allow-list opens private networks (development, internal partners).
 ENDPOINT_ALLOWED_NETWORKS = env.networks("ENDPOINT_ALLOWED_NETWORKS")
-ENDPOINT_DENIED_NETWORKS = env.networks("ENDPOINT_DENIED_NETWORKS")  # of our own, although public
+ENDPOINT_DENIED_NETWORKS = env.networks("ENDPOINT_DENIED_NETWORKS")  # public networks that are refused all the same
 ENDPOINT_SCHEMES = env.words("ENDPOINT_SCHEMES", ("https", "http"))
 ENDPOINT_PORTS = env.ports("ENDPOINT_PORTS", (80, 443, 8080, 8443))  # `any`: all of them
-ENDPOINT_PROOF = env.boolean("ENDPOINT_PROOF", False)  # an endpoint must echo a challenge before it is sent to
+ENDPOINT_PROOF = env.boolean("ENDPOINT_PROOF", False)  # an endpoint must echo a challenge before it gets deliveries
 ENDPOINT_CA_FILE = env.text("ENDPOINT_CA_FILE", "")
 
 INSTALLED_APPS = [
@@ -190,17 +190,17 @@ MIDDLEWARE = [
     "axes.middleware.AxesMiddleware",
 ]
 
-# Sessions and transport. With an https PUBLIC_URL everything else is refused or sent there.
+# Sessions and transport. With an https PUBLIC_URL, plain HTTP is redirected to HTTPS.
 IS_HTTPS = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = IS_HTTPS
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if IS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = IS_HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # asked from inside, without TLS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # requested internally, without TLS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.boolean("BEHIND_TLS_PROXY", False) else None
 
-# Logins to the admin: after five failures of a name from an address, a quarter of an hour of nothing.
+# Admin logins: five failures of a name from one address lock both out together for 15 minutes.
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
@@ -293,7 +293,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django.server": {"handlers": ["stderr"], "level": LOG_LEVEL, "propagate": False},
-        # One line per attempt is ours (delivery.attempt); Celery would add two more per task.
+        # delivery.attempt logs one line per attempt; Celery would add two more per task.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
     },

@@ -1,4 +1,4 @@
-"""Every address the web process answers."""
+"""The URLs of the web process."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -13,7 +13,7 @@ from recart_hooks.well_known import webhook_keys
 
 
 class Docs(SpectacularSwaggerSplitView):
-    """A page to look at and nothing else: what it would say of itself (OPTIONS) has no template."""
+    """Only GET and HEAD: the answer to OPTIONS would need a template that does not exist."""
 
     http_method_names = ["get", "head"]  # noqa: RUF012 - Django's
 

@@ -1,4 +1,4 @@
-"""The admin's frame: navigation, staff accounts. The pages themselves live in the apps."""
+"""Parts of the admin that belong to no app: navigation and staff accounts."""
 
 from recart_hooks.admin import accounts
 

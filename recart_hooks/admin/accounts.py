@@ -1,4 +1,4 @@
-"""Staff accounts and groups, Django's own, in Unfold's dress."""
+"""The admin of Django's users and groups, in Unfold's style."""
 
 from typing import TYPE_CHECKING, ClassVar
 

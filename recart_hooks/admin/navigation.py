@@ -1,4 +1,4 @@
-"""What Unfold asks the project for: the sidebar, the quick search, the environment's name. Named in settings.UNFOLD."""
+"""Callbacks named in settings.UNFOLD: the sidebar, the quick search, the badge of the environment."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from partners.admin.base import change_url
 from partners.models import EventType, Partner, Subscription
 
 FOUND_AT_MOST = 8
-"""Per kind. Every look-up is by an index, or over a table of configuration."""
+"""For each model. Every look-up uses an index or scans a small table of configuration."""
 
 
 def stylesheet(request: HttpRequest) -> str:
@@ -27,12 +27,12 @@ def favicon(request: HttpRequest) -> str:
 
 
 def environment(request: HttpRequest) -> list[str] | None:
-    """A badge beside the title, so that nobody takes one system for another."""
+    """A badge beside the title, so that nobody mistakes a development system for production."""
     return ["Development", "info"] if settings.DEBUG else None
 
 
 def find(request: HttpRequest, lowered: str) -> list[SearchResult]:
-    """The quick search: identifiers, names, endpoints. `lowered` is not used: identifiers have capitals."""
+    """The quick search: identifiers, names, endpoints. Ignores `lowered`, because events' ids may have capitals."""
     term = request.GET.get("s", "").strip()
     if len(term) < 2:
         return []
@@ -54,7 +54,7 @@ def find(request: HttpRequest, lowered: str) -> list[SearchResult]:
 
 
 def quick_search(request: HttpRequest) -> HttpResponse:
-    """Unfold's view, which fails for a `page` that there is none of. What is found fits on its first."""
+    """Unfold's view, without `page`: it fails for a page that does not exist, and all results fit on the first."""
     query = request.GET.copy()
     query.pop("page", None)
     request.GET = query  # type: ignore[assignment]  # a QueryDict that may be changed
@@ -62,7 +62,7 @@ def quick_search(request: HttpRequest) -> HttpResponse:
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    """What this member of staff may look at, by subject."""
+    """Links to the pages that this member of staff may view."""
     groups = [
         _group("", _item("Dashboard", "dashboard", "admin:index")),
         _group(
@@ -107,7 +107,7 @@ def _page(title: str, icon: str, app: str, model: str, request: HttpRequest) -> 
 
 
 def _item(title: str, icon: str, view: str) -> dict[str, Any] | None:
-    """None when this process does not answer that address."""
+    """None if the view has no URL here."""
     try:
         return _link(title, icon, reverse(view))
     except NoReverseMatch:

@@ -1,1 +1,1 @@
-"""How the admin writes times: sortable and unmistakable, in every browser the same."""
+"""How the admin formats dates and times: ISO style, which sorts and cannot be misread."""

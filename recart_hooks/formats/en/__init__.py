@@ -1,1 +1,1 @@
-"""English is the one language."""
+"""English, the only language."""

@@ -1,4 +1,4 @@
-"""Django reads these names; see FORMAT_MODULE_PATH in the settings."""
+"""Read by Django through FORMAT_MODULE_PATH in the settings."""
 
 DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = "H:i:s"
