@@ -1,4 +1,4 @@
-"""`make bench`: all measurements one after the other, then a table, a plot and the guard's verdict."""
+"""`make bench`: runs all measurements in turn, then writes tables and a plot and checks the guard's limit."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ PARTS = ("throughput", "broker", "isolation")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the short form of each, within a minute")
+    parser.add_argument("--quick", action="store_true", help="the short form of each measurement, within a minute each")
     options = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
     parts = [part for part in PARTS if find_spec(f"bench.{part}")]
@@ -38,7 +38,7 @@ def result_of(part: str) -> Path:
 
 
 def run_part(part: str, options: Sequence[str]) -> int:
-    """Its exit code."""
+    """Runs one measurement and returns its exit code."""
     print(f"== {part}", flush=True)
     result_of(part).unlink(missing_ok=True)
     command = [sys.executable, "-m", f"bench.{part}", "--json", str(result_of(part)), *options]

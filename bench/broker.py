@@ -1,11 +1,11 @@
-"""What the broker costs: tasks a second through a real worker, kombu's Redis transport and the fair one in one run.
+"""What the broker costs: tasks per second through a real worker, with kombu's Redis transport and with the fair broker.
 
     python -m bench.broker [--quick] [--json FILE]
 
-Both get the same worker (one process, threads pool), the same task that does nothing, messages of about 0.4 KB in four
-queues, and a Valkey database of their own. Rounds alternate, so that a noisy neighbour hits both; the ratio is the
-median of those of neighbouring rounds. Then the fair broker alone, with 10 to 10,000 partners. The worker notes when
-its first and its last task ran, so looking on costs nothing.
+Both use the same worker (one process, threads pool), the same task that does nothing, messages of about 0.4 KB in four
+queues, and a Valkey database each. Rounds alternate, so that a noisy neighbour affects both; the ratio is the median of
+the ratios of neighbouring rounds. Then the fair broker runs alone, with 10 to 10,000 partners. The worker records when
+its first and its last task ran, so observing it costs nothing.
 """
 
 import argparse
@@ -39,7 +39,7 @@ _GIVE_UP_S = 120
 
 
 def application(url: str, count: int = 0) -> Celery:
-    """The same application on either transport. Its task counts itself and notes when the first and the last ran."""
+    """The same application on either transport. Its task counts its runs and records the first and the last."""
     fair = url.startswith("fair")
     app = Celery("bench", broker=url)
     register(app)
@@ -103,7 +103,7 @@ def fill_stock(url: str, count: int) -> None:
 
 
 def fill_fair(url: str, count: int, partners: int) -> float:
-    """Returns the seconds of CPU that publishing a message took."""
+    """Returns the CPU seconds that publishing took per message."""
     queues = FairQueues(connect(url))
     began = time.process_time()
     for start in range(0, count, 500):
@@ -113,7 +113,7 @@ def fill_fair(url: str, count: int, partners: int) -> float:
 
 
 def drain(url: str, count: int, partners: int = QUEUES) -> dict[str, float]:
-    """Fills the queues, starts a worker, and waits until it has done everything."""
+    """Fills the queues, starts a worker, and waits until it has run all tasks."""
     client = connect(_fair(url))
     client.flushdb()
     publish_s = 0.0

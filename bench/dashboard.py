@@ -1,9 +1,9 @@
-"""How long the admin's dashboard takes to read each range of time, with thousands of active subscriptions.
+"""How long the admin's dashboard takes to read each time range, with thousands of active subscriptions.
 
     python -m recart_hooks.stack --data-dir DIR -- python -m bench.dashboard
 
-The first run fills an empty database by SQL: minutes of the last seven hours, hours of all the days, every subscription
-active in each. Later runs on the same DIR only measure.
+The first run fills an empty database by SQL: roll-ups of each minute of the last seven hours and of each hour of all
+days, every subscription active in each of them. Later runs on the same DIR only measure.
 """
 
 import argparse

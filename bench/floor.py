@@ -1,7 +1,7 @@
-"""The floor: a bare HTTP client that posts signed events in a loop, and does nothing else.
+"""The floor: a bare HTTP client that posts signed events in a loop and does nothing else.
 
 `python -m bench.floor CLIENT URL SECONDS` is one such client in a process of its own; `measure()` runs them all.
-Rates are POSTs per second of the client's CPU: what one core could do, however busy the machine is.
+Rates are POSTs per second of the client's CPU time: what one core could do, however busy the machine is.
 """
 
 import json
@@ -51,7 +51,7 @@ CLIENTS = {"requests": with_requests, "pycurl": with_pycurl}
 
 
 def post_for(client: str, url: str, seconds: float) -> dict[str, float]:
-    """Posts signed events of 1 KB one after the other; the first ones do not count."""
+    """Posts signed events of 1 KB one after the other; the first 100 do not count."""
     payload, key = order(1024), decode_secret(new_secret())
     with CLIENTS[client](url) as post:
 

@@ -1,11 +1,11 @@
-"""Random filters, transformations and events: nothing but the documented errors, in bounded time and memory.
+"""Fuzzes filters and transformations: they may raise only the documented errors, within limits of time and memory.
 
     python -m bench.fuzz_transformations --runs 1000000 --processes 2
-    python -m bench.fuzz_transformations --seed 7 --only 123456        # one case again, shown
+    python -m bench.fuzz_transformations --seed 7 --only 123456        # shows and repeats one case
 
-A case is made from its seed and number alone. It fails when anything but SpecError or TransformError comes out, when
-the body is not JSON, when the event was changed, when it ends differently the second time, or when it takes more than
-`MAX_SECONDS` of processor time. A run fails, too, when the process grew by more than `MAX_GROWTH_MB`.
+Seed and number alone determine a case. It fails if it raises anything but SpecError or TransformError, makes a body
+that is not JSON, changes the event, or takes more than `MAX_SECONDS` of CPU time. Every 50th case is run twice and must
+end the same way. A run also fails if the process grows by more than `MAX_GROWTH_MB`.
 """
 
 import argparse
@@ -94,7 +94,7 @@ class Case:
         return self.random.random()
 
     def bent(self, text: str) -> str:
-        """Now and then a few characters go missing, move or multiply."""
+        """Sometimes removes, moves or repeats a few characters."""
         while self.chance() < 0.08 and text:
             at, to = sorted(self.random.choices(range(len(text)), k=2))
             more = text[at : at + 3] * 3
@@ -201,7 +201,7 @@ class Result:
 
 
 def endings_of(case: Case) -> tuple[str, str, bytes]:
-    """How the filter and the transformation ended, and the body; raises whatever is not documented."""
+    """How the filter and the transformation ended, and the body. Undocumented errors are raised."""
     envelope = Envelope("evt_1", "orders.created", "2026-01-02T03:04:05Z", case.data)
     try:
         before = dumps(envelope.tree)

@@ -1,6 +1,7 @@
-"""Notices when a delivery has become dearer: its CPU, over all processes and servers, in bare signed POSTs by pycurl.
+"""Detects when deliveries have become more expensive: `make bench` fails above a limit.
 
-A ratio and not seconds, so that it holds on any machine. `make bench` fails above the limit.
+The measure is the CPU time of a delivery, over all processes and servers, divided by that of a bare signed POST by
+pycurl. A ratio, unlike seconds, holds on any machine.
 """
 
 import argparse
@@ -9,11 +10,11 @@ import sys
 from pathlib import Path
 
 LIMIT = 9.0
-"""5.7 to 6.8 were measured on 2026-11-27; this is a third more, for the noise of a shared machine."""
+"""The ratio was 5.7 to 6.8 on 2026-11-27. The limit is a third more, because a shared machine is noisy."""
 
 
 def verdict(ratio: float) -> str:
-    """Empty when it is well."""
+    """What is wrong; empty if the ratio is within its limit."""
     if ratio <= LIMIT:
         return ""
     return f"a delivery costs as much CPU as {ratio:.1f} bare POSTs; the limit is {LIMIT:.0f} (bench/guard.py)"
@@ -21,7 +22,7 @@ def verdict(ratio: float) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.guard", description=__doc__.partition("\n")[0])
-    parser.add_argument("throughput", type=Path, help="what bench.throughput wrote")
+    parser.add_argument("throughput", type=Path, help="the JSON file that bench.throughput wrote")
     said = verdict(float(json.loads(parser.parse_args().throughput.read_text())["cpu_ratio_to_floor"]))
     print(said or "the CPU per delivery is within its limit")
     return bool(said)

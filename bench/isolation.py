@@ -1,15 +1,15 @@
-"""What healthy partners notice of one that is limited, slow, down or flooded: with the fair broker, and without.
+"""What healthy partners notice of one that is limited, slow, down or flooded, with the fair broker and without.
 
     python -m bench.isolation [--quick] --json FILE
 
-Healthy partners get a steady load, beside nobody and beside each trouble in turn, whose events wait in its queue when
-the measurement begins. Beside it the same for plain Celery on kombu's stock Redis transport, with Celery's
-rate_limit for the limited partner, at a rate that is a third of what it can do here. An event that did not come in time
-counts with the time it was waited for. Each case says how many processors were busy: where all were, the healthy
-partners also waited for one.
+Healthy partners get a steady load, first alone and then beside each trouble in turn, whose events are already queued
+when the measurement begins. The same is measured for plain Celery on kombu's stock Redis transport, with Celery's
+rate_limit for the limited partner, at a third of the rate that it can do here. An event that did not arrive in time
+counts with the time that was waited for it. Each case reports how many processors were busy: if all were, the healthy
+partners also waited for a processor.
 
-The full form gives every case a fresh system. The quick one has one for all, one case after the other, and ends
-within 50 s: what a case leaves behind is put aside (the partner paused; the stock queue emptied) before the next.
+The full form starts a fresh system for every case. The quick form uses one system for all cases and ends within 50 s;
+between cases it pauses the troubled partner, or empties the stock queue.
 """
 
 import argparse
@@ -36,7 +36,7 @@ FAIR_EVENTS_PER_S = 150.0
 STOCK_EVENTS_PER_S = 60.0
 QUICK_OVERHEAD_S = 1.7
 QUICK_S = 34.0
-STOCK_QUICK = 300  # more than it delivers while it is measured
+STOCK_QUICK = 300  # more than it delivers during a measurement
 QUICK_TROUBLES = [trouble for trouble in TROUBLES if trouble.quick]
 ALONE = "alone"
 
@@ -64,7 +64,7 @@ class Bench:
         return [self.healthy, *(self.troubled[name] for name in names)]
 
     def let_wait(self, subject: Subject, trouble: Trouble, events: int) -> None:
-        """Publishes the trouble's events and returns when they are in its queue, which is held until then."""
+        """Publishes the trouble's events and returns when they are queued; until then its queue is held."""
         group = self.troubled[trouble.name]
         subject.hold(group)
         run_load(subject.events_url, Load(group.subjects, events))
@@ -73,7 +73,7 @@ class Bench:
         subject.release(group)
 
     def measure(self, subject: Subject, seconds: float, warm_up_s: float, patience_s: float) -> Case:
-        """The healthy partners' latencies under a steady load; late events go on while the next case begins."""
+        """The healthy partners' latencies under a steady load. Late events may still arrive during the next case."""
         self.receiver.reset()
         rate = FAIR_EVENTS_PER_S if isinstance(subject, System) else STOCK_EVENTS_PER_S
         began, used_s = time.monotonic(), machine.busy_s()
@@ -107,7 +107,7 @@ def quick(
     put_aside: Callable[[Trouble], None],
     until: float,
 ) -> dict[str, Case]:
-    """All cases in one system, in what time there is until then (monotonic)."""
+    """All cases in one system, in the time that is left until `until` (monotonic)."""
     warm_up(subject, bench.receiver, bench.healthy, events=100)
     cases: dict[str, Case] = {}
     for number, trouble in enumerate((None, *QUICK_TROUBLES)):
@@ -124,13 +124,13 @@ def quick(
 
 
 def line(name: str, case: Case) -> str:
-    came = f"{case['delivered']} of {case['expected']}"
+    arrived = f"{case['delivered']} of {case['expected']}"
     late = "  ".join(f"{which} {case[f'{which}_ms']:>9.1f}" for which in ("p50", "p95", "p99"))
-    return f"  {name:<11} {late} ms, {came} came, {case['busy_processors']:.1f} processors busy"
+    return f"  {name:<11} {late} ms, {arrived} arrived, {case['busy_processors']:.1f} processors busy"
 
 
 def put_aside(bench: Bench, stock: Peer, trouble: Trouble) -> None:
-    """Empties the stock queue; messages held for a rate limit go only with the workers that hold them."""
+    """Empties the stock queue. Messages that workers hold back for a rate limit go only with these workers."""
     if trouble.rate_limit:
         stock.replace_workers()
         warm_up(stock, bench.receiver, bench.healthy, events=1)

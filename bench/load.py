@@ -1,13 +1,14 @@
-"""The platform: publishes events to NATS JetStream (or a peer's API), in a process of its own.
+"""The load generator: publishes events to NATS JetStream, or to a peer's HTTP API, in a process of its own.
 
-Open loop: event number n is due at start + n/rate whatever became of those before it, and its marker holds that time,
-so a stall anywhere shows as latency. With no rate, as fast as JetStream takes them.
+The load is an open loop: event number n is due at start + n/rate whatever happened to those before it, and its marker
+holds that time, so a stall anywhere shows as latency. Without a rate, events are published as fast as they are taken.
 
-It speaks the few lines of the NATS protocol itself, 10 µs of CPU an event: a client library costs 70 to 110 µs here,
-which would disturb what is measured. Each `WINDOW`-th event asks for JetStream's acknowledgement; a connection's
-messages are stored in order, so that one stands for all before it, and at the end the stream's own count is compared.
+The few lines of the NATS protocol are written here, at 10 µs of CPU per event: a client library takes 70 to 110 µs,
+which would disturb the measurement. JetStream stores a connection's messages in order, so one acknowledgement covers
+all messages before it. The last event asks for one, and without a rate every `WINDOW`-th. At the end the number of
+events is compared with the stream's own count.
 
-Peers that take events over HTTP get each in a request of its own, on `CONNECTIONS` connections that stay open.
+Peers with an HTTP API get each event in a request of its own, over `CONNECTIONS` persistent connections.
 """
 
 import argparse
@@ -36,9 +37,9 @@ _INBOX = b"bench-acknowledgements"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`subjects` are taken in turn. `rate` in events per second; 0: as fast as possible.
+    """`subjects` are used in turn. `rate` is in events per second; 0: as fast as possible.
 
-    Over HTTP a subject is the path, a space, and what a body begins with; a body is that, the event's data, and `}`.
+    Over HTTP a subject is the path, a space, and the beginning of the body; event data and `}` complete the body.
     """
 
     subjects: Sequence[str]
@@ -50,7 +51,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """How the publishing went; `late_p99_ms` is how far behind its schedule it was itself."""
+    """The result of publishing. `late_p99_ms` is how far the publisher itself was behind its schedule."""
 
     events: int
     seconds: float
@@ -73,7 +74,7 @@ class Publisher:
         self._socket.sendall(b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(data), data))
 
     def publish_and_wait(self, subject: str, data: bytes) -> None:
-        """Returns when JetStream has it, and so all before it. Raises RuntimeError when it refuses."""
+        """Returns when JetStream has stored this event, and so all before it. Raises RuntimeError if it refuses."""
         self._socket.sendall(b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), _INBOX, len(data), data))
         while not (line := self._incoming.readline()).startswith(b"MSG"):
             if line.startswith(b"PING"):
@@ -90,7 +91,7 @@ class Publisher:
 
 
 def publish(nats_url: str, load: Load) -> Published:
-    """Raises OSError, and RuntimeError when JetStream did not keep everything."""
+    """Raises OSError, and RuntimeError if JetStream did not store every event."""
     kept_before = asyncio.run(kept(nats_url, load.subjects[0]))
     publisher = Publisher(nats_url)
     done = _timed(partial(_publish_all, publisher), load)
@@ -119,7 +120,7 @@ def _publish_all(publisher: Publisher, load: Load, start_ns: int) -> list[float]
 
 
 class HttpPublisher:
-    """Posts events to `http://<token>@<host>:<port>`, each acknowledged by its own answer. May raise OSError."""
+    """Posts events to `http://<token>@<host>:<port>`. Each answer acknowledges one event. May raise OSError."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -132,7 +133,7 @@ class HttpPublisher:
             self._selector.register(one, selectors.EVENT_READ)
 
     def publish_all(self, load: Load, start_ns: int) -> list[float]:
-        """How late each was sent, in milliseconds. Raises RuntimeError when one is refused."""
+        """How late each event was sent, in milliseconds. Raises RuntimeError if one is refused."""
         payload = order(load.size)
         late_ms: list[float] = []
         for index in range(load.events):
@@ -166,7 +167,7 @@ class HttpPublisher:
 
 
 def _is_complete(answer: bytes) -> bool:
-    """Whether that is all of an answer that says how long it is, or comes in chunks."""
+    """Whether the whole answer has been read, by its content-length or its last chunk."""
     head = answer.find(b"\r\n\r\n")
     if head >= 0 and (length := CONTENT_LENGTH.search(answer, 0, head)):
         return len(answer) >= head + 4 + int(length[1])
@@ -174,7 +175,7 @@ def _is_complete(answer: bytes) -> bool:
 
 
 def publish_over_http(url: str, load: Load) -> Published:
-    """Raises OSError, and RuntimeError when an event is refused."""
+    """Raises OSError, and RuntimeError if an event is refused."""
     publisher = HttpPublisher(url)
     done = _timed(publisher.publish_all, load)
     publisher.close()
@@ -199,7 +200,7 @@ async def kept(nats_url: str, subject: str) -> int:
 
 
 def main() -> None:
-    """The load as JSON on standard input, the result as JSON on standard output."""
+    """Reads the load as JSON from standard input and writes the result as JSON to standard output."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__.partition("\n")[0])
     parser.add_argument("url", help="nats://… or http://…")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What a measurement ran on, as it is written beside its numbers."""
+"""Describes the machine, for the record of a measurement."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ def describe() -> dict[str, str | int | float]:
 
 
 def busy_s() -> float:
-    """Seconds of all processors that were used by anything, since the start of the machine."""
+    """CPU seconds that were used on all processors since the machine started."""
     times = psutil.cpu_times()
     return float(sum(times[:4]) - times.idle + getattr(times, "irq", 0) + getattr(times, "softirq", 0))
 

@@ -1,4 +1,4 @@
-"""Numbers made of measurements: percentiles and the summary of latencies."""
+"""Percentiles and the summary of latencies."""
 
 import math
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Latency:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest of the (sorted) values that at least this share of them does not exceed; nan when there is none."""
+    """The smallest of the sorted values that at least this share of them does not exceed; nan if there are none."""
     if not ordered:
         return math.nan
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

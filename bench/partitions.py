@@ -3,9 +3,9 @@
     python -m bench.partitions fill --rows 20000000
     python -m bench.partitions measure
 
-A database of its own under .data/partitions, 30 GB at 20 million rows. The partitioned table is split by ranges of
-delivery ids, which begin with their time: by `started_at` an attempt could not be unique by delivery and number. What
-came out: docs/adr/0054.
+Uses a database of its own under .data/partitions, 30 GB with 20 million rows in each table. The partitioned table is
+split by ranges of delivery ids, which begin with their time: split by `started_at`, an attempt could not be unique by
+delivery and number. The results are in docs/adr/0054.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["fill", "measure"])
     parser.add_argument("--rows", type=int, default=20_000_000, help="in each table")
-    parser.add_argument("--seconds", type=float, default=1e9, help="fills for so long; called again it goes on")
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop filling after so long; call again to go on")
     arguments = parser.parse_args()
     stack = Stack(Path(".data/partitions"), durable=False, environ={})
     stack.own()
@@ -104,13 +104,13 @@ def _measure(connection: "psycopg.Connection[Any]") -> dict[str, Any]:
 
 
 def _append(connection: "psycopg.Connection[Any]", table: str, number: int) -> None:
-    """A commit of the recorder, at the newest end: a row each millisecond."""
+    """Inserts a batch like the recorder's at the newest end, one row for each millisecond."""
     begin = number * BATCH
     _insert(connection, table, begin, begin + BATCH, 1, since=BEGIN + timedelta(days=DAYS, hours=1))
 
 
 def _look_up(connection: "psycopg.Connection[Any]", table: str) -> None:
-    """The attempts of a delivery, whenever it was."""
+    """Reads the attempts of a random delivery."""
     at = BEGIN + timedelta(days=random.uniform(1, DAYS))
     connection.execute(
         f"SELECT * FROM {table} WHERE delivery_id = (SELECT delivery_id FROM {table} WHERE delivery_id >= %s"
@@ -120,7 +120,7 @@ def _look_up(connection: "psycopg.Connection[Any]", table: str) -> None:
 
 
 def _remove_by_rows(connection: "psycopg.Connection[Any]") -> float:
-    """As delivery.retention does, without its rests."""
+    """Removes a day's rows as delivery.retention does, but without its pauses."""
     bound = first_id(DELIVERY, BEGIN + timedelta(days=1))
 
     def remove() -> None:

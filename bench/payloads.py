@@ -1,7 +1,7 @@
-"""The events that are published: orders as a shop platform sends them, of about 1 KB or 10 KB.
+"""The events' data: orders as a shop platform sends them, of a given size.
 
-Each holds a marker, `#e<number>-<nanoseconds>`: the event's number in the run and the time it was scheduled for. The
-receiver finds it in any JSON it may have been put into, without reading the JSON.
+Each holds a marker, `#e<number>-<nanoseconds>`: the event's number in the run and its scheduled time. The receiver
+finds the marker in any body without parsing it.
 """
 
 import json
@@ -13,14 +13,14 @@ MARKER_LENGTH = len(_FORM % (0, 0))
 
 
 def read_marker(marker: bytes) -> tuple[int, int]:
-    """The event's number and its scheduled time in nanoseconds. Raises ValueError for other bytes."""
+    """The event's number and its scheduled time in nanoseconds. Raises ValueError if this is no marker."""
     number, _, scheduled_ns = marker.removeprefix(MARKER).partition(b"-")
     return int(number), int(scheduled_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The data of an event with a place for the marker. `size` is what it was asked to have, in bytes."""
+    """The data of an event, with a place for the marker. `size` is the requested size in bytes."""
 
     size: int
     _head: bytes

@@ -1,9 +1,8 @@
-"""What is measured runs here: embedded servers in a fresh directory, programs beside them, nothing left behind.
+"""Runs a system under test: embedded servers in a fresh directory and programs beside them; removes all at the end.
 
-PostgreSQL with fsync and synchronous_commit, Valkey with its append-only file synced each second. NATS keeps its own
-default (written before it acknowledges, synced now and then): it is the platform's message source, whose durability
-comes from replicas; `sync_interval: always` would limit it to what the disk syncs, 700 messages a second on the
-machine this was written on.
+PostgreSQL runs with fsync and synchronous_commit; Valkey syncs its append-only file each second. NATS keeps its default
+(it writes before it acknowledges, and syncs now and then): as the platform's message source it is durable by replicas,
+and `sync_interval: always` would limit it to the speed of the disk's syncs.
 """
 
 import asyncio
@@ -29,16 +28,16 @@ from recart_hooks.stack import Stack
 START_S = 60.0
 STREAM = "EVENTS"
 _LOG_AHEAD = 32
-"""Segments of PostgreSQL's log: enough for the longest steady load."""
-_ENDING = Ending(ladder="KILL:5")  # what they still hold is thrown away with the directory
+"""Segments of PostgreSQL's write-ahead log: enough for the longest steady load."""
+_ENDING = Ending(ladder="KILL:5")  # their data is removed with the directory
 
 
 class ProgramsFailedError(Exception):
-    """A part of what is measured did not do what it must; the message holds the end of its log."""
+    """A part of the system under test failed. The message usually holds the end of the log."""
 
 
 class Programs(ABC):
-    """A context manager around a stack and the programs that a subclass starts. `settings` are their environment."""
+    """A context manager that runs a stack and a subclass's programs. `settings` is added to their environment."""
 
     def __init__(self, settings: dict[str, str]) -> None:
         self._settings = settings
@@ -54,7 +53,7 @@ class Programs(ABC):
         return self.stack.nats_url
 
     def addressed(self, group: Group) -> Group:
-        """The group as its events are published here."""
+        """The group, with the addresses that its events are published to."""
         return group
 
     @property
@@ -65,11 +64,11 @@ class Programs(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Starts the programs; the servers run already."""
+        """Starts the programs. The servers are already running."""
 
     @abstractmethod
     def is_idle(self) -> bool:
-        """Whether everything that was taken in is delivered and written down."""
+        """Whether every event that was taken in is delivered and recorded."""
 
     def wait_until_recorded(self, patience_s: float = 30.0) -> None:
         if not wait_until(self.is_idle, patience_s):
@@ -86,8 +85,8 @@ class Programs(ABC):
         return self
 
     def _make_log_ahead(self) -> None:
-        """PostgreSQL takes the segments of its log again and again; one that has just begun makes 16 MB of zeros for
-        each, and commits wait for that, some 70 ms. What is measured should be what lasts."""
+        """Creates segments of PostgreSQL's write-ahead log ahead of time. A new cluster fills each with 16 MB of zeros,
+        and commits wait some 70 ms for that; one that has been running recycles old segments."""
         with psycopg.connect(self.stack.postgres.url, autocommit=True) as connection:
             connection.execute(f"ALTER SYSTEM SET min_wal_size = '{_LOG_AHEAD * 16}MB'".encode())
             connection.execute("SELECT pg_reload_conf()")
@@ -102,7 +101,7 @@ class Programs(ABC):
         self.stop()
 
     def stop(self) -> None:
-        """The servers last, so that nobody waits for one that is gone."""
+        """Stops the programs before the servers, so that none waits for a server that is gone."""
         processes = [one for found in self.processes.values() for one in found]
         for one in processes:
             one.ask_to_stop()
@@ -113,16 +112,16 @@ class Programs(ABC):
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def spawn(self, class_name: str, *arguments: str, program: str = sys.executable) -> None:
-        """Starts a program (Python's, if not said otherwise); its CPU and memory count to that class."""
+        """Starts a program, by default Python. Its CPU and memory are counted under `class_name`."""
         process = Process([program, *arguments], output=self._log.fileno(), env=self._environment(), ending=_ENDING)
         self.processes.setdefault(class_name, []).append(process)
 
     def takes_events(self) -> bool:
-        """Whether the bridge, or what stands in for it, has made its stream."""
+        """Whether the stream exists and has a consumer: the bridge's, or that of a peer."""
         return asyncio.run(_waiting(self.stack.nats_url)) is not None
 
     def has_taken_all(self) -> bool:
-        """Whether nothing waits in the stream: every event is where the workers find it."""
+        """Whether the consumer has taken and acknowledged every event, so that the workers can find it."""
         return asyncio.run(_waiting(self.stack.nats_url)) == 0
 
     def run(self, *arguments: str, text: str = "", program: str = sys.executable) -> str:
@@ -141,7 +140,7 @@ class Programs(ABC):
         return done.stdout.decode(errors="replace")
 
     def number(self, query: str) -> int:
-        """The one number that a query of PostgreSQL gives."""
+        """The single number that a PostgreSQL query returns."""
         with psycopg.connect(self.stack.database_url) as connection:
             row = connection.execute(query.encode()).fetchone()
         return int(row[0]) if row else 0
@@ -160,7 +159,7 @@ class Programs(ABC):
 
 
 async def _waiting(nats_url: str) -> int | None:
-    """How many messages the first consumer of the stream has not acknowledged; None without a stream or a consumer."""
+    """How many messages the stream's first consumer has not acknowledged; None without a stream or a consumer."""
     client = await nats.connect(nats_url)
     try:
         consumers = await client.jsm().consumers_info(STREAM)

@@ -1,11 +1,12 @@
-"""The partners' endpoints: an HTTP receiver in a process of its own that writes down when each POST came.
+"""The partners' endpoints: an HTTP receiver in a process of its own that records when each POST arrived.
 
-It reads as little as it can (one event loop, no HTTP library, keep-alive) and looks at its records only when it is
-asked, because it shares the machine with what is measured. `ceiling()` says how many POSTs it takes per second of CPU.
+It shares the machine with the system under test, so it does as little as it can: one event loop, no HTTP library,
+persistent connections, and records that are evaluated only on request. `bench.receiver_process.ceiling` measures how
+many POSTs it takes per second of CPU.
 
-The path says how it behaves and where the POST is counted: `/ok/<group>/<endpoint>` answers 204 at once,
-`/delay-50/…` after 50 ms, `/hang-15/…` after 15 s, `/status-500/…` with that status.
-A POST is known by the marker in its body (bench.payloads), which holds the event's number and its scheduled time.
+The path selects the behaviour and the group under which the POST is counted: `/ok/<group>/<endpoint>` answers 204 at
+once, `/delay-50/…` after 50 ms, `/hang-15/…` after 15 s, `/status-500/…` with that status. The marker in the body
+(bench.payloads) holds the event's number and its scheduled time.
 """
 
 import argparse
@@ -31,7 +32,7 @@ _MODE = re.compile(r"(ok|delay|hang|status)(?:-(\d+))?")
 
 @dataclass(slots=True)
 class Endpoint:
-    """One path: how it answers, and what came to it, as (nanoseconds since 1970, marker)."""
+    """One path: its answer, and its arrivals as (nanoseconds since 1970, marker)."""
 
     group: str
     answer: bytes
@@ -40,7 +41,7 @@ class Endpoint:
 
 
 def endpoint_of(path: str) -> Endpoint:
-    """Raises ValueError for a path that is none of ours."""
+    """The endpoint of a path. Raises ValueError for an unknown path."""
     mode, _, rest = path.lstrip("/").partition("/")
     known = _MODE.fullmatch(mode)
     if known is None:
@@ -56,7 +57,7 @@ def _answer(status: int, body: bytes = b"") -> bytes:
 
 
 class Connection:
-    """One client; `incoming` holds what came of a request that is not complete."""
+    """One client. `incoming` holds the part of an incomplete request that has arrived."""
 
     __slots__ = ("incoming", "socket")
 
@@ -65,7 +66,7 @@ class Connection:
         self.incoming = b""
 
     def answer(self, content: bytes) -> None:
-        """A client that is gone, or reads too slowly for a few bytes, is not waited for."""
+        """Sends without waiting; closes a connection whose client is gone or does not read."""
         try:
             self.socket.send(content)
         except OSError:
@@ -88,12 +89,12 @@ class Receiver:
         return [listener.getsockname()[1] for listener in self._listeners]
 
     def serve(self) -> None:
-        """For ever; the process is ended from outside."""
+        """Serves until the process is killed."""
         while True:
             timeout = max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
             for key, _ in self._selector.select(timeout):
                 if key.data is None:
-                    self._accept(key.fileobj)  # type: ignore[arg-type]  # what was registered above
+                    self._accept(key.fileobj)  # type: ignore[arg-type]  # a listener, registered above
                 else:
                     self._read(key.data)
             while self._later and self._later[0][0] <= time.monotonic():
@@ -143,7 +144,7 @@ class Receiver:
             connection.answer(endpoint.answer)
 
     def _control(self, target: str) -> bytes:
-        """`/count`, `/report?<from>` (events with a number below <from> are left out), `/reset`."""
+        """Answers `/count`, `/report?<from>` (without events whose number is below <from>) and `/reset`."""
         path, _, query = target.partition("?")
         reply: Any = None
         if path == "/count":
@@ -168,7 +169,7 @@ class Receiver:
 
 
 def _request_end(data: bytes) -> int:
-    """Where the first request in `data` ends; 0 while it is not complete."""
+    """Where the first request in `data` ends; 0 if it is incomplete."""
     head = data.find(b"\r\n\r\n")
     if head < 0:
         return 0
@@ -178,7 +179,7 @@ def _request_end(data: bytes) -> int:
 
 
 def _summary(endpoints: Sequence[Endpoint], from_number: int) -> dict[str, Any]:
-    """Of the POSTs of one group: how many, how many of them again, when, and how late."""
+    """Summarizes a group's POSTs: how many, how many repeated, first and last, latencies."""
     times: list[int] = []
     latencies_ms: list[float] = []
     repeated = 0
@@ -205,7 +206,7 @@ def _summary(endpoints: Sequence[Endpoint], from_number: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.receiver", description=__doc__.partition("\n")[0])
-    parser.add_argument("--ports", type=int, default=1, help="listens on this many free ports")
+    parser.add_argument("--ports", type=int, default=1, help="number of free ports to listen on")
     receiver = Receiver(parser.parse_args().ports)
     sys.stdout.write(json.dumps(receiver.ports) + "\n")
     sys.stdout.flush()

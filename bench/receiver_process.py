@@ -1,4 +1,4 @@
-"""Runs the receiver (bench.receiver) beside us and asks it what came."""
+"""Runs bench.receiver as a process and reads its records."""
 
 import http.client
 import json
@@ -31,7 +31,7 @@ NOTHING = Arrived(0, 0, 0.0, 0.0, ())
 
 
 class ReceiverProcess:
-    """A context manager. `ports[0]` also answers our questions."""
+    """A context manager. `ports[0]` also answers control requests."""
 
     def __init__(self, ports: int = 1) -> None:
         readable, writable = os.pipe()
@@ -60,11 +60,11 @@ class ReceiverProcess:
         return f"http://{LOOPBACK}:{self.ports[endpoint % len(self.ports)]}/{mode}/{group}/{endpoint}"
 
     def counts(self) -> dict[str, int]:
-        """POSTs by group, repeated ones included."""
+        """Number of POSTs by group, including repeated ones."""
         return dict(self._ask("/count"))
 
     def arrived(self, from_number: int = 0) -> dict[str, Arrived]:
-        """By group; events with a number below `from_number` are left out."""
+        """What arrived, by group, without events whose number is below `from_number`."""
         groups = self._ask(f"/report?{from_number}")["groups"]
         return {
             name: Arrived(
@@ -77,11 +77,11 @@ class ReceiverProcess:
         return float(self._ask("/report?0")["cpu_s"])
 
     def reset(self) -> None:
-        """Forgets what came."""
+        """Forgets all arrivals."""
         self._ask("/reset")
 
     def wait_for(self, group: str, count: int, patience_s: float, poll_s: float = 0.05) -> bool:
-        """Whether that many POSTs came to the group in time."""
+        """Whether `count` POSTs reached the group in time."""
         return wait_until(lambda: self.counts().get(group, 0) >= count, patience_s, poll_s)
 
     def _ask(self, path: str) -> Any:
@@ -94,7 +94,7 @@ class ReceiverProcess:
 
 
 def wait_until(condition: Callable[[], bool], patience_s: float, poll_s: float = 0.05) -> bool:
-    """Whether the condition came true in time."""
+    """Whether the condition became true in time."""
     deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:
@@ -104,7 +104,7 @@ def wait_until(condition: Callable[[], bool], patience_s: float, poll_s: float =
 
 
 def ceiling(receiver: ReceiverProcess, seconds: float = 1.0, connections: int = 16) -> float:
-    """POSTs of 1 KB that the receiver takes per second of its CPU: what it could do with a core of its own."""
+    """POSTs of 1 KB that the receiver takes per second of its CPU time: its rate with a core of its own."""
     body = order(1024).fill(0, time.time_ns())
     request = b"POST /ok/ceiling/0 HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
     sockets = [socket.create_connection((LOOPBACK, receiver.ports[0])) for _ in range(connections)]

@@ -1,4 +1,4 @@
-"""Results as people read them: a line while it runs, tables in Markdown, a plot as SVG."""
+"""Formats results: a line during the run, Markdown tables, an SVG plot."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -22,7 +22,7 @@ def line(measured: Result) -> str:
 
 
 def tables(results: Mapping[str, Result]) -> str:
-    """All that was measured, by the names of the parts."""
+    """All results as Markdown tables. `results` is by the names of the parts."""
     parts = []
     if "throughput" in results:
         parts += [_throughput(results["throughput"]), _floor(results["throughput"])]
@@ -32,7 +32,7 @@ def tables(results: Mapping[str, Result]) -> str:
 
 
 def measured_in(throughput: Result) -> list[Result]:
-    """The scenarios, then the peers that were there."""
+    """The scenarios, then the peers that were measured."""
     found = [throughput[peer] for peer in ("plain_celery", "django_webhook") if throughput.get(peer)]
     return [*throughput["scenarios"], *found]
 
@@ -69,7 +69,7 @@ def _isolation(isolation: Result) -> str:
         for brokers in [("fair", "stock")]
         for case in isolation["stock"]
     ]
-    head = ["beside", "fair p50 ms", "fair p99 ms", "stock p50 ms", "stock p99 ms", "fair came", "stock came"]
+    head = ["beside", "fair p50 ms", "fair p99 ms", "stock p50 ms", "stock p99 ms", "fair arrived", "stock arrived"]
     return _table(head, rows)
 
 

@@ -1,4 +1,4 @@
-"""The two measurements: drain a backlog, and hold a steady load. The same for the system and for its peers."""
+"""The two measurements: draining a backlog and holding a steady load, for the system and for its peers."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from bench.usage import Meter
 
 
 class UnderTest(Protocol):
-    """What the measurements need of the system or a peer."""
+    """What the measurements require of the system or a peer."""
 
     @property
     def events_url(self) -> str: ...
@@ -27,12 +27,12 @@ class UnderTest(Protocol):
 
 
 class NotDeliveredError(Exception):
-    """Fewer POSTs came than events ask for: the numbers would be void."""
+    """Fewer POSTs arrived than events require, so the numbers would be meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """A backlog of `deliveries`, from the first POST to the last; CPU until the last is recorded."""
+    """A drained backlog: the rate from the first POST to the last, the CPU from publishing to the last record."""
 
     deliveries: int
     repeated: int
@@ -45,7 +45,7 @@ class Drained:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """A steady load; latencies from the scheduled publish to the arrival of the POST."""
+    """A steady load. Latencies are from the scheduled publish to the arrival of the POST."""
 
     events_per_s: float
     expected: int
@@ -53,7 +53,7 @@ class Steady:
     published: Published
 
     def latency(self, patience_s: float) -> Latency:
-        """What did not come in time counts with the time it was waited for."""
+        """Deliveries that did not arrive in time count with the time that was waited for them."""
         missing = max(0, self.expected - self.arrived.delivered)
         return latency_of([*self.arrived.latencies_ms, *[patience_s * 1000] * missing])
 
@@ -81,12 +81,12 @@ def run_load(events_url: str, load: Load) -> Published:
 
 
 def warm_up(under_test: UnderTest, receiver: ReceiverProcess, group: Group, events: int = 300) -> None:
-    """Until every partner got something: connections are open, what processes keep in memory is there."""
+    """Delivers an event to every partner, so that connections are open and caches are filled."""
     receiver.reset()
     events = max(events, len(group.subjects))
     run_load(under_test.events_url, Load(group.subjects, events))
     if not receiver.wait_for(group.name, events * group.fan_out, patience_s=90):
-        raise NotDeliveredError(f"warm-up: {receiver.counts()} of {events * group.fan_out} came")
+        raise NotDeliveredError(f"warm-up: {receiver.counts()} of {events * group.fan_out} arrived")
     under_test.wait_until_recorded()
     receiver.reset()
 
@@ -103,13 +103,13 @@ def drain(
     with Meter(under_test.classes) as meter:
         run_load(under_test.events_url, Load(group.subjects, events, size=size))
         if not receiver.wait_for(group.name, expected, patience_s):
-            raise NotDeliveredError(f"drain: {receiver.counts()} of {expected} came")
+            raise NotDeliveredError(f"drain: {receiver.counts()} of {expected} arrived")
         under_test.wait_until_recorded()
         cpu = meter.cpu_s()
     arrived = receiver.arrived()[group.name]
     receiver.reset()
     if arrived.delivered != expected:
-        raise NotDeliveredError(f"drain: {arrived.delivered} different POSTs of {expected} came")
+        raise NotDeliveredError(f"drain: {arrived.delivered} different POSTs of {expected} arrived")
     return Drained(
         deliveries=expected,
         repeated=arrived.repeated,
@@ -132,8 +132,8 @@ def hold(
 ) -> Steady:
     """A steady load for `seconds` after `warm_up_s`, whose events do not count.
 
-    What came before, the start of the servers and perhaps a backlog, is on the disk then: the kernel would write it
-    back in the middle, up to 100 MB at once, and every commit would wait.
+    First writes dirty pages back to the disk. Otherwise the kernel would do so during the measurement, up to 100 MB at
+    once, and every commit would wait.
     """
     os.sync()
     events, skipped = int((seconds + warm_up_s) * events_per_s), int(warm_up_s * events_per_s)

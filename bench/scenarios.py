@@ -1,4 +1,4 @@
-"""What is measured: shapes of load and machine, one dimension changed at a time."""
+"""The scenarios: kinds of load and numbers of workers, one dimension changed at a time."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Scenario:
 
     @property
     def ports(self) -> int:
-        """Endpoints live on this many ports: connections are not all to one place."""
+        """The number of ports that the endpoints are spread over."""
         return min(self.partners, MAX_PORTS)
 
     def group(self, receiver: ReceiverProcess) -> Group:

@@ -1,7 +1,7 @@
-"""Makes the tables and the partners of a benchmark. Run in a process of its own, with the system's settings.
+"""Creates the tables and the partners of a benchmark. Run in a process of its own, with the system's settings.
 
-A group is a number of partners that are alike; each has one subscription. `fan_out` neighbours share an event type, so
-one event makes that many deliveries, and every partner gets as many as every other.
+A group is a number of equal partners, each with one subscription. `fan_out` neighbours share an event type, so each
+event makes that many deliveries, and all partners get the same number.
 """
 
 import json
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Partners that are alike. `urls` are their endpoints; there are as many partners as urls."""
+    """Equal partners, one for each of `urls`, their endpoints."""
 
     name: str
     urls: Sequence[str]
@@ -23,7 +23,7 @@ class Group:
 
     @property
     def subjects(self) -> list[str]:
-        """Where its events are published."""
+        """The subjects that the group's events are published to."""
         return [f"events.{event_type}" for event_type in self._event_types]
 
     @property
@@ -42,12 +42,12 @@ def dump(groups: Sequence[Group]) -> str:
 
 
 def seed(groups: Sequence[Group]) -> None:
-    """Needs Django to be set up."""
+    """Creates the groups' partners. Django must be set up."""
     from partners.encryption import encrypt  # noqa: PLC0415 - Django is set up by now
     from partners.models import EventType, Partner, Subscription, SubscriptionSecret  # noqa: PLC0415
     from partners.secrets import new_secret  # noqa: PLC0415
 
-    token = encrypt(new_secret())  # one for all: an encryption for each of 10,000 takes seconds
+    token = encrypt(new_secret())  # one for all: encrypting 10,000 secrets takes seconds
     for group in groups:
         members = range(len(group.urls))
         EventType.objects.bulk_create([EventType(name=group.event_type(n)) for n in members[:: group.fan_out]])

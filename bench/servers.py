@@ -1,9 +1,9 @@
-"""Svix and Convoy, from binaries built from their sources, beside us: on one machine, one after the other.
+"""Compares us with Svix and Convoy, built from their sources, on one machine, one after the other.
 
     python -m bench.servers [--svix BINARY] [--convoy BINARY] [--json FILE]
 
-Each drains the same events to the same partners, holds the same steady loads, and one again beside a partner in trouble
-whose events came first. docs/performance.md says how the binaries are built.
+Each drains the same events to the same partners and holds the same steady loads, and then one load beside each troubled
+partner, whose events came first. docs/performance.md says how the binaries are built.
 """
 
 import argparse
@@ -40,7 +40,7 @@ Make = Callable[[Sequence[Group], Sequence[int]], Programs]
 def steady(subject: Programs, receiver: ReceiverProcess, group: Group, rate: float) -> dict[str, float]:
     held = hold(subject, receiver, group, rate, STEADY_S, patience_s=PATIENCE_S)
     late = held.latency(PATIENCE_S)
-    print(f"  {rate:.0f}/s: {late}, {held.arrived.delivered} of {held.expected} came", flush=True)
+    print(f"  {rate:.0f}/s: {late}, {held.arrived.delivered} of {held.expected} arrived", flush=True)
     return {**late.as_json(), "delivered": held.arrived.delivered, "expected": held.expected}
 
 
@@ -60,7 +60,7 @@ def speed(make: Make) -> dict[str, Any]:
 
 
 def isolation(make: Make) -> dict[str, Any]:
-    """The healthy partners' latencies beside nobody and beside each trouble, in a fresh system each."""
+    """The healthy partners' latencies, alone and beside each trouble, each in a fresh system."""
     found = {}
     for trouble in (None, *(one for one in TROUBLES if one.name in TROUBLED)):
         name = trouble.name if trouble else "alone"
@@ -79,7 +79,7 @@ def isolation(make: Make) -> dict[str, Any]:
 
 def _binary(path: str) -> Path:
     if shutil.which(path) is None:
-        raise argparse.ArgumentTypeError(f"{path} is not a program that can be run")
+        raise argparse.ArgumentTypeError(f"{path} is not an executable program")
     return Path(path)
 
 

@@ -1,4 +1,4 @@
-"""The system under test: `manage.py bridge`, worker processes and beat, as the Procfile runs them; logs at WARNING."""
+"""The system under test: bridge, workers and beat, run as the Procfile does, but with logs at WARNING."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ _CELERY = ("-m", "celery", "--quiet", "--app", "recart_hooks")
 
 
 class System(Programs):
-    """`workers` is the number of worker processes, `environ` are settings beside the benchmark's own."""
+    """`workers` is the number of worker processes. `environ` adds to the benchmark's own settings."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class System(Programs):
         return self.pending() == 0
 
     def pending(self) -> int:
-        """Deliveries that are not finished in PostgreSQL."""
+        """The number of pending deliveries in PostgreSQL."""
         return self.number("SELECT count(*) FROM delivery_delivery WHERE status = 'pending'")
 
     def hold(self, group: seed.Group) -> None:

@@ -1,8 +1,9 @@
-"""How fast the whole path is, in deliveries per second and in CPU per delivery, and how late at half that load.
+"""Measures the whole path: deliveries per second, CPU per delivery, and latency at half that rate.
 
     python -m bench.throughput [--quick] [--peers] --json FILE
 
-The quick form ends within 50 s and measures one scenario. The full one measures them all, each in a fresh system.
+The quick form ends within 50 s and measures one scenario. The full form measures all, each in a fresh system, and the
+peers.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from bench.system import System
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One scenario's two measurements."""
+    """The two measurements of one scenario."""
 
     scenario: str
     drained: Drained
@@ -43,7 +44,7 @@ class Measured:
 
 
 def measure(scenario: Scenario) -> Measured:
-    """Starts a fresh system, drains a backlog, then holds half of the rate that this gave."""
+    """Starts a fresh system, drains a backlog, then holds a load at half of that rate."""
     with ReceiverProcess(scenario.ports) as receiver:
         group = scenario.group(receiver)
         with System([group], receiver.ports, workers=scenario.workers) as system:
@@ -105,8 +106,8 @@ def run(quick: bool, with_peers: bool) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.throughput", description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="one short scenario, without the peers")
-    parser.add_argument("--peers", action="store_true", help="compare with plain Celery and django-webhook")
+    parser.add_argument("--quick", action="store_true", help="one short scenario; the peers only with --peers")
+    parser.add_argument("--peers", action="store_true", help="also measure the peers (the full form always does)")
     parser.add_argument("--json", type=Path, help="where the result is written")
     options = parser.parse_args()
     result = run(options.quick, options.peers or not options.quick)

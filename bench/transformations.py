@@ -1,7 +1,7 @@
-"""What routing, filters, transformations and schemas cost, in microseconds: `python -m bench.transformations`.
+"""The time of routing, filters, transformations and schemas, in microseconds: `python -m bench.transformations`.
 
-The event is the order of docs/transformations.md with twelve line items (about 5 KB).
-Every figure is the best of a hundred short rounds, because the machine does other things, too.
+The event is an order with twelve line items (about 4 KB). Every figure is the best of a hundred short rounds, because
+other programs use the machine too.
 """
 
 import json
@@ -66,7 +66,7 @@ FILTERS = [
 
 
 def microseconds(work: Callable[[], Any], times: int = 20) -> float:
-    """Best of many short rounds: a round that nothing else interrupts is what the work costs."""
+    """The best of many short rounds: the time of a round that nothing interrupts."""
     best = float("inf")
     for _ in range(100):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The partners that misbehave: what a healthy partner should not notice."""
+"""Troubled partners, which healthy partners should not notice."""
 
 import socket
 from collections.abc import Iterator
@@ -12,8 +12,10 @@ from bench.seed import Group
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Partners (one, if not said otherwise) with `waiting` events in their queues (`quick`: in the quick form; 0:
-    not there) and endpoints of that mode."""
+    """Partners whose endpoints misbehave by `mode`, with `waiting` events in their queues.
+
+    `quick` is the number of events in the quick form; 0 leaves the trouble out.
+    """
 
     name: str
     waiting: int
@@ -39,13 +41,13 @@ TROUBLES = (
     Trouble("ten_hanging", 20_000, 0, mode="hang-15", partners=10),
     Trouble("many_hanging", 20_000, 0, mode="hang-15", partners=300),
 )
-"""A flood to an endpoint that answers at once takes what the processors can give; a paced one, 16 at a time to an
-endpoint that takes 100 ms, leaves them time to spare: what others notice of that one is not for want of processors."""
+"""A flood to an endpoint that answers at once keeps the processors busy. A paced flood, 16 requests at a time to an
+endpoint that takes 100 ms, does not: what others notice of it is not a shortage of processors."""
 
 
 @contextmanager
 def refusing() -> Iterator[int]:
-    """A port that refuses connections: bound, so that nobody else takes it, and nobody listens."""
+    """A port that refuses connections: bound, so that nobody else takes it, but without a listener."""
     with socket.socket() as bound:
         bound.bind((LOOPBACK, 0))
         yield bound.getsockname()[1]

@@ -1,8 +1,8 @@
-"""What processes use: CPU seconds by class of process, and the peak of their memory.
+"""Measures processes: CPU seconds by class of process, and peak memory.
 
-A class is a set of process trees. CPU counts what ended children used as well. Memory is the sum of the proportional
-set sizes, so that pages shared between processes (PostgreSQL's buffers) count once; where the system does not tell
-(macOS), it is the resident size.
+A class is a set of process trees. CPU includes children that have ended. Memory is the sum of the proportional set
+sizes, so that pages shared between processes (PostgreSQL's buffers) count once; on macOS, which does not report these,
+it is the resident set size.
 """
 
 import threading
@@ -18,7 +18,7 @@ SAMPLE_S = 1.0
 
 
 def trees(roots: Sequence[int]) -> list[psutil.Process]:
-    """The processes and all their living descendants; those that are gone are left out."""
+    """The processes and all their living descendants, without processes that are gone."""
     found: list[psutil.Process] = []
     for pid in roots:
         with suppress(psutil.NoSuchProcess):
@@ -28,7 +28,7 @@ def trees(roots: Sequence[int]) -> list[psutil.Process]:
 
 
 def cpu_seconds(roots: Sequence[int]) -> float:
-    """Of the trees since their start: what lives, and what ended and was waited for."""
+    """CPU seconds of the trees since their start, including children that ended and were waited for."""
     total = 0.0
     for process in trees(roots):
         with suppress(psutil.NoSuchProcess):
@@ -46,7 +46,7 @@ def memory_bytes(roots: Sequence[int]) -> int:
 
 
 def _proportional_bytes(pid: int) -> int:
-    """0 where the system does not say."""
+    """The proportional set size; 0 if the system does not report it."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -55,7 +55,7 @@ def _proportional_bytes(pid: int) -> int:
 
 
 class Meter:
-    """A context manager: between start and end it samples memory once a second, and tells what was used so far."""
+    """A context manager that samples memory once a second and reports CPU since its creation."""
 
     def __init__(self, classes: Mapping[str, Sequence[int]]) -> None:
         self._classes = classes

@@ -1,4 +1,4 @@
-"""What people would use instead, driven by the same events and measured by the same receiver."""
+"""Alternatives that people would use instead, given the same events and measured by the same receiver."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from bench.receiver_process import wait_until
 
 
 class Peer(Programs):
-    """Celery on the stock transport. `apps` is what it adds to Django, `take` the module that makes tasks of events."""
+    """Celery on the stock transport. `apps` are its Django apps, `take` is the module that turns events into tasks."""
 
     def __init__(
         self, groups: Sequence[seed.Group], apps: str, take: str, *, workers: int = 2, pool: Sequence[str] = ()
@@ -44,7 +44,7 @@ class Peer(Programs):
             self.spawn("workers", *worker, *self._pool, "--loglevel", "ERROR")
 
     def hold(self, _group: seed.Group) -> None:
-        """There is nothing that stops one partner: the workers stop."""
+        """Stops all workers, because nothing can hold back one partner."""
         for one in self.processes["workers"]:
             os.kill(one.pid, signal.SIGSTOP)
 
@@ -57,7 +57,7 @@ class Peer(Programs):
             client.delete("celery")
 
     def replace_workers(self) -> None:
-        """Also forgets the messages that the old ones held."""
+        """Starts new workers and drops all messages, also those that the old workers held."""
         for one in self.processes.pop("workers"):
             one.kill()
         with redis.Redis.from_url(self.stack.valkey.redis_url) as client:
@@ -74,7 +74,7 @@ def plain_celery(groups: Sequence[seed.Group], *, workers: int = 2, pool: Sequen
 
 
 def django_webhook(groups: Sequence[seed.Group], *, workers: int = 2, pool: Sequence[str] = ()) -> Peer:
-    """Needs requirements-bench.txt; see `has_django_webhook`."""
+    """Needs bench/requirements.txt; see `has_django_webhook`."""
     return Peer(groups, "django_webhook,bench.peers.shop", "bench.peers.shop.models", workers=workers, pool=pool)
 
 

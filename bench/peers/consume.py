@@ -1,8 +1,9 @@
-"""Takes events from JetStream and hands each to a peer's function: what stands in for our bridge.
+"""Takes events from JetStream and passes each to a peer's function, as our bridge does for us.
 
     python -m bench.peers.consume MODULE
 
-MODULE holds `take(event_type: str, event_id: str, data: bytes) -> None`. A message is acknowledged when that returned.
+MODULE holds `take(event_type: str, event_id: str, data: bytes) -> None`. A batch's messages are acknowledged
+once it has returned for all of them.
 """
 
 import asyncio

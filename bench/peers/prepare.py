@@ -1,4 +1,4 @@
-"""Makes a peer's tables and its subscriptions, in a process of its own. Standard input says for which groups."""
+"""Creates a peer's tables and subscriptions, in a process of its own. Standard input holds the groups."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def plain_celery(groups: list[Group]) -> None:
 
 
 def django_webhook(groups: list[Group]) -> None:
-    """Its subscriptions are by model, so only one endpoint can get each event once."""
+    """django-webhook subscribes endpoints to models, not to event types, so there is one endpoint for all events."""
     from django_webhook.models import (  # type: ignore[import-not-found]  # noqa: PLC0415
         Webhook,
         WebhookSecret,

@@ -1,7 +1,7 @@
-"""Servers that people would run instead, from their own binaries: events go to their HTTP API.
+"""Servers that people would run instead, from their own binaries. Events are published to their HTTP API.
 
-Each is asked for what we do: an event for one partner, signed, every attempt recorded, the same PostgreSQL with fsync
-and the same Valkey with its append-only file. Their publisher is outside of what is measured, as ours is.
+Each has the same job as we: an event for one partner, signed, every attempt recorded, on the same PostgreSQL with fsync
+and the same Valkey with its append-only file. The publisher's CPU is not counted, neither theirs nor ours.
 """
 
 import http.client
@@ -22,7 +22,7 @@ from recart_hooks.ports import free_port, is_free
 
 @dataclass(frozen=True, slots=True)
 class Addressed(Group):
-    """A group whose events are published to these addresses (the subjects of bench.load over HTTP)."""
+    """A group whose events are published to these addresses: the subjects of bench.load over HTTP."""
 
     addresses: Sequence[str] = ()
 
@@ -32,7 +32,7 @@ class Addressed(Group):
 
 
 class HttpServer(Programs):
-    """`binary` is the server's. `groups` are made over its API; their events are published as `addressed()` says."""
+    """Runs `binary` and creates `groups` over its API. `addressed()` says where a group's events are published."""
 
     def __init__(self, binary: Path, groups: Sequence[Group]) -> None:
         super().__init__({})
@@ -61,14 +61,14 @@ class HttpServer(Programs):
     def start_server(self) -> None: ...
 
     def log_in(self) -> None:
-        """Where a token is had over the API."""
+        """Overridden where the API issues the token."""
 
     @abstractmethod
     def add(self, group: Group, number: int) -> str:
         """Adds one partner and returns the address of its events."""
 
     def ask(self, method: str, path: str, content: object = None) -> Any:
-        """The answer's JSON. Raises ProgramsFailedError when it refuses."""
+        """Sends a request and returns the answer's JSON. Raises ProgramsFailedError if the server refuses."""
         connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=30)
         try:
             headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
@@ -83,7 +83,7 @@ class HttpServer(Programs):
 
 
 class Svix(HttpServer):
-    """An application for each partner, as its documentation says; Redis as queue and cache."""
+    """Svix with an application for each partner, as its documentation says, and Redis as queue and cache."""
 
     def start_server(self) -> None:
         self._settings |= {
@@ -113,7 +113,7 @@ class Svix(HttpServer):
 
 
 class Convoy(HttpServer):
-    """An endpoint and a subscription for each partner, in a project whose limit of 1,000 events a minute is lifted."""
+    """Convoy with an endpoint and a subscription per partner, and without its limit of 1,000 events a minute."""
 
     def start_server(self) -> None:
         self._settings |= {
@@ -149,7 +149,9 @@ class Convoy(HttpServer):
         name = group.partner_id(number)
         content = {
             "name": name,
-            "url": group.urls[number].replace(LOOPBACK, f"[::ffff:{LOOPBACK}]"),  # it refuses the loopback address
+            "url": group.urls[number].replace(
+                LOOPBACK, f"[::ffff:{LOOPBACK}]"
+            ),  # Convoy refuses the plain loopback address
             "http_timeout": "10s",
         }
         endpoint = self.ask("POST", f"{self._project}/endpoints", content)["data"]["uid"]

@@ -1,4 +1,4 @@
-"""Who wants which events."""
+"""Subscriptions: an endpoint and the event type that it wants."""
 
 from typing import ClassVar
 

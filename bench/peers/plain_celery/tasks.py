@@ -1,4 +1,4 @@
-"""Webhooks by plain Celery, as a competent engineer writes them in a day: one task per delivery, retried by Celery."""
+"""Webhooks with plain Celery, as a competent engineer writes them in a day: one task per delivery, with retries."""
 
 import base64
 import hashlib
@@ -44,7 +44,7 @@ def deliver(self: "Task[Any, int]", subscription_id: int, event_id: str, event_t
 
 @shared_task(bind=True, rate_limit="1/s", **RETRY)
 def deliver_limited(self: "Task[Any, int]", subscription_id: int, event_id: str, event_type: str, data: Any) -> int:
-    """For a partner that asked for a limit: Celery's limits are by task name, so a limit needs a task."""
+    """For partners with a limit: Celery limits by task name, so the limit needs a task of its own."""
     return post(subscription_id, event_id, event_type, data)
 
 

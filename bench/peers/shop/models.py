@@ -1,4 +1,4 @@
-"""What happens in the platform, for the peer that watches a model: django-webhook sends an order when it is saved."""
+"""The model that django-webhook watches: it sends an order when the order is saved."""
 
 import json
 from typing import ClassVar
