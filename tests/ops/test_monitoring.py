@@ -1,4 +1,4 @@
-"""Dashboards and alert rules are valid PromQL and ask only for metrics that our processes have."""
+"""Dashboards and alert rules are valid PromQL and use only metrics that our processes export."""
 
 import json
 import re
@@ -33,7 +33,7 @@ _SUFFIX = re.compile(r"_(total|bucket|sum|count)$")
 
 @pytest.fixture
 def known() -> set[str]:
-    """Names of all metrics of web, bridge and worker, without the suffixes of their samples."""
+    """The names of all metrics of web, bridge and worker, without the suffixes of samples."""
     reading = Reading(
         partners=lambda: {"ptr_1": Partner(id="ptr_1", name="One")},
         queues=lambda _: {"ptr_1": QueueStats(1, 0, 0)},
@@ -83,15 +83,13 @@ def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not()
     assert {name for name, fires in told.items() if fires != {True, False}} == set()
 
 
-@pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool is not installed; .ci/run says where it can be had"
-)
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed; .ci/run says where to get it")
 def test_every_alert_fires_when_it_should() -> None:
     ran = subprocess.run(["promtool", "test", "rules", CASES], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_what_was_asked_for_is_there() -> None:
+def test_the_main_dashboards_and_alerts_exist() -> None:
     assert set(DASHBOARDS) == {"overview", "partner", "workers"}
     assert {rule["alert"] for rule in ALERTS} >= {
         "BurningErrorRate",
@@ -102,7 +100,7 @@ def test_what_was_asked_for_is_there() -> None:
     }
 
 
-def test_ids_of_dashboards_and_panels_are_their_own() -> None:
+def test_ids_of_dashboards_and_panels_are_unique() -> None:
     assert len({one["uid"] for one in DASHBOARDS.values()}) == len(DASHBOARDS)
     for dashboard in DASHBOARDS.values():
         ids = [panel["id"] for panel in dashboard["panels"]]
