@@ -1,5 +1,5 @@
-/* A host's clock that is wrong, for one process and its children: preload it, with CLOCK_AHEAD_S in the environment.
-   Monotonic clocks stay. Not libfaketime, which makes time-outs of locks an hour longer as well. */
+/* Preload this library to shift the wall clock of a process and its children by CLOCK_AHEAD_S seconds.
+   Monotonic clocks are not changed. libfaketime would also make time-outs of locks an hour longer. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <semaphore.h>
@@ -36,7 +36,7 @@ time_t time(time_t *at) {
   return now.tv_sec;
 }
 
-/* Without sem_clockwait, Python counts the time-outs of locks from the wall clock; the kernel has the true one. */
+/* Without sem_clockwait, Python computes time-outs of locks from the shifted clock; the kernel uses the true one. */
 int sem_timedwait(sem_t *restrict semaphore, const struct timespec *restrict until) {
   int (*wait)(sem_t *, const struct timespec *) = dlsym(RTLD_NEXT, "sem_timedwait");
   struct timespec truly = {until->tv_sec - ahead_s(), until->tv_nsec};

@@ -1,4 +1,4 @@
-"""One system for all fault tests, and a receiver, partner and running processes for each."""
+"""One system for all fault tests; a receiver, a partner and running processes for each test."""
 
 from collections.abc import Iterator
 

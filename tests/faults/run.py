@@ -1,8 +1,8 @@
-"""One fault run: numbered events flow steadily, something breaks, and afterwards everything is counted.
+"""A fault run: numbered events are published steadily, something breaks, and afterwards everything is counted.
 
-What must hold after any fault: each event arrived; what arrived twice was in flight; PostgreSQL tells the same story as
-the receiver, row by row; no invariant of the database or the broker is broken; the broker is empty but for its
-configuration.
+After any fault each event must have arrived; only events that were in flight may have arrived twice; PostgreSQL must
+agree with the receiver, row by row; no invariant of the database or the broker may be violated; the broker must be
+empty but for its configuration.
 """
 
 import threading
@@ -18,7 +18,7 @@ from tests.flow.system import System
 from tests.receiver import Receiver
 
 IN_FLIGHT = 16
-"""What a worker sends at once: so much may come twice when it is killed."""
+"""How many requests a worker has in flight at most; these may be repeated when it is killed."""
 _CONFIGURATION = (
     *(
         "fair:limits",
@@ -29,7 +29,7 @@ _CONFIGURATION = (
         "fair:waiting",
         "fair:bell",
         "fair:bucket",
-        "breakers-opened",  # until somebody is told
+        "breakers-opened",  # kept until operational events report them
     ),
     "_kombu.binding",
 )
@@ -37,22 +37,22 @@ _CONFIGURATION = (
 
 @dataclass
 class Stream:
-    """Publishes numbered events at a steady pace from its own thread; goes on when NATS is away for a while."""
+    """Publishes numbered events at a steady rate from a thread of its own, and keeps trying while NATS is away."""
 
     system: System
     per_s: int = 100
     event_type: str = "orders.created"
     published: int = 0
     refused: int = 0
-    """Batches that NATS did not take; each was published again."""
+    """Batches that NATS refused; each was published again."""
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
-    """JetStream remembers ids for two minutes, whatever became of the stream."""
+    """Part of each event's id: JetStream remembers ids for two minutes, even when the stream is purged."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         batch = max(1, self.per_s // 10)
-        is_unsure = False  # a batch that failed may have arrived all the same: it is published until that is certain
+        is_unsure = False  # a failed batch may have arrived: publish it until NATS acknowledges it
         while is_unsure or not self._stopping.is_set():
             events = [(self.event_type, f"{self.run_id}-{self.published + n}", b'{"n": %d}' % n) for n in range(batch)]
             try:
@@ -71,13 +71,13 @@ class Stream:
                 time.sleep(batch / self.per_s)
 
     def flow_on(self, events: int) -> None:
-        """Returns when so many more were published: a fault lasts for as long as that takes."""
+        """Returns when `events` more were published; a fault lasts that long."""
         with self._changed:
             wanted = self.published + events
             assert self._changed.wait_for(lambda: self.published >= wanted, 120), "nothing can be published"
 
     def be_refused(self, times: int) -> None:
-        """Returns when NATS has refused so many more batches."""
+        """Returns when NATS has refused `times` more batches."""
         with self._changed:
             wanted = self.refused + times
             assert self._changed.wait_for(lambda: self.refused >= wanted, 120), "nothing was refused"
@@ -96,12 +96,12 @@ class Stream:
 
 @dataclass(frozen=True)
 class Count:
-    """What came of a run."""
+    """The result of a run."""
 
     events: int
     arrived: int
     repeated: int
-    """POSTs that no attempt was recorded for: what was in flight at a crash, and was sent again."""
+    """POSTs without a recorded attempt: they were in flight at a crash and were sent again."""
 
 
 def count_after(
@@ -112,9 +112,9 @@ def count_after(
     stream: Stream | None = None,
     timeout_s: float = 120,
 ) -> Count:
-    """Lets events flow, disturbs, lets them flow on, waits until all is delivered, and checks what must always hold.
+    """Publishes events, calls `disturb`, publishes more, waits until all are delivered, and checks everything.
 
-    With a `stream` of an earlier call it counts from that one's beginning.
+    With the `stream` of an earlier call, its events are counted too.
     """
     stream = stream or Stream(system)
     with stream.flowing():
@@ -126,7 +126,7 @@ def count_after(
 
 
 def counted(system: System, receiver: Receiver, events: int, timeout_s: float) -> Count:
-    """Waits until all is delivered and compares everything with everything."""
+    """Waits until all events are delivered, then compares receiver, PostgreSQL and broker."""
     finished(system, events, timeout_s)
     ended = [name for name, process in system.processes.items() if not process.is_running]
     assert not ended, f"{ended} ended; the log ends with\n{system.log_end()}"
@@ -145,9 +145,9 @@ def finished(system: System, events: int, timeout_s: float) -> None:
 
 
 def the_database_agrees(system: System, requests: Sequence[Received]) -> int:
-    """Row by row: one delivery for each event, succeeded, its attempts numbered from 1, each of them a POST that came.
+    """Checks that each event has one delivery that succeeded, with attempts numbered from 1, each of which arrived.
 
-    An attempt and its POST have the same `webhook-timestamp`. Returns how many POSTs no attempt was recorded for.
+    An attempt starts in the second of its POST's `webhook-timestamp`. Returns how many POSTs have no recorded attempt.
     """
     posts: dict[str, Counter[int]] = defaultdict(Counter)
     for request in requests:
@@ -173,7 +173,7 @@ def the_database_agrees(system: System, requests: Sequence[Received]) -> int:
 
 
 def the_broker_is_empty(system: System) -> None:
-    """No key is left but configuration: no queue, no lease, no marker of a message."""
+    """Checks that only keys of configuration are left: no queue, no lease, no marker of a message."""
 
     def left() -> list[str]:
         keys = [key.decode() for key in system.valkey.scan_iter(count=1000)]

@@ -1,4 +1,4 @@
-"""How a server is told to misbehave, by its own settings, and what the web process says of it then."""
+"""Makes servers misbehave by their own settings, and checks what /readyz then says."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from tests.flow.system import System
 
 
 def set_postgresql(system: System, name: str, value: str) -> None:
-    """For all connections, those that are open as well."""
+    """Changes a setting for all connections, including open ones."""
     with psycopg.connect(system.stack.database_url, autocommit=True, options=f"-c {name}=off") as connection:
         connection.execute(f"ALTER SYSTEM SET {name} = {value}")
         connection.execute("SELECT pg_reload_conf()")
@@ -17,7 +17,7 @@ def set_postgresql(system: System, name: str, value: str) -> None:
 
 @contextmanager
 def read_only(system: System) -> Iterator[None]:
-    """As PostgreSQL is after a failover that left us at a replica."""
+    """PostgreSQL is read-only inside, as after a failover that left us connected to a replica."""
     set_postgresql(system, "default_transaction_read_only", "on")
     try:
         yield

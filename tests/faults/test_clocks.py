@@ -1,6 +1,6 @@
-"""A host whose clock is an hour ahead or behind, with one of the processes on it: nothing is late, early or twice.
+"""One process runs on a host whose clock is an hour ahead or behind: no delivery is late, early or repeated.
 
-What is wrong then are the times that it writes down and signs with, nothing else.
+Only the times that this process records and signs with are wrong.
 """
 
 import os
@@ -23,9 +23,9 @@ pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.ma
 
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library that moves a process' clock; skips the test where it cannot be built or preloaded."""
+    """A library to preload that shifts a process's clock. Skips the test if it cannot be built."""
     if os.uname().sysname != "Linux" or shutil.which("cc") is None:
-        pytest.skip("a moved clock needs Linux and a C compiler")
+        pytest.skip("a shifted clock needs Linux and a C compiler")
     library = tmp_path_factory.mktemp("clock") / "clock.so"
     source = Path(__file__).with_name("clock.c")
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, source, "-ldl", "-lpthread"], check=True)

@@ -1,6 +1,6 @@
-"""The partner's endpoint is down, slow, resets or half-closes for a while: each event is tried again until it arrives.
+"""The endpoint is down, slow, resets or half-closes for a while: each event is tried again until it arrives.
 
-What the endpoint took in without answering well comes again: those POSTs are attempts, recorded as failures.
+A POST that the endpoint received but did not answer properly is recorded as a failed attempt and sent again.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.ma
 
 @pytest.fixture
 def wire(system: System, receiver: Receiver) -> Iterator[Proxy]:
-    """Between the workers and the endpoint."""
+    """A proxy between the workers and the endpoint."""
     with Proxy(("127.0.0.1", receiver.port)) as made:
         system.query(
             "UPDATE partners_subscription SET url = %s RETURNING id", f"http://127.0.0.1:{made.port}/slow?s=0.01"
@@ -60,5 +60,5 @@ def test_an_endpoint_that_breaks_off(system: System, receiver: Receiver, misbeha
             stream.flow_on(500)
             receiver.answer("/slow")
 
-    # What a kept connection swallowed is sent once more on a new one, within the same attempt.
+    # A request lost on a reused connection is sent once more on a new one, within the same attempt.
     assert count_after(system, receiver, disturb).repeated <= 2 * IN_FLIGHT

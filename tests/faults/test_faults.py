@@ -1,4 +1,4 @@
-"""Every part is killed or stopped under load; nothing is lost, and only what was in flight comes twice."""
+"""Bridge, workers, beat and servers are killed or stopped under load: only requests in flight are repeated."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A disk that is full, for each server."""
+"""The disk of each server is full."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ HOT_TABLES = ("delivery_event", "delivery_delivery", "delivery_attempt")
 
 @contextmanager
 def tiny_disk(at: Path, megabytes: int) -> Iterator[None]:
-    """A file system of its own; skips the test where it cannot be mounted."""
+    """Mounts a small file system. Skips the test if that is not possible."""
     at.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "tmpfs", str(at)]
     try:
@@ -36,7 +36,7 @@ def tiny_disk(at: Path, megabytes: int) -> Iterator[None]:
 
 
 def fill(disk: Path) -> Path:
-    """Takes all that is left; the file that does so may be removed."""
+    """Fills the disk with a file and returns it, so that it can be removed."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         for size in (2**16, 2**12):
@@ -71,7 +71,7 @@ def test_valkey_has_no_disk_left(system: System, receiver: Receiver) -> None:
 
 
 def test_nats_has_no_disk_left(system: System, receiver: Receiver) -> None:
-    """JetStream turns itself off then, and has to be started again."""
+    """JetStream then turns itself off, so NATS must be restarted."""
 
     def disturb(stream: Stream) -> None:
         ballast = fill(home)

@@ -1,4 +1,4 @@
-"""The fault tests in short, for `make test`: one system, one kind of fault after the other. The others are long."""
+"""A short fault test for `make test`: one system, several faults in turn. The other fault tests are long."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_what_waits_or_ends_in_order_repeats_nothing_and_a_crash_only_what_was_i
 
 
 def a_newer_release_queues_a_message(system: System) -> None:
-    """It is parked, not lost, while what is known goes on."""
+    """The message is delayed, not lost, and other messages are processed."""
     queue, queues = publish.queue_of("ptr_newer"), FairQueues(system.valkey)
     form = {"message_version": 2}
     queues.publish([FairMessage(queue, "dlv_newer:1", publish.TASK, args=({"of": "another form"},), headers=form)])

@@ -1,7 +1,6 @@
-"""Events flow for minutes while everything is killed (kill -9) at random, one part or several at once: the processes,
-and Valkey, PostgreSQL and NATS, which start again from their disks.
+"""Random kills (SIGKILL) for minutes under load: up to three processes or servers at once. Servers keep their data.
 
-`FAULTS_EVENTS` sets how many events, `FAULTS_SEED` repeats the order of kills.
+`FAULTS_EVENTS` sets the number of events, `FAULTS_SEED` repeats an order of kills.
 """
 
 import os
@@ -25,11 +24,11 @@ EVENTS = int(os.environ.get("FAULTS_EVENTS", "100000"))
 SEED = int(os.environ.get("FAULTS_SEED", random.SystemRandom().randrange(10**6)))
 EVENTS_PER_S = 400
 LET_GO_S = 2.0
-"""A request may still arrive so long after its worker was killed, or lost its lease."""
+"""A request may still arrive this long after its worker was killed or lost its lease."""
 
 PROCESSES = ("bridge", "worker-1", "worker-2", "beat", "web")
 LETTING_GO = {"worker-1": 1, "worker-2": 1, "valkey": 2}
-"""How many workers may repeat what they had in flight when this is killed."""
+"""How many workers' requests in flight may be repeated when this is killed."""
 
 pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(EVENTS / 50 + 600)]
 
@@ -39,10 +38,10 @@ class Killer:
     system: System
     random: random.Random
     kills: list[tuple[float, str]] = field(default_factory=list)
-    """When (time.monotonic()), and what."""
+    """The time (time.monotonic()) and the name of each."""
 
     def strike(self) -> None:
-        """Kills one to three parts at once; they stay away for some seconds."""
+        """Kills one to three parts at once and starts them again up to three seconds later."""
         victims = self.random.sample((*PROCESSES, *self._servers), self.random.choice((1, 1, 2, 3)))
         print(time.strftime("%H:%M:%S"), *victims, flush=True)
         for name in victims:
@@ -77,7 +76,7 @@ def test_events_survive_random_kills_of_everything(system: System, receiver: Rec
 
 
 def unexplained(requests: Sequence[Received], killer: Killer) -> list[str]:
-    """Events that were sent again although nothing that could let go of them was killed since the time before."""
+    """Events that were sent again although since the previous time nothing was killed that can cause a repetition."""
     arrivals: dict[str, list[float]] = defaultdict(list)
     for request in requests:
         arrivals[request.webhook_id].append(request.arrived_at)

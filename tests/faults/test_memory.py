@@ -1,4 +1,4 @@
-"""Memory is back where it was: after two waves of events and failures, more of them take no more."""
+"""Memory does not grow: after two waves of events and failures, two more need no more memory."""
 
 import psutil
 import pytest
@@ -12,7 +12,7 @@ from tests.receiver import Receiver
 WARM, MORE = 2, 2
 EVENTS = 2_000
 MOST_GROWTH_MB = 8
-"""Of a process, by all that comes after it is warm: 4,000 events and 400 retries."""
+"""For each process, by the waves after the warm-up: 4,000 events and 400 retries."""
 
 pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -35,7 +35,7 @@ def test_waves_of_events_leave_every_process_as_big_as_it_was(system: System, re
 
 
 def megabytes(system: System) -> dict[str, int]:
-    """Resident, of each process and server with its children; without PostgreSQL, whose buffers fill up."""
+    """Resident memory of each process and server with its children, without PostgreSQL, whose buffers fill up."""
     roots = {name: process.pid for name, process in system.processes.items()}
     roots |= {server.name: server.pid for server in system.stack.servers if server.name != "postgres"}
     found = {}

@@ -1,4 +1,4 @@
-"""The network between our processes and a server is cut, pulled out and slowed."""
+"""The network between our processes and a server is cut, held or slowed."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_a_cut_network(system: System, receiver: Receiver, server: str) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_pulled_cable(system: System, receiver: Receiver, server: str) -> None:
-    """Nobody is told that nothing comes through; what was on its way arrives later."""
+    """Nothing signals that the connection is dead; data under way arrives later."""
 
     def disturb(stream: Stream) -> None:
         with calm(system):

@@ -1,8 +1,8 @@
-"""A flood a hundred times as fast as its partner's endpoint, and a healthy partner beside it.
+"""A flood more than fifty times as fast as its partner's endpoint, beside a healthy partner.
 
-Scaled to the machine: what is published in OVERLOAD_S seconds (20, not a minute) has to be delivered afterwards, at the
-rate that two cores can do. The endpoint sets the sustainable rate: 2 requests at a time of 80 ms are 25 a second. The
-way to PostgreSQL is slow meanwhile, so that the bridge takes less than comes.
+The endpoint sustains 25 requests per second: 2 at a time, 80 ms each. During the flood the network to PostgreSQL is
+slow, so that the bridge takes fewer events than are published. OVERLOAD_S is how long the flood lasts: 20 s by default,
+because everything published must be delivered afterwards at the rate of a small machine.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from tests.receiver import Receiver
 LASTS_S = float(os.environ.get("OVERLOAD_S", "20"))
 SUSTAINABLE = 25
 MOST_MB = 300
-"""Resident, of each of our processes, whatever waits."""
+"""The most resident memory that each of our processes may use, whatever is waiting."""
 BATCH = 2_000
 
 pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(1200)]
@@ -73,15 +73,15 @@ def test_a_flood_is_held_in_jetstream_and_harms_nobody_else(system: System, rece
 
 
 def open_up(system: System, receiver: Receiver) -> None:
-    """The endpoint is quick again, and may get more at a time."""
+    """Makes the endpoint quick again and raises its partner's cap."""
     receiver.answer("/flooded", behaviours.ok)
     system.query("UPDATE partners_partner SET max_in_flight = 64 RETURNING id")
 
 
 def waited(system: System) -> float:
-    """From when a healthy partner's event was stored to its request, the 99th percentile in seconds.
+    """The 99th percentile, in seconds, from when a healthy partner's event was stored to its request.
 
-    Before that it waits its turn in JetStream, behind the flood: a stream is first in, first out.
+    Before it is stored, the event waits in JetStream behind the flood: a stream is first in, first out.
     """
     rows = system.query(
         """
@@ -95,7 +95,7 @@ def waited(system: System) -> float:
 
 @contextmanager
 def watching(system: System) -> Iterator[Counter[str]]:
-    """The peaks: megabytes of each process, and messages that wait in JetStream."""
+    """Collects the peaks: megabytes of each process, and messages waiting in JetStream."""
     peaks: Counter[str] = Counter()
     stopping = threading.Event()
 

@@ -1,6 +1,6 @@
-"""Everything at random for ten minutes: processes and servers killed, networks cut and slowed, servers refusing.
+"""Random faults for ten minutes: killed processes and servers, cut and slowed networks, servers that refuse.
 
-The seed is printed; FAULTS_SEED and FAULTS_RANDOM_S set it and the time.
+The seed is printed. FAULTS_SEED sets it, and FAULTS_RANDOM_S the time.
 """
 
 import os
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.ma
 
 @dataclass
 class Chaos:
-    """One fault after the other; each is over when its method returns."""
+    """One fault after the other. Each is over when its method returns."""
 
     system: System
     random: random.Random
@@ -115,7 +115,7 @@ class Chaos:
 
     @property
     def most_repeated(self) -> int:
-        """What these faults can have caught in flight; a fault of Valkey reaches both workers."""
+        """How many requests these faults may have repeated. A fault of Valkey affects both workers."""
         valkey = ("kill_valkey", "wipe_valkey", "cut", "hold", "slow")
         return IN_FLIGHT * (self.done["kill_worker"] + 2 * sum(self.done[name] for name in valkey))
 

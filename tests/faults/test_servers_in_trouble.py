@@ -1,4 +1,4 @@
-"""Servers that are there and do not do what is asked: nothing is lost, nothing spins, and /readyz says which it is."""
+"""Servers that run but refuse or stall: nothing is lost, no process spins, and /readyz names the server."""
 
 import asyncio
 import contextlib
@@ -71,10 +71,10 @@ def test_no_connection_of_postgresql_is_left(system: System, receiver: Receiver)
 
 @contextlib.contextmanager
 def all_connections_taken(system: System) -> Iterator[None]:
-    """Ends those of the processes, and takes what becomes free until they find none."""
+    """Ends the processes' connections and opens new ones until no slot is left."""
     taken: list[psycopg.Connection[Any]] = []
     with psycopg.connect(system.stack.database_url, autocommit=True) as own:
-        for _ in range(3):  # processes come back between ending theirs and taking it
+        for _ in range(3):  # processes reconnect in between
             with contextlib.suppress(psycopg.OperationalError):
                 while True:
                     taken.append(psycopg.connect(system.stack.database_url, application_name="taken"))
@@ -103,7 +103,7 @@ def test_a_long_lock_on_a_hot_table(system: System, receiver: Receiver, table: s
 
 
 def test_a_full_stream_refuses_and_is_emptied_of_what_was_taken(system: System, receiver: Receiver) -> None:
-    """The stream must be told to refuse what is new: what is old may not have been taken yet."""
+    """The stream must discard new messages, not old ones, which may not have been taken yet."""
 
     async def fill(jetstream: JetStreamContext) -> None:
         info = await jetstream.stream_info("EVENTS")

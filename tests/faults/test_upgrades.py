@@ -1,4 +1,4 @@
-"""Old and new processes side by side: a rolling restart repeats nothing."""
+"""A rolling restart, with old and new processes side by side, repeats no request."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""That nothing spins and nothing shouts while something is away: CPU of each process, lines in the log."""
+"""Checks that processes neither spin nor flood the log during a fault."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ import psutil
 from tests.flow.system import System
 
 MOST_CPU_S = 6.0
-"""Of one process during a fault of some seconds: a process that spins takes as much as there is."""
+"""The most that one process may use during a fault of some seconds. A process that spins uses far more."""
 MOST_LINES = 40
-"""Of all processes together: several parts of each may say once what is away, and once that it is back."""
+"""Of all processes together. Several parts of each may log once that a server is away and once that it is back."""
 
 
 @contextmanager
 def calm(system: System) -> Iterator[None]:
-    """What is done inside must make no process spin and no log run over."""
+    """Fails if the block makes a process spin or the log fill up."""
     begin = system.log.stat().st_size if system.log.exists() else 0
     before = _cpu_s(system)
     yield
@@ -38,7 +38,7 @@ def _cpu_s(system: System) -> dict[str, float]:
 
 
 def _records(text: str) -> list[str]:
-    """Lines that begin with a time; those of a traceback belong to the one before."""
+    """Lines that begin with a time. The lines of a traceback belong to the record before them."""
     return [line for line in text.splitlines() if line[:2].isdigit()]
 
 

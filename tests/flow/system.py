@@ -1,12 +1,12 @@
-"""The whole system under test: its own servers, the real processes of the Procfile, and a client of each.
+"""The whole system under test: its own servers, the real processes of the Procfile, and clients of the servers.
 
     with System(directory) as system:
         system.seed([...])
         system.start("bridge", "worker-1", "worker-2")
-        system.publish(numbers)
-        system.wait_until(lambda: ...)
+        system.publish([("orders.created", "evt-1", b"{}")])
+        system.wait_until(lambda: ..., "what is waited for")
 
-Processes and servers can be killed and started again by name, as a crash and an operator would.
+Processes can be killed, stopped and started by name; `system.stack` does the same for servers.
 """
 
 import asyncio
@@ -63,13 +63,13 @@ class Seeded:
 
 @dataclass
 class System:
-    """One installation in a directory of its own. Retries come after a second, not after hours, unless told so."""
+    """One installation in a directory of its own. Retries come after one second, unless `env` sets another schedule."""
 
     directory: Path
     env: Mapping[str, str] = field(default_factory=dict)
     durable: bool = False
     is_wired: bool = False
-    """Between the processes and each server is a proxy, in `wires` by the server's name; our own clients use none."""
+    """Puts a proxy before each server, in `wires` by its name. Only the processes use it, not the tests' clients."""
     wires: dict[str, Proxy] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
 
@@ -100,7 +100,7 @@ class System:
             wire.close()
 
     def _through_wires(self) -> dict[str, str]:
-        """The servers' addresses, with their proxies' ports."""
+        """The servers' addresses, with the ports of their proxies."""
         addresses = {}
         for name, server in zip(self.stack.environment, self.stack.servers, strict=True):
             wire = self.wires[server.name] = Proxy(("127.0.0.1", server.port))
@@ -111,11 +111,11 @@ class System:
         return self._run([sys.executable, "manage.py", *arguments], stdin)
 
     def seed(self, partners: Sequence[Mapping[str, Any]]) -> list[Seeded]:
-        """Each partner: fields of create_partner, and `subscriptions`: fields of create_subscription."""
+        """Creates partners: fields of create_partner, with `subscriptions`, a list of fields of create_subscription."""
         return [Seeded(**one) for one in json.loads(self._run([sys.executable, "-c", _SEED], json.dumps(partners)))]
 
     def start(self, *names: str, env: Mapping[str, str] = {}) -> None:
-        """`bridge`, `web`, `beat`, `flower`, or any other name for one more worker; `env` on top of the system's."""
+        """Starts `bridge`, `web`, `beat`, `flower`, or a worker of any other name. `env` adds to the environment."""
         for name in names:
             with self.log.open("ab") as log:
                 self.processes[name] = Process(
@@ -127,17 +127,17 @@ class System:
                 )
 
     def kill(self, name: str) -> None:
-        """As kill -9."""
+        """Kills a process with SIGKILL."""
         self.processes.pop(name).kill()
 
     def stop(self, name: str) -> int:
-        """As an operator, or a rolling update: SIGTERM first."""
+        """Stops a process with SIGTERM, as an operator or a rolling update does. Returns its exit code."""
         return self.processes.pop(name).stop()
 
     def replace(self, name: str) -> None:
-        """By a new one, as a rolling update does; the old one has to end in order.
+        """Replaces a process by a new one, as a rolling update does. The old one must exit with 0.
 
-        A worker that only begins knows no order yet: SIGTERM ends it at once, with 143.
+        Waits for a worker to start first: before that it has no signal handler, and SIGTERM kills it (exit code 143).
         """
         if name.startswith("worker"):
             self.wait_until(lambda: self.has_begun(name), f"{name} to fetch")
@@ -145,19 +145,19 @@ class System:
         self.start(name)
 
     def has_begun(self, worker: str) -> bool:
-        """Whether the broker knows it."""
+        """Whether the broker knows the worker."""
         pid = str(self.processes[worker].pid)
         return any(pid in name.split(":") for name in FairQueues(self.valkey).workers())
 
     def stop_all(self) -> None:
-        """The same for all processes, side by side."""
+        """Stops all processes at the same time."""
         for process in self.processes.values():
             process.ask_to_stop()
         for name in list(self.processes):
             self.stop(name)
 
     def publish(self, events: Iterable[tuple[str, str, bytes]]) -> None:
-        """(event type, event id, data), by the plain NATS protocol; returns when JetStream has them all."""
+        """Publishes events (type, id, data) to JetStream. Returns when it has acknowledged them all."""
         asyncio.run(_publish(self.stack.nats_url, list(events)))
 
     def query(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -165,7 +165,7 @@ class System:
             return connection.execute(sql, values).fetchall()
 
     def readyz(self) -> dict[str, str]:
-        """What the web process says of the servers."""
+        """The answer of /readyz."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/readyz", timeout=30) as answer:
                 return dict(json.load(answer))
@@ -195,7 +195,7 @@ class System:
         return connect(self.stack.broker_url)
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = 60) -> None:
-        """Asks several times a second; AssertionError with the end of the log when it does not come true."""
+        """Checks the condition every 0.1 s. The AssertionError has the end of the log."""
         deadline = time.monotonic() + timeout_s
         while not condition():
             if time.monotonic() > deadline:
@@ -249,13 +249,13 @@ async def _publish(url: str, events: Sequence[tuple[str, str, bytes]]) -> None:
         for type_, event_id, data in events
     ]
     try:
-        await asyncio.wait_for(asyncio.gather(*waiting), 10)  # an answer may never come
+        await asyncio.wait_for(asyncio.gather(*waiting), 10)  # an acknowledgement may never come
     finally:
         await client.close()
 
 
 async def _stream_is_there(stream: JetStreamContext) -> None:
-    """The bridge makes it when it starts."""
+    """Waits for the stream, which the bridge creates when it starts."""
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -276,4 +276,4 @@ async def _purge(url: str) -> None:
 
 
 async def _say_nothing(_: Exception) -> None:
-    """Who publishes is told by the exception."""
+    """Errors reach the caller of `publish` as exceptions, so none is printed here."""

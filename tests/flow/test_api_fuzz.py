@@ -1,4 +1,4 @@
-"""The API as it runs, asked by schemathesis what its OpenAPI document allows and what not; see schemathesis.toml."""
+"""Fuzzes the running API with schemathesis, from its OpenAPI document; see schemathesis.toml."""
 
 import json
 import subprocess

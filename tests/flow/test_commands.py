@@ -1,4 +1,4 @@
-"""Each command of docker-compose.yml starts here, outside a container."""
+"""Every command of docker-compose.yml that runs our image also runs outside a container."""
 
 import queue
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ SAID_WHEN_READY = {
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """That of a prepared system of its own."""
+    """The environment of a prepared system."""
     with Stack(tmp_path_factory.mktemp("commands"), durable=False, environ={}) as stack:
         ports = Ports(web=free_port(), flower=free_port())
         made = {**local_environment(stack, ports), **stack.environment}

@@ -1,4 +1,4 @@
-"""The demo itself, as a person starts it: the whole system with real processes."""
+"""The demo, started as a person starts it: the whole system with real processes."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.timeout(180)]
 
 
 def start_demo(data_dir: Path, *options: str) -> subprocess.Popen[str]:
-    """Without the addresses and secrets of this test run: the demo makes its own."""
+    """Starts the demo without the addresses and secrets of this test run; it makes its own."""
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return subprocess.Popen(
         [sys.executable, "-m", "recart_hooks.demo", "--data-dir", str(data_dir), "--workers", "1", *options],
@@ -25,7 +25,7 @@ def start_demo(data_dir: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def wait_for(demo: subprocess.Popen[str], words: str) -> list[str]:
-    """The lines up to the one that has these words."""
+    """Reads the output up to the first line with these words and returns it."""
     assert demo.stdout is not None
     lines: list[str] = []
     for line in demo.stdout:
@@ -70,6 +70,6 @@ def test_nothing_is_left_of_the_demo_when_it_ends(tmp_path: Path, number: signal
     demo.send_signal(number)
     demo.communicate()
 
-    assert psutil.wait_procs(family, timeout=45)[1] == []  # a worker that cannot record is given 35 s
+    assert psutil.wait_procs(family, timeout=45)[1] == []  # a worker that cannot record gets 35 s
     if number == signal.SIGINT:
         assert demo.returncode == 0

@@ -1,6 +1,6 @@
-"""Events go in by NATS and come out at endpoints: signed, exact, retried, once; also when Valkey is wiped meanwhile.
+"""Events published to NATS arrive at endpoints signed, unchanged and once, after retries and when Valkey is wiped.
 
-What is killed on the way is tests/faults.
+Kills and other faults are in tests/faults.
 """
 
 import json
@@ -21,7 +21,7 @@ DATA = '{ "n": %d, "total": 1.10, "big": 123456789012345678901234567890, "z": "Ã
 
 
 def events(count: int) -> list[tuple[str, str, bytes]]:
-    """Ids are new each time: JetStream remembers them for two minutes, whatever became of the stream."""
+    """Events with new ids: JetStream remembers ids for two minutes, even when the stream is purged."""
     run = uuid.uuid4().hex[:8]
     return [("orders.created", f"{run}-{n}", (DATA % n).encode()) for n in range(count)]
 
@@ -39,7 +39,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def delivered(system: System, count: int) -> None:
-    """Returns when nothing is pending and `count` deliveries have succeeded."""
+    """Waits until `count` deliveries have succeeded."""
 
     def done() -> bool:
         return system.count("SELECT count(*) FROM delivery_delivery WHERE status = 'succeeded'") >= count

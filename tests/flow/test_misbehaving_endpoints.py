@@ -1,4 +1,4 @@
-"""Every way in which an endpoint can misbehave gives an attempt with its own error class, and a retry."""
+"""Each kind of endpoint fault is recorded with its own error class and leads to a retry."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +40,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def untrusted(tmp_path: Path) -> Iterator[Receiver]:
-    """Its certificate is of an authority that nobody knows."""
+    """A receiver whose certificate comes from an unknown authority."""
     with Receiver(on_connect=over_tls(new_authority(tmp_path).server()), scheme="https") as listening:
         yield listening
 

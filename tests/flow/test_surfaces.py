@@ -1,7 +1,7 @@
-"""Five partners of known behaviour: Prometheus, the roll-ups, the admin and Flower tell what the receiver counted.
+"""Prometheus, the roll-ups, the admin and Flower agree with what the receiver counted for five kinds of partners.
 
-Fast, slow (0.8 s), one that fails 30 % of its requests, one with a rate limit, one that is down (503). Within 1 %,
-as issue 6 asks; latencies within a bucket.
+One is fast, one slow (0.8 s), one fails 30 % of its requests, one has a rate limit, and one is down (503). Counts may
+differ by 1 %; latencies must be in the right bucket.
 """
 
 import re
@@ -39,7 +39,7 @@ TASK = "delivery.deliver orders.created"
 
 @dataclass(frozen=True)
 class Counted:
-    """Of one partner."""
+    """The attempts of one partner."""
 
     attempts: int
     failures: int
@@ -68,7 +68,7 @@ class Flaky:
 
 @dataclass(frozen=True)
 class Run:
-    """The system after all of it happened."""
+    """The system after all events were delivered."""
 
     system: System
     receiver: Receiver
@@ -77,7 +77,7 @@ class Run:
     flaky: "Flaky"
 
     def truth(self, of_type: str = "") -> dict[str, Counted]:
-        """What the receiver counted, of all events or of those of a type."""
+        """What the receiver counted, for all events or for those of one type."""
         wanted = f'"type":"{of_type}'.encode()
         attempts = Counter(who(one.path) for one in self.receiver.requests if wanted in one.body)
         failures = {"down": attempts["down"], "flaky": sum(wanted in one.body for one in self.flaky.failed)}
@@ -108,13 +108,13 @@ def partner(name: str, receiver: Receiver) -> dict[str, object]:
     path = PATHS[name]
     url = receiver.url(f"{path}{'&' if '?' in path else '?'}who={name}")
     limit = "20/s" if name == "limited" else ""
-    types = "orders.*" if name == "down" else "*"  # else its breaker may be open before the first order
+    types = "orders.*" if name == "down" else "*"  # with `*` its breaker might open before the first order
     subscription = {"url": url, "event_types": [types], "headers": {"Authorization": CREDENTIAL}}
     return {"name": name, "rate_limit": limit, "subscriptions": [subscription]}
 
 
 def flower_listens(run: Run) -> None:
-    """It turns task events on every five seconds; until one gets through, others are made."""
+    """Waits until Flower receives task events. It turns them on every five seconds; meanwhile other events are made."""
 
     asked = 0
 
@@ -132,7 +132,7 @@ def flower_listens(run: Run) -> None:
 
 
 def settle(run: Run) -> None:
-    """All but the one that is down are done; it is paused then, so that nothing moves any more."""
+    """Waits until all partners but the one that is down are served, then pauses that one, so that nothing changes."""
     system, down = run.system, run.partners["down"].partner_id
     others = "SELECT count(*) FROM delivery_delivery WHERE status = 'pending' AND partner_id <> %s"
     of_all = "SELECT count(*) FROM delivery_delivery"
@@ -174,7 +174,7 @@ def flower_events(run: Run) -> Counter[tuple[str, str, str]]:
 
 
 def of_workers(run: Run) -> list[str]:
-    """The metrics of each worker process, found at the ports from the base on."""
+    """The metrics of each worker process, from the ports that start at `metrics_port`."""
     texts = []
     for port in range(run.metrics_port, run.metrics_port + 12):
         try:
@@ -279,7 +279,7 @@ def test_flower(run: Run) -> None:
 
 
 def not_shown(run: Run) -> tuple[int, int]:
-    """What the workers only counted."""
+    """Successes and failures that the workers only counted for Flower."""
     found = flower_tasks(run, NOT_SHOWN)
     numbers = [re.findall(r"\d+", task["result"]) for task in found]
     return sum(int(one[0]) for one in numbers), sum(int(one[1]) for one in numbers)
@@ -301,7 +301,7 @@ def test_flower_names_partner_and_event_type(run: Run) -> None:
 
 
 def test_no_secret_is_in_a_log_a_table_or_valkey(run: Run) -> None:
-    """Nor in what Valkey was ever told, which its file of commands has. What is not secret is found in all three."""
+    """Valkey's append-only file has every command since the start. Text that is not secret is found in all three."""
     making = "from partners.keys import create_key; print(create_key('grep', 'producer', None).token)"
     key = run.system.manage("shell", "--no-imports", "-c", making).strip()
     address = f"http://{LOOPBACK}:{run.system.web_port}/api/v1/event-types"

@@ -1,4 +1,4 @@
-"""A trace goes through the real processes: from the event by the bridge and the worker to the endpoint."""
+"""A trace goes through the real processes: from the event through bridge and worker to the endpoint."""
 
 import uuid
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.timeout(240)]
 
 @pytest.fixture
 def collector() -> Iterator[Receiver]:
-    """Takes OTLP over HTTP: any 200 is an answer."""
+    """An OTLP collector over HTTP: it only has to answer 200."""
     with Receiver() as listening:
         yield listening
 
 
 def spans_of(collector: Receiver) -> dict[str, Span]:
-    """By name."""
+    """The collected spans, by name."""
     found = {}
     for request in collector.requests:
         told = ExportTraceServiceRequest.FromString(request.body)
