@@ -1,4 +1,4 @@
-"""What the tests of the admin share: who looks, and how a dialog is answered."""
+"""Helpers for tests of the admin: clients, dialogs and checks of pages."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from django.test import Client
 from partners.admin.base import change_url
 
 DIALOG = {"_form_submitted": "True"}
-"""What every dialog posts."""
+"""The field that every submitted dialog contains."""
 
 
 def dialog_url(obj: Model, action: str) -> str:
@@ -17,7 +17,7 @@ def dialog_url(obj: Model, action: str) -> str:
 
 
 def viewer(*codenames: str) -> Client:
-    """Staff with these permissions, and nothing else."""
+    """A logged-in client of a member of staff with only these permissions."""
     user = User.objects.create_user("viewer", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
     client = Client()

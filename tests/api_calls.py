@@ -1,4 +1,4 @@
-"""What the tests of the API share: partners with keys, and a client that speaks JSON with one of them."""
+"""Helpers for tests of the API: partners with keys, and a JSON client that uses one of the keys."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ PROBLEM = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client with a key. Answers are Django's, read with `.json()`."""
+    """A client with a key. Its answers are Django's responses."""
 
     key: ApiKey
     token: str
@@ -46,7 +46,7 @@ class Caller:
 
 
 def call(method: str, path: str, body: Any = None, **headers: str) -> Any:
-    """`path` is below /api/v1. A body of bytes is sent as it is, everything else as JSON."""
+    """Calls `path` below /api/v1. A body of bytes is sent unchanged, any other as JSON."""
     data = {} if body is None else {"data": body, "content_type": "application/json"}
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     client = Client(raise_request_exception=False)
@@ -75,7 +75,7 @@ def subscription_of(partner: Partner, **fields: Any) -> Subscription:
 
 
 def is_problem(answer: Any, status: int, code: str, *places: str) -> bool:
-    """Asserts that it is this problem, at these places (pointers, parameters or headers)."""
+    """Asserts that the answer is this problem, with errors at these places (pointers, parameters or headers)."""
     assert (answer.status_code, answer["Content-Type"]) == (status, PROBLEM), answer.content
     body = answer.json()
     assert (body["status"], body["code"], bool(body["request_id"])) == (status, code, True), body

@@ -1,7 +1,7 @@
-"""What the receiver's paths do: the ways an endpoint can answer well, badly or not at all.
+"""The behaviours that the receiver's paths select: ways in which an endpoint answers well, badly or not at all.
 
-`/status/410`, `/fail-first/3` and `/fail-every/10` take a number in the path; parameters of the others stand in the
-query (`/slow?s=0.5`). A path that is not listed answers 200.
+`/status/410`, `/fail-first/3` and `/fail-every/10` have a number in the path; others have parameters in the query
+(`/slow?s=0.5`). An unknown path answers 200.
 """
 
 import gzip
@@ -51,7 +51,7 @@ def close(exchange: Exchange) -> None:
 
 
 def half_close(exchange: Exchange) -> None:
-    """A whole answer, then FIN from our side only, and the connection stays."""
+    """Answers completely and shuts down its sending side, but keeps the connection open."""
     exchange.answer(200, body=b"ok")
     exchange.half_close()
     exchange.hang()
@@ -63,7 +63,7 @@ def half_close_unanswered(exchange: Exchange) -> None:
 
 
 def lying_keep_alive(exchange: Exchange) -> None:
-    """Promises to keep the connection open and closes it."""
+    """Promises to keep the connection open, but closes it."""
     exchange.answer(200, [("connection", "keep-alive")], b"ok")
     exchange.close()
 
@@ -74,7 +74,7 @@ def no_keep_alive(exchange: Exchange) -> None:
 
 
 def until_close(exchange: Exchange) -> None:
-    """A body that ends with the connection."""
+    """A body that ends when the connection does."""
     exchange.send(b"HTTP/1.1 200 OK\r\n\r\nok")
     exchange.close()
 
@@ -86,7 +86,7 @@ def truncated(exchange: Exchange) -> None:
 
 def truncated_by_reset(exchange: Exchange) -> None:
     exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\npartial")
-    exchange.wait(0.05)  # so that what was sent is read before the reset throws it away
+    exchange.wait(0.05)  # the client reads what was sent before the reset discards it
     exchange.reset()
 
 
@@ -101,14 +101,14 @@ def truncated_chunks(exchange: Exchange) -> None:
 
 
 def slow_headers(exchange: Exchange) -> None:
-    """A header line that never ends, a byte at a time."""
+    """A header line that never ends, one byte at a time."""
     exchange.send(b"HTTP/1.1 200 OK\r\nx-slow: ")
     exchange.drip(itertools.repeat(b"x"), DRIP_EVERY_S)
     exchange.close()
 
 
 def drip(exchange: Exchange) -> None:
-    """The head at once, the body a byte at a time: each byte comes before any timeout per read."""
+    """The head at once, the body one byte at a time: each byte arrives before any timeout per read."""
     exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
     exchange.drip(itertools.repeat(b"x"), DRIP_EVERY_S)
     exchange.close()
@@ -155,19 +155,19 @@ def endless_trailers(exchange: Exchange) -> None:
 
 
 def endless_extension(exchange: Exchange) -> None:
-    """Of a chunk: framing that no library shows."""
+    """An endless chunk extension: framing that no HTTP library exposes."""
     exchange.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x=")
     _pour(exchange, itertools.repeat(b"x" * 8192))
 
 
 def endless_extensions(exchange: Exchange) -> None:
-    """Each of a chunk of its own, after one of 8 KB without."""
+    """Endless chunks of one byte, each with a long extension, after a chunk of 8 KB without one."""
     exchange.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2000\r\n" + b"x" * 8192 + b"\r\n")
     _pour(exchange, itertools.repeat(b"1;" + b"x" * 8000 + b"\r\no\r\n"))
 
 
 def gzip_bomb(exchange: Exchange) -> None:
-    """20 MB in 20 KB."""
+    """20 MB of zeros, compressed to 20 KB."""
     exchange.answer(200, [("content-encoding", "gzip"), ("content-type", "text/plain")], _BOMB)
 
 
@@ -179,12 +179,12 @@ def status(exchange: Exchange, number: int) -> None:
 
 
 def fail_first(exchange: Exchange, number: int) -> None:
-    """500 to the first tries of every webhook id."""
+    """500 for the first `number` tries of every webhook id."""
     exchange.answer(500 if exchange.attempt <= number else 200)
 
 
 def fail_every(exchange: Exchange, number: int) -> None:
-    """500 to the first try of every n-th webhook id."""
+    """500 for the first try of every n-th webhook id."""
     exchange.answer(500 if exchange.attempt == 1 and exchange.ordinal % number == 0 else 200)
 
 
@@ -195,28 +195,28 @@ def slow(exchange: Exchange, parameters: Mapping[str, str]) -> None:
 
 
 def redirect(exchange: Exchange, parameters: Mapping[str, str]) -> None:
-    """`to` another place, with `status` 302 unless given."""
+    """Redirects to `to`, with `status` (302 by default)."""
     exchange.answer(int(parameters.get("status", "302")), [("location", parameters.get("to", "/ok"))])
 
 
 def retry_after(exchange: Exchange, parameters: Mapping[str, str]) -> None:
-    """`status` 429 unless given, with `Retry-After: after`."""
+    """`status` (429 by default), with `Retry-After: after`."""
     exchange.answer(int(parameters.get("status", "429")), [("retry-after", parameters.get("after", "60"))])
 
 
 def big(exchange: Exchange, parameters: Mapping[str, str]) -> None:
-    """A body of so many `bytes`."""
+    """A body of `bytes` bytes."""
     exchange.answer(200, body=b"x" * int(parameters.get("bytes", str(MEGABYTE))))
 
 
 def headers(exchange: Exchange, parameters: Mapping[str, str]) -> None:
-    """So many headers (`count`) of so many `bytes` each."""
+    """`count` headers of `bytes` bytes each."""
     value = "y" * int(parameters.get("bytes", "10"))
     exchange.answer(200, [(f"x-{n}", value) for n in range(int(parameters.get("count", "1")))])
 
 
 def _pour(exchange: Exchange, pieces: Iterator[bytes]) -> None:
-    """As fast as the client takes it, at most 64 MB: a client that reads on has failed the test by then."""
+    """Sends up to 131,072 pieces as fast as the client reads; a client that reads them all has failed the test."""
     for piece in itertools.islice(pieces, 64 * MEGABYTE // 512):
         exchange.send(piece)
     exchange.close()
@@ -282,7 +282,7 @@ RAW_ANSWERS: dict[str, bytes] = {
     "body-on-304": b"HTTP/1.1 304 Not Modified\r\ncontent-length: 2\r\n\r\nok",
     "two-answers": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 500 Oh\r\ncontent-length: 2\r\n\r\nno",
 }
-"""Sent as they are, and the connection closed after them."""
+"""Bytes that are sent unchanged, after which the connection is closed."""
 
 SIMPLE: dict[str, Behaviour] = {
     behaviour.__name__.replace("_", "-"): behaviour

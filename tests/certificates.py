@@ -1,4 +1,4 @@
-"""Certificates for HTTPS receivers: from an authority that a test may trust, right or wrong in one way each."""
+"""Certificates for HTTPS receivers, valid ones and ones with a single fault, and the authority that issues them."""
 
 import datetime
 import ssl
@@ -17,7 +17,7 @@ _DAY = datetime.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority; `ca_file` is what a client trusts it by."""
+    """A certificate authority. Clients trust it through `ca_file`."""
 
     directory: Path
     key: EllipticCurvePrivateKey
@@ -30,7 +30,7 @@ class Authority:
     def server(
         self, name: str = "good", *, host: str = "localhost", expired: bool = False, self_signed: bool = False
     ) -> ssl.SSLContext:
-        """A server's TLS context with a certificate for `host` and 127.0.0.1 (unless it is for another host)."""
+        """A server's TLS context with a certificate for `host`, and for 127.0.0.1 if `host` is localhost."""
         key = generate_private_key(SECP256R1())
         alternatives: list[x509.GeneralName] = [x509.DNSName(host)]
         if host == "localhost":

@@ -9,7 +9,7 @@ import pytest
 from recart_hooks.stack import Server, Stack
 from tests import settings
 
-# Machines that run tests are busy: a slow example says nothing about the code.
+# Tests run on busy machines, where a slow example says nothing about the code.
 hypothesis.settings.register_profile(
     "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -18,19 +18,19 @@ hypothesis.settings.load_profile("busy machine")
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """The stack whose addresses the settings have. Its servers start with `postgres`, `valkey` and `nats`."""
+    """The stack whose addresses are in the settings. The fixtures `postgres`, `valkey` and `nats` start its servers."""
     settings.stack.own()
     yield settings.stack
     settings.stack.stop()
 
 
 def pytest_unconfigure() -> None:
-    """Also where no test ran: asking for the addresses is enough to make the directory."""
+    """Removes the data directory. Reading the addresses may create it, even if no test ran."""
     shutil.rmtree(settings.stack.data_dir, ignore_errors=True)
 
 
 def start(stack: Stack, server: Server) -> None:
-    """Starts the server unless the environment named another one."""
+    """Starts the server, unless the environment names another one."""
     if server in stack.servers:
         server.start()
 
@@ -44,18 +44,18 @@ def postgres(stack: Stack) -> str:
 
 @pytest.fixture(scope="session")
 def valkey(stack: Stack) -> str:
-    """The address of a running Valkey, as a broker URL. The tests of one session share it: use keys of your own."""
+    """The broker URL of a running Valkey. All tests of a session share it: use keys of your own."""
     start(stack, stack.valkey)
     return stack.broker_url
 
 
 @pytest.fixture(scope="session")
 def nats(stack: Stack) -> str:
-    """The address of a running NATS with JetStream. The tests of one session share it: use streams of your own."""
+    """The address of a running NATS with JetStream. All tests of a session share it: use streams of your own."""
     start(stack, stack.nats)
     return stack.nats_url
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(postgres: str) -> None:
-    """pytest-django's hook before it makes the test database: the server has to run."""
+    """pytest-django requests this before it creates the test database, for which PostgreSQL must run."""

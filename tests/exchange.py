@@ -1,4 +1,4 @@
-"""One request as the receiver keeps it, and the means to answer it well or badly."""
+"""One request to the receiver, and ways to answer it well or badly."""
 
 import socket
 import struct
@@ -13,18 +13,18 @@ _HEAD_MAX_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request, whole."""
+    """One complete request."""
 
     method: str
     path: str
-    """With the query, as it stood in the request line."""
+    """As in the request line, with the query."""
     header_lines: tuple[tuple[str, str], ...]
-    """As they came: order, capitals, repetitions."""
+    """As received, with order, capitals and repetitions."""
     body: bytes
     arrived_at: float
     """time.monotonic() when the body was complete."""
     connection: int
-    """Which of the receiver's connections it came on, from 1."""
+    """The number of the receiver's connection, from 1."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -44,9 +44,9 @@ class Exchange:
         self.connection = connection
         self.request = request
         self.attempt = attempt
-        """How often this webhook id was sent to this path, this time included."""
+        """How often this webhook id was sent to this path, including this time."""
         self.ordinal = ordinal
-        """Which distinct webhook id of this path it is, from 1."""
+        """The number of this webhook id among the distinct ones of this path, from 1."""
         self.keep = True
         self._stopping = stopping
 
@@ -60,7 +60,7 @@ class Exchange:
         self.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
     def drip(self, pieces: Iterator[bytes], every_s: float) -> None:
-        """Sends piece after piece until the client or the receiver has had enough."""
+        """Sends piece after piece until the client goes away or the receiver is closed."""
         for piece in pieces:
             self.send(piece)
             if self._stopping.wait(every_s):
@@ -82,7 +82,7 @@ class Exchange:
         self.connection.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
-        """RST instead of FIN."""
+        """Ends the connection with RST instead of FIN."""
         self.keep = False
         reset(self.connection)
 
@@ -93,7 +93,10 @@ def reset(connection: socket.socket) -> None:
 
 
 def read_request(connection: socket.socket, pending: bytes, number: int) -> tuple[Received, bytes] | None:
-    """The next request and the bytes after it; None at the end of the connection. ValueError for what is no HTTP."""
+    """The next request and the bytes after it. None at the end of the connection, or if the head is too large.
+
+    Raises ValueError if the bytes are not HTTP.
+    """
     while b"\r\n\r\n" not in pending:
         data = connection.recv(_RECEIVE_BYTES)
         if not data or len(pending) > _HEAD_MAX_BYTES:
@@ -117,4 +120,4 @@ def read_request(connection: socket.socket, pending: bytes, number: int) -> tupl
 
 
 Behaviour = Callable[[Exchange], None]
-"""Answers one request, or does not."""
+"""Answers one request, or does not answer it."""

@@ -1,4 +1,4 @@
-"""Somebody else who locks something in PostgreSQL."""
+"""Locks that another connection holds in PostgreSQL."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from django.db import connection
 
 @contextmanager
 def locked(statement: str, values: Sequence[str] = ()) -> Iterator[None]:
-    """What this statement locks, in another connection's transaction, stays locked inside."""
+    """Runs the statement in another connection's transaction, whose locks are held until the block ends."""
     other = connection.copy()
     try:
         other.set_autocommit(False)
@@ -21,7 +21,7 @@ def locked(statement: str, values: Sequence[str] = ()) -> Iterator[None]:
 
 
 def somebody_waits() -> bool:
-    """For a lock that another holds."""
+    """Whether any connection waits for a lock."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT FROM pg_locks WHERE NOT granted")
         return cursor.fetchone() is not None

@@ -1,4 +1,4 @@
-"""A TCP proxy whose wire can be cut, held and slowed: the network between two parts, for fault tests.
+"""A TCP proxy that can be cut, held and slowed, as a network between two parts for fault tests.
 
 with Proxy(("127.0.0.1", 5432)) as wire:
     connect_to(wire.port)
@@ -18,10 +18,10 @@ from typing import Self
 
 
 class Proxy:
-    """Listens from its construction until `close`; one thread of its own carries everything."""
+    """Listens from its construction until `close`. One thread of its own carries all data."""
 
     def __init__(self, target: tuple[str, int], tls: ssl.SSLContext | None = None) -> None:
-        """`tls`: what its clients meet; behind it goes on in the clear."""
+        """With `tls`, clients connect by TLS; the connection to the target stays unencrypted."""
         self._target = target
         self._tls = tls
         self._events = asyncio.new_event_loop()
@@ -42,19 +42,19 @@ class Proxy:
         self.close()
 
     def cut(self) -> None:
-        """Every connection is reset, and new ones are reset at once."""
+        """Resets every connection, and new ones as soon as they are made."""
         self._do(self._cut)
 
     def hold(self) -> None:
-        """Nothing comes through, in either direction, and nobody is told: a cable that was pulled."""
+        """Lets nothing through in either direction and signals nothing, like a pulled cable."""
         self._do(self._flowing.clear)
 
     def strand(self) -> None:
-        """The same, for ever, for the connections that there are; new ones are not touched."""
+        """Holds the existing connections for ever. New ones are not affected."""
         self._do(self._strand)
 
     def slow(self, delay_s: float) -> None:
-        """Each piece of data takes so much longer, in either direction."""
+        """Delays each piece of data by `delay_s`, in either direction."""
         self._delay_s = delay_s
 
     def mend(self) -> None:
@@ -86,7 +86,7 @@ class Proxy:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0.01)  # transports close their sockets in the loop's next round
+        await asyncio.sleep(0.01)  # transports close their sockets in the loop's next iteration
 
     def _cut(self) -> None:
         self._is_cut = True
@@ -117,7 +117,7 @@ class Proxy:
             finally:
                 self._open.discard(there)
                 there.transport.abort()
-        except (OSError, asyncio.CancelledError):  # one side went away: so does the other
+        except (OSError, asyncio.CancelledError):  # one side went away: close the other
             pass
         finally:
             self._open.discard(writer)
@@ -130,7 +130,7 @@ class Proxy:
             await flowing.wait()
             writer.write(data)
             await writer.drain()
-        if not writer.can_write_eof():  # TLS ends as a whole
+        if not writer.can_write_eof():  # TLS cannot be half-closed
             writer.close()
             return
         with contextlib.suppress(OSError):
@@ -138,7 +138,7 @@ class Proxy:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """RST instead of FIN."""
+    """Ends the connection with RST instead of FIN."""
     if writer.transport.is_closing() or (connection := writer.get_extra_info("socket")) is None:  # TLS that has ended
         return
     with contextlib.suppress(OSError):

@@ -1,12 +1,12 @@
-"""A partner's endpoint: a real HTTP or HTTPS server that keeps every request and misbehaves as its path says.
+"""A partner's endpoint: a real HTTP or HTTPS server that keeps every request and behaves as its path says.
 
     with Receiver() as receiver:
         send_to(receiver.url("/ok"))
         [request] = receiver.wait_for(1)
 
-The path picks the behaviour (tests/behaviours.py has the list: `/ok`, `/status/410`, `/reset`, `/drip` …); `answer`
-sets others for a path: for its next request, the one after … Raw sockets and a thread per connection: whatever bytes a
-fault takes can be sent. As a process of its own: `python -m tests.receiver --port 9000`.
+The path selects the behaviour (tests/behaviours.py lists them: `/ok`, `/status/410`, `/reset`, `/drip` …). `answer`
+sets other behaviours for the next requests to a path. The server uses raw sockets, so that it can send any bytes, and a
+thread per connection. To run it as a process of its own: `python -m tests.receiver --port 9000`.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from tests.behaviours import behaviour_of
 from tests.exchange import Behaviour, Exchange, Received, read_request
 
 OnConnect = Callable[[socket.socket], socket.socket]
-"""Makes of an accepted connection the one to read from: TLS, mostly. It may also break it, and raise OSError."""
+"""Wraps an accepted connection, mostly in TLS. It may also break the connection and raise OSError."""
 
 
 class Receiver:
-    """Listens from its construction until `close`. `requests` is complete in the order of arrival."""
+    """Listens from its construction until `close`. `requests` holds all requests in the order of arrival."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Receiver:
         self._answers: dict[str, list[Behaviour]] = {}
         self._open: set[socket.socket] = set()
         self.connections = 0
-        """How many were accepted."""
+        """How many connections were accepted."""
         self.connections_ended = 0
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=512)
@@ -75,21 +75,21 @@ class Receiver:
             return list(self._requests)
 
     def clear(self) -> None:
-        """Forgets the requests, and how often each id came."""
+        """Forgets the requests and the number of tries of each id."""
         with self._changed:
             self._requests.clear()
             self._attempts.clear()
             self._ordinals.clear()
 
     def answer(self, path: str, *behaviours: Behaviour) -> None:
-        """Sets what the next requests to this path (without query) get, one behaviour each; the last one stays."""
+        """Sets behaviours for the next requests to this path (without query), one each. The last one stays in force."""
         with self._changed:
             self._answers[path] = list(behaviours)
 
     def wait_for(
         self, count: int, timeout_s: float = 10.0, where: Callable[[Received], bool] | None = None
     ) -> list[Received]:
-        """The requests (those that `where` holds for) as soon as there are `count`; AssertionError says what came."""
+        """Waits for `count` requests (for which `where` is true). The AssertionError lists what came instead."""
 
         def found() -> list[Received]:
             return self._requests if where is None else [request for request in self._requests if where(request)]
@@ -101,13 +101,13 @@ class Receiver:
             return list(found())
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-        """For what is neither a request nor a number of them: `condition` is asked after every change here."""
+        """Waits for a condition that is not a number of requests. It is checked after every change of the receiver."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout_s):
-                raise AssertionError(f"it did not come true within {timeout_s} s")
+                raise AssertionError(f"the condition did not become true within {timeout_s} s")
 
     def drop_connections(self) -> None:
-        """Closes every open connection, as a server does to idle ones; new ones are accepted."""
+        """Closes every open connection, as servers do with idle ones. New ones are accepted."""
         with self._changed:
             connections = list(self._open)
         for connection in connections:
@@ -144,7 +144,7 @@ class Receiver:
                 with self._changed:
                     self._open.add(connection)
             self._converse(connection, number)
-        except (OSError, ValueError):  # the client went away, or what came was no HTTP: nothing to answer
+        except (OSError, ValueError):  # the client went away, or its bytes were not HTTP: nothing to answer
             pass
         finally:
             with self._changed:
@@ -194,7 +194,7 @@ def over_tls(context: ssl.SSLContext) -> OnConnect:
 
 
 def main() -> None:
-    """Writes its address as a line of JSON, then a line per request."""
+    """Prints its address as a line of JSON, then a line for each request."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)

@@ -1,8 +1,8 @@
-# ruff: noqa: RUF001 - letters that look like others are the point
-"""URLs that try to reach what an endpoint may not reach, in every spelling we know of. All must be refused when saved.
+# ruff: noqa: RUF001 - look-alike letters are intended
+"""URLs that must be refused when they are saved: forbidden addresses in every spelling we know of.
 
-Taken from what the public lists have in common (OWASP's SSRF cheat sheet, PayloadsAllTheThings, the tests of
-ssrf_filter, smokescreen, advocate and requests-hardened) and the special-purpose registries of IANA.
+The sources are public lists (OWASP's SSRF cheat sheet, PayloadsAllTheThings, the tests of ssrf_filter, smokescreen,
+advocate and requests-hardened) and IANA's registries of special-purpose addresses.
 """
 
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ INNER = (
     *("127.0.0.1", "127.127.127.127", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254"),
     *("100.64.0.1", "168.63.129.16", "192.0.0.192"),
 )
-"""The addresses whose spellings are varied."""
+"""Addresses that are tried in all spellings."""
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """Of an IPv4 address, what inet_aton, browsers or sloppy parsers read as that address."""
+    """Spellings that inet_aton, browsers or sloppy parsers read as this IPv4 address."""
     a, b, c, d = text.split(".")
     numbers = tuple(map(int, (a, b, c, d)))
     value = int(IPv4Address(text))
@@ -282,7 +282,7 @@ SPECIAL_ADDRESSES: tuple[str, ...] = (
     *(str(IPv6Address(text)) for text in _SPECIAL_V6),
     *dict.fromkeys(str(IPv6Address(wrap.strip("[]"))) for address in INNER for wrap in _wraps(address)),
 )
-"""What a name may resolve to and must not be connected to."""
+"""Addresses that a name may resolve to, but that must not be connected to."""
 
 FINE_URLS: tuple[str, ...] = (
     "https://example.com",
@@ -314,4 +314,4 @@ FINE_URLS: tuple[str, ...] = (
     "https://example.com/@user",
     "https://example.com?x",
 )
-"""What must not be refused for looking like the above."""
+"""URLs that look like the above but must be accepted."""

@@ -1,4 +1,4 @@
-"""The wire of the fault tests does what they rely on."""
+"""Tests of the proxy, on which the fault tests rely."""
 
 import socket
 from collections.abc import Iterator

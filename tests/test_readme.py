@@ -1,4 +1,4 @@
-"""What the README has its readers publish, from NATS' client and with curl; only addresses and names are put in."""
+"""The README's examples for publishing, with the NATS client and curl, work; only addresses and names are replaced."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The receiver keeps its promises: other tests stand on it."""
+"""Tests of the receiver, on which other tests rely."""
 
 import base64
 import http.client
@@ -42,7 +42,7 @@ def test_waiting_in_vain_says_what_came(receiver: Receiver) -> None:
             receiver.wait_for(2, timeout_s=0.1)
         with pytest.raises(AssertionError, match="0 of 1"):
             receiver.wait_for(1, timeout_s=0.1, where=lambda request: request.path == "/b")
-        with pytest.raises(AssertionError, match="did not come true"):
+        with pytest.raises(AssertionError, match="did not become true"):
             receiver.wait_until(lambda: receiver.connections == 5, timeout_s=0.1)
 
 

@@ -1,4 +1,4 @@
-"""Runs what a test gives it as a task of `delivery.turns`, and waits for it."""
+"""Runs a function as a task of `delivery.turns`; the future has its result."""
 
 from collections.abc import Callable
 from concurrent.futures import Future

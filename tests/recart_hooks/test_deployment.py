@@ -1,4 +1,4 @@
-"""The files that people deploy with say the same as the code."""
+"""The deployment files agree with the code."""
 
 import re
 import subprocess

@@ -35,7 +35,7 @@ def test_a_file_that_is_new_or_changed_or_gone_is_noticed(tmp_path: Path) -> Non
     def pause(_: float) -> None:
         looks.append(steps[len(looks)]())
         if path.exists():
-            os.utime(path, ns=(0, len(looks)))  # two writes may fall into one tick of the clock
+            os.utime(path, ns=(0, len(looks)))  # two writes may happen within one tick of the clock
 
     changes = dev.changes(tmp_path, pause)
 
@@ -44,7 +44,7 @@ def test_a_file_that_is_new_or_changed_or_gone_is_noticed(tmp_path: Path) -> Non
 
 def test_files_that_stay_are_no_change(tmp_path: Path) -> None:
     class EnoughError(Exception):
-        """Looked often enough."""
+        """Enough checks were made."""
 
     looks: list[float] = []
 

@@ -29,7 +29,7 @@ class Page:
 
 @pytest.fixture
 def page(valkey: str, settings: Settings) -> Iterator[Page]:
-    """Flower's pages, served by a thread; without the part that listens to the workers."""
+    """Flower's pages, served by a thread, without its listener for the workers' events."""
     settings.FLOWER_PASSWORD = "secret"
     flower_app.configure()
     loop, up = asyncio.new_event_loop(), threading.Event()
@@ -56,7 +56,7 @@ def page(valkey: str, settings: Settings) -> Iterator[Page]:
 
 
 def queue_with(name: str, *due_at: float | None) -> str:
-    """A new partner with deliveries that are due then; the name of its queue."""
+    """Creates a partner with deliveries that are due at these times. Returns the name of its queue."""
     partner = create_partner(name)
     publish.publish([Due(f"dlv_{name}_{at}", 1, partner.id, "orders.created", at) for at in due_at])
     return publish.queue_of(partner.id)

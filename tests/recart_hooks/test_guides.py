@@ -1,4 +1,4 @@
-"""What the API's description points to can be read where the API is."""
+"""The guides that the API's description links to are served beside the API."""
 
 import re
 from typing import Any, cast

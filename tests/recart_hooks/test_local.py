@@ -16,7 +16,7 @@ from recart_hooks.stack import Stack
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port where somebody listens."""
+    """A port that is in use."""
     with socket.create_server((LOOPBACK, free_port())) as server:
         yield server.getsockname()[1]
 

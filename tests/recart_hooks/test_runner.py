@@ -29,7 +29,7 @@ def lines() -> Lines:
 
 @pytest.fixture
 def run(lines: Lines) -> Iterator[Callable[..., Runner]]:
-    """Makes runners, started, whose output goes to `lines`; ends them all."""
+    """Makes and starts runners whose output goes to `lines`, and stops them at the end."""
     runners: list[Runner] = []
 
     def make(workers: int = 1, **commands: str) -> Runner:
@@ -85,7 +85,7 @@ def test_a_process_that_is_stopped_on_purpose_stays_down(run: Callable[..., Runn
     runner.keep_running()
 
     assert runner.programs["web"].stop() == 143
-    lines.get(timeout=10)  # the watch has looked: it speaks of the bridge, which ended by itself
+    lines.get(timeout=10)  # the watch thread has run: it reports the bridge, which ended by itself
 
     assert not runner.programs["web"].is_running
     assert lines.empty()

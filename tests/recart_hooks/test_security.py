@@ -1,4 +1,4 @@
-"""What is refused before any view sees it."""
+"""Requests with a NUL are refused before any view sees them."""
 
 import pytest
 from django.test import Client

@@ -37,7 +37,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One stack for the tests that leave it running."""
+    """One stack, shared by the tests that leave it running."""
     with Stack(tmp_path_factory.mktemp("shared"), durable=False, environ={}) as stack:
         yield stack
 
@@ -68,7 +68,7 @@ async def streams(stack: Stack, *added: str) -> list[str]:
 
 
 def processes_that_mention(path: Path) -> list[int]:
-    """The servers' command lines name their data directory; PostgreSQL's children work in it."""
+    """Processes with this path in their command line (the servers) or working directory (PostgreSQL's children)."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -245,7 +245,7 @@ def test_nats_takes_the_port_where_its_clients_look_for_it_if_it_is_free(data_di
 def test_looking_at_a_stack_that_runs_changes_nothing_about_it(shared: Stack) -> None:
     before = {path: path.read_text() for path in shared.data_dir.glob("*.port")}
 
-    a_stack(shared.data_dir).environment  # noqa: B018 - it is looked at
+    a_stack(shared.data_dir).environment  # noqa: B018 - reading it is the test
 
     assert {path: path.read_text() for path in shared.data_dir.glob("*.port")} == before
 

@@ -103,7 +103,7 @@ def test_a_command_ends_when_its_parent_is_killed(number: signal.Signals) -> Non
     assert eventually(lambda: is_gone(pid))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a parent's death")
 def test_a_command_ends_when_its_tether_is_killed(output: int) -> None:
     process = Process(python("import time; time.sleep(60)"), output=output)
     tether = psutil.Process(process.pid).parent()

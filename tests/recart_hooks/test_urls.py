@@ -1,4 +1,4 @@
-"""What the pages that are others' answer to requests that these do not expect."""
+"""Third-party pages answer requests that they do not expect."""
 
 import pytest
 from django.test import Client

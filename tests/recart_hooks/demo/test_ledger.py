@@ -1,4 +1,4 @@
-"""The smoke test's second look, into the tables."""
+"""Tests of the smoke test's check of the tables."""
 
 from ipaddress import ip_network
 from typing import Any
