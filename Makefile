@@ -1,4 +1,4 @@
-# One name for each action, the same for people and CI. `make VENV=/elsewhere …` uses another virtual environment,
+# The commands for people and CI. `make VENV=/elsewhere …` uses another virtual environment,
 # `make DATA=/elsewhere …` another directory for the data of demo, smoke and dev.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo smoke dev check fix test fuzz long bench faults clean
@@ -31,7 +31,7 @@ $(INSTALLED):
 demo: setup ## the whole system on this machine with a shop and two partners, until Ctrl-C
 	@$(BIN)/python -m recart_hooks.demo --data-dir $(DATA)
 
-smoke: setup ## the same once: ends with "smoke: delivered N of N events"
+smoke: setup ## the demo once, as a test: ends with "smoke: delivered N of N events"
 	@$(BIN)/python -m recart_hooks.demo --data-dir $(DATA) --smoke
 
 dev: setup ## the whole system without the shop, restarted when the code changes, logs on the terminal
@@ -45,14 +45,14 @@ check: setup ## style, types, layers, migrations
 	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	DEBUG=1 $(BIN)/python manage.py check
 
-fix: setup ## repairs what ruff can
+fix: setup ## fixes style errors that ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup ## all tests, against real servers
+test: setup ## all tests but the long ones, against real servers
 	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile
 
-fuzz: setup ## schemathesis against the running API, three minutes
+fuzz: setup ## fuzzes the running API with schemathesis, three minutes
 	$(BIN)/pytest -m long tests/flow/test_api_fuzz.py
 
 long: setup ## every long test that `make test` leaves out
@@ -61,7 +61,7 @@ long: setup ## every long test that `make test` leaves out
 faults: setup ## the long fault tests: kills, cuts, full disks
 	$(BIN)/pytest -m "long or not long" tests/faults
 
-bench: setup ## the load generator and its numbers
+bench: setup ## all benchmarks, then tables and a plot
 	$(BIN)/python -m bench
 
 clean: ## removes the virtual environment and all data

@@ -1,4 +1,4 @@
-"""Celery's settings, where they differ from its defaults or must not change with them."""
+"""Celery's settings, where they differ from its defaults or must not follow them."""
 
 from django.conf import settings
 from kombu import Queue
