@@ -17,7 +17,6 @@ from delivery.signing import new_private_key
 from partners.secrets import new_secret
 from partners.services import create_partner, create_subscription
 
-NOW = datetime.now(UTC)
 WELL_KNOWN = "/.well-known/webhook-keys.json"
 
 
@@ -30,12 +29,13 @@ def test_a_request_verifies_with_the_shared_secret_and_with_each_public_key(sett
         create_partner("Awesome Reviews"), "https://hooks.example.com/in", ["*"], secret=secret
     )
     endpoint = load_endpoints([subscription.id])[subscription.id]
-    job = Job("dlv_1", "pending", 0, NOW, "evt_1", "orders.created", NOW, '{"id": 1}', "", endpoint)
-    request = prepare(job, NOW, "test", 5.0)
+    now = datetime.now(UTC)
+    job = Job("dlv_1", "pending", 0, now, "evt_1", "orders.created", now, '{"id": 1}', "", endpoint)
+    request = prepare(job, now, "test", 5.0)
     assert standardwebhooks.Webhook(secret).verify(request.body, dict(request.headers))
     kinds = [one.partition(",")[0] for one in request.headers["webhook-signature"].split()]
     assert kinds == ["v1", "v1a", "v1a"]
-    content = b"evt_1.%d.%s" % (int(NOW.timestamp()), request.body)
+    content = b"evt_1.%d.%s" % (int(now.timestamp()), request.body)
     signatures = [one[4:] for one in request.headers["webhook-signature"].split() if one.startswith("v1a,")]
     for key, signature in zip(Client().get(WELL_KNOWN).json()["keys"], signatures, strict=True):
         public = Ed25519PublicKey.from_public_bytes(base64.b64decode(key.removeprefix("whpk_")))
