@@ -135,6 +135,7 @@ def end(begun: Begun, outcome: Outcome, tools: Tools) -> AttemptRecord:
         next_attempt_at=ended_at + timedelta(seconds=step.delay_s or 0) if pending else None,
         finished_at=None if pending else ended_at,
         worker=tools.worker,
+        url=job.endpoint.url,
         event_delay_s=max((started_at - job.occurred_at).total_seconds(), 0.0) if is_first else None,
     )
 

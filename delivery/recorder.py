@@ -35,6 +35,8 @@ class AttemptRecord:
     """By this host's clock. What is written down is PostgreSQL's, plus the step's delay."""
     finished_at: datetime | None
     worker: str
+    url: str
+    """Where it was sent."""
     event_delay_s: float | None = None
     """From the event's time to this request, of a first attempt that sent one."""
 
@@ -136,13 +138,16 @@ def headers_text(headers: Any) -> str:
 def disable_gone(record: AttemptRecord, lock_wait_ms: int = 0) -> None:
     """Disables the attempt's subscription, if the endpoint asked for it. Raises django.db.Error with nothing changed.
 
-    Who changes the subscription holds its row: this waits `lock_wait_ms` for it, 0 is as long as it takes.
+    Not one that has moved, was enabled again or was changed in any other way since the request left: the answer is not
+    about what it is now. If that is gone as well, the next answer says so. Who changes the subscription holds its row:
+    this waits `lock_wait_ms` for it, 0 is as long as it takes.
     """
     if not record.step.disable:
         return
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(lock_wait_ms)])
-        subscription = Subscription.objects.filter(pk=record.subscription_id).first()
+        as_it_was = Subscription.objects.select_for_update().filter(url=record.url, updated_at__lte=record.started_at)
+        subscription = as_it_was.filter(pk=record.subscription_id).first()
         if subscription is not None:
             disable_subscription(subscription, record.step.disable)

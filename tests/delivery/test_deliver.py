@@ -108,6 +108,7 @@ def test_a_success_is_sent_signed_and_recorded() -> None:
         Webhook(secret).verify(request.body, dict(request.headers))
     assert request.headers["webhook-id"] == "evt_1"
     assert request.headers["x-shop"] == "7"
+    assert made.url == request.url
     assert (made.number, made.step.status, made.finished_at, made.next_attempt_at) == (1, "succeeded", world.now, None)
 
 

@@ -24,7 +24,14 @@ from delivery.routing import Route, Selection
 from delivery.verify import verify_hour
 from partners.changes import Change
 from partners.models import Subscription
-from partners.services import create_partner, create_subscription, disable_subscription, rotate_secret
+from partners.services import (
+    create_partner,
+    create_subscription,
+    disable_subscription,
+    enable_subscription,
+    rotate_secret,
+    update_subscription,
+)
 from tests.delivery.broker.waiting import until
 from tests.locks import locked, somebody_waits
 
@@ -62,6 +69,7 @@ def succeeded(due: Due, subscription: Subscription, number: int = 1) -> AttemptR
         next_attempt_at=None,
         finished_at=AT,
         worker="here:1",
+        url=subscription.url,
     )
 
 
@@ -169,7 +177,8 @@ def test_an_attempt_that_is_recorded_while_its_event_is_being_expunged_leaves_no
 
 
 def gone(due: Due, subscription: Subscription) -> AttemptRecord:
-    return replace(succeeded(due, subscription), outcome=answered(410, {}, b"", 1), step=Step("dead", disable="gone"))
+    made = replace(succeeded(due, subscription), started_at=datetime.now(UTC), outcome=answered(410, {}, b"", 1))
+    return replace(made, step=Step("dead", disable="gone"))
 
 
 def test_gone_disables_the_subscription(due: list[Due], subscription: Subscription) -> None:
@@ -179,6 +188,30 @@ def test_gone_disables_the_subscription(due: list[Due], subscription: Subscripti
     disable_gone(gone(due[0], subscription))
     subscription.refresh_from_db()
     assert (subscription.is_enabled, subscription.disabled_reason) == (False, "gone")
+
+
+def test_gone_from_where_the_endpoint_was_before_it_moved_disables_nothing(
+    due: list[Due], subscription: Subscription
+) -> None:
+    update_subscription(subscription, {"url": "https://hooks.reviews.com/moved"})
+    before = replace(gone(due[0], subscription), url="https://hooks.reviews.com/in")
+    disable_gone(before)
+    subscription.refresh_from_db()
+    assert subscription.is_enabled
+    disable_gone(replace(before, url=subscription.url))
+    subscription.refresh_from_db()
+    assert not subscription.is_enabled
+
+
+def test_gone_disables_no_subscription_that_was_enabled_since_the_request_left(
+    due: list[Due], subscription: Subscription
+) -> None:
+    left = gone(due[0], subscription)
+    disable_subscription(subscription, "staff")
+    enable_subscription(subscription)
+    disable_gone(left)
+    subscription.refresh_from_db()
+    assert subscription.is_enabled
 
 
 @pytest.mark.django_db(transaction=True)

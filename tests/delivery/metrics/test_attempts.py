@@ -30,6 +30,7 @@ GOOD = AttemptRecord(
     next_attempt_at=None,
     finished_at=AT,
     worker="here:1",
+    url="https://hooks.reviews.com/in",
     event_delay_s=0.3,
 )
 TIMED_OUT = replace(
