@@ -8,7 +8,7 @@ its way. With Valkey away the events are stored all the same; reconciliation que
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from django.db import OperationalError
@@ -50,6 +50,8 @@ class Intake:
         self._router = router
         self._catalogue = catalogue
         self._send = send
+        self._taken_over: dict[str, datetime] = {}
+        """Of the subscriptions that have changed lately: which change the router has."""
 
     def take(self, events: Sequence[NewEvent]) -> list[Taken]:
         """Stores what may be stored, in one transaction; raises django.db.Error with nothing stored."""
@@ -78,9 +80,11 @@ class Intake:
         return answers
 
     def _take_over_recent(self) -> None:
-        changed = Subscription.objects.filter(updated_at__gt=timezone.now() - _RECENT).values_list("pk", flat=True)
-        for subscription_id in changed:
-            self._router.take_over(Change("subscription", subscription_id))
+        recent = Subscription.objects.filter(updated_at__gt=timezone.now() - _RECENT)
+        changed = dict(recent.values_list("pk", "updated_at"))
+        if missed := [pk for pk, at in changed.items() if self._taken_over.get(pk) != at]:
+            self._router.reload(missed)
+        self._taken_over = changed
 
 
 class _Running:

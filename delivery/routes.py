@@ -6,7 +6,7 @@ announces a change.
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from django.db.models import QuerySet
@@ -44,15 +44,19 @@ class SubscriptionRouter:
         if change.kind == "everything":
             self.load()
         elif change.kind == "subscription":
-            self._load_one(change.id)
+            self.reload([change.id])
 
-    def _load_one(self, subscription_id: str) -> None:
+    def reload(self, subscription_ids: Collection[str]) -> None:
+        """Reads these anew, in one query. Raises django.db.Error."""
         with self._lock:
-            found = list(load_routes(Subscription.objects.filter(pk=subscription_id)))
-            if found:
-                self._index.put(found[0])
-            else:
-                self._index.remove(subscription_id)
+            found = {
+                one.subscription_id: one for one in load_routes(Subscription.objects.filter(pk__in=subscription_ids))
+            }
+            for subscription_id in subscription_ids:
+                if subscription_id in found:
+                    self._index.put(found[subscription_id])
+                else:
+                    self._index.remove(subscription_id)
 
     def route(self, event: NewEvent) -> Selection:
         return select(self._index.matching(event.type), lambda: event.envelope)
