@@ -1,5 +1,6 @@
 """PostgreSQL for the hot path: Django's connection of a thread, without what its ORM and its cursors cost."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from django.db import Error, close_old_connections, connection
 from psycopg.abc import PQGen
 
 from delivery.turns import current_task, offload, wait_for_socket
+from partners.connections import END_WITH_CLIENT, LONGEST_WAIT_S, BoundedConnection, bound_connection
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -50,6 +52,7 @@ def with_living_connection(work: Callable[Parameters, Result]) -> Callable[Param
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         if not connection.in_atomic_block:  # else it is in use
             close_old_connections()
+        bound_connection()
         return work(*args, **kwargs)
 
     return run
@@ -71,19 +74,26 @@ _ONE_PLAN = (
 """A plan is kept for hours; one that was best while the tables were empty must not be among them. And it is kept: left
 alone, once it has statistics PostgreSQL plans anew for each small batch, which takes longer than to carry it out."""
 _PREPARE_AFTER = 3
+_BATCH_WAIT_S = 120.0
+"""A batch of events that hundreds of subscriptions want is a statement of many seconds, and must not be begun again and
+again."""
 
 
-class _Connection(psycopg.Connection[Any]):
+class _Connection(BoundedConnection):
     """While it waits for the server, the other tasks of its thread go on."""
 
     def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         task = current_task()
         if task is None:
             return super().wait(gen, interval, timeout)
+        until = time.monotonic() + self.longest_wait_s
         try:
             wanted = next(gen)
             while True:
-                wanted = gen.send(wait_for_socket(task, self.pgconn.socket, wanted))
+                ready = wait_for_socket(task, self.pgconn.socket, wanted, until - time.monotonic())
+                if not ready:
+                    raise self._given_up()
+                wanted = gen.send(ready)
         except StopIteration as ended:
             return ended.value
 
@@ -94,7 +104,8 @@ class OwnConnection:
     For one task at a time; opened when it is first needed, and anew after an error.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, longest_wait_s: float = LONGEST_WAIT_S) -> None:
+        self._longest_wait_s = longest_wait_s
         self._connection: _Connection | None = None
         self._errors = connection.wrap_database_errors
         """Kept: each task that asked Django for its own would be given a connection of its own."""
@@ -103,7 +114,7 @@ class OwnConnection:
         with self._errors:
             try:
                 if self._connection is None:
-                    self._connection = offload(_connect, connection.get_connection_params())
+                    self._connection = offload(_connect, connection.get_connection_params(), self._longest_wait_s)
                 with psycopg.Cursor(self._connection) as cursor:
                     return cursor.execute(sql, values, binary=True).fetchall()
             except psycopg.Error:
@@ -116,10 +127,12 @@ class OwnConnection:
             given_up.close()
 
 
-def _connect(parameters: Mapping[str, Any]) -> _Connection:
+def _connect(parameters: Mapping[str, Any], longest_wait_s: float) -> _Connection:
     made = _Connection.connect(**{**parameters, "autocommit": True, "prepare_threshold": _PREPARE_AFTER})
     made.execute("SELECT set_config('TimeZone', %s, false)", [connection.timezone_name])
     made.execute(_ONE_PLAN)
+    made.execute(END_WITH_CLIENT)
+    made.longest_wait_s = longest_wait_s
     return made
 
 
@@ -132,10 +145,11 @@ def with_lasting_connection(work: Callable[Parameters, Result]) -> Callable[Para
     @wraps(work)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         try:
-            connection.ensure_connection()
+            bound_connection(_BATCH_WAIT_S)
             if connection.connection.prepare_threshold is None:  # Django's default: it is a new one
                 connection.connection.prepare_threshold = _PREPARE_AFTER
-                connection.connection.execute(_ONE_PLAN)
+                with connection.wrap_database_errors:
+                    connection.connection.execute(_ONE_PLAN)
             return work(*args, **kwargs)
         except Error:
             connection.close()

@@ -264,17 +264,20 @@ def rest() -> None:
         waiter.wait()
 
 
-def wait_for_socket(task: Task, socket: int, what: int) -> int:
-    """Until it can be read or written (READS, WRITES or both), as the task that runs; returns which."""
+def wait_for_socket(task: Task, socket: int, what: int, timeout_s: float) -> int:
+    """Until it can be read or written (READS, WRITES or both), as the task that runs; returns which, or 0: it is too
+    late."""
     waiter = Waiter()
     ready = 0
 
     def is_ready(_: int, which: int) -> None:
         nonlocal ready
         task.turns.unwatch(socket)
+        timer.cancel()
         ready = which & what
         waiter.wake()
 
+    timer = task.turns.call_later(timeout_s, lambda: is_ready(socket, 0))
     task.turns.watch(socket, what, is_ready)
     waiter.wait()
     return ready

@@ -3,13 +3,22 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError, ProgrammingError, connection
 
-from delivery.database import OwnConnection, in_database
+from delivery.database import (
+    OwnConnection,
+    bulk_cursor,
+    in_database,
+    with_lasting_connection,
+    with_living_connection,
+)
 from delivery.passing import is_passing
 from delivery.turns import Turns
+from tests.proxy import Proxy
 from tests.turns import start
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
@@ -33,6 +42,7 @@ def own() -> Iterator[OwnConnection]:
 def test_however_many_ask_at_once_they_share_two_threads(turns: Turns) -> None:
     def ask() -> int:
         time.sleep(0.001)
+        connection.close()
         return threading.get_ident()
 
     asked = [start(turns, in_database, ask) for _ in range(50)]
@@ -71,6 +81,63 @@ def test_a_broken_connection_is_passing_trouble_and_the_next_try_gets_a_new_one(
         start(turns, own, "SELECT pg_terminate_backend(pg_backend_pid())", []).result(30)
     assert is_passing(broken.value)
     assert start(turns, own, "SELECT 1", []).result(30) == [(1,)]
+
+
+@pytest.fixture
+def wire(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What lies between PostgreSQL and connections that are opened from now on."""
+    address = urlsplit(postgres)
+    with Proxy((address.hostname or "127.0.0.1", address.port or 5432)) as wire:
+        monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
+        monkeypatch.setitem(connection.settings_dict, "PORT", str(wire.port))
+        yield wire
+
+
+@pytest.mark.parametrize("in_a_task", [True, False])
+def test_an_answer_that_does_not_come_is_passing_trouble_and_the_next_try_gets_a_new_connection(
+    turns: Turns, wire: Proxy, in_a_task: bool
+) -> None:
+    own = OwnConnection(longest_wait_s=0.5)
+
+    def ask() -> list[tuple[int]]:
+        return start(turns, own, "SELECT 1", []).result(10) if in_a_task else own("SELECT 1", [])
+
+    assert ask() == [(1,)]
+    wire.strand()
+    with pytest.raises(OperationalError, match="has not answered") as silent:
+        ask()
+    assert is_passing(silent.value)
+    assert ask() == [(1,)]
+    own.close()
+
+
+def test_what_was_given_up_is_ended_in_the_server_too(own: OwnConnection) -> None:
+    assert own("SHOW client_connection_check_interval", []) == [("10s",)]
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_djangos_connection_of_a_thread_that_delivers_gives_up_as_well(wire: Proxy, lasting: bool) -> None:
+    wrap = with_lasting_connection if lasting else with_living_connection
+
+    def ask() -> None:
+        with bulk_cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+    def ask_in_vain() -> None:
+        connection.connection.longest_wait_s = 0.5
+        wire.strand()
+        ask()
+
+    def work() -> None:
+        try:
+            with pytest.raises(OperationalError, match="has not answered"):
+                wrap(ask_in_vain)()
+            wrap(ask)()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(work).result(30)
 
 
 def test_a_mistake_is_not_passing(turns: Turns, own: OwnConnection) -> None:

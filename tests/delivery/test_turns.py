@@ -89,7 +89,7 @@ def test_a_socket_is_heard_though_one_of_its_number_was_closed_without_a_word(tu
         turns.soon(waiting.set)
         task = current_task()
         assert task is not None
-        return wait_for_socket(task, number, READS)
+        return wait_for_socket(task, number, READS, 30)
 
     heard = start(turns, hears)
     assert waiting.wait(10)
@@ -106,11 +106,26 @@ def test_a_socket_that_ended_is_ready_for_whatever_is_waited_for(turns: Turns) -
     def hears() -> int:
         task = current_task()
         assert task is not None
-        return wait_for_socket(task, ours.fileno(), READS | WRITES)
+        return wait_for_socket(task, ours.fileno(), READS | WRITES, 30)
 
     theirs.close()
     assert start(turns, hears).result(10) == READS | WRITES
     ours.close()
+
+
+def test_a_socket_of_which_nothing_comes_is_waited_for_no_longer_than_was_asked(turns: Turns) -> None:
+    ours, theirs = socket.socketpair()
+
+    def hears(timeout_s: float) -> int:
+        task = current_task()
+        assert task is not None
+        return wait_for_socket(task, ours.fileno(), READS, timeout_s)
+
+    assert start(turns, hears, 0.01).result(10) == 0
+    theirs.send(b"late")
+    assert start(turns, hears, 10).result(10) == READS
+    for end in (ours, theirs):
+        end.close()
 
 
 def test_timers_ring_in_the_order_of_their_times_and_not_once_cancelled(turns: Turns) -> None:
