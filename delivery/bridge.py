@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import orjson
-from django.db import DataError, Error, connection, connections
+from django.db import DataError, Error, OperationalError, connection, connections
 
 from delivery import publish
 from delivery.catalogue import Catalogue
@@ -69,6 +69,8 @@ class Bridge:
     max_bytes: int
     batch_size: int = 500
     send: Callable[[Sequence[Due]], int] = publish.publish
+    is_current: Callable[[], bool] = lambda: True
+    """Whether the router hears of changes; while it does not, it may not know who wants an event."""
     counts: Counts = field(default_factory=Counts)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _database: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "bridge-database"))
@@ -154,6 +156,8 @@ class Bridge:
     @with_lasting_connection
     def _store_and_publish(self, messages: Sequence[SourceMessage]) -> list[SourceMessage]:
         """Returns which messages became dead letters."""
+        if not self.is_current():
+            raise OperationalError("changes of subscriptions are not heard of")
         accepted, unreadable = self._read(messages)
         store_dead_letters(unreadable)
         result = ingest(accepted, self.router)

@@ -7,7 +7,7 @@ Loaded on first use, for all ids of a batch in one query. `forget` is called by 
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -58,9 +58,10 @@ class Endpoint:
 
 
 class EndpointCache:
-    """Thread-safe."""
+    """Thread-safe. `is_current`: whether changes are heard of; while they are not, nothing that is kept is used."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_current: Callable[[], bool] = lambda: True) -> None:
+        self._is_current = is_current
         self._known: dict[str, Endpoint] = {}
         self._generation = 0
         self._lock = threading.Lock()
@@ -68,7 +69,8 @@ class EndpointCache:
     def get(self, subscription_ids: Iterable[str]) -> dict[str, Endpoint]:
         """The endpoints of these subscriptions. Raises django.db.Error when they must be loaded and cannot."""
         wanted = set(subscription_ids)
-        found = {id_: endpoint for id_ in wanted if (endpoint := self._known.get(id_)) is not None}
+        known = self._known if self._is_current() else {}
+        found = {id_: endpoint for id_ in wanted if (endpoint := known.get(id_)) is not None}
         unknown = wanted - found.keys()
         if unknown:
             generation = self._generation

@@ -24,8 +24,9 @@ from delivery.routes import SubscriptionRouter
 from partners.changes import Change, ChangeListener
 from partners.models import Subscription
 
-_RECENT = timedelta(seconds=5)
-"""Longer than an announcement takes, and than the clocks of two machines differ."""
+_RECENT = timedelta(seconds=15)
+"""Longer than an announcement takes, than a listener needs to notice that it hears nothing, and than the clocks of two
+machines differ."""
 _START_S = 5.0
 
 

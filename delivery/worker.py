@@ -50,13 +50,12 @@ class Worker:
     """Everything the tasks of this process share. Starts its threads at once."""
 
     def __init__(self) -> None:
-        self._endpoints = EndpointCache()
-
         def take_over(change: Change) -> None:
             self._endpoints.forget(change)
             limits.take_over(change)
 
         self.listener = ChangeListener(take_over)
+        self._endpoints = EndpointCache(self.listener.connected.is_set)
         self.rollups = Rollups()
         metrics, flower = attempt_metrics(), flower_feed()
 

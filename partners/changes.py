@@ -2,6 +2,7 @@
 
 PostgreSQL announces them (migration 0002). `ChangeListener` is one thread with one connection of its own; when that
 connection breaks, announcements may have been missed, so after each (re)connection it says "anything may have changed".
+Nothing is announced by a server that has vanished either, so it is asked twice a second whether it is there.
 It needs a direct connection: PgBouncer in transaction mode does not pass LISTEN on.
 """
 
@@ -15,6 +16,7 @@ import psycopg
 from django.db import Error as DatabaseProblem
 from django.db import connection
 
+from partners.connections import BoundedConnection, bound_connection
 from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,9 @@ logger = logging.getLogger(__name__)
 CHANNEL = "partners_changed"
 _POLL_S = 0.5
 _RECONNECT_S = 1.0
+_LONGEST_SILENCE_S = 5.0
+_LONGEST_LOAD_S = 10.0
+"""Of one statement of those who take a change over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,13 @@ EVERYTHING = Change("everything", "")
 class ChangeListener:
     """Calls `on_change` from its own thread, in order of the commits. An exception in it is logged and survived."""
 
-    def __init__(self, on_change: Callable[[Change], None]) -> None:
+    def __init__(self, on_change: Callable[[Change], None], longest_silence_s: float = _LONGEST_SILENCE_S) -> None:
         self._on_change = on_change
+        self._longest_silence_s = longest_silence_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="change-listener", daemon=True)
         self.connected = threading.Event()
+        """Whether everything is known that has changed; what has changed lately is known a moment later."""
 
     def start(self) -> None:
         self._thread.start()
@@ -56,7 +63,8 @@ class ChangeListener:
         trouble = Trouble(logger, "cannot hear of changes; trying again")
         while not self._stopping.is_set():
             try:
-                with psycopg.connect(**_connection_parameters(), autocommit=True) as listening:
+                with BoundedConnection.connect(**_connection_parameters(), autocommit=True) as listening:
+                    listening.longest_wait_s = self._longest_silence_s
                     listening.execute(f"LISTEN {CHANNEL}")
                     self._tell(EVERYTHING)
                     trouble.over()
@@ -68,14 +76,16 @@ class ChangeListener:
                 self._stopping.wait(_RECONNECT_S)
         connection.close()
 
-    def _hear(self, listening: "psycopg.Connection[tuple[object, ...]]") -> None:
+    def _hear(self, listening: BoundedConnection) -> None:
         while not self._stopping.is_set():
+            listening.execute("SELECT 1")
             for notice in listening.notifies(timeout=_POLL_S):
                 kind, _, identifier = notice.payload.partition(":")
                 self._tell(Change(kind, identifier))
 
     def _tell(self, change: Change) -> None:
         try:
+            bound_connection(_LONGEST_LOAD_S)
             self._on_change(change)
         except (psycopg.Error, DatabaseProblem):
             connection.close()

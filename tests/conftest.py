@@ -2,12 +2,15 @@
 
 import shutil
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
+from django.db import connection
 
 from recart_hooks.stack import Server, Stack
 from tests import settings
+from tests.proxy import Proxy
 
 # Tests run on busy machines, where a slow example says nothing about the code.
 hypothesis.settings.register_profile(
@@ -59,3 +62,14 @@ def nats(stack: Stack) -> str:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(postgres: str) -> None:
     """pytest-django requests this before it creates the test database, for which PostgreSQL must run."""
+
+
+@pytest.fixture
+def postgres_wire(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What lies between PostgreSQL and connections that are opened from now on; the test's own is there before."""
+    connection.ensure_connection()
+    address = urlsplit(postgres)
+    with Proxy((address.hostname or "127.0.0.1", address.port or 5432)) as wire:
+        monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
+        monkeypatch.setitem(connection.settings_dict, "PORT", str(wire.port))
+        yield wire

@@ -108,6 +108,23 @@ def test_a_batch_that_comes_again_is_published_again_and_stored_once() -> None:
     assert bridge.counts.duplicates == 1
 
 
+def test_nothing_is_stored_while_changes_of_subscriptions_are_not_heard_of() -> None:
+    source, broker = Script([[message(1)]]), Broker()
+    router = SubscriptionRouter()  # that knows of no subscription yet
+    hears = iter([False, False, True])
+
+    def is_current() -> bool:
+        if heard := next(hears):
+            router.load()
+        return heard
+
+    bridge = Bridge(source, router, Catalogue(), max_bytes=10_000, send=broker, is_current=is_current)
+    source.bridge = bridge
+    asyncio.run(bridge.run())
+    assert (Event.objects.count(), Delivery.objects.count()) == (1, 1)
+    assert source.acknowledged == ["P_1"]
+
+
 def test_what_cannot_be_read_is_kept_with_its_reason_and_terminated() -> None:
     source = Script([[message(1, b"\xff\x00nonsense"), message(2)], [message(1, b"\xff\x00nonsense")]])
     bridge = run(source, Broker())

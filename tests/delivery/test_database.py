@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import pytest
 from django.db import OperationalError, ProgrammingError, connection
@@ -83,19 +82,9 @@ def test_a_broken_connection_is_passing_trouble_and_the_next_try_gets_a_new_one(
     assert start(turns, own, "SELECT 1", []).result(30) == [(1,)]
 
 
-@pytest.fixture
-def wire(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """What lies between PostgreSQL and connections that are opened from now on."""
-    address = urlsplit(postgres)
-    with Proxy((address.hostname or "127.0.0.1", address.port or 5432)) as wire:
-        monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
-        monkeypatch.setitem(connection.settings_dict, "PORT", str(wire.port))
-        yield wire
-
-
 @pytest.mark.parametrize("in_a_task", [True, False])
 def test_an_answer_that_does_not_come_is_passing_trouble_and_the_next_try_gets_a_new_connection(
-    turns: Turns, wire: Proxy, in_a_task: bool
+    turns: Turns, postgres_wire: Proxy, in_a_task: bool
 ) -> None:
     own = OwnConnection(longest_wait_s=0.5)
 
@@ -103,7 +92,7 @@ def test_an_answer_that_does_not_come_is_passing_trouble_and_the_next_try_gets_a
         return start(turns, own, "SELECT 1", []).result(10) if in_a_task else own("SELECT 1", [])
 
     assert ask() == [(1,)]
-    wire.strand()
+    postgres_wire.strand()
     with pytest.raises(OperationalError, match="has not answered") as silent:
         ask()
     assert is_passing(silent.value)
@@ -116,7 +105,7 @@ def test_what_was_given_up_is_ended_in_the_server_too(own: OwnConnection) -> Non
 
 
 @pytest.mark.parametrize("lasting", [True, False])
-def test_djangos_connection_of_a_thread_that_delivers_gives_up_as_well(wire: Proxy, lasting: bool) -> None:
+def test_djangos_connection_of_a_thread_that_delivers_gives_up_as_well(postgres_wire: Proxy, lasting: bool) -> None:
     wrap = with_lasting_connection if lasting else with_living_connection
 
     def ask() -> None:
@@ -125,7 +114,7 @@ def test_djangos_connection_of_a_thread_that_delivers_gives_up_as_well(wire: Pro
 
     def ask_in_vain() -> None:
         connection.connection.longest_wait_s = 0.5
-        wire.strand()
+        postgres_wire.strand()
         ask()
 
     def work() -> None:

@@ -252,6 +252,15 @@ def test_an_endpoint_is_kept_until_its_change_is_heard_of(due: list[Due], subscr
     assert "whsec" not in repr(endpoint)
 
 
+def test_no_endpoint_is_kept_while_changes_are_not_heard_of(due: list[Due], subscription: Subscription) -> None:
+    hears = True
+    cache = EndpointCache(lambda: hears)
+    cache.get([subscription.id])
+    disable_subscription(subscription, "staff")
+    hears = False
+    assert "disabled (staff)" in cache.get([subscription.id])[subscription.id].stopped
+
+
 def test_what_cannot_be_read_stops_its_own_subscription_only(due: list[Due], subscription: Subscription) -> None:
     other = create_subscription(subscription.partner, "https://hooks.reviews.com/other", ["orders.*"])
     Subscription.objects.filter(pk=subscription.pk).update(transformation='{"map": {"$nonsense": 1}}')

@@ -41,7 +41,8 @@ class Command(BaseCommand):
         kept_s = settings.NATS_STREAM_KEPT_DAYS * 24 * 3600.0
         source = NatsSource(url, stream, settings.NATS_SUBJECTS, consumer, kept_s=kept_s)
         send = traced("publish", publish.publish)
-        bridge = Bridge(source, router, catalogue, settings.EVENT_MAX_BYTES, settings.BRIDGE_BATCH_SIZE, send)
+        hears = listener.connected.is_set
+        bridge = Bridge(source, router, catalogue, settings.EVENT_MAX_BYTES, settings.BRIDGE_BATCH_SIZE, send, hears)
         REGISTRY.register(BridgeMetrics(bridge.counts, lambda: read_lag(url, stream, consumer)))
         serve_process("bridge")
         spare_what_stays()
