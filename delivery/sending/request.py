@@ -8,7 +8,7 @@ from typing import Protocol
 
 from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending.failures import Failure
-from delivery.sending.resolving import LookupFailed, Resolver
+from delivery.sending.resolving import LookupFailed, NoRoomToLookUp, Resolver
 from delivery.turns import Turns
 from partners.addresses import Address, AddressPolicy
 from partners.endpoints import EndpointURL, check_scheme, read_url
@@ -143,6 +143,8 @@ def locate(endpoint: EndpointURL, policy: AddressPolicy, resolve: Resolver, time
     else:
         try:
             addresses = resolve(endpoint.host, timeout_s)
+        except NoRoomToLookUp as error:
+            raise Failure(ErrorClass.INTERNAL, str(error)) from None
         except LookupFailed as error:
             raise Failure(ErrorClass.DNS, str(error)) from None
     permitted = tuple(address for address in addresses if policy.refusal(address, endpoint.port) is None)

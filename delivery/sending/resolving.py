@@ -2,28 +2,52 @@
 
 `getaddrinfo` takes as long as it likes (half a minute when a name server is dead) and cannot be stopped, so it runs in
 a thread of its own; the caller waits no longer than it can afford. Lookups of the same name at the same time share one
-thread, so one partner's dead name server holds one thread, not one per attempt. Nothing is cached.
+thread, so one partner's dead name server holds one thread, not one per attempt.
+
+Threads are bounded, and a dead DNS provider has many names: those whose last lookup failed hold half of the threads at
+most. Nothing is cached but for the moment when no thread is left.
 """
 
 import socket
 import threading
+import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from partners.addresses import Address
 
-MAX_LOOKUPS = 256
+MAX_LOOKUPS = 2048
+"""Twice what a worker sends at once: lookups of dead names go on when their attempts have ended."""
+_SLOW_S = 5.0
+_REMEMBERED = 10_000
+_FORMER_S = 3600.0
 
 
 class LookupFailed(OSError):  # noqa: N818 - it says what happened
     """The name has no address, or none was found in time; `str()` is the reason."""
 
 
+class NoRoomToLookUp(LookupFailed):
+    """Too much is being looked up, which says nothing about this name."""
+
+
 Resolver = Callable[[str, float], tuple[Address, ...]]
 """Called with a host name and a timeout in seconds, from many threads: the addresses of the name, best first, at least
 one; raises LookupFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a name stood for, if anything, when it was last found."""
+
+    addresses: tuple[Address, ...]
+    at: float
+    is_good: bool
+    """Whether its last lookup succeeded, and in time."""
 
 
 class SystemResolver:
@@ -33,17 +57,28 @@ class SystemResolver:
         self,
         getaddrinfo: Callable[..., Sequence[tuple[object, ...]]] = socket.getaddrinfo,
         max_lookups: int = MAX_LOOKUPS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._getaddrinfo = getaddrinfo
         self._max_lookups = max_lookups
+        self._clock = clock
         self._lock = threading.Lock()
         self._running: dict[str, Future[tuple[Address, ...]]] = {}
+        self._found: OrderedDict[str, _Found] = OrderedDict()
 
     def __call__(self, host: str, timeout_s: float) -> tuple[Address, ...]:
-        lookup = self._join(host)
+        """With no room to look it up: what it stood for in the last hour; raises NoRoomToLookUp if that is unknown."""
+        try:
+            lookup = self._join(host)
+        except NoRoomToLookUp:
+            found = self._found.get(host)
+            if found is None or not found.addresses or self._clock() - found.at > _FORMER_S:
+                raise
+            return found.addresses
         try:
             return lookup.result(timeout=max(timeout_s, 0.0))
         except FutureTimeout:
+            self._doubt(host)
             raise LookupFailed(f"looking up {host} took longer than {timeout_s:.3g} s") from None
 
     def _join(self, host: str) -> Future[tuple[Address, ...]]:
@@ -52,24 +87,50 @@ class SystemResolver:
             lookup = self._running.get(host)
             if lookup is not None:
                 return lookup
-            if len(self._running) >= self._max_lookups:
-                raise LookupFailed(f"{len(self._running)} names are being looked up already")
+            if not self._has_room(host):
+                raise NoRoomToLookUp(f"{len(self._running)} names are being looked up already")
             lookup = self._running[host] = Future()
         try:
             threading.Thread(target=self._look_up, args=(host, lookup), name="lookup", daemon=True).start()
         except RuntimeError as error:  # no more threads: nobody would ever end this lookup
             self._leave(host)
-            lookup.set_exception(_as_failure(host, error))
+            full = NoRoomToLookUp(str(error))
+            lookup.set_exception(full)
+            raise full from None
         return lookup
 
+    def _has_room(self, host: str) -> bool:
+        if len(self._running) >= self._max_lookups:
+            return False
+        return not self._is_bad(host) or sum(map(self._is_bad, self._running)) < self._max_lookups // 2
+
+    def _is_bad(self, host: str) -> bool:
+        found = self._found.get(host)
+        return found is not None and not found.is_good
+
+    def _doubt(self, host: str) -> None:
+        found = self._found.get(host) or _Found((), self._clock(), is_good=False)
+        self._remember(host, replace(found, is_good=False))
+
+    def _remember(self, host: str, found: _Found) -> None:
+        with self._lock:
+            self._found[host] = found
+            self._found.move_to_end(host)
+            if len(self._found) > _REMEMBERED:
+                self._found.popitem(last=False)
+
     def _look_up(self, host: str, lookup: Future[tuple[Address, ...]]) -> None:
+        started = self._clock()
         try:
             found = self._getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
             result = _addresses(found)
         except Exception as error:  # whatever it is, the waiting attempts must hear of it
+            self._doubt(host)
             self._leave(host)
             lookup.set_exception(_as_failure(host, error))
         else:
+            now = self._clock()
+            self._remember(host, _Found(result, now, is_good=now - started < _SLOW_S))
             self._leave(host)
             lookup.set_result(result)
 

@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 import pytest
 
+from delivery.deliver import says_down
 from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending import Request, Sender
-from delivery.sending.resolving import LookupFailed
+from delivery.sending.resolving import LookupFailed, NoRoomToLookUp
 from partners.addresses import Address, AddressPolicy
 from tests.delivery.sending.conftest import LOOPBACK, MakeSender, Names
 from tests.exchange import Exchange, reset
@@ -207,6 +208,15 @@ def test_a_name_that_takes_too_long_is_a_dns_failure_within_the_connect_timeout(
     outcome = make_sender(resolve=slow).send(post("http://slow.example.com/", connect_timeout_s=0.5))
     assert summary(outcome) == (None, ErrorClass.DNS)
     assert 0.3 < asked[0] <= 0.5
+
+
+def test_a_name_that_there_is_no_room_to_look_up_is_our_own_fault(make_sender: MakeSender) -> None:
+    def full(host: str, timeout_s: float) -> tuple[Address, ...]:
+        raise NoRoomToLookUp("2048 names are being looked up already")
+
+    outcome = make_sender(resolve=full).send(post("http://hooks.example.com/"))
+    assert summary(outcome) == (None, ErrorClass.INTERNAL)
+    assert not says_down(outcome), "and so it opens no breaker"
 
 
 def test_a_name_is_connected_to_by_the_addresses_it_resolves_to(make_sender: MakeSender, receiver: Receiver) -> None:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from delivery.sending.resolving import LookupFailed, SystemResolver
+from delivery.sending.resolving import LookupFailed, NoRoomToLookUp, SystemResolver
 
 PUBLIC = "93.184.215.14"
 
@@ -92,12 +92,53 @@ def test_a_name_is_looked_up_again_after_its_lookup_ended() -> None:
     assert calls == [b"example.com"] * 2
 
 
-def test_the_number_of_running_lookups_is_bounded() -> None:
-    stuck = StuckLookup()
-    resolve = SystemResolver(stuck, max_lookups=2)
-    for name in ("a.com", "b.com"):
+class PartlyStuck(StuckLookup):
+    """One that finds all names but those in `dead`, which fail in the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dead: set[bytes] = set()
+
+    def __call__(self, host: bytes, *args: object, **kwargs: object) -> list[tuple[object, ...]]:
+        if host in self.dead:
+            super().__call__(host)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return entries(PUBLIC)
+
+
+def time_out(resolve: SystemResolver, *names: str) -> None:
+    for name in names:
         with pytest.raises(LookupFailed, match="took longer"):
             resolve(name, 0.01)
-    with pytest.raises(LookupFailed, match="2 names are being looked up already"):
-        resolve("c.com", 0.01)
-    stuck.release.set()
+
+
+def test_names_whose_last_lookup_failed_hold_half_of_the_places_at_most() -> None:
+    partly = PartlyStuck()
+    partly.dead = {b"a.dead.com", b"b.dead.com", b"c.dead.com"}
+    resolve = SystemResolver(partly, max_lookups=4)
+    time_out(resolve, "a.dead.com", "b.dead.com", "c.dead.com")
+    partly.release.set()
+    for name in ("a.dead.com", "b.dead.com", "c.dead.com"):
+        with pytest.raises(LookupFailed, match="Temporary failure"):
+            resolve(name, 5)
+    partly.release.clear()
+    time_out(resolve, "a.dead.com", "b.dead.com")
+    with pytest.raises(NoRoomToLookUp, match="2 names are being looked up already"):
+        resolve("c.dead.com", 0.01)
+    assert resolve("healthy.com", 5) == (ip_address(PUBLIC),)
+    partly.release.set()
+
+
+def test_where_no_place_is_left_a_name_has_the_addresses_it_had_in_the_last_hour() -> None:
+    partly, now = PartlyStuck(), [0.0]
+    resolve = SystemResolver(partly, max_lookups=2, clock=lambda: now[0])
+    resolve("healthy.com", 5)
+    partly.dead = {b"a.dead.com", b"b.dead.com"}
+    time_out(resolve, "a.dead.com", "b.dead.com")
+    assert resolve("healthy.com", 5) == (ip_address(PUBLIC),)
+    with pytest.raises(NoRoomToLookUp, match="2 names are being looked up already"):
+        resolve("new.com", 5)
+    now[0] = 3601.0
+    with pytest.raises(NoRoomToLookUp):
+        resolve("healthy.com", 5)
+    partly.release.set()
