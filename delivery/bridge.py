@@ -68,7 +68,7 @@ class Bridge:
     catalogue: Catalogue
     max_bytes: int
     batch_size: int = 500
-    send: Callable[[Sequence[Due]], int] = publish.publish
+    send: Callable[[Sequence[Due]], int] = publish.publish_briefly
     is_current: Callable[[], bool] = lambda: True
     """Whether the router hears of changes; while it does not, it may not know who wants an event."""
     counts: Counts = field(default_factory=Counts)

@@ -46,7 +46,7 @@ class Intake:
         self,
         router: SubscriptionRouter,
         catalogue: Catalogue,
-        send: Callable[[Sequence[Due]], int] = publish.publish,
+        send: Callable[[Sequence[Due]], int] = publish.publish_briefly,
     ) -> None:
         self._router = router
         self._catalogue = catalogue

@@ -1,6 +1,7 @@
 """Tells trouble of the servers that passes from mistakes of ours, and waits until it has passed."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -50,3 +51,18 @@ def patiently(what: str, work: Callable[[Items], Answer], items: Items) -> Answe
         else:
             trouble.over()
             return answer
+
+
+class Silence:
+    """Of a server that did not answer: it is left alone for a while, or everybody would wait for his own timeout."""
+
+    def __init__(self, for_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._for_s, self._clock = for_s, clock
+        self._until = 0.0
+
+    def begins(self) -> None:
+        self._until = self._clock() + self._for_s
+
+    @property
+    def lasts(self) -> bool:
+        return self._clock() < self._until

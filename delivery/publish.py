@@ -14,6 +14,7 @@ from delivery.broker import FairMessage, FairQueues, connect
 from delivery.broker.naming import PREFIX, Naming
 from delivery.due import Due
 from delivery.metrics.process import broker_failed
+from delivery.passing import Silence
 from partners.trouble import Trouble
 
 TASK = "delivery.deliver"
@@ -30,6 +31,9 @@ _HEADERS = {"message_version": VERSION}
 BrokerUnavailable = redis.RedisError
 """What publishing raises when Valkey cannot be reached; the deliveries stay in PostgreSQL and are queued later."""
 
+BRIEF_S = 1.0
+"""For Valkey to answer where somebody waits who can do without."""
+_silence = Silence()
 _left = Trouble(logging.getLogger(__name__), "deliveries are queued later")
 
 
@@ -37,10 +41,11 @@ def queue_of(partner_id: str) -> str:
     return PREFIX + partner_id
 
 
-@lru_cache(maxsize=1)
-def queues() -> FairQueues:
+@lru_cache(maxsize=2)
+def queues(timeout_s: float | None = None) -> FairQueues:
     """The broker's queues, shared by the whole process."""
-    return FairQueues(connect(settings.BROKER_URL))
+    timeouts = {} if timeout_s is None else {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    return FairQueues(connect(settings.BROKER_URL, **timeouts))
 
 
 def publish(due: Iterable[Due], to: FairQueues | None = None) -> int:
@@ -60,7 +65,17 @@ def publish(due: Iterable[Due], to: FairQueues | None = None) -> int:
     return (to or queues()).publish(messages) if messages else 0
 
 
-def publish_or_leave(due: Sequence[Due], part: str, send: Callable[[Sequence[Due]], object] = publish) -> bool:
+def publish_briefly(due: Sequence[Due]) -> int:
+    """The same for those whom others wait for: a server that hangs must not hold them up."""
+    return publish(due, queues(BRIEF_S))
+
+
+def publish_or_leave(
+    due: Sequence[Due],
+    part: str,
+    send: Callable[[Sequence[Due]], object] = publish_briefly,
+    silence: Silence = _silence,
+) -> bool:
     """Queues the attempts; with the broker away they are left to reconciliation, which finds them in PostgreSQL.
 
     False: they are left, and an error of this part of us is counted.
@@ -68,8 +83,12 @@ def publish_or_leave(due: Sequence[Due], part: str, send: Callable[[Sequence[Due
     if not due:  # the broker is not asked, so nobody knows whether it is there
         return True
     try:
+        if silence.lasts:
+            raise redis.TimeoutError("it did not answer a moment ago")
         send(due)
     except BrokerUnavailable as error:
+        if isinstance(error, redis.TimeoutError) and not silence.lasts:
+            silence.begins()
         broker_failed(part)
         _left.met(error)
         return False

@@ -18,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from delivery.broker import connect
+from delivery.publish import BRIEF_S
 from partners.models import ApiKey
 from partners.trouble import Trouble
 
@@ -95,7 +96,7 @@ class SharedLimiter:
 
 @lru_cache(maxsize=1)
 def limiter() -> Limiter:
-    return SharedLimiter(connect(settings.BROKER_URL))
+    return SharedLimiter(connect(settings.BROKER_URL, socket_timeout=BRIEF_S, socket_connect_timeout=BRIEF_S))
 
 
 class KeyRate(BaseThrottle):

@@ -1,13 +1,20 @@
 """Deliveries are queued, or left to reconciliation, which is counted each time and said once."""
 
+import time
 from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 
 from delivery.due import Due
 from delivery.metrics.process import REGISTRY
-from delivery.publish import publish_or_leave
+from delivery.passing import Silence
+from delivery.publish import BRIEF_S, publish_briefly, publish_or_leave, queues
+from tests.proxy import Proxy
+
+pytestmark = pytest.mark.servers
 
 DUE = [Due("dlv_1", 1, "ptr_1", "orders.created")]
 
@@ -32,3 +39,47 @@ def test_what_cannot_be_queued_is_left_and_counted_each_time_and_said_once(caplo
     assert (left, nothing, again, queued) == ([False] * 3, True, False, True)
     assert errors() == 4
     assert [record.message for record in caplog.records] == ["deliveries are queued later", "going on"]
+
+
+def test_a_broker_that_does_not_answer_is_left_alone_for_a_while() -> None:
+    now, asked = [100.0], 0
+    silence = Silence(for_s=5, clock=lambda: now[0])
+
+    def hangs(_: Sequence[Due]) -> int:
+        nonlocal asked
+        asked += 1
+        raise redis.TimeoutError("Timeout reading from socket")
+
+    assert [publish_or_leave(DUE, "another part", hangs, silence) for _ in range(3)] == [False] * 3
+    assert asked == 1
+    now[0] += 5
+    assert publish_or_leave(DUE, "another part", len, silence)
+    assert publish_or_leave(DUE, "another part", len, silence)
+
+
+def test_one_that_refuses_costs_no_time_and_is_asked_each_time() -> None:
+    silence = Silence()
+
+    def refuses(_: Sequence[Due]) -> int:
+        raise redis.ConnectionError("refused")
+
+    assert not publish_or_leave(DUE, "another part", refuses, silence)
+    assert publish_or_leave(DUE, "another part", len, silence)
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for_for_long(valkey: str, settings: Any) -> None:
+    port = urlsplit(valkey).port
+    assert port is not None
+    with Proxy(("127.0.0.1", port)) as wire:
+        settings.BROKER_URL = valkey.replace(f":{port}", f":{wire.port}")
+        queues.cache_clear()
+        try:
+            assert publish_briefly(DUE) == 1
+            wire.hold()
+            began = time.monotonic()
+            with pytest.raises(redis.TimeoutError):
+                publish_briefly(DUE)
+            assert time.monotonic() - began < 5
+        finally:
+            queues(BRIEF_S).client.close()
+            queues.cache_clear()

@@ -40,7 +40,7 @@ class Command(BaseCommand):
         url, stream, consumer = settings.NATS_URL, settings.NATS_STREAM, settings.NATS_CONSUMER
         kept_s = settings.NATS_STREAM_KEPT_DAYS * 24 * 3600.0
         source = NatsSource(url, stream, settings.NATS_SUBJECTS, consumer, kept_s=kept_s)
-        send = traced("publish", publish.publish)
+        send = traced("publish", publish.publish_briefly)
         hears = listener.connected.is_set
         bridge = Bridge(source, router, catalogue, settings.EVENT_MAX_BYTES, settings.BRIDGE_BATCH_SIZE, send, hears)
         REGISTRY.register(BridgeMetrics(bridge.counts, lambda: read_lag(url, stream, consumer)))
