@@ -3,7 +3,7 @@
 Nothing here knows the applications around it: README.md says how another project would use it.
 """
 
-from delivery.broker.audit import faults
+from delivery.broker.consistency import faults
 from delivery.broker.envelope import FairMessage
 from delivery.broker.errors import FairBrokerError, InvalidMessage, InvalidRate, Unsupported
 from delivery.broker.limits import QueueLimits

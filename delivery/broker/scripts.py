@@ -25,7 +25,7 @@ def _read(name: str) -> Script:
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
-_NAMES = ("adopt", "audit", "beat", "configure", "exchange", "leave", "postpone", "publish", "purge", "stats")
+_NAMES = ("adopt", "beat", "configure", "consistency", "exchange", "leave", "postpone", "publish", "purge", "stats")
 SCRIPTS = {name: _read(name) for name in _NAMES}
 
 

@@ -1,13 +1,13 @@
 #!lua
--- Gives lists that somebody filled without this broker their place in line. ARGV: queues. Returns how many had none.
+-- Puts lists in line that a producer filled without this broker. ARGV: queues. Returns how many were not in line.
 
 local adopted = 0
 for i = 4, #ARGV do
   local queue = ARGV[i]
   if not call('ZSCORE', DUE, queue) and call('EXISTS', list(queue)) == 1 then
-    announce(place(look(queue)))
+    announce(place(load_queue(queue)))
     adopted = adopted + 1
   end
 end
-write_down()
+write_all()
 return adopted

@@ -1,12 +1,12 @@
--- Stands before every script. What a key holds is written in README.md; times are Unix seconds of the server's clock.
--- ARGV 1: key prefix of the whole application, 2: what names of fair queues begin with, 3: the time, '' for the clock's.
+-- Prepended to every script. README.md describes the keys. Times are Unix seconds by the server's clock.
+-- ARGV 1: the application's global key prefix, 2: the prefix of fair queues' names, 3: the time ('': by the clock).
 
 local GLOBAL, PREFIX = ARGV[1], ARGV[2]
 local call, INF = redis.call, math.huge
-local POLL_S = 1.5      -- an idle worker looks by itself at least this often
-local BELL_KEPT_S = 10  -- a bell that nobody answers goes away; whoever comes later looks by itself
-local CHUNK = 1000      -- as many values as unpack() may put on Lua's stack at once, with room to spare
-local TAIL = 100        -- of a message: its end, where its id is
+local POLL_S = 1.5      -- an idle worker sends a request at least this often
+local BELL_KEPT_S = 10  -- an unanswered bell expires; its worker sends a request anyway
+local CHUNK = 1000      -- number of values that unpack() can safely put on Lua's stack
+local TAIL = 100        -- bytes at the end of a message that are searched for its id first
 
 local now = tonumber(ARGV[3])
 if not now then
@@ -31,8 +31,8 @@ local function in_chunks(values, take)
   end
 end
 
--- One call for many values, none for none: most of what a small call costs is the call. Returns the answer; if there was
--- more than one, an array of all their elements.
+-- Calls `command` with many values at once, since most of the cost of a small call is the call itself. Makes no call
+-- without values. Returns the answer; if it took several calls, the elements of all their answers in one array.
 local function call_with(values, command, name)
   if #values == 0 then return values end
   if #values <= CHUNK then return call(command, name, unpack(values)) end
@@ -46,11 +46,12 @@ end
 
 -- Queues ------------------------------------------------------------------------------------------------------------
 
--- What the script has read of a queue, and keeps up to date: its `name`, `limits`, when its bucket is `full_at` again and
--- how many are `leased` (false: not read yet); whether any are, `holds`, and whether that `is_noted`.
+-- The queues that this script has loaded. It keeps up to date: `limits`; `full_at`, when the token bucket is full
+-- again; `leased`, the number of leases (both false: not read yet); `holds`, whether there are any; `is_noted`, whether
+-- LEASED names the queue; `at`, its place in line; `has_moved`, whether that place must still be written.
 local queues = {}
 
--- One field per queue: "rate burst cap paused_until", '-' for none. Many queues have the same.
+-- LIMITS has one field per queue: "rate burst cap paused_until", '-' for none. Many queues have the same limits.
 local limits = {[false] = {}}
 
 local function unpacked(packed)
@@ -63,7 +64,7 @@ local function unpacked(packed)
   return limits[packed]
 end
 
-local function look_at(names)
+local function load_queues(names)
   local found, unseen = {}, {}
   for n = 1, #names do
     if not queues[names[n]] then unseen[#unseen + 1] = names[n] end
@@ -80,14 +81,14 @@ local function look_at(names)
   return found
 end
 
-local function look(name) return queues[name] or look_at({name})[1] end
+local function load_queue(name) return queues[name] or load_queues({name})[1] end
 
 local function leased(queue)
   if not queue.leased then queue.leased = call('HLEN', key('leases', queue.name)) end
   return queue.leased
 end
 
--- After some were taken away.
+-- Counts the leases again, after some were removed.
 local function count_leases(queue)
   queue.leased = call('HLEN', key('leases', queue.name))
   queue.holds = queue.leased > 0
@@ -95,7 +96,7 @@ end
 
 -- Limits ------------------------------------------------------------------------------------------------------------
 
--- The token bucket is one number: when it will be full again. Its key expires then.
+-- The token bucket is one number: when it will be full again. The key expires then.
 local function fill(queue, at)
   queue.full_at = at
   if ARGV[3] == '' then
@@ -109,13 +110,13 @@ local function full_at(queue)
   if not queue.full_at then
     local latest = now + queue.limits.burst / queue.limits.rate
     queue.full_at = math.max(tonumber(call('GET', key('bucket', queue.name)) or now), now)
-    -- The rate was raised, or the clock was put back: the bucket is empty, no worse.
+    -- After a raised rate, or a clock that was put back, the bucket is empty at worst.
     if queue.full_at > latest + 0.001 then fill(queue, latest) end
   end
   return queue.full_at
 end
 
--- Whole tokens in the bucket. A microsecond's worth is forgiven, so that rounding cannot make a due queue wait again.
+-- Whole tokens in the bucket, plus what it gains in a microsecond: rounding must not make a due queue wait again.
 local function tokens(queue)
   local rate = queue.limits.rate
   return math.floor(queue.limits.burst - (full_at(queue) - now) * rate + rate / 1000000 + 1e-9)
@@ -123,7 +124,8 @@ end
 
 local function spend(queue, count) fill(queue, full_at(queue) + count / queue.limits.rate) end
 
--- For what was taken and put off: nothing of it was sent. What the bucket won since it was taken is no loss.
+-- Gives back the tokens of messages that were taken and then postponed, so not sent. The tokens that the bucket has
+-- gained since then are subtracted: had none been taken, it might have been full, and gained nothing.
 local function refund(queue, count, taken_at)
   local rate = queue.limits.rate
   if not rate then return end
@@ -131,7 +133,7 @@ local function refund(queue, count, taken_at)
   if lost_s > 0 then fill(queue, math.max(now, full_at(queue) - lost_s)) end
 end
 
--- Before this the limits let nothing out; INF: until something else happens.
+-- The time until which the limits let no message start; INF: until a settlement or new limits.
 local function opens_at(queue)
   local set = queue.limits
   if set.cap and leased(queue) >= set.cap then return INF end
@@ -140,8 +142,8 @@ local function opens_at(queue)
   return at
 end
 
--- First in, first out by the time when a message was due: delayed ones whose time has come join before anything later.
--- Returns how many did and, if none, when the first one will (false: none is delayed).
+-- Moves delayed messages that are due to the list, before any later message joins it: a queue is first in, first out by
+-- due time. Returns how many moved and, if none did, when the first will be due (false: none is delayed).
 local function ripen(name)
   local delayed = key('delayed', name)
   local first = tonumber(call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]) or false
@@ -152,7 +154,7 @@ local function ripen(name)
   return #ripe
 end
 
--- Returns whether nothing was ready before. `is_empty`: nothing waits, delayed or not.
+-- Adds messages to the end of a queue. Returns whether none was ready before. `is_empty`: none is ready or delayed.
 local function append(name, messages, is_empty)
   local added, length = #messages, 0
   if not is_empty then added = added + ripen(name) end
@@ -164,15 +166,15 @@ end
 
 local READY = 0
 
--- When the first message will be ready; READY if it is, false if nothing waits.
+-- When the first message will be ready; READY if one is, false if the queue is empty.
 local function first_at(name)
   if call('EXISTS', list(name)) == 1 then return READY end
   return tonumber(call('ZRANGE', key('delayed', name), 0, 0, 'WITHSCORES')[2]) or false
 end
 
-local moved = {} -- the queues whose places are to be written
+local moved = {} -- queues whose places must be written
 
-local function stand(queue, at)
+local function set_place(queue, at)
   queue.at = at
   if not queue.has_moved then
     queue.has_moved = true
@@ -180,17 +182,17 @@ local function stand(queue, at)
   end
 end
 
--- Gives a queue its place in the due set: nobody may come later to it than it could be served. `joins` is its place when
--- it may be served now; `first` is `first_at`, if that is known. Returns the place, nil when nothing waits, and whether
--- the queue is new: nothing of it is leased. `write_places` has to follow.
+-- Gives a queue its place in line: the earliest time at which it may be served. `joins`: its place if that is now
+-- (default: now); `first`: `first_at`, if known. Returns the place (nil: the queue is empty) and whether the queue is
+-- new: it has nothing leased. `write_places` must follow.
 local function place(queue, joins, first)
   if first == nil then first = first_at(queue.name) end
   local at = first and math.max(joins or now, first, opens_at(queue))
-  stand(queue, at)
+  set_place(queue, at)
   if at then return at, not queue.holds end
 end
 
--- Those that are new stand in `new` as well.
+-- New queues stand in NEW as well.
 local function write_places()
   if #moved == 0 then return end
   local due, new, old, gone = {}, {}, {}, {}
@@ -216,8 +218,8 @@ local function write_places()
   call_with(old, 'ZREM', NEW)
 end
 
--- Ends every script that moves queues or changes leases: what is true of all of them, in one call of each kind.
-local function write_down()
+-- Ends every script that moves queues or changes leases: writes all changes, with one call of each kind.
+local function write_all()
   write_places()
   local added, removed = {}, {}
   for name, queue in pairs(queues) do
@@ -228,34 +230,34 @@ local function write_down()
   call_with(removed, 'SREM', LEASED)
 end
 
--- Which worker waits with the most open room, and with how much; read once, for many queues.
+-- The waiting worker with the most open room, and how much it has; read once for many queues.
 local most_room
 
-local function with_most_room()
+local function roomiest_worker()
   most_room = most_room or call('ZREVRANGE', WAITING, 0, 0, 'WITHSCORES')
   return most_room[1], tonumber(most_room[2])
 end
 
-local function waits_no_more(worker)
+local function stop_waiting(worker)
   most_room = nil
   call('ZREM', WAITING, worker)
 end
 
--- Wakes the worker with the most room; for queues that are not new it has to be open. When there is none, those who get
--- room come by themselves. One worker is enough: if it leaves work behind, it wakes the next.
+-- Wakes the waiting worker with the most open room; a worker without any is woken for a new queue only. If no worker
+-- waits, the next one to have room sends a request anyway. One is enough: if it leaves work behind, the next is woken.
 local has_rung = false
 
 local function ring(is_new)
   if has_rung then return end
-  local worker, open_room = with_most_room()
+  local worker, open_room = roomiest_worker()
   if not worker or (open_room < 1 and not is_new) then return end
   has_rung = true
-  waits_no_more(worker)
+  stop_waiting(worker)
   call('LPUSH', key('bell', worker), '1')
   call('PEXPIRE', key('bell', worker), milliseconds(BELL_KEPT_S))
 end
 
--- Sees to it that somebody comes for what is due at `at`.
+-- Makes sure that a worker comes for a queue whose place is `at`.
 local function announce(at, is_new)
   if not at then return end
   if at <= now then return ring(is_new) end
@@ -266,8 +268,8 @@ end
 
 -- Leases ------------------------------------------------------------------------------------------------------------
 
--- A lease is "worker number taken_at position\nmessage": number counts the worker's requests, so that an
--- acknowledgement of a lease that was lost, and taken again since, means nothing.
+-- A lease is "worker number taken_at position\nmessage". `number` counts the worker's requests: when a lease was lost
+-- and the message was leased again, a settlement of the old lease has no effect.
 local function read_lease(lease)
   local worker, number, taken_at, position, start = string.match(lease, '^(%S+) (%d+) (%S+) (%d+)\n()')
   return {
@@ -281,8 +283,8 @@ local function redelivered(message)
   return (string.gsub(message, '("delivery_info": ?{%s*)"', '%1"redelivered":true,"', 1))
 end
 
--- Puts leases back to the heads of their queues, in the order in which they were taken. `wanted` says which, of a lease,
--- its queue and its id.
+-- Returns leases to the heads of their queues, in the order in which they were taken. `wanted(lease, queue, id)`
+-- selects them; `changed(message)`, if given, edits each message. Returns how many there were.
 local function give_back(wanted, changed)
   local count = 0
   for _, name in ipairs(call('SMEMBERS', LEASED)) do
@@ -305,7 +307,7 @@ local function give_back(wanted, changed)
         call('RPUSH', list(name), changed and changed(lease.message) or lease.message)
         call('HDEL', key('leases', name), lease.id)
       end
-      local queue = look(name)
+      local queue = load_queue(name)
       count_leases(queue)
       announce(place(queue))
       count = count + #found
@@ -316,7 +318,8 @@ end
 
 -- Messages ----------------------------------------------------------------------------------------------------------
 
--- The last delivery tag in a message is its own: properties come last in kombu's format. Mostly it is the last of them.
+-- A message's id is its delivery tag. The last one in the message is its own, because kombu writes the properties last;
+-- usually it is within the last TAIL bytes.
 local function id_of(message)
   local at = string.find(message, '"delivery_tag"', -TAIL, true) or string.find(message, '"delivery_tag"', 1, true)
   local last

@@ -1,6 +1,6 @@
 #!lua
--- Sets limits; they act from the next message on. ARGV: queue, rate (messages a second), burst, cap, paused_until (Unix
--- seconds, inf: until resumed), repeated; '-' for none, '=' to keep what is set.
+-- Sets limits, which apply from the next message on. ARGV, for each queue: name, rate (messages a second), burst, cap,
+-- paused_until (Unix seconds, inf: until resumed); '-' for none, '=' for no change.
 
 local FIELDS = {'rate', 'burst', 'cap', 'paused_until'}
 
@@ -15,12 +15,12 @@ for i = 4, #ARGV, 5 do
   end
   if any then call('HSET', LIMITS, queue, table.concat(new, ' ')) else call('HDEL', LIMITS, queue) end
   if new[1] == '-' then call('DEL', key('bucket', queue)) end
-  -- A queue that may be served now keeps its place in line, however often its limits are written.
-  local stands = tonumber(call('ZSCORE', DUE, queue))
-  if stands then
-    queues[queue] = nil -- it may be named twice
-    announce(place(look(queue), stands <= now and stands or nil))
+  -- A queue that may be served now keeps its place in line, however often its limits are set.
+  local place_now = tonumber(call('ZSCORE', DUE, queue))
+  if place_now then
+    queues[queue] = nil -- a queue may appear twice in ARGV: load its limits again
+    announce(place(load_queue(queue), place_now <= now and place_now or nil))
   end
 end
-write_down()
+write_all()
 return 1

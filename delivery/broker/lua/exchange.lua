@@ -1,19 +1,23 @@
 #!lua flags=allow-oom
--- A worker says what became of the messages it had, and gets as many as it has room for.
--- ARGV 4: worker, 5: number of this request (they count up; 0: nobody reads the answer), 6: room ('': it does not ask, and
--- waits on if it waits), 7: how much of it is open (the rest is kept for new queues, those of which nothing is leased), 8: number of the first earlier request whose answer never came ('' for
--- none): what was leased since goes back, but what it says that it has. Then, for each settled message: how, queue, id,
--- number; where how is 'ack', 'head' (back to the head of its queue), 'tail' (to its end), 'bury' (nobody can read it), a
--- number of seconds (delayed for so long), or 'has' (it is not settled).
--- Returns seconds until this worker should come again ('' for no hurry), what is left to fetch at once (0: nothing, 1: for
--- who has open room, 2: for who has any), whether one of the queues that this was about waits for a message of it to be settled
--- (0 or 1), and for each queue: its name, the number of its messages, and for each of those: id, message.
+-- A worker's request: reports settled messages and fetches as many new ones as it has room for.
+-- ARGV 4: worker
+--      5: number of the request, counting up; 0: it only reports, and nobody wakes up by its answer
+--      6: room; '': it only reports, and the worker goes on waiting if it waits for its bell
+--      7: open room, the part of the room that every queue may use; the rest is for new queues, with nothing leased
+--      8: number of the worker's first request whose answer was lost, '' for none: all that it and later requests
+--         leased goes back, except what is listed as held
+--      then, for each settlement: how, queue, id, number of the request that leased it. How is 'ack', 'head' (back to
+--         the head of its queue), 'tail' (to its end), 'bury' (unreadable), or a number of seconds (delayed by that).
+--         'has' lists a message that is not settled, but held
+-- Returns: seconds until the worker should send its next request ('': no hurry); what is left to fetch now (0: nothing,
+-- 1: for a worker with open room, 2: for one with any room); 1 if a queue that this request touched waits for a
+-- settlement, else 0; then, for each queue served: name, number of messages, and for each message: id, message.
 
 local WORKER, NUMBER, LOST = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
 local ROOM, OPEN_ROOM = tonumber(ARGV[6]), tonumber(ARGV[7])
 local MOST_VISITS = 500 -- a script must not keep the server for long
 local MOST_UNREADABLE = 1000
-local MUCH_LESS = 3 / 4 -- of another's room: the other is the one to serve
+local MUCH_LESS = 3 / 4 -- of another waiting worker's open room: with less, a worker takes nothing
 
 -- Settling ----------------------------------------------------------------------------------------------------------
 
@@ -30,7 +34,7 @@ local function put(how, name, message)
   end
 end
 
-local beginnings = {} -- of leases of this worker, by the number of the request
+local beginnings = {} -- what this worker's leases begin with, by request number
 
 local function is_mine(lease, number)
   local mine = beginnings[number]
@@ -41,64 +45,64 @@ local function is_mine(lease, number)
   return lease and string.sub(lease, 1, #mine) == mine
 end
 
--- Settles what is settled of one queue: `told` says where in ARGV. Returns how many were leased to this worker, how many
--- of those came back, how many of those were put off, and when the first of these was taken.
-local function settle(name, told)
+-- Settles messages of one queue; `entries` are their positions in ARGV. Returns how many were leased to this worker,
+-- how many of those were not acknowledged, how many were postponed, and when the first of these was taken.
+local function settle(name, entries)
   local leases, known, ids = key('leases', name), key('known', name), {}
-  for n = 1, #told do ids[n] = ARGV[told[n] + 2] end
-  local found, acknowledged, others, put_off = call_with(ids, 'HMGET', leases), {}, {}, 0
+  for n = 1, #entries do ids[n] = ARGV[entries[n] + 2] end
+  local found, acknowledged, others, postponed = call_with(ids, 'HMGET', leases), {}, {}, 0
   local taken_at = now
-  for n = 1, #told do
-    if is_mine(found[n], ARGV[told[n] + 3]) then
-      local which = ARGV[told[n]] == 'ack' and acknowledged or others
+  for n = 1, #entries do
+    if is_mine(found[n], ARGV[entries[n] + 3]) then
+      local which = ARGV[entries[n]] == 'ack' and acknowledged or others
       which[#which + 1] = which == others and n or ids[n]
     end
   end
   call_with(acknowledged, 'HDEL', leases)
   call_with(acknowledged, 'SREM', known)
   for _, n in ipairs(others) do
-    local how = ARGV[told[n]]
+    local how = ARGV[entries[n]]
     if call('HDEL', leases, ids[n]) == 1 then
       if how == 'bury' then call('SREM', known, ids[n]) end
       local lease = read_lease(found[n])
-      if tonumber(how) then put_off, taken_at = put_off + 1, math.min(taken_at, lease.taken_at) end
+      if tonumber(how) then postponed, taken_at = postponed + 1, math.min(taken_at, lease.taken_at) end
       put(how, name, lease.message)
     end
   end
-  return #acknowledged + #others, #others, put_off, taken_at
+  return #acknowledged + #others, #others, postponed, taken_at
 end
 
-local has = {} -- numbers of leases, by queue and id
+local held_numbers = {} -- request numbers of the leases that the worker holds, by queue and id
 
-local function has_it(name, id, number) return has[name] and has[name][id] == number end
+local function is_held(name, id, number) return held_numbers[name] and held_numbers[name][id] == number end
 
 local function settle_all()
   if not ARGV[9] then return end
-  local told, names = {}, {}
+  local entries, names = {}, {}
   for i = 9, #ARGV, 4 do
     local name = ARGV[i + 1]
-    local of_queue = told[name]
+    local of_queue = entries[name]
     if ARGV[i] == 'has' then
-      has[name] = has[name] or {}
-      has[name][ARGV[i + 2]] = tonumber(ARGV[i + 3])
+      held_numbers[name] = held_numbers[name] or {}
+      held_numbers[name][ARGV[i + 2]] = tonumber(ARGV[i + 3])
     elseif of_queue then
       of_queue[#of_queue + 1] = i
     else
-      told[name] = {i}
+      entries[name] = {i}
       names[#names + 1] = name
     end
   end
-  local touched, places = look_at(names), call_with(names, 'ZMSCORE', DUE)
+  local touched, places = load_queues(names), call_with(names, 'ZMSCORE', DUE)
   for n = 1, #touched do
     local queue, at = touched[n], places[n]
-    local settled, returned, put_off, taken_at = settle(queue.name, told[queue.name])
+    local settled, returned, postponed, taken_at = settle(queue.name, entries[queue.name])
     if settled > 0 then
       count_leases(queue)
-      if put_off > 0 then refund(queue, put_off, taken_at) end
-      if returned > 0 or at == 'inf' then -- an acknowledgement can only open a queue that waited for one
+      if postponed > 0 then refund(queue, postponed, taken_at) end
+      if returned > 0 or at == 'inf' then -- an acknowledgement alone moves a queue only if it was at its cap
         place(queue)
       elseif at and not queue.holds then
-        stand(queue, at)
+        set_place(queue, at)
       end
     end
   end
@@ -114,7 +118,7 @@ local function granted(queue, wanted)
   return math.max(count, 0)
 end
 
--- Takes up to `most` ready messages. Returns them, and `first_at` for what is left, if that is known.
+-- Takes up to `most` messages that are ready or due. Returns them, and `first_at` for the rest, if known.
 local function take(name, most)
   local messages = call('RPOP', list(name), most) or {}
   if #messages == most then return messages, nil end
@@ -125,7 +129,7 @@ local function take(name, most)
 end
 
 local answer = {'', 0, 0}
-local head -- of the leases of this request
+local head -- what the leases of this request begin with
 
 local function lease(queue, messages)
   head = head or WORKER .. ' ' .. NUMBER .. ' ' .. stamp(now) .. ' '
@@ -145,7 +149,7 @@ local function lease(queue, messages)
   if queue.limits.rate then spend(queue, count) end
 end
 
--- Serves one queue up to `wanted` messages and sends it to its next place. Returns how many it gave.
+-- Leases up to `wanted` messages of one queue and gives it its next place. Returns how many.
 local function serve(queue, wanted, place_in_line)
   local count, first = granted(queue, wanted), nil
   if count > 0 then
@@ -158,10 +162,10 @@ local function serve(queue, wanted, place_in_line)
   return count
 end
 
--- Round robin: every queue in line gets an equal share of the room, then goes to the end of the line; what room is left
--- goes to those who are first in line then. The places at the end are in the microseconds before now, in that order.
--- However many queues are slow, each new one takes a single place of the room that is not open; the others keep their place
--- in line, for another worker. Returns the room that is left, and how much of it is open.
+-- Round robin: every queue in line gets an equal share of the open room and goes to the end of the line; the first in
+-- line then get what is left. Places at the end are in the microseconds before now, in the order of the visits. Without
+-- open room only new queues are served, one message each; the others keep their places, for another worker. Returns
+-- the room that is left, and how much of it is open.
 local function serve_all(room, open_room)
   local visits, most_places = 0, 2 * room
   while room > 0 and visits < MOST_VISITS do
@@ -169,7 +173,7 @@ local function serve_all(room, open_room)
     local line = call('ZRANGEBYSCORE', everybody, '-inf', now, 'LIMIT', 0, math.min(room, MOST_VISITS))
     if #line == 0 then break end
     local share = math.max(1, math.floor(open_room / #line))
-    for _, queue in ipairs(look_at(line)) do
+    for _, queue in ipairs(load_queues(line)) do
       visits = visits + 1
       if open_room > 0 or not queue.holds then
         local count = serve(queue, share, now - math.max(0, most_places - visits) / 1000000)
@@ -181,16 +185,18 @@ local function serve_all(room, open_room)
   return room, math.max(0, open_room)
 end
 
--- One worker could take what queues at their caps let out, again and again, and the others would have nothing to do. So it
--- leaves what is due to one that has much more room, which is woken; if nobody came, it is served the next time.
-local function leaves_it()
-  local _, more = with_most_room()
+-- A worker that settles and fetches in one round trip could take all that queues at their caps release, and other
+-- workers would idle. So it leaves due messages to a waiting worker that has much more open room. That worker is woken;
+-- if it does not come, the next request takes them.
+local function leaves_work_to_another()
+  local _, more = roomiest_worker()
   return more and OPEN_ROOM < more * MUCH_LESS
 end
 
--- What is left ------------------------------------------------------------------------------------------------------
+-- The request -------------------------------------------------------------------------------------------------------
 
--- One worker is enough to wake up for what is due next: it keeps the watch until then.
+-- Makes this worker keep the watch: it has to wake up when the next queue is due, at `at`. One worker is enough.
+-- Returns whether this one keeps it.
 local function keeps_watch(at)
   local watch = call('GET', WATCH)
   if watch then
@@ -203,21 +209,21 @@ end
 
 settle_all()
 if LOST then
-  call('HSET', FENCES, WORKER, NUMBER - 1) -- a lost request may still be on its way
+  call('HSET', FENCES, WORKER, NUMBER - 1) -- a lost request may still arrive
   give_back(function(held, name, id)
-    return held.worker == WORKER and held.number >= LOST and not has_it(name, id, held.number)
+    return held.worker == WORKER and held.number >= LOST and not is_held(name, id, held.number)
   end)
 end
 write_places()
 local room, open_room = 0, 0
-if ROOM then waits_no_more(WORKER) end
+if ROOM then stop_waiting(WORKER) end
 if ROOM and ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) then
   call('ZADD', WORKERS, 'NX', now, WORKER)
   room, open_room = ROOM, OPEN_ROOM
-  if not leaves_it() then room, open_room = serve_all(ROOM, OPEN_ROOM) end
+  if not leaves_work_to_another() then room, open_room = serve_all(ROOM, OPEN_ROOM) end
 end
 
-write_down()
+write_all()
 
 local function has_due(line) return #call('ZRANGEBYSCORE', line, '-inf', now, 'LIMIT', 0, 1) > 0 end
 

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- A worker stops: what it holds goes back to the heads of the queues. Returns how much that was.
+-- A worker leaves. Its leases return to the heads of their queues. Returns how many there were.
 -- ARGV 4: worker.
 
 local WORKER = ARGV[4]
 call('ZREM', WORKERS, WORKER)
-waits_no_more(WORKER)
+stop_waiting(WORKER)
 call('HDEL', FENCES, WORKER)
 local count = give_back(function(held) return held.worker == WORKER end)
-write_down()
+write_all()
 return count

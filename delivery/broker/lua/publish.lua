@@ -1,8 +1,8 @@
 #!lua
--- Queues the messages whose ids the broker does not hold yet. Returns how many those were.
--- ARGV: for each queue its name, the number of its messages, and for each of those: id, delay in seconds, message.
+-- Queues messages whose ids the broker does not hold yet. Returns how many it queued.
+-- ARGV, for each queue: name, number of messages, and for each message: id, delay in seconds, message.
 
--- A queue knows these ids from now on. Returns which of them it did not: `which[n]` says it of the n-th.
+-- Adds ids to those that the queue knows. Returns an array: whether the n-th one is new.
 local function learn(name, ids)
   local known = key('known', name)
   if #ids == 1 then return {call('SADD', known, ids[1]) == 1} end
@@ -24,10 +24,10 @@ while ARGV[at] do
   names[#names + 1], starts[#starts + 1] = ARGV[at], at
   at = at + 2 + 3 * tonumber(ARGV[at + 1])
 end
-local places = call_with(names, 'ZMSCORE', DUE) -- of queues in which something waits
+local places = call_with(names, 'ZMSCORE', DUE) -- false for queues that are empty
 
 local added = 0
-local entering, first = {}, {} -- the names of queues that come into line, and `first_at` for each, where it is known
+local entering, first = {}, {} -- names of queues whose places change, and `first_at` for each, if known
 for q = 1, #names do
   local name, at, is_empty = names[q], starts[q], not places[q]
   local count = tonumber(ARGV[at + 1])
@@ -45,7 +45,7 @@ for q = 1, #names do
       end
     end
   end
-  -- A queue that had ready messages stands in line already, where its limits put it.
+  -- A queue that had ready messages is in line already, where its limits put it.
   local was_empty = #ready > 0 and append(name, ready, is_empty)
   call_with(delayed, 'ZADD', key('delayed', name))
   if was_empty or (#ready == 0 and #delayed > 0 and call('EXISTS', list(name)) == 0) then
@@ -54,6 +54,6 @@ for q = 1, #names do
   end
 end
 
-for _, queue in ipairs(look_at(entering)) do announce(place(queue, nil, first[queue.name])) end
-write_down()
+for _, queue in ipairs(load_queues(entering)) do announce(place(queue, nil, first[queue.name])) end
+write_all()
 return added

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Drops what waits in a queue, ready or delayed, in steps that are short for the server. What is leased stays.
--- ARGV 4: queue. Returns how many were dropped and 1 when nothing is left.
+-- Drops a queue's ready and delayed messages, in steps that are short for the server. Leased messages stay.
+-- ARGV 4: queue. Returns how many were dropped, and 1 when none are left, else 0.
 
 local queue = ARGV[4]
 local known, delayed = key('known', queue), key('delayed', queue)
@@ -16,6 +16,6 @@ else
   for _, message in ipairs(dropped) do call('SREM', known, id_of(message)) end
   count = #dropped
 end
-local at = place(look(queue))
-write_down()
+local at = place(load_queue(queue))
+write_all()
 return {count, at and 0 or 1}

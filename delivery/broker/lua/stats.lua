@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- ARGV: queues. Returns for each: ready, delayed, leased, tokens ('' for no rate), paused_until ('' for not),
--- the time when the message next in turn was due ('' for unknown).
+-- ARGV: queues. Returns for each: ready, delayed, leased, tokens ('': no rate), paused_until ('': not paused), and when
+-- the next message was or will be due ('': unknown).
 
 local function due_at(queue)
   local first = call('LINDEX', list(queue), -1)
@@ -11,13 +11,13 @@ end
 local answer = {}
 for i = 4, #ARGV do
   local queue = ARGV[i]
-  local limits = look(queue).limits
+  local limits = load_queue(queue).limits
   local paused_until = limits.paused_until or 0
   answer[#answer + 1] = {
     call('LLEN', list(queue)),
     call('ZCARD', key('delayed', queue)),
     call('HLEN', key('leases', queue)),
-    limits.rate and stamp(limits.burst - (full_at(look(queue)) - now) * limits.rate) or '',
+    limits.rate and stamp(limits.burst - (full_at(load_queue(queue)) - now) * limits.rate) or '',
     paused_until > now and string.format('%.17g', paused_until) or '',
     due_at(queue),
   }

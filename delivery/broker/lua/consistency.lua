@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- ARGV: queues. Returns for each: ready, delayed, leased, ids known, its place in line ('' for none), 1 if it is noted to
--- have leases, and how many of its leases belong to workers that nobody knows.
+-- ARGV: queues. Returns for each: ready, delayed, leased, known ids, place in line ('' for none), 1 if LEASED names it
+-- (else 0), and how many of its leases belong to unknown workers.
 
 local alive = {}
 for _, name in ipairs(call('ZRANGE', WORKERS, 0, -1)) do alive[name] = true end
@@ -8,9 +8,9 @@ for _, name in ipairs(call('ZRANGE', WORKERS, 0, -1)) do alive[name] = true end
 local answer = {}
 for i = 4, #ARGV do
   local queue = ARGV[i]
-  local strangers = 0
+  local orphans = 0
   for _, lease in ipairs(call('HVALS', key('leases', queue))) do
-    if not alive[read_lease(lease).worker] then strangers = strangers + 1 end
+    if not alive[read_lease(lease).worker] then orphans = orphans + 1 end
   end
   answer[#answer + 1] = {
     call('LLEN', list(queue)),
@@ -19,7 +19,7 @@ for i = 4, #ARGV do
     call('SCARD', key('known', queue)),
     call('ZSCORE', DUE, queue) or '',
     call('SISMEMBER', LEASED, queue),
-    strangers,
+    orphans,
   }
 end
 return answer
