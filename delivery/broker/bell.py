@@ -1,53 +1,53 @@
-"""A worker's bell: a list in the broker. A script that has a message for a waiting worker pushes to its list."""
+"""A worker's bell: a list in the broker on which the worker blocks until a script pushes an element."""
 
 from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import ResponseError
 
-from delivery.broker.line import Line
+from delivery.broker.connection import WorkerConnection
 
 BELL_WAIT_S = 1
-"""A bell that was lost costs its worker so much."""
+"""How long a worker waits if a ring was lost."""
 _RING = """#!lua flags=allow-oom
 redis.call('LPUSH', ARGV[1], '1')
 return redis.call('PEXPIRE', ARGV[1], ARGV[2])
 """
-"""A server without memory refuses a plain LPUSH."""
+"""A script, because a server without free memory refuses a plain LPUSH."""
 
 
 class Bell:
-    """A worker listens to it on a connection of its own, `line`: the server answers nothing there before it has rung,
-    also not a request that was sent behind it. `rung` is called then, and after `wait_s` without a ring."""
+    """The worker listens on `connection`. While it does, the server answers nothing there, so a request sent behind the
+    bell waits for a ring. `on_ring` is called after a ring, and after `wait_s` without one."""
 
-    def __init__(self, line: Line, key: str, wait_s: float, rung: Callable[[], None]) -> None:
-        self.line = line
+    def __init__(self, connection: WorkerConnection, key: str, wait_s: float, on_ring: Callable[[], None]) -> None:
+        self.connection = connection
         self._key = key
         self._wait_s = min(BELL_WAIT_S, wait_s)
-        self._rung = rung
+        self._on_ring = on_ring
         self._is_listening = self._is_ringing = False
 
     def listen(self) -> None:
         if not self._is_listening:
             self._is_listening, self._is_ringing = True, False
-            self.line.send(
-                *("BRPOP", self._key, self._wait_s), then=self._heard, if_lost=self._not_heard, wait_s=BELL_WAIT_S
+            self.connection.send(
+                *("BRPOP", self._key, self._wait_s), on_reply=self._on_reply, on_lost=self._on_lost, wait_s=BELL_WAIT_S
             )
 
-    def ring(self, on: Line) -> None:
-        """Has what was sent behind it answered now. If that gets lost, it waits as long as for any ring."""
+    def ring(self, on: WorkerConnection) -> None:
+        """Rings the worker's own bell: the server answers the request behind it now, or later if the ring is lost."""
         if not self._is_ringing:
             self._is_ringing = True
-            on.send("EVAL", _RING, 0, self._key, BELL_WAIT_S * 1000, then=_ignore)
+            on.send("EVAL", _RING, 0, self._key, BELL_WAIT_S * 1000, on_reply=_ignore)
 
-    def _heard(self, reply: Any) -> None:
+    def _on_reply(self, reply: Any) -> None:
         self._is_listening = False
         if isinstance(reply, ResponseError):
-            self.line.lose()
+            self.connection.disconnect()
             raise reply
-        self._rung()
+        self._on_ring()
 
-    def _not_heard(self) -> None:
+    def _on_lost(self) -> None:
         self._is_listening = False
 
 

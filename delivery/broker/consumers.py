@@ -25,9 +25,9 @@ class Consumers:
             self._forget_what_was_forked()
             if waiting := self._waiting.get(server):
                 return waiting.pop()
-            leases = Leases(make_scripts(), pace.trust_s)
+            leases = Leases(make_scripts(), pace.max_answer_age_s)
             heart = self._hearts[leases] = Heart(leases, pace)
-            leases.tell(None, by_default=heart.nudge)
+            leases.set_reporter(None, default=heart.nudge)
             heart.start()
             return leases
 

@@ -35,7 +35,7 @@ class Pace:
         return self.dead_after_s * 0.6
 
     @property
-    def trust_s(self) -> float:
+    def max_answer_age_s(self) -> float:
         return self.dead_after_s / 2
 
 

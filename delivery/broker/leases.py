@@ -1,10 +1,12 @@
-"""The leases of one consumer of this process. They outlive its connections: whatever becomes of those, a message that
-was fetched is being worked on until it is settled, and what was settled is told to the server until it has heard it.
+"""The leases of one worker (one consumer of this process).
 
-Requests to the server are numbered. The answer of a request that never came may have leased messages that nobody here
-knows of, so the next request says from which number on nothing was heard, and the server takes those leases back. On a
-new connection that is the first of all, with all that is held: a server that comes back without its last second, or a
-replica that took its place, has leases of messages that were settled long ago.
+They outlive its connections: a message stays leased until it is settled, and a settlement is kept until the server has
+answered the request that reports it.
+
+Requests are numbered. If the answer to a request is lost, the server may have leased messages that never arrived. So
+the next request names the first lost one, and the server takes back what was leased since. The first request on a new
+connection takes back all leases except those that it lists: a server that comes back without its last second, or a
+replica that replaced it, may hold leases that were settled long ago.
 """
 
 import itertools
@@ -20,191 +22,191 @@ from typing import Any
 from delivery.broker.received import Lease
 from delivery.broker.scripts import Scripts
 
-MOST_SETTLED = 500
-"""As many settlements as one request carries."""
+MOST_SETTLEMENTS = 500
+"""In one request."""
 
 _consumers = itertools.count()
 
-Settled = tuple[str, Lease]
-"""What became of a message (as lua/exchange.lua calls it), and which."""
+Settlement = tuple[str, Lease]
+"""How a message was settled, as in lua/exchange.lua, and its lease."""
 
 
 def seconds() -> float:
-    """A clock that goes on while this process, or the whole machine, is stopped."""
+    """A monotonic clock that also counts the time in which the machine is suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Leases:
-    """`settle` from any thread; requests from one thread at a time. `trust_s`: how old an answer may be when it is read
-    (the leases in an older one may have been given away meanwhile)."""
+    """Any thread may call `settle`, and one thread at a time sends requests. An answer older than `max_answer_age_s`
+    when it is read is not used: its leases may belong to another worker by then."""
 
-    def __init__(self, scripts: Scripts, trust_s: float) -> None:
+    def __init__(self, scripts: Scripts, max_answer_age_s: float) -> None:
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns():x}:{next(_consumers)}".replace(" ", "-")
         self.scripts = scripts
         self.held: dict[Lease, None] = {}
         self.stays_until_exit = False
-        """The worker is stopping, tasks are running: what is held then goes back when the process ends, not earlier."""
+        """The worker is stopping, but tasks still run: their leases go back when the process ends, not before."""
         self.is_awaited = False
-        """By the last answer: a queue at its cap waits for something that is held here."""
-        self.trust_s = trust_s
-        self._settled: deque[Settled] = deque()
-        self._sent: list[Settled] = []
+        """By the last answer, a queue at its cap waits for a settlement by this worker."""
+        self.max_answer_age_s = max_answer_age_s
+        self._settled: deque[Settlement] = deque()
+        self._reported: list[Settlement] = []
         self._number = 0
         self._sent_at = 0.0
-        self._lost_since: int | None = None
-        self._tells_of_lost = False
-        """Whether the last request does."""
-        self._has_told = False
-        self._tell = self._tell_by_default = _nobody
-        self._flushed: list[Settled] = []
-        self._flushing = threading.Lock()
-        self._moving = threading.Lock()
-        """While a lease changes its place: one that is in none would be taken for lost."""
+        self._first_lost: int | None = None
+        self._reports_lost_request = False
+        """Whether the request under way does."""
+        self._is_reporter_called = False
+        self._call_reporter = self._call_default_reporter = _ignore
+        self._flushed: list[Settlement] = []
+        self._flush_lock = threading.Lock()
+        self._lock = threading.Lock()
+        """Guards moves between these collections: a lease that is in none of them would be taken for lost."""
 
-    # Holding
+    # Leases
 
     def hold(self, queue: str, id: bytes) -> Lease:
-        """A message of the last answer is here."""
+        """Adds the lease of a message in the last answer."""
         lease = Lease(queue, id, self._number)
         self.held[lease] = None
         return lease
 
     def settle(self, lease: Lease, how: str = "ack") -> None:
-        """Ends a lease; the server hears of it soon. The second time does nothing."""
-        with self._moving:
+        """Ends a lease; the reporter reports it soon. Does nothing if the lease is not held."""
+        with self._lock:
             if lease not in self.held:
                 return
             del self.held[lease]
             self._settled.append((how, lease))
-        if not self._has_told:
-            self._has_told = True
-            self._tell()
+        if not self._is_reporter_called:
+            self._is_reporter_called = True
+            self._call_reporter()
 
     def put_off(self, lease: Lease, delay_s: float) -> None:
-        """It comes again after so many seconds."""
+        """Settles the message as delayed by this time."""
         self.settle(lease, str(max(delay_s, 0.0)))
 
     def give_back(self, leases: Iterable[Lease]) -> None:
-        """To the heads of their queues, in the order in which they were fetched."""
+        """Returns messages to the heads of their queues, in the order of the leases."""
         for lease in reversed(list(leases)):
             self.settle(lease, "head")
 
-    # Talking to the server
+    # Requests
 
-    def tell(self, speaker: Callable[[], None] | None, by_default: Callable[[], None] | None = None) -> None:
-        """Who is told, from any thread, that there is something to say to the server; None: who does it by default."""
-        self._tell_by_default = by_default or self._tell_by_default
-        self._tell = speaker or self._tell_by_default
-        if self.has_news:
-            self._tell()
-
-    @property
-    def has_news(self) -> bool:
-        return self.has_settled or self.has_lost
+    def set_reporter(self, reporter: Callable[[], None] | None, default: Callable[[], None] | None = None) -> None:
+        """Sets what is called, from any thread, when there is something to report; None: the default."""
+        self._call_default_reporter = default or self._call_default_reporter
+        self._call_reporter = reporter or self._call_default_reporter
+        if self.must_report:
+            self._call_reporter()
 
     @property
-    def has_settled(self) -> bool:
-        """Whether something was settled and is not told yet."""
+    def must_report(self) -> bool:
+        return self.has_settlements or self.has_lost_request
+
+    @property
+    def has_settlements(self) -> bool:
+        """Whether there are settlements to report."""
         return bool(self._settled)
 
     @property
-    def has_lost(self) -> bool:
-        """Whether nobody knows what the server did of a request."""
-        return self._lost_since is not None
+    def has_lost_request(self) -> bool:
+        """Whether the next request must take back what a lost one leased."""
+        return self._first_lost is not None
 
-    def request(self, room: int, open_room: int, *, reports: bool = True) -> tuple[Any, ...]:
-        """The arguments of the next request, for exchange.lua. `answered`, `refused` or `unanswered` has to follow.
+    def request_arguments(self, room: int, open_room: int, *, reports: bool = True) -> tuple[Any, ...]:
+        """The next request, as arguments of exchange.lua. `request_answered`, `request_refused` or `request_lost` must
+        follow.
 
-        One that waits behind a bell does not report what was settled: that would be heard late.
+        A request behind the bell does not report settlements: the server would get them late.
         """
         self._number += 1
         self._sent_at = seconds()
-        self._sent = self.take_settled() if reports else []
-        lost = "" if self._lost_since is None else self._lost_since
-        self._tells_of_lost = self.has_lost
-        told = [*self._sent, *self._has()] if self.has_lost else self._sent
-        return (self.worker, self._number, room, open_room, lost, *_flat(told))
+        self._reported = self.take_settlements() if reports else []
+        lost = "" if self._first_lost is None else self._first_lost
+        self._reports_lost_request = self.has_lost_request
+        entries = [*self._reported, *self._held_entries()] if self.has_lost_request else self._reported
+        return (self.worker, self._number, room, open_room, lost, *_flat(entries))
 
-    def _has(self) -> list[Settled]:
-        """What is here, or was settled and is not told yet."""
-        with self._moving:
+    def _held_entries(self) -> list[Settlement]:
+        """Lists the messages that are held, or settled but not reported yet."""
+        with self._lock:
             leases = [*self.held, *(lease for _, lease in [*self._settled, *self._flushed])]
         return [("has", lease) for lease in leases]
 
-    def answered(self) -> bool:
-        """False when the answer is too old to be trusted: then it counts as lost."""
-        if seconds() - self._sent_at > self.trust_s:
-            self.unanswered()
+    def request_answered(self) -> bool:
+        """False if the answer is too old to be used; the request then counts as lost."""
+        if seconds() - self._sent_at > self.max_answer_age_s:
+            self.request_lost()
             return False
-        self._sent = []
-        if self._tells_of_lost:
-            self._lost_since = None
+        self._reported = []
+        if self._reports_lost_request:
+            self._first_lost = None
         return True
 
-    def refused(self) -> None:
-        """The server did nothing of what was asked."""
-        self.put_back(self._sent)
-        self._sent = []
+    def request_refused(self) -> None:
+        """The server refused the request, and did nothing."""
+        self.report_again(self._reported)
+        self._reported = []
 
-    def doubt(self) -> None:
-        """This is a new connection, perhaps to a server that does not know all that was said to the last one."""
+    def reconcile(self) -> None:
+        """Makes the next request list all leases: on a new connection the server may not know the last settlements."""
         if self._number:
-            self._lost_since = 0
+            self._first_lost = 0
 
-    def unanswered(self) -> None:
-        """Nobody knows what the server did: settle again, and take back what was leased."""
-        self.refused()
-        if self._lost_since is None:
-            self._lost_since = self._number
+    def request_lost(self) -> None:
+        """The server may have executed the request: report again, and take back what it leased."""
+        self.request_refused()
+        if self._first_lost is None:
+            self._first_lost = self._number
 
     def flush(self) -> None:
-        """Settles what is to be settled, for consumers without a connection of their own. Raises redis.RedisError.
+        """Reports all settlements on a connection of the process's own. Raises redis.RedisError.
 
-        A consumer that has one is not disturbed: where it waits for its bell, it goes on waiting.
+        A worker that is connected as well goes on waiting for its bell.
         """
-        fetches = self._tell is self._tell_by_default
-        with self._flushing:
-            while self._take_to_flush():
+        ends_wait = self._call_reporter is self._call_default_reporter
+        with self._flush_lock:
+            while self._take_for_flush():
                 try:
-                    self.scripts.run("exchange", *self.report(self._flushed, fetches=fetches))
+                    self.scripts.run("exchange", *self.report_arguments(self._flushed, ends_wait=ends_wait))
                 except BaseException:
-                    self.put_back(self._flushed)
+                    self.report_again(self._flushed)
                     raise
                 finally:
                     self._flushed = []
 
-    def _take_to_flush(self) -> list[Settled]:
-        with self._moving:
+    def _take_for_flush(self) -> list[Settlement]:
+        with self._lock:
             self._flushed = self._take()
         return self._flushed
 
-    def report(self, settled: Collection[Settled], *, fetches: bool) -> tuple[Any, ...]:
-        """The arguments of a request that only reports. Unless it `fetches` (nothing, for it has no room), the server
-        leaves the worker among those that wait for their bell."""
-        return (self.worker, 0, 0 if fetches else "", 0, "", *_flat(settled))
+    def report_arguments(self, settlements: Collection[Settlement], *, ends_wait: bool) -> tuple[Any, ...]:
+        """A request that only reports, as above. `ends_wait`: the worker stops waiting for its bell."""
+        return (self.worker, 0, 0 if ends_wait else "", 0, "", *_flat(settlements))
 
-    def put_back(self, settled: Sequence[Settled]) -> None:
-        """Nobody knows whether the server heard of it: it is told again."""
-        with self._moving:
-            self._settled.extendleft(reversed(settled))
+    def report_again(self, settlements: Sequence[Settlement]) -> None:
+        """Puts settlements back that the server may not have received."""
+        with self._lock:
+            self._settled.extendleft(reversed(settlements))
 
-    def take_settled(self) -> list[Settled]:
-        with self._moving:
+    def take_settlements(self) -> list[Settlement]:
+        with self._lock:
             return self._take()
 
-    def _take(self) -> list[Settled]:
-        self._has_told = False
-        taken: list[Settled] = []
+    def _take(self) -> list[Settlement]:
+        self._is_reporter_called = False
+        taken: list[Settlement] = []
         with suppress(IndexError):
-            while len(taken) < MOST_SETTLED:
+            while len(taken) < MOST_SETTLEMENTS:
                 taken.append(self._settled.popleft())
         return taken
 
 
-def _nobody() -> None:
+def _ignore() -> None:
     pass
 
 
-def _flat(settled: Collection[Settled]) -> Iterable[Any]:
-    for how, lease in settled:
+def _flat(settlements: Collection[Settlement]) -> Iterable[Any]:
+    for how, lease in settlements:
         yield from (how, *lease)

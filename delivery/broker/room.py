@@ -1,11 +1,13 @@
-"""How many more messages a worker can take."""
+"""Room: how many more messages a worker can take."""
 
 from typing import Any
 
 MOST_ROOM = 200
-"""Messages in one answer: a worker that takes more lets the others wait."""
+"""Messages in one answer. A worker that fetches more keeps the others waiting."""
 RESERVED = 1 / 4
-"""Of a worker's places: for queues of which nothing is running, so that slow ones cannot take them all."""
+"""The part of a worker's places that is kept for queues with nothing leased: slow queues cannot take them all."""
+NOTHING, FOR_OPEN_ROOM, FOR_ANY_ROOM = range(3)
+"""What an answer says is left to fetch: nothing, messages for open room only, or messages for any room."""
 
 
 class Room:
@@ -23,7 +25,13 @@ class Room:
         return MOST_ROOM if estimate is None else min(MOST_ROOM, estimate)
 
     def open_of(self, total: int) -> int:
-        """How much of it is for queues that hold something already."""
+        """The part of `total` that is open to every queue. The rest is reserved for queues with nothing leased."""
         qos = self._channel.qos
         reserved = int((qos.prefetch_count or 0) * RESERVED)
         return min(total, max(0, (qos.can_consume_max_estimate() or MOST_ROOM) - reserved))
+
+    def is_enough(self, total: int, left_to_fetch: int) -> bool:
+        """Whether the worker can take a message of those that are left to fetch."""
+        if left_to_fetch == FOR_OPEN_ROOM:
+            return self.open_of(total) > 0
+        return left_to_fetch == FOR_ANY_ROOM and total > 0

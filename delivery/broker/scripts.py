@@ -52,6 +52,10 @@ class Scripts:
         self.client.script_load(SCRIPTS[name].source)
 
     def evalsha(self, name: str, *arguments: Any) -> tuple[Any, ...]:
-        """The arguments of EVALSHA, for those who send it themselves."""
+        """The arguments of EVALSHA."""
         clock = "" if self.clock is None else repr(self.clock)
         return (SCRIPTS[name].sha, 0, self.naming.global_prefix, self.naming.prefix, clock, *arguments)
+
+    def command(self, name: str, *arguments: Any) -> tuple[Any, ...]:
+        """The whole command, for a caller that sends it itself."""
+        return ("EVALSHA", *self.evalsha(name, *arguments))

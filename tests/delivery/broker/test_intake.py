@@ -61,7 +61,7 @@ class Loop:
         )
         scripts = Scripts(broker.client, Naming())
         scripts.load("exchange")
-        self.leases = self.channel.leases = Leases(scripts, trust_s=5)
+        self.leases = self.channel.leases = Leases(scripts, max_answer_age_s=5)
         self.refusals = 0
         self.start()
 
@@ -229,7 +229,7 @@ def test_what_a_cut_connection_had_brought_comes_again(loop: Loop, queues: FairQ
     loop.until_it_waits()
     publish(queues, "m")
     until(lambda: queues.leased_by("partner.a", "m"), "the server answers by itself")
-    loop.intake._bell.line.lose()
+    loop.intake._bell.connection.disconnect()
     loop.until(lambda: loop.ids == ["m"], "it came")
     loop.settle()
     loop.until(lambda: not queues.size("partner.a"), "and was settled once")
@@ -249,7 +249,7 @@ def test_what_was_to_be_told_is_told_later_when_no_connection_is_to_be_had(
         loop.settle()
         loop.start()
     else:
-        loop.intake._line.lose()
+        loop.intake._connection.disconnect()
         loop.settle()
     loop.refusals = 1
     with pytest.raises(redis.ConnectionError):
@@ -275,7 +275,7 @@ def test_a_new_connection_for_what_was_settled_says_what_it_has(loop: Loop, queu
     queues.client.hset(leases, mapping=held)
     queues.client.sadd(queues.naming.key("known", "partner.a"), *held)
     loop.until_it_waits()
-    loop.intake._line.lose()
+    loop.intake._connection.disconnect()
     loop.settle()
     loop.until(lambda: loop.ids == ["m", "k", "m"], "what the server held for it comes again")
 
@@ -286,7 +286,7 @@ def test_what_another_told_is_not_waited_for(loop: Loop, queues: FairQueues) -> 
     loop.hear("BELL")
     loop.until_it_waits()
     loop.settle()
-    loop.intake._keep_pace()
+    loop.intake._set_alarms()
     loop.leases.flush()
     loop.until(lambda: (due := loop.intake.due_in_s()) is None or due > 0.1, "it may sleep")
 
@@ -298,8 +298,8 @@ def test_its_own_bell_is_not_left_over(loop: Loop, client: redis.Redis) -> None:
 
 
 def test_the_time_of_a_delayed_message_ends_the_wait_for_events(loop: Loop) -> None:
-    loop.intake.leases.request(8, 8)
-    loop.intake._take([b"0.001", 0, 0])
+    loop.intake.leases.request_arguments(8, 8)
+    loop.intake._take_answer([b"0.001", 0, 0])
     watched = list(loop.heard)
     assert select.select(watched, [], [], 0)[0] == []
 

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from delivery.broker import FairMessage, FairQueues
 from delivery.broker.envelope import encode
-from delivery.broker.intake import FOR_ANY_ROOM, NOTHING
 from delivery.broker.limits import QueueLimits
 from delivery.broker.rates import default_burst, parse_rate
+from delivery.broker.room import FOR_ANY_ROOM, NOTHING
 from tests.delivery.broker.hand import Answer, Hand, Held
 from tests.delivery.broker.servers import Broker, lasting_keys, line, redis_binary
 

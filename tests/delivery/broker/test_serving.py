@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from delivery.broker import FairMessage, FairQueues, QueueLimits
-from delivery.broker.intake import FOR_ANY_ROOM, FOR_OPEN_ROOM, NOTHING
 from delivery.broker.leases import Leases
 from delivery.broker.received import Lease, Received
+from delivery.broker.room import FOR_ANY_ROOM, FOR_OPEN_ROOM, NOTHING
 from tests.delivery.broker.hand import Hand
 from tests.delivery.broker.servers import lasting_keys
 
@@ -325,8 +325,8 @@ def test_one_worker_is_woken_and_wakes_the_next_when_it_leaves_work_behind(bench
 
 def test_who_settles_beside_its_questions_still_hears_its_bell(bench: Bench) -> None:
     """As the heart does, when a beat comes before the worker's next question."""
-    leases = Leases(bench.hand.scripts, trust_s=5)
-    leases.tell(lambda: None)
+    leases = Leases(bench.hand.scripts, max_answer_age_s=5)
+    leases.set_reporter(lambda: None)
     bench.hand.name = leases.worker
     bench.queues.configure("partner.a", rate="1/h")
     bench.fill("a", 2)
@@ -340,8 +340,8 @@ def test_who_settles_beside_its_questions_still_hears_its_bell(bench: Bench) -> 
 
 
 def test_a_message_that_a_worker_puts_off_comes_again_after_that_time(bench: Bench) -> None:
-    leases = Leases(bench.hand.scripts, trust_s=5)
-    leases.tell(lambda: None)
+    leases = Leases(bench.hand.scripts, max_answer_age_s=5)
+    leases.set_reporter(lambda: None)
     bench.hand.name = leases.worker
     bench.fill("a", 1)
     answer = bench.hand.exchange(10)
