@@ -1,6 +1,6 @@
-"""A fair broker for Celery on Valkey/Redis: per-tenant queues where one tenant's trouble cannot reach another.
+"""A fair broker for Celery on Valkey/Redis: a queue for each tenant, none of which can delay another.
 
-Nothing here knows the applications around it: README.md says how another project would use it.
+The package does not depend on the application around it. README.md shows how to use it.
 """
 
 from delivery.broker.consistency import faults

@@ -1,6 +1,6 @@
 # mypy: disable-error-code="no-untyped-call, misc, attr-defined, no-any-return"
 # mypy: disable-error-code="override, union-attr, arg-type, return-value"
-"""What is different about a channel: fair queues. All others are left to kombu."""
+"""Kombu's Redis channel, extended by fair queues."""
 
 import re
 import ssl
@@ -25,12 +25,11 @@ from delivery.broker.scripts import Scripts
 
 SOCKET_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 3.0
-"""Unless `socket_timeout` and `socket_connect_timeout` are set. Kombu would wait for ever, also for a server that is
-gone without a word."""
+"""Unless `socket_timeout` and `socket_connect_timeout` are set. Kombu would wait for ever for a server that is gone."""
 
 
 class QoS(stock.QoS):
-    """Messages of fair queues are leases; a channel only knows how many of them leave no room for more."""
+    """The prefetch window. Messages of fair queues count in it, but `Leases` holds and settles them."""
 
     def _taken(self) -> int:
         leases = self.channel.leases
@@ -56,7 +55,7 @@ class QoS(stock.QoS):
 
 
 class FairChannel(stock.Channel):
-    """Transport options of its own: `fair_prefix` and `fair_dead_after_s`."""
+    """Adds the transport options `fair_prefix` and `fair_dead_after_s`."""
 
     QoS = QoS
     socket_timeout = SOCKET_TIMEOUT_S
@@ -68,7 +67,7 @@ class FairChannel(stock.Channel):
     leases: Leases | None = None
     intake: Intake | None = None
     _is_cancelled = False
-    _claimed_from: str | None = None
+    _server: str | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,7 +76,7 @@ class FairChannel(stock.Channel):
 
     @property
     def queues(self) -> FairQueues:
-        """For what this channel asks of fair queues in passing."""
+        """For publishing, purging and counting, on a pooled connection."""
         if self._queues is None or self._queues.client.connection_pool is not self.pool:
             client = redis.Redis(connection_pool=self.pool)
             refuse_cluster(client)
@@ -92,7 +91,7 @@ class FairChannel(stock.Channel):
             return
         delay_s = 0.0
         if eta := message["headers"].get("eta"):
-            # The broker knows when, by the server's clock; a worker would keep the message until its own says so.
+            # The broker delays the message. A worker would hold a message with an ETA until then.
             delay_s = max(0.0, delay_of(eta))
             message = {**message, "headers": {**message["headers"], "eta": None}}
         properties = message["properties"]
@@ -108,10 +107,10 @@ class FairChannel(stock.Channel):
         return super().create_publish_batch(max_size)
 
     def _unprefixed(self, evalsha: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Kombu's client puts the global prefix before the third argument, which holds just that."""
+        """Kombu's client puts the global prefix before the third argument, which already is that prefix."""
         return (*evalsha[:2], "", *evalsha[3:]) if self.global_keyprefix else evalsha
 
-    # Queues. A fair queue is there when something is in it: nothing is declared, nothing is left behind.
+    # Queues. A fair queue exists while it holds a message: none is declared or bound.
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         if not self._is_own_exchange(exchange, queue):
@@ -123,7 +122,7 @@ class FairChannel(stock.Channel):
         return super()._lookup(exchange, routing_key, default)
 
     def _is_own_exchange(self, exchange: str, queue: str) -> bool:
-        """The one that Celery makes for a queue it was not told of, or none at all."""
+        """Whether it is the default exchange, or the one that Celery creates for an undeclared queue."""
         return queue == self.naming.every or (self.naming.is_fair(queue) and exchange in ("", queue))
 
     def _size(self, queue: str) -> int:
@@ -155,7 +154,7 @@ class FairChannel(stock.Channel):
 
     @property
     def active_queues(self) -> list[str]:
-        """Those that kombu looks after."""
+        """The queues that kombu itself fetches from."""
         return [queue for queue in super().active_queues if queue != self.naming.every]
 
     def basic_consume(
@@ -167,8 +166,8 @@ class FairChannel(stock.Channel):
         if queue == self.naming.every:
             if self.leases is None:
                 refuse_cluster(self.queues.client)
-                self._claimed_from = f"{self.connection.client.as_uri(include_password=True)} {self.naming}"
-                self.leases = consumers.claim(self._claimed_from, self._own_scripts, Pace(self.fair_dead_after_s))
+                self._server = f"{self.connection.client.as_uri(include_password=True)} {self.naming}"
+                self.leases = consumers.claim(self._server, self._own_scripts, Pace(self.fair_dead_after_s))
             self._is_cancelled = False
             self.intake = Intake(self, self.leases, callback, no_ack=no_ack)
 
@@ -180,18 +179,18 @@ class FairChannel(stock.Channel):
             self.stop_intake()
 
     def close(self) -> None:
-        """After a cancel: an orderly end, what is not settled goes back. Else the connection broke, or the worker ends
-        while tasks are running: they keep their leases."""
+        """After a cancel, unsettled messages go back. Otherwise the connection broke, or the worker is ending: running
+        tasks keep their leases."""
         self._closing = True
         self.stop_intake()
         super().close()
-        server, self._claimed_from = self._claimed_from, None
+        server, self._server = self._server, None
         if server is None or self.leases is None:
             return
         if self._is_cancelled and not self.leases.stays_until_exit:
             consumers.retire(self.leases)
         else:
-            consumers.leave_waiting(server, self.leases)
+            consumers.disconnect(server, self.leases)
 
     def stop_intake(self) -> None:
         intake, self.intake = self.intake, None
@@ -199,17 +198,17 @@ class FairChannel(stock.Channel):
             intake.stop()
 
     def _own_scripts(self) -> Scripts:
-        """On connections that do not end with this channel."""
+        """Scripts on connections that outlive this channel."""
         manager = getattr(self, "_sentinel_manager", None)
         pool = self._get_pool()
         if manager is not None:
-            self._sentinel_manager = manager  # the channel closes it, so it must be its own
+            self._sentinel_manager = manager  # the channel closes this one, not that of the new pool
         return Scripts(redis.Redis(connection_pool=pool), self.naming)
 
 
 class TlsChannel(FairChannel):
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        """TLS is checked unless the address or `broker_use_ssl` says otherwise."""
+        """The certificate is checked unless the address or `broker_use_ssl` says otherwise."""
         client = self.connection.client
         if not isinstance(client.ssl, dict):
             client.ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
@@ -223,7 +222,7 @@ class SentinelChannel(FairChannel, stock.SentinelChannel):
     )
 
     def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
-        """Kombu looks for `sentinel://` among the addresses."""
+        """Renames the scheme for kombu, which takes only `sentinel://` addresses as Sentinels."""
         client = self.connection.client
         given = client.alt
         client.alt = [re.sub(r"^\w+://", "sentinel://", address) for address in given]
@@ -234,7 +233,7 @@ class SentinelChannel(FairChannel, stock.SentinelChannel):
 
 
 def refuse_cluster(client: redis.Redis) -> None:
-    """Raises Unsupported on Redis Cluster: a worker takes from all queues at once, which lie on many nodes there."""
+    """Raises Unsupported on Redis Cluster: the scripts use keys of all queues, which are on many nodes there."""
     if client.info("cluster").get("cluster_enabled"):
         raise Unsupported(
             "the fair broker does not run on Redis Cluster: use one primary, with Sentinel if it must fail over"

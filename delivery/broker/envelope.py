@@ -1,4 +1,4 @@
-"""Task messages as they lie in the lists: Celery's protocol 2 in kombu's envelope."""
+"""Task messages as the lists hold them: Celery's protocol 2 in kombu's envelope."""
 
 import base64
 import os
@@ -21,9 +21,9 @@ _EMBED: dict[str, None] = {"callbacks": None, "errbacks": None, "chain": None, "
 class FairMessage:
     """A Celery task for a fair queue.
 
-    `id` is the task's id and the message's: a queue holds it at most once, so it may be published twice. Visible ASCII
-    without quotes and backslashes. `eta` in Unix seconds of the publisher's clock. `argsrepr` is what logs, events and
-    Flower show instead of the arguments.
+    `id` is the id of the task and of the message: visible ASCII without quotes and backslashes. A queue holds an id at
+    most once, so publishing may be repeated. `eta` is in Unix seconds by the publisher's clock. Logs, events and Flower
+    show `argsrepr` instead of the arguments.
     """
 
     queue: str
@@ -37,7 +37,7 @@ class FairMessage:
 
 
 def encode(message: FairMessage, due_at: float) -> bytes:
-    """`due_at`: Unix seconds since when it waits, or will. Raises InvalidMessage."""
+    """`due_at`: when the message was or will be due, in Unix seconds. Raises InvalidMessage."""
     if not _ID.fullmatch(message.id):
         raise InvalidMessage(f"{message.id!r} is no message id: visible ASCII without quotes and backslashes")
     body = orjson.dumps((message.args, message.kwargs, _EMBED))
@@ -52,7 +52,7 @@ def encode(message: FairMessage, due_at: float) -> bytes:
         "argsrepr": message.argsrepr or repr(tuple(message.args)),
         "kwargsrepr": repr(message.kwargs) if message.kwargs else "{}",
         "origin": _ORIGIN,
-        "headers": message.headers,  # Celery would gather them from all these, at 12 µs a task
+        "headers": message.headers,  # otherwise Celery collects them, which takes 12 µs a task
         **message.headers,
     }
     return orjson.dumps(

@@ -1,8 +1,8 @@
-"""Our own exceptions. What goes wrong with the server stays redis.RedisError.
+"""The package's exceptions. Errors of the server and its connections are redis.RedisError.
 
 FairBrokerError
-├── InvalidRate (ValueError)     a rate that is not written as Celery writes rates
-├── InvalidMessage (ValueError)  a message whose queue or id the broker cannot take
+├── InvalidRate (ValueError)     a rate that is not in Celery's format
+├── InvalidMessage (ValueError)  a message whose queue or id is not allowed
 └── Unsupported                  Redis Cluster; consuming a single fair queue
 """
 

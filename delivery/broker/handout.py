@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-call"
-"""Hands the messages of an answer to the worker."""
+"""Hands the messages of an answer out to the worker."""
 
 import logging
 import time
@@ -25,12 +25,12 @@ class Handout:
         self._no_ack = no_ack
 
     def stop(self) -> None:
-        """From now on nothing is handed out, nor settled: it goes back."""
+        """Hands out no more: the messages of the next answer stay leased, for the caller to give back."""
         self.callback, self._no_ack = _ignore, False
 
-    def take(self, queues: list[Any]) -> int:
-        """From the answer: for each queue its name, the number of its messages, and for each of those id and message.
-        Returns how many there are, each leased to this worker."""
+    def hand_out(self, queues: list[Any]) -> int:
+        """Hands out the messages of an answer. `queues` is its last part: for each queue its name, the number of its
+        messages, and for each message its id and the message. Returns the number of messages."""
         fetched: list[tuple[Lease, bytes]] = []
         start = 0
         while start < len(queues):
@@ -53,11 +53,11 @@ class Handout:
             self._leases.give_back(lease for lease, _ in fetched[delivered:])
 
     def _read(self, lease: Lease, raw: bytes) -> Received | None:
-        """None when it is not for now, or for nobody."""
+        """None if the message is not due yet, or unreadable; it is settled then."""
         try:
             envelope = orjson.loads(raw)
             eta = envelope["headers"].get("eta")
-            if eta:  # not published through this broker, which takes the ETA out
+            if eta:  # from a producer on another transport: this one removes the ETA
                 delay_s = delay_of(eta)
                 if delay_s > 0:
                     self._leases.put_off(lease, delay_s)

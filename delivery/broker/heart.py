@@ -1,7 +1,7 @@
-"""Keeps the leases of one consumer alive from a thread of its own, so that a busy event loop does not look dead.
+"""A worker's heartbeat. It has its own thread, so that a worker with a busy event loop does not look dead.
 
-Each beat also gives back the leases of workers that are silent for too long, tells the server what was settled while no
-connection of the consumer's was there to do so, and looks at some more keys for lists that others have filled.
+Each beat also returns the leases of dead workers, reports settlements for which the worker had no connection, and scans
+some more keys for lists that other producers have filled.
 """
 
 import logging
@@ -21,7 +21,7 @@ logger = logging.getLogger("fair_broker")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A worker that is silent for `dead_after_s` is dead. All workers of a server need the same."""
+    """A worker without a heartbeat for `dead_after_s` is dead. All workers of a server need the same value."""
 
     dead_after_s: float
 
@@ -31,7 +31,7 @@ class Pace:
 
     @property
     def gap_s(self) -> float:
-        """When nobody at all beat for so long, it was the server or the clock that was away."""
+        """If no worker's heart beat for this long, the server was away or its clock jumped."""
         return self.dead_after_s * 0.6
 
     @property
@@ -40,34 +40,34 @@ class Pace:
 
 
 class Heart:
-    """`start` it, and `stop` or `retire` it in the end; then it leaves the server's list of workers."""
+    """Call `start`, and in the end `stop` or `retire`: the worker then leaves the broker."""
 
     def __init__(self, leases: Leases, pace: Pace) -> None:
         self.leases = leases
         self._pace = pace
-        self._wanted = threading.Event()
+        self._wake = threading.Event()
         self._is_retiring = False
         self._is_stopped = False
         self._beats = 0
-        self._looked_to = 0
+        self._scan_cursor = 0
         self._thread = threading.Thread(target=self._run, name="fair-heart", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def nudge(self) -> None:
-        """There is something to settle, and nobody else to do it."""
-        self._wanted.set()
+        """Beats now: there are settlements, and no connection to report them on."""
+        self._wake.set()
 
     def retire(self) -> None:
-        """Leaves as soon as everything held is settled. `start` is not possible again."""
+        """Leaves as soon as all held messages are settled. Cannot be started again."""
         self._is_retiring = True
-        self._wanted.set()
+        self._wake.set()
 
     def stop(self) -> None:
-        """Leaves at once, at the end of the process: what is held goes back. Raises nothing."""
+        """Leaves at once, at the end of the process; its leases go back. Raises nothing."""
         self._is_stopped = True
-        self._wanted.set()
+        self._wake.set()
         self._thread.join(timeout=self._pace.beat_s)
         try:
             self.leases.flush()
@@ -84,10 +84,10 @@ class Heart:
                 if self._is_retiring and not self.leases.held:
                     self._leave()
                     return
-            except redis.RedisError as error:  # the next beat may get through
+            except redis.RedisError as error:  # the next beat may succeed
                 logger.debug("no beat: %s", error)
-            self._wanted.wait(self._pace.beat_s)
-            self._wanted.clear()
+            self._wake.wait(self._pace.beat_s)
+            self._wake.clear()
 
     def beat(self) -> None:
         """Raises redis.RedisError."""
@@ -106,10 +106,10 @@ class Heart:
         self._adopt()
 
     def _adopt(self) -> None:
-        """What a producer without this broker put into a list that was empty has no place in line yet."""
+        """Puts lists in line that a producer on another transport has filled. Scans some more keys with each beat."""
         client, naming = self.leases.scripts.client, self.leases.scripts.naming
-        self._looked_to, found = client.scan(
-            self._looked_to, f"{naming.list(naming.prefix)}*", KEYS_A_BEAT, _type="list"
+        self._scan_cursor, found = client.scan(
+            self._scan_cursor, f"{naming.list(naming.prefix)}*", KEYS_A_BEAT, _type="list"
         )
         if found:
             names = (bytes_to_str(name).removeprefix(naming.global_prefix) for name in found)

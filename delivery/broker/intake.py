@@ -203,7 +203,7 @@ class Intake:
         self._fetch_alarm.clear()
         if due_in:
             self._fetch_alarm.set(float(due_in))
-        self._open_room_left -= self._handout.take(queues)
+        self._open_room_left -= self._handout.hand_out(queues)
 
     def _on_lost(self) -> None:
         self._pending_on = None

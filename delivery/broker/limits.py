@@ -1,4 +1,4 @@
-"""What a queue may do: how it is asked for, and how the scripts keep it."""
+"""The limits of a queue: as an application sets them, and as the scripts store them."""
 
 import math
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ NONE, KEEP = "-", "="
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """All limits of a queue; what is None is not limited.
+    """All limits of a queue; None: not limited.
 
-    `rate` in Celery's grammar (50/s, 600/m, 1000/h); `burst` in messages (default: 1 + a quarter of a second's worth);
-    `max_in_flight`: messages that workers may hold at a time; `paused_until` in Unix seconds, inf: until resumed.
+    `rate` is in Celery's format (50/s, 600/m, 1000/h). `burst` is in messages (default: 1 + a quarter of a second's
+    worth). `max_in_flight` is the cap on leased messages. `paused_until` is in Unix seconds, inf: until resumed.
     """
 
     queue: str
@@ -24,14 +24,14 @@ class QueueLimits:
 
 
 def arguments(limits: QueueLimits) -> tuple[str, str, str, str, str]:
-    """For configure.lua. Raises InvalidRate."""
+    """The arguments of configure.lua. Raises InvalidRate."""
     rate = parse_rate(limits.rate)
     burst = None if rate is None else max(1.0, default_burst(rate) if limits.burst is None else limits.burst)
     return limits.queue, number(rate), number(burst), number(limits.max_in_flight), number(limits.paused_until)
 
 
 def unpacked(queue: str, packed: str | None) -> QueueLimits:
-    """From what the scripts keep."""
+    """The limits that the scripts stored as `packed`."""
     if packed is None:
         return QueueLimits(queue)
     rate, burst, cap, paused_until = (None if value == NONE else float(value) for value in packed.split(" "))

@@ -1,4 +1,4 @@
-"""How fair queues and the keys beside them are called. The scripts build the same names (lua/common.lua)."""
+"""The names of fair queues and of their keys. The scripts build the same names (lua/common.lua)."""
 
 from dataclasses import dataclass
 
@@ -7,23 +7,23 @@ PREFIX = "partner."
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """`prefix` is what names of fair queues begin with; `global_prefix` stands before every key of the application."""
+    """`prefix` begins the name of every fair queue, `global_prefix` every key of the application."""
 
     prefix: str = PREFIX
     global_prefix: str = ""
 
     @property
     def every(self) -> str:
-        """The queue that stands for all fair queues: consuming it is consuming them all."""
+        """The queue that stands for all fair queues: a worker consumes it to consume them all."""
         return self.prefix + "*"
 
     def is_fair(self, queue: str) -> bool:
         return queue.startswith(self.prefix) and queue != self.every
 
     def key(self, kind: str, queue: str | None = None) -> str:
-        """What the broker keeps of this kind about a queue, or about all of them."""
+        """The key of this kind for a queue, or the one for all queues."""
         return f"{self.global_prefix}fair:{kind}:{queue or self.every}"
 
     def list(self, queue: str) -> str:
-        """The list of ready messages, in kombu's format, the next one rightmost."""
+        """The key of the list of ready messages, in kombu's format, the next one on the right."""
         return self.global_prefix + queue

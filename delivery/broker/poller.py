@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-call, misc, attr-defined, func-returns-value"
-"""Kombu's poller, which also looks after the connections that fetch from fair queues (intake.py)."""
+"""Kombu's poller, extended by the connections that fetch from fair queues (intake.py)."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ EXCHANGE, BELL, WAKER = KINDS = ("EXCHANGE", "BELL", "WAKER")
 
 
 class FairPoller(stock.MultiChannelPoller):
-    """`hub` is Celery's event loop; None where there is none (gevent, plain kombu consumers)."""
+    """`hub` is Celery's event loop; None without one (gevent, plain kombu consumers)."""
 
     hub: Any = None
 
@@ -22,7 +22,7 @@ class FairPoller(stock.MultiChannelPoller):
     def on_readable(self, fileno: int) -> None:
         channel, kind = self._fd_to_chan.get(fileno, (None, None))
         if kind in KINDS:
-            channel.handlers[kind]()  # whether there is room or not: an answer must not wait
+            channel.handlers[kind]()  # also without room for more messages: an answer must be read
         else:
             super().on_readable(fileno)
 
@@ -32,7 +32,7 @@ class FairPoller(stock.MultiChannelPoller):
         return super().handle_event(fileno, event)
 
     def get(self, callback: Any, timeout: float | None = None) -> None:
-        """Without an event loop there are no timers: waits until the first queue is due."""
+        """Waits no longer than until an intake's next alarm: without an event loop there are no timers."""
         for channel in self._channels:
             if channel.intake is not None and (due_in_s := channel.intake.due_in_s()) is not None:
                 timeout = due_in_s if timeout is None else min(timeout, due_in_s)
@@ -46,12 +46,12 @@ class FairPoller(stock.MultiChannelPoller):
 
     @property
     def fds(self) -> dict[int, Any]:
-        """Those that the event loop does not watch yet: adding one again costs a system call."""
+        """File descriptors that the event loop does not watch yet. Adding one again costs a system call."""
         watched = () if self.hub is None else self.hub.readers
         return {fd: value for fd, value in super().fds.items() if fd not in watched}
 
     def watch(self, channel: Any, client: Any, kind: str) -> None:
-        """Sees to it that the client is connected and heard."""
+        """Connects the client if necessary, and watches its connection."""
         if not self._client_registered(channel, client, kind):
             self._register(channel, client, kind)
 

@@ -1,4 +1,4 @@
-"""What an application does with fair queues: publish, set limits, ask how they are, tidy up."""
+"""Fair queues for an application: publishing, limits, statistics, purging."""
 
 import math
 import time
@@ -18,15 +18,15 @@ from delivery.broker.naming import PREFIX, Naming
 from delivery.broker.scripts import Scripts
 
 CHUNK = 500
-"""As much as one script takes at a time: while it runs, the server does nothing else."""
+"""Messages or queues in one script: while it runs, the server does nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """`ready` may be sent when the limits allow, `delayed` waits for its time, `in_flight` is leased to workers.
+    """Numbers of messages: `ready` ones, `delayed` ones that are not due yet, and those `in_flight`, leased to workers.
 
-    `tokens` may be sent at once (None: no rate). `oldest_due_at`: since when the next message waits, or until when;
-    None when nothing does.
+    `tokens` is how many may start at once (None: no rate). `oldest_due_at` is when the next message was or will be due
+    (None: unknown, or the queue is empty).
     """
 
     ready: int
@@ -46,15 +46,15 @@ class FairQueues:
         self.scripts = Scripts(client, self.naming)
 
     def check(self) -> None:
-        """Raises unless messages can be queued now: a server without memory, or a replica, answers a PING."""
+        """Raises unless messages can be published now. (PING also succeeds on a replica, or without free memory.)"""
         self.scripts.run("publish")
 
     # Messages
 
     def publish(self, messages: Sequence[FairMessage]) -> int:
-        """Queues those that the broker does not hold, in this order; returns how many those were.
+        """Queues, in this order, the messages whose ids the broker does not hold. Returns how many it queued.
 
-        One round trip for each 500. When it fails, some may be queued: publish all of them again.
+        One round trip for each 500. After an error some may be queued: publish all of them again.
         """
         now = time.time()
         return sum(self._publish(messages[start : start + CHUNK], now) for start in range(0, len(messages), CHUNK))
@@ -63,7 +63,7 @@ class FairQueues:
         by_queue: dict[str, list[Any]] = defaultdict(list)
         for message in messages:
             due_at = now if message.eta is None else message.eta
-            # As a delay: the publisher's clock need not agree with the server's.
+            # As a delay, because the publisher's clock may differ from the server's.
             by_queue[message.queue] += (message.id, max(0.0, due_at - now), encode(message, due_at))
         arguments: list[Any] = []
         for queue, of_queue in by_queue.items():
@@ -73,30 +73,30 @@ class FairQueues:
         return int(self.scripts.run("publish", *arguments))
 
     def postpone(self, queue: str, id: str, until: float) -> bool:
-        """Takes a message from its worker, to come again at `until` (Unix seconds); its acknowledgement is void then.
+        """Ends a message's lease and delays it to `until` (Unix seconds). Settling that lease then has no effect.
 
-        False when nobody holds it.
+        Returns False if the message is not leased.
         """
         return bool(self.scripts.run("postpone", queue, id, until - time.time()))
 
     def missing(self, queue: str, ids: Sequence[str]) -> list[str]:
-        """Those of `ids` that are neither ready, nor delayed, nor leased."""
+        """The `ids` that are neither ready, nor delayed, nor leased."""
         if not ids:
             return []
         known = self.client.smismember(self.naming.key("known", queue), list(ids))
         return [id_ for id_, is_known in zip(ids, known, strict=True) if not is_known]
 
     def leased_by(self, queue: str, id: str) -> str | None:
-        """The worker that holds the message; None when nobody does."""
+        """The worker that has leased the message; None if it is not leased."""
         lease: Any = self.client.hget(self.naming.key("leases", queue), id)
         return None if lease is None else bytes_to_str(lease).partition(" ")[0]
 
     def size(self, queue: str) -> int:
-        """All that the broker holds of the queue: ready, delayed and leased."""
+        """The number of messages in the queue: ready, delayed and leased."""
         return int(self.client.scard(self.naming.key("known", queue)))
 
     def purge(self, queue: str) -> int:
-        """Drops what is ready or delayed; returns how many. Running tasks are not touched."""
+        """Drops ready and delayed messages; returns how many. Leased messages stay."""
         dropped, is_done = 0, False
         while not is_done:
             count, is_done = self.scripts.run("purge", queue)
@@ -114,7 +114,7 @@ class FairQueues:
         paused_until: float | None = None,
         burst: float | None = None,
     ) -> None:
-        """Sets all limits of a queue; they act at once. Raises InvalidRate."""
+        """Sets all limits of a queue; they apply at once. Raises InvalidRate."""
         self.configure_many([QueueLimits(queue, rate, max_in_flight, paused_until, burst)])
 
     def configure_many(self, limits: Iterable[QueueLimits]) -> None:
@@ -122,21 +122,21 @@ class FairQueues:
         self._configure([limit.arguments(one) for one in limits])
 
     def limits(self, queue: str) -> QueueLimits:
-        """As they are set; the rate in messages a second."""
+        """The limits as they are set, with the rate in messages a second."""
         packed = self.client.hget(self.naming.key("limits"), queue)
         return limit.unpacked(queue, None if packed is None else bytes_to_str(packed))
 
     def all_limits(self) -> Mapping[str, QueueLimits]:
-        """Of every queue that has any, by its name; the rates in messages a second."""
+        """The limits of every queue that has any, by its name, with rates in messages a second."""
         found = {bytes_to_str(k): bytes_to_str(v) for k, v in self.client.hgetall(self.naming.key("limits")).items()}
         return {queue: limit.unpacked(queue, packed) for queue, packed in found.items()}
 
     def pause(self, queue: str, until: float = math.inf) -> None:
-        """Nothing of the queue is sent before `until` (Unix seconds); it keeps filling. What is in flight goes on."""
+        """No message of the queue is leased before `until` (Unix seconds). It still accepts messages."""
         self.pause_all({queue: until})
 
     def pause_all(self, untils: Mapping[str, float]) -> None:
-        """The same for many queues, each until its own time."""
+        """Like `pause`, for many queues, each until its own time."""
         keep = (limit.KEEP,) * 3
         self._configure([(queue, *keep, limit.number(until)) for queue, until in untils.items()])
 
@@ -147,7 +147,7 @@ class FairQueues:
         for start in range(0, len(rows), CHUNK):
             self.scripts.run("configure", *(value for row in rows[start : start + CHUNK] for value in row))
 
-    # How it is
+    # Statistics
 
     def names(self) -> list[str]:
         """The queues that hold something or have limits, sorted."""
@@ -158,7 +158,7 @@ class FairQueues:
             return sorted({bytes_to_str(name) for names in pipeline.execute() for name in names})
 
     def stats(self, queues: Iterable[str] | None = None) -> dict[str, QueueStats]:
-        """How these queues are (None: all of `names`)."""
+        """The statistics of these queues (None: of all that `names` returns)."""
         asked = self.names() if queues is None else list(queues)
         rows = (row for start in range(0, len(asked), CHUNK) for row in self._stats(asked[start : start + CHUNK]))
         return dict(zip(asked, rows, strict=True))
@@ -168,16 +168,16 @@ class FairQueues:
             yield QueueStats(ready, delayed, in_flight, *(float(one) if one else None for one in times))
 
     def workers(self) -> Mapping[str, float]:
-        """The worker processes that fetch, and when each gave its last sign of life (Unix seconds)."""
+        """The workers, and when each had its last heartbeat (Unix seconds)."""
         found: list[Any] = self.client.zrange(self.naming.key("workers"), 0, -1, withscores=True)
         return {bytes_to_str(name): at for name, at in found}
 
-    # Noticing that the server lost its memory
+    # Detecting a wiped server
 
     def was_wiped(self) -> bool:
-        """Whether what `mark` left is gone, or nobody ever marked."""
+        """Whether the marker is missing that `mark` sets."""
         return not self.client.exists(self.naming.key("epoch"))
 
     def mark(self) -> None:
-        """Call it when everything has been published again."""
+        """Sets the marker. Call it after everything has been published again."""
         self.client.set(self.naming.key("epoch"), 1)

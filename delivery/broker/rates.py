@@ -1,4 +1,4 @@
-"""Rates in Celery's grammar: `50/s`, `600/m`, `1000/h`, a bare number is per second, none or 0 is no limit."""
+"""Rates in Celery's format: `50/s`, `600/m`, `1000/h`. A bare number is per second; none or 0 is no limit."""
 
 import math
 
@@ -7,7 +7,7 @@ from delivery.broker.errors import InvalidRate
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 BURST_S = 0.25
-"""A queue that was idle may send one message, and this much of its rate on top, at once."""
+"""An idle queue may send one message plus this many seconds' worth of its rate at once."""
 
 
 def parse_rate(rate: str | float | None) -> float | None:
@@ -28,5 +28,5 @@ def parse_rate(rate: str | float | None) -> float | None:
 
 
 def default_burst(per_second: float) -> float:
-    """Any window of w seconds sees at most rate x w + burst messages. Never below one, or nothing could be sent."""
+    """In any window of w seconds at most rate x w + burst messages start. At least 1, or none could start."""
     return 1 + per_second * BURST_S

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="misc, assignment, arg-type, operator"
-"""A message as a worker gets it: kombu's, without what Celery does twice."""
+"""A message as a worker receives it: kombu's, but decoded once instead of twice."""
 
 from binascii import a2b_base64
 from typing import Any, NamedTuple
@@ -11,8 +11,8 @@ _JSON = "application/json"
 
 
 class Lease(NamedTuple):
-    """A worker's hold on a message; its delivery tag. `number` is that of the request that fetched it, so that the
-    acknowledgement of a lease that was lost, and taken again since, means nothing."""
+    """A worker's lease of a message; the message's delivery tag. `number` is that of the request that fetched it: when
+    a lease was lost and the message was leased again, a settlement of the old lease has no effect."""
 
     queue: str
     id: bytes
@@ -20,13 +20,13 @@ class Lease(NamedTuple):
 
 
 class Received(virtual.Message):
-    """Decodes its body once: kombu and Celery would do so when it arrives and again when its task starts."""
+    """Decodes its body once. Kombu and Celery do so when a message arrives and again when its task starts."""
 
     def __init__(self, envelope: dict[str, Any], lease: Lease, channel: Any) -> None:
         properties, headers = envelope["properties"], envelope["headers"]
         if "compression" in headers or properties.get("body_encoding") != "base64":
             super().__init__(envelope, channel=channel)
-        else:  # the same, in a third of the time
+        else:  # what kombu's __init__ does, in a third of the time
             self.errors = []
             self.channel = channel
             self.body = a2b_base64(envelope["body"])
@@ -44,14 +44,14 @@ class Received(virtual.Message):
         self.delivery_info["routing_key"] = self.delivery_info["queue"] = lease.queue
 
     def ack(self, multiple: bool = False) -> None:
-        """From any thread: the leases outlive channels, and settle in batches."""
+        """From any thread. The leases outlive the channel, and report settlements in batches."""
         if self.acknowledged:
             raise self.MessageStateError(f"acknowledged already: {self!r}")
         self._state = "ACK"
         self.leases.settle(self.delivery_tag)
 
     def put_off(self, delay_s: float) -> None:
-        """In place of an acknowledgement: it comes again after so many seconds."""
+        """Instead of an acknowledgement: postpones the message by this time."""
         self._state = "REQUEUED"
         self.leases.put_off(self.delivery_tag, delay_s)
 
@@ -65,11 +65,11 @@ class Received(virtual.Message):
             content = orjson.loads(self.body)
         except orjson.JSONDecodeError:
             return super()._decode()
-        self.body, self.content_type = content, None  # what Celery takes for decoded
+        self.body, self.content_type = content, None  # Celery takes this for decoded
         return content
 
     def _is_plain_json(self) -> bool:
-        """Kombu's JSON may hold more, such as dates: {"__type__": …}."""
+        """Whether it is without kombu's extensions of JSON, such as dates: {"__type__": …}."""
         return (
             self.content_type == _JSON
             and (self.accept is None or _JSON in self.accept)

@@ -1,4 +1,4 @@
-"""Runs the Lua scripts: every change of a queue is one of them, so a crash comes before or after it, never within."""
+"""Runs the Lua scripts. Each change of a queue is one script, so a crash happens before or after it, never within."""
 
 import hashlib
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ SCRIPTS = {name: _read(name) for name in _NAMES}
 
 
 class Scripts:
-    """The scripts of one server and one set of names. `clock`: Unix seconds instead of the server's time (tests).
+    """The scripts on one server with one naming. `clock`: Unix seconds instead of the server's time (for tests).
 
-    Thread-safe as far as the client is. Raises redis.RedisError; a script that the server has forgotten is loaded anew.
+    As thread-safe as the client. Raises redis.RedisError. Loads a script that the server does not know.
     """
 
     def __init__(self, client: redis.Redis, naming: Naming, clock: float | None = None) -> None:

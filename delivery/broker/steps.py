@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-call, misc, attr-defined, union-attr"
-"""What a Celery worker does better with fair queues than without: `register(app)` adds it to the workers of `app`."""
+"""A worker's bootstep for fair queues. `register(app)` adds it to the workers of `app`."""
 
 import time
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from kombu.exceptions import ContentDisallowed, DecodeError
 from delivery.broker.received import Received
 
 ACCEPTANCE_S = 0.05
-"""A thread that has taken a task from the pool's queue says so within this time."""
+"""A pool thread that took a task has marked it as active within this time."""
 
 
 class FairStep(bootsteps.StartStopStep):
-    """Acknowledgements go straight to the leases, not through the event loop; a worker that stops gives back at once
-    what it has not started."""
+    """Passes acknowledgements straight to the leases, not through the event loop. When the worker stops, returns the
+    messages at once whose tasks have not started."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
@@ -26,7 +26,7 @@ class FairStep(bootsteps.StartStopStep):
         c.create_task_handler = task_handler_for(c, type(c).create_task_handler)
 
     def stop(self, c: Any) -> None:
-        """Also called when the connection broke; then nothing is to be given back."""
+        """Celery also calls this when the connection broke: then nothing is given back."""
         channel = getattr(c.task_consumer, "channel", None)
         leases = getattr(channel, "leases", None)
         if leases is None or c.blueprint.state == bootsteps.RUN:
@@ -34,16 +34,16 @@ class FairStep(bootsteps.StartStopStep):
         leases.stays_until_exit = True
         channel.stop_intake()
         if (executor := getattr(c.pool, "executor", None)) is None:
-            return  # only threads can be kept from starting what they were given
+            return  # only a pool of threads can cancel tasks that it has queued
         executor.shutdown(wait=False, cancel_futures=True)
         time.sleep(ACCEPTANCE_S)
         started = {request.message.delivery_tag for request in tuple(state.active_requests)}
-        started.update(getattr(executor, "begun", ()))  # what a strategy of the application's runs itself
+        started.update(getattr(executor, "begun", ()))  # tasks that the application's own strategy runs
         leases.give_back([lease for lease in tuple(leases.held) if lease not in started])
 
 
 def task_handler_for(c: Any, default: Callable[[Any], Callable[[Any], Any]]) -> Callable[[], Callable[[Any], Any]]:
-    """Celery wraps each acknowledgement in three objects that carry it to the event loop. Ours need none of that."""
+    """Celery's handler without the three objects per message that carry its acknowledgement to the event loop."""
 
     def create_task_handler() -> Callable[[Any], Any]:
         handle_other = default(c)

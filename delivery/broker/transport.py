@@ -19,8 +19,8 @@ _PLAIN = {"fair": "redis", "fairs": "rediss"}
 class Transport(stock.Transport):
     Channel = FairChannel
     driver_name = "fair"
-    # A server that refuses what it is asked (its disk is full, it is a replica now) may take it later. For kombu that
-    # is a mistake of ours, and ends the worker.
+    # A server that refuses a command (its disk is full, it is a replica now) may accept it later. Kombu would take this
+    # for a programming error and end the worker.
     connection_errors = (*stock.Transport.connection_errors, redis.exceptions.ResponseError)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -42,7 +42,7 @@ class SentinelTransport(Transport):
 
 
 def register(app: "Celery | None" = None) -> None:
-    """Makes `fair://`, `fairs://` and `fairsentinel://` known to kombu, and the workers of `app` ready for them."""
+    """Registers `fair://`, `fairs://` and `fairsentinel://` with kombu, and the bootstep with `app`."""
     for alias, transport in (("fair", Transport), ("fairs", TlsTransport), ("fairsentinel", SentinelTransport)):
         TRANSPORT_ALIASES[alias] = f"{__name__}:{transport.__name__}"
     if app is not None:
@@ -50,7 +50,7 @@ def register(app: "Celery | None" = None) -> None:
 
 
 def connect(url: str, **options: Any) -> redis.Redis:
-    """A client for a `fair://` or `fairs://` address, with timeouts; connects when it is used."""
+    """A client for a `fair://` or `fairs://` address, with timeouts. It connects when it is first used."""
     scheme, _, rest = url.partition("://")
     defaults = {
         "socket_timeout": SOCKET_TIMEOUT_S,
