@@ -159,9 +159,9 @@ class FairQueues:
 
     def stats(self, queues: Iterable[str] | None = None) -> dict[str, QueueStats]:
         """The statistics of these queues (None: of all that `names` returns)."""
-        asked = self.names() if queues is None else list(queues)
-        rows = (row for start in range(0, len(asked), CHUNK) for row in self._stats(asked[start : start + CHUNK]))
-        return dict(zip(asked, rows, strict=True))
+        names = self.names() if queues is None else list(queues)
+        rows = (row for start in range(0, len(names), CHUNK) for row in self._stats(names[start : start + CHUNK]))
+        return dict(zip(names, rows, strict=True))
 
     def _stats(self, queues: Sequence[str]) -> Iterator[QueueStats]:
         for ready, delayed, in_flight, *times in self.scripts.run("stats", *queues):

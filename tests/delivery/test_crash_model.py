@@ -42,7 +42,7 @@ from delivery.verify import verify_hour
 from partners.changes import Change
 from partners.models import Subscription
 from partners.services import create_partner, create_subscription
-from tests.delivery.broker.hand import Hand, Held
+from tests.delivery.broker.manual_worker import Held, ManualWorker
 from tests.delivery.test_deliver import NothingShared
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
@@ -108,8 +108,8 @@ class System(RuleBasedStateMachine):
         self.router = SubscriptionRouter()
         self.router.take_over(Change("everything", ""))
         self.source, self.events = Source(), 0
-        self.hands = [Hand(self.queues.client, f"worker-{number}") for number in range(2)]
-        self.held: dict[str, list[Held]] = {hand.name: [] for hand in self.hands}
+        self.workers = [ManualWorker(self.queues.client, f"worker-{number}") for number in range(2)]
+        self.held: dict[str, list[Held]] = {worker.name: [] for worker in self.workers}
         self.load = JobLoader(EndpointCache())
         self.posts: Counter[str] = Counter()
         self.cut_off: Counter[str] = Counter()
@@ -137,20 +137,20 @@ class System(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), room=st.integers(1, 3))
     def fetch(self, which: int, room: int) -> None:
-        hand = self.hands[which]
-        self.held[hand.name] += hand.exchange(room).messages
+        worker = self.workers[which]
+        self.held[worker.name] += worker.exchange(room).messages
 
     @precondition(lambda self: any(self.held.values()))
     @rule(crash=st.sampled_from(CRASHES_OF_WORKER), status=st.sampled_from([200, 500, 503]))
     def work(self, crash: str, status: int) -> None:
-        hand = next(hand for hand in self.hands if self.held[hand.name])
-        message = self.held[hand.name].pop(0)
+        worker = next(worker for worker in self.workers if self.held[worker.name])
+        message = self.held[worker.name].pop(0)
         try:
             self.attempt(message, crash, answered(status, {}, b"", 1.0))
         except CrashError:
-            self.die(hand)
+            self.die(worker)
         else:
-            hand.settle("ack", [message])
+            worker.settle("ack", [message])
 
     def attempt(self, message: Held, crash: str, outcome: Outcome) -> None:
         delivery_id, number = message.id.split(":")[:2]
@@ -181,14 +181,14 @@ class System(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def kill(self, which: int) -> None:
-        self.die(self.hands[which])
+        self.die(self.workers[which])
 
-    def die(self, hand: Hand) -> None:
+    def die(self, worker: ManualWorker) -> None:
         """Its leases go back when others notice."""
-        self.held[hand.name] = []
+        self.held[worker.name] = []
         workers = self.queues.naming.key("workers")
-        self.queues.client.zadd(workers, {hand.name: 0}, xx=True)
-        Hand(self.queues.client, "survivor").beat(dead_after_s=10, gap_s=1e12)
+        self.queues.client.zadd(workers, {worker.name: 0}, xx=True)
+        ManualWorker(self.queues.client, "survivor").beat(dead_after_s=10, gap_s=1e12)
 
     @rule()
     def lose_the_broker(self) -> None:
@@ -208,8 +208,8 @@ class System(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Nothing crashes any more: everything ends, and the books are compared."""
-        for hand in self.hands:
-            self.die(hand)
+        for worker in self.workers:
+            self.die(worker)
         while self.source.waiting:
             self.take_a_batch("")
         for _ in range(1000):

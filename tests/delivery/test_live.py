@@ -22,7 +22,7 @@ from partners.identifiers import new_id
 from partners.models import AuditEntry, Partner, Subscription
 from tests.admin_pages import DIALOG, dialog_url, viewer
 from tests.api_calls import Caller, caller, subscription_of
-from tests.delivery.broker.hand import Hand
+from tests.delivery.broker.manual_worker import ManualWorker
 from tests.delivery.broker.servers import forget
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers, pytest.mark.usefixtures("valkey")]
@@ -205,10 +205,10 @@ def test_a_delivery_that_is_due_tells_what_holds_it_back() -> None:
     assert held_by(by, one) == "rate_limit"
     queues.configure(queue, max_in_flight=1)
     services.update_partner(by.partner, {"max_in_flight": 1})
-    hand = Hand(queues.client)
-    hand.fetch()
+    worker = ManualWorker(queues.client)
+    worker.fetch()
     assert {held_by(by, one), held_by(by, other)} == {None, "max_in_flight"}  # one of them is being sent
-    hand.leave()
+    worker.leave()
     opened(down, since_s_ago=300, for_s=60)
     assert held_by(by, one) == "breaker"
     services.pause_partner(by.partner)

@@ -1,4 +1,4 @@
-"""A Valkey of these tests' own, so that they may wipe, stop and restart it, and real Celery workers."""
+"""A Valkey for these tests alone, which they may wipe, stop and restart, and real Celery workers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ def running_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]
 
 @pytest.fixture
 def broker(running_broker: Broker) -> Broker:
-    """Empty, and running whatever the test before did to it."""
+    """Empty and running, whatever the last test did to it."""
     running_broker.start()
     running_broker.client.flushall()
     return running_broker
@@ -39,7 +39,7 @@ def queues(client: redis.Redis) -> FairQueues:
 
 @pytest.fixture
 def workers(broker: Broker, tmp_path: Path) -> Iterator[Workers]:
-    """Starts workers: `workers.start("a")`. They are gone after the test."""
+    """Starts workers: `workers.start("a")`. They are killed after the test."""
     running = Workers(broker, tmp_path)
     yield running
     running.kill_all()

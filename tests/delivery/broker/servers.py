@@ -39,7 +39,7 @@ class Broker:
         until(self._answers, "Valkey answers")
 
     def stop(self) -> None:
-        """As kill -9: nothing is saved that was not."""
+        """Like kill -9: saves nothing."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -62,25 +62,25 @@ class Broker:
 
 
 def lasting_keys(client: redis.Redis) -> set[str]:
-    """Those that do not go away by themselves."""
+    """The keys that do not expire."""
     found: list[bytes] = list(client.scan_iter("*"))
     return {key.decode() for key in found if client.ttl(key) == -1}
 
 
 def line(client: redis.Redis, key: str) -> dict[str, float]:
-    """A sorted set."""
+    """A sorted set as members and scores."""
     found: list[tuple[bytes, float]] = client.zrange(key, 0, -1, withscores=True)  # type: ignore[assignment]
     return {member.decode(): score for member, score in found}
 
 
 def ready_ids(client: redis.Redis, queue: str) -> list[str]:
-    """Of the messages that are ready, the next one first."""
+    """The ids of the ready messages, the next one first."""
     found: list[bytes] = client.lrange(queue, 0, -1)  # type: ignore[assignment]
     return [json.loads(message)["properties"]["delivery_tag"] for message in reversed(found)]
 
 
 def forget(queues: FairQueues, queue: str) -> None:
-    """Its limits and what waits in it."""
+    """Removes the queue's limits and its waiting messages."""
     queues.configure(queue)
     queues.purge(queue)
 

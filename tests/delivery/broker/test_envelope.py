@@ -25,7 +25,7 @@ def test_a_message_is_a_celery_task_of_protocol_2() -> None:
     assert envelope["properties"]["timestamp"] == 1_800_000_000.5
 
 
-def test_headers_of_its_own_travel_with_it() -> None:
+def test_a_message_keeps_its_own_headers() -> None:
     message = FairMessage("partner.a", "1", "task", headers={"expires": "2030-01-01T00:00:00Z"})
     headers = json.loads(encode(message, 0.0))["headers"]
     assert headers["expires"] == "2030-01-01T00:00:00Z"
@@ -33,7 +33,7 @@ def test_headers_of_its_own_travel_with_it() -> None:
 
 
 @pytest.mark.parametrize("id_", ["", 'with"quote', "with\\backslash", "with space", "schön", "x" * 501])
-def test_an_id_that_json_would_spell_otherwise_is_refused(id_: str) -> None:
+def test_an_id_that_json_would_escape_is_refused(id_: str) -> None:
     with pytest.raises(InvalidMessage):
         encode(FairMessage("partner.a", id_, "task"), 0.0)
 

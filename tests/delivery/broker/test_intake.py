@@ -1,4 +1,4 @@
-"""What a worker's intake asks, tells and hears, with a real server and an event loop by hand."""
+"""A worker's intake with a real server and an event loop that the test turns step by step."""
 
 import select
 import time
@@ -40,13 +40,13 @@ class Hub:
 
 
 class Loop:
-    """An intake and its event loop, a step at a time. Kombu's poller and channel are stood in for."""
+    """An intake and its event loop, one step at a time, with stand-ins for kombu's poller and channel."""
 
     def __init__(self, broker: Broker, places: int = 8) -> None:
         self.hub = Hub()
         self.places = places
         self.got: list[Received] = []
-        self.heard: dict[Any, str] = {}
+        self.watched: dict[Any, str] = {}
         self.has_stopped = False
         self._broker = broker
         self.channel = SimpleNamespace(
@@ -66,7 +66,7 @@ class Loop:
         self.start()
 
     def start(self) -> None:
-        """Anew, after it was stopped."""
+        """Also after a stop."""
         self.has_stopped = False
         self.intake = Intake(self.channel, self.leases, self.got.append, no_ack=False)
 
@@ -83,7 +83,7 @@ class Loop:
             if not message.acknowledged:
                 message.ack()
 
-    # What the intake asks of a poller
+    # The poller's methods that the intake calls
 
     def watch(self, _channel: Any, client: Any, kind: str) -> None:
         if client.connection is None:
@@ -93,31 +93,31 @@ class Loop:
                 self.refusals -= 1
                 raise redis.ConnectionError("refused")
             client.connection.connect()
-        self.heard = {sock: name for sock, name in self.heard.items() if name != kind}
-        self.heard[client.connection._sock] = kind
+        self.watched = {sock: name for sock, name in self.watched.items() if name != kind}
+        self.watched[client.connection._sock] = kind
 
     def watch_socket(self, _channel: Any, sock: Any, kind: str) -> None:
-        self.heard[sock] = kind
+        self.watched[sock] = kind
 
     def unwatch_socket(self, sock: Any) -> None:
-        """The first that an intake does when it stops."""
-        del self.heard[sock]
+        """Called when the intake stops."""
+        del self.watched[sock]
         self.has_stopped = True
 
     # Steps
 
-    def hear(self, kind: str, timeout_s: float = 5) -> None:
-        """Waits until something came for it, and has it read."""
-        (sock,) = (sock for sock, name in self.heard.items() if name == kind)
+    def read(self, kind: str, timeout_s: float = 5) -> None:
+        """Waits until the socket of this kind is readable, and lets its handler read it."""
+        (sock,) = (sock for sock, name in self.watched.items() if name == kind)
         assert select.select([sock], [], [], timeout_s)[0], f"nothing came for {kind}"
         self.channel.handlers[kind]()
 
     def turn(self) -> None:
-        """Once around, as Celery's loop goes."""
+        """One turn, as in Celery's loop."""
         self.intake.advance()
         self.hub.run_timers()
-        for sock in select.select([one for one in self.heard if one.fileno() >= 0], [], [], 0.002)[0]:
-            self.channel.handlers[self.heard[sock]]()
+        for sock in select.select([one for one in self.watched if one.fileno() >= 0], [], [], 0.002)[0]:
+            self.channel.handlers[self.watched[sock]]()
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         def is_so() -> object:
@@ -126,9 +126,9 @@ class Loop:
 
         until(is_so, what)
 
-    def until_it_waits(self) -> None:
-        """Behind its bell, with its question."""
-        self.until(lambda: _is_behind_a_bell(self._broker.client), "the question waits behind the bell")
+    def until_request_waits(self) -> None:
+        """Until a request waits behind the bell."""
+        self.until(lambda: _is_behind_a_bell(self._broker.client), "the request waits behind the bell")
 
 
 def _is_behind_a_bell(client: redis.Redis) -> bool:
@@ -151,46 +151,46 @@ def publish(queues: FairQueues, *ids: str, queue: str = "partner.a") -> None:
 pytestmark = pytest.mark.servers
 
 
-def test_what_rings_the_bell_comes_without_another_word(loop: Loop, queues: FairQueues) -> None:
-    loop.until_it_waits()
+def test_a_request_behind_the_bell_is_answered_when_the_bell_rings(loop: Loop, queues: FairQueues) -> None:
+    loop.until_request_waits()
     publish(queues, "m")
     until(lambda: queues.leased_by("partner.a", "m"), "the server answers by itself")
-    loop.hear("BELL")
+    loop.read("BELL")
     assert loop.ids == ["m"]
 
 
-def test_it_waits_again_while_something_is_in_hand(loop: Loop, queues: FairQueues) -> None:
-    loop.until_it_waits()
+def test_a_worker_waits_again_while_it_holds_messages(loop: Loop, queues: FairQueues) -> None:
+    loop.until_request_waits()
     for count, id_ in enumerate("klm", 1):
         publish(queues, id_)
-        loop.hear("BELL")
+        loop.read("BELL")
         assert len(loop.ids) == count
-        loop.until_it_waits()
+        loop.until_request_waits()
 
 
-def test_what_is_settled_meanwhile_is_told_though_no_bell_rings(
+def test_settlements_are_reported_while_a_request_waits_behind_the_bell(
     loop: Loop, queues: FairQueues, client: redis.Redis
 ) -> None:
-    loop.until_it_waits()
+    loop.until_request_waits()
     publish(queues, "m")
-    loop.hear("BELL")
-    loop.until_it_waits()
+    loop.read("BELL")
+    loop.until_request_waits()
     loop.settle()
-    loop.until(lambda: not queues.size("partner.a"), "it is told")
+    loop.until(lambda: not queues.size("partner.a"), "it is reported")
     assert _is_behind_a_bell(client)
 
 
-def test_what_waits_for_what_is_settled_comes(loop: Loop, queues: FairQueues) -> None:
+def test_a_queue_at_its_cap_is_served_on_after_a_settlement(loop: Loop, queues: FairQueues) -> None:
     queues.configure("partner.a", max_in_flight=1)
-    loop.until_it_waits()
+    loop.until_request_waits()
     publish(queues, "k", "l", "m")
     for wanted in (["k"], ["k", "l"], ["k", "l", "m"]):
         loop.until(lambda wanted=wanted: loop.ids == wanted, f"{wanted} came")  # type: ignore[misc]
         loop.settle()
 
 
-def test_with_few_places_open_it_asks_anew_when_one_is_free(loop: Loop, queues: FairQueues) -> None:
-    """A question that was asked with less room would not bring it, and nobody would ring for it."""
+def test_a_worker_with_little_open_room_sends_a_request_when_a_place_is_free(loop: Loop, queues: FairQueues) -> None:
+    """An earlier request, with less room, would not fetch the messages, and no script would ring for them."""
     publish(queues, *(f"a{n}" for n in range(20)))
     loop.until(lambda: len(loop.ids) == 6, "a quarter of the places stays free")
     started = time.monotonic()
@@ -200,16 +200,16 @@ def test_with_few_places_open_it_asks_anew_when_one_is_free(loop: Loop, queues: 
     assert time.monotonic() - started < 1, "nothing waited for the bell's second"
 
 
-def test_it_rings_its_own_bell_when_something_is_due(loop: Loop, queues: FairQueues) -> None:
-    loop.until_it_waits()
+def test_a_worker_rings_its_own_bell_when_a_message_is_due(loop: Loop, queues: FairQueues) -> None:
+    loop.until_request_waits()
     queues.publish([FairMessage("partner.a", "later", "note", eta=time.time() + 0.2)])
     started = time.monotonic()
     loop.until(lambda: loop.ids == ["later"], "the delayed message came")
     assert 0.15 < time.monotonic() - started < 0.9
 
 
-def test_what_came_just_before_the_end_goes_back(loop: Loop, queues: FairQueues) -> None:
-    loop.until_it_waits()
+def test_messages_of_an_answer_that_is_not_read_before_the_end_go_back(loop: Loop, queues: FairQueues) -> None:
+    loop.until_request_waits()
     publish(queues, "m")
     loop.intake.stop()
     loop.leases.flush()
@@ -217,16 +217,16 @@ def test_what_came_just_before_the_end_goes_back(loop: Loop, queues: FairQueues)
     assert queues.stats(["partner.a"])["partner.a"].ready == 1
 
 
-def test_an_end_without_news_does_not_wait_for_the_bell(loop: Loop) -> None:
-    loop.until_it_waits()
+def test_stopping_does_not_wait_for_the_bell(loop: Loop) -> None:
+    loop.until_request_waits()
     started = time.monotonic()
     loop.intake.stop()
     assert time.monotonic() - started < 0.3
 
 
-def test_what_a_cut_connection_had_brought_comes_again(loop: Loop, queues: FairQueues) -> None:
-    """The server leased it for an answer that nobody heard."""
-    loop.until_it_waits()
+def test_messages_of_an_answer_lost_with_its_connection_come_again(loop: Loop, queues: FairQueues) -> None:
+    """The server leased the message for an answer that the worker never read."""
+    loop.until_request_waits()
     publish(queues, "m")
     until(lambda: queues.leased_by("partner.a", "m"), "the server answers by itself")
     loop.intake._bell.connection.disconnect()
@@ -236,14 +236,14 @@ def test_what_a_cut_connection_had_brought_comes_again(loop: Loop, queues: FairQ
 
 
 @pytest.mark.parametrize("is_new", [False, True])
-def test_what_was_to_be_told_is_told_later_when_no_connection_is_to_be_had(
+def test_settlements_are_reported_later_when_a_connection_is_refused(
     loop: Loop, queues: FairQueues, is_new: bool
 ) -> None:
-    """Else it would be missing in what the next connection says that it has, and come again."""
-    loop.until_it_waits()
+    """Otherwise the next connection would not list it as held, and it would come again."""
+    loop.until_request_waits()
     publish(queues, "m")
-    loop.hear("BELL")
-    loop.until_it_waits()
+    loop.read("BELL")
+    loop.until_request_waits()
     if is_new:
         loop.intake.stop()
         loop.settle()
@@ -256,55 +256,55 @@ def test_what_was_to_be_told_is_told_later_when_no_connection_is_to_be_had(
         loop.until(lambda: False, "it is refused")
     loop.intake.stop()
     loop.start()
-    loop.until(lambda: not queues.size("partner.a"), "it is told")
-    loop.until_it_waits()
+    loop.until(lambda: not queues.size("partner.a"), "it is reported")
+    loop.until_request_waits()
     assert loop.ids == ["m"]
 
 
-def test_a_new_connection_for_what_was_settled_says_what_it_has(loop: Loop, queues: FairQueues) -> None:
-    """Perhaps to a server that took the place of the last one, and that lost an acknowledgement."""
-    loop.until_it_waits()
+def test_a_new_connection_for_reports_lists_what_the_worker_holds(loop: Loop, queues: FairQueues) -> None:
+    """The server may be a replica that replaced the last one and did not get the last acknowledgement."""
+    loop.until_request_waits()
     publish(queues, "m")
-    loop.hear("BELL")
+    loop.read("BELL")
     leases = queues.naming.key("leases", "partner.a")
     held: dict[Any, Any] = queues.client.hgetall(leases)
     loop.settle()
-    loop.until(lambda: not queues.size("partner.a"), "it is told")
+    loop.until(lambda: not queues.size("partner.a"), "it is reported")
     publish(queues, "k")
     loop.until(lambda: loop.ids == ["m", "k"], "another came")
     queues.client.hset(leases, mapping=held)
     queues.client.sadd(queues.naming.key("known", "partner.a"), *held)
-    loop.until_it_waits()
+    loop.until_request_waits()
     loop.intake._connection.disconnect()
     loop.settle()
     loop.until(lambda: loop.ids == ["m", "k", "m"], "what the server held for it comes again")
 
 
-def test_what_another_told_is_not_waited_for(loop: Loop, queues: FairQueues) -> None:
-    loop.until_it_waits()
+def test_an_alarm_for_a_report_that_was_flushed_meanwhile_is_cleared(loop: Loop, queues: FairQueues) -> None:
+    loop.until_request_waits()
     publish(queues, "m")
-    loop.hear("BELL")
-    loop.until_it_waits()
+    loop.read("BELL")
+    loop.until_request_waits()
     loop.settle()
     loop.intake._set_alarms()
     loop.leases.flush()
     loop.until(lambda: (due := loop.intake.due_in_s()) is None or due > 0.1, "it may sleep")
 
 
-def test_its_own_bell_is_not_left_over(loop: Loop, client: redis.Redis) -> None:
-    loop.until_it_waits()
+def test_a_stopped_worker_leaves_no_bell(loop: Loop, client: redis.Redis) -> None:
+    loop.until_request_waits()
     loop.intake.stop()
     assert not [key for key in lasting_keys(client) if "bell" in key]
 
 
-def test_the_time_of_a_delayed_message_ends_the_wait_for_events(loop: Loop) -> None:
+def test_a_delayed_message_ends_the_wait_for_events_when_it_is_due(loop: Loop) -> None:
     loop.intake.leases.request_arguments(8, 8)
     loop.intake._take_answer([b"0.001", 0, 0])
-    watched = list(loop.heard)
-    assert select.select(watched, [], [], 0)[0] == []
+    sockets = list(loop.watched)
+    assert select.select(sockets, [], [], 0)[0] == []
 
     def has_woken() -> bool:
         loop.hub.run_timers()
-        return select.select(watched, [], [], 0)[0] == watched
+        return select.select(sockets, [], [], 0)[0] == sockets
 
     until(has_woken, "it woke")

@@ -1,7 +1,7 @@
-"""The scripts against a simple model: whatever is done in whatever order, they do what a page of Python does.
+"""The scripts against a simple model: in whatever order operations come, the scripts do what a page of Python does.
 
-Time is the test's. The model says which messages each queue holds in which order, who holds leases, and what the limits
-allow; where the scripts may choose (which queues a fetch serves), it checks that the choice was a fair one.
+The test sets the time. The model knows which messages each queue holds in which order, who has leased which, and what
+the limits allow. Where the scripts may choose (which queues a fetch serves), it checks that the choice was fair.
 """
 
 import math
@@ -19,7 +19,7 @@ from delivery.broker.envelope import encode
 from delivery.broker.limits import QueueLimits
 from delivery.broker.rates import default_burst, parse_rate
 from delivery.broker.room import FOR_ANY_ROOM, NOTHING
-from tests.delivery.broker.hand import Answer, Hand, Held
+from tests.delivery.broker.manual_worker import Answer, Held, ManualWorker
 from tests.delivery.broker.servers import Broker, lasting_keys, line, redis_binary
 
 pytestmark = pytest.mark.servers
@@ -73,13 +73,13 @@ class Queue:
             self.full_at = min(max(self.full_at, now), latest) + count / self.rate
 
     def refund(self, lease: Lease, now: float) -> None:
-        """What was put off was not sent; the bucket may have been full again since."""
+        """A postponed message was not sent. The bucket may have been full again since."""
         if self.rate is not None and (lost_s := 1 / self.rate - (now - lease.at)) > 0:
             latest = now + default_burst(self.rate) / self.rate
             self.full_at = max(now, min(self.full_at, latest) - lost_s)
 
     def allowed(self, now: float, slack: float) -> int:
-        """How many may be sent now, to the disadvantage of the scripts or to their advantage."""
+        """How many messages may be sent now; `slack`: tokens that rounding may add or remove."""
         if (self.limits.paused_until or 0) > now:
             return 0
         tokens = self.tokens(now)
@@ -109,24 +109,24 @@ class BrokerMachine(RuleBasedStateMachine):
         self.client.flushall()
         self.now = 1_800_000_000.0
         self.broker = FairQueues(self.client)
-        self.hands = {name: Hand(self.client, name) for name in WORKERS}
+        self.workers = {name: ManualWorker(self.client, name) for name in WORKERS}
         self.queues = {name: Queue() for name in QUEUES}
         self.beats: dict[str, float] = {}
         self.lost: dict[str, int] = {}
         self.orders = 0
-        self._tell_time()
+        self._set_clocks()
 
-    def _tell_time(self) -> None:
+    def _set_clocks(self) -> None:
         self.broker.scripts.clock = self.now
-        for hand in self.hands.values():
-            hand.scripts.clock = self.now
+        for worker in self.workers.values():
+            worker.scripts.clock = self.now
         for queue in self.queues.values():
             queue.ripen(self.now)
 
     @rule(by=st.sampled_from([0.0013, 0.0517, 0.311, 1.0711, 4.3171, 7.7319, 61.171]))
     def time_passes(self, by: float) -> None:
         self.now += by
-        self._tell_time()
+        self._set_clocks()
 
     @rule(
         queue=st.sampled_from(QUEUES), ids=st.lists(st.integers(0, 15), min_size=1, max_size=8), delay=st.integers(0, 3)
@@ -166,7 +166,7 @@ class BrokerMachine(RuleBasedStateMachine):
     def fetch(self, worker: str, room: int, reserved: int = 0) -> None:
         self.time_passes(0.00001)  # no two requests are at the same time
         open_room = max(0, room - reserved)
-        answer = self._ask(worker, room, open_room)
+        answer = self._request(worker, room, open_room)
         self._fetched(worker, room, open_room, answer.messages)
         if len(answer.messages) < open_room:
             assert answer.left == NOTHING
@@ -176,22 +176,22 @@ class BrokerMachine(RuleBasedStateMachine):
     @rule(worker=st.sampled_from(WORKERS), room=st.integers(1, 12))
     def fetch_and_lose_the_answer(self, worker: str, room: int) -> None:
         self.time_passes(0.00001)  # no two requests are at the same time
-        answer = self._ask(worker, room, room)
+        answer = self._request(worker, room, room)
         self._fetched(worker, room, room, answer.messages)
-        self.lost[worker] = self.hands[worker].number
+        self.lost[worker] = self.workers[worker].number
 
     @rule(worker=st.sampled_from(WORKERS))
     def a_lost_request_arrives_late(self, worker: str) -> None:
         if worker in self.lost:
             number = self.lost[worker]
             self.fetch(worker, 1)
-            assert self.hands[worker].exchange(12, number=number).messages == []
+            assert self.workers[worker].exchange(12, number=number).messages == []
 
-    def _ask(self, worker: str, room: int, open_room: int) -> Answer:
-        """Until it is served: it leaves what is due to each other worker that waits with much more room, once."""
+    def _request(self, worker: str, room: int, open_room: int) -> Answer:
+        """Repeats the request until served: due messages are left once to each waiting worker with much more room."""
         lost_since = self._reclaim(worker)
         for _ in WORKERS:
-            answer = self.hands[worker].exchange(room, open_room=open_room, lost_since=lost_since)
+            answer = self.workers[worker].exchange(room, open_room=open_room, lost_since=lost_since)
             if answer.messages or answer.left == NOTHING:
                 break
             lost_since = None
@@ -225,9 +225,9 @@ class BrokerMachine(RuleBasedStateMachine):
                     model.leases[held.id] = Lease(worker, held.number, self.orders, self.now)
                     self.orders += 1
         if len(messages) < open_room:
-            assert all(len(got[name]) >= owed[name] for name in QUEUES), "nobody waits while there is room"
+            assert all(len(got[name]) >= owed[name] for name in QUEUES), "no queue waits while there is room"
         if len(messages) < room:
-            assert all(got[name] for name in new if owed[name]), "a queue that holds nothing has the reserved places"
+            assert all(got[name] for name in new if owed[name]), "reserved places are for queues with nothing leased"
         most = max(len(ids) for ids in got.values())
         assert all(len(got[name]) >= min(owed[name], most - 1) for name in QUEUES), "an equal share for each"
 
@@ -245,7 +245,7 @@ class BrokerMachine(RuleBasedStateMachine):
         worker, held = data.draw(st.sampled_from(self._held()))
         self.time_passes(0.00001)
         model = self.queues[held.queue]
-        self.hands[worker].exchange(0, (how, held))
+        self.workers[worker].exchange(0, (how, held))
         if how == "head":
             model.put_back([held.id])
             return
@@ -258,23 +258,23 @@ class BrokerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), worker=st.sampled_from(WORKERS))
     def connect_anew(self, data: st.DataObject, worker: str) -> None:
-        """With what it says that it has: all else that the server took for its own goes back."""
+        """The worker lists the messages that it holds; its other leases go back."""
         self.time_passes(0.00001)
         held = [one for name, one in self._held() if name == worker]
         has = data.draw(st.lists(st.sampled_from(held), unique=True)) if held else []
         self.lost.pop(worker, None)
-        self.hands[worker].exchange(0, *(("has", one) for one in has), lost_since=0)
+        self.workers[worker].exchange(0, *(("has", one) for one in has), lost_since=0)
         for name, model in self.queues.items():
             kept = {one.id for one in has if one.queue == name}
             model.put_back([id_ for id_, lease in model.leases.items() if lease.worker == worker and id_ not in kept])
 
     @precondition(lambda self: self._held())
     @rule(data=st.data(), how=st.sampled_from(["ack", "tail", "head"]))
-    def settle_a_lease_that_is_not_mine_or_not_of_this_time(self, data: st.DataObject, how: str) -> None:
+    def settle_a_lease_of_another_worker_or_request(self, data: st.DataObject, how: str) -> None:
         worker, held = data.draw(st.sampled_from(self._held()))
         other = next(name for name in WORKERS if name != worker)
-        self.hands[other].exchange(0, (how, held))
-        self.hands[worker].exchange(0, (how, held._replace(number=held.number + 1)))
+        self.workers[other].exchange(0, (how, held))
+        self.workers[worker].exchange(0, (how, held._replace(number=held.number + 1)))
 
     @precondition(lambda self: self._held())
     @rule(data=st.data(), delay_s=st.sampled_from([0.7001, 3.3007]))
@@ -300,13 +300,13 @@ class BrokerMachine(RuleBasedStateMachine):
         self.beats[worker] = self.now
         dead = sorted(name for name, at in self.beats.items() if at <= self.now - DEAD_AFTER_S)
         count = sum(self._gone(name) for name in dead)
-        found, given_back = self.hands[worker].beat(DEAD_AFTER_S, GAP_S)
+        found, given_back = self.workers[worker].beat(DEAD_AFTER_S, GAP_S)
         assert (sorted(found), given_back) == (dead, count)
 
     @rule(worker=st.sampled_from(WORKERS))
     def leave(self, worker: str) -> None:
         count = self._gone(worker)
-        assert self.hands[worker].leave() == count
+        assert self.workers[worker].leave() == count
 
     def _gone(self, worker: str) -> int:
         self.beats.pop(worker, None)
@@ -331,7 +331,7 @@ class BrokerMachine(RuleBasedStateMachine):
             ]
 
     @invariant()
-    def every_queue_that_waits_stands_in_line_not_later_than_it_may_be_served(self) -> None:
+    def every_queue_with_messages_is_in_line_no_later_than_it_may_be_served(self) -> None:
         due, new = (line(self.client, f"fair:{kind}:partner.*") for kind in ("due", "new"))
         waiting = {name for name, model in self.queues.items() if model.ready or model.delayed}
         assert set(due) == waiting
@@ -341,7 +341,7 @@ class BrokerMachine(RuleBasedStateMachine):
                 assert due[name] <= self.now + SLACK
 
     def teardown(self) -> None:
-        """After a drain the broker has forgotten everything but configuration."""
+        """After a drain only configuration is left."""
         for queue in QUEUES:
             self.configure(queue, None, None, None)
         for worker in WORKERS:
@@ -350,7 +350,7 @@ class BrokerMachine(RuleBasedStateMachine):
             self.time_passes(10.0)
             self.fetch("one", 12)
             for worker, held in self._held():
-                self.hands[worker].exchange(0, ("ack", held))
+                self.workers[worker].exchange(0, ("ack", held))
                 del self.queues[held.queue].leases[held.id]
         assert not any(model.known for model in self.queues.values())
         self.leave("one")
@@ -365,7 +365,7 @@ def test_the_scripts_do_what_the_model_does(client: redis.Redis) -> None:
     hold_against_the_model(client, examples=60)
 
 
-def test_they_do_so_on_redis(tmp_path: Path) -> None:
+def test_the_scripts_do_so_on_redis_as_well(tmp_path: Path) -> None:
     server = Broker(tmp_path, program=redis_binary())
     server.start()
     try:

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from delivery.broker import FairMessage, FairQueues, QueueLimits, QueueStats, connect
-from tests.delivery.broker.hand import Hand
+from tests.delivery.broker.manual_worker import ManualWorker
 from tests.delivery.broker.servers import Broker, forget, line, ready_ids
 
 pytestmark = pytest.mark.servers
@@ -41,12 +41,12 @@ def test_an_eta_that_has_passed_is_now(queues: FairQueues) -> None:
     assert queues.stats()["partner.a"].ready == 1
 
 
-def test_stats_tell_what_a_queue_does(queues: FairQueues, client: redis.Redis) -> None:
+def test_stats_describe_a_queue(queues: FairQueues, client: redis.Redis) -> None:
     queues.configure("partner.a", rate="10/s", max_in_flight=5, paused_until=2e9)
     queues.publish(messages("partner.a", 3))
     queues.publish(messages("partner.b", 2))
     queues.publish(messages("partner.c", 1, eta=time.time() + 100))
-    Hand(client).exchange(1)
+    ManualWorker(client).exchange(1)
     stats = queues.stats()
     assert set(stats) == {"partner.a", "partner.b", "partner.c"}
     paused = stats["partner.a"]
@@ -58,14 +58,14 @@ def test_stats_tell_what_a_queue_does(queues: FairQueues, client: redis.Redis) -
     assert queues.stats(["partner.nobody"]) == {"partner.nobody": QueueStats(0, 0, 0)}
 
 
-def test_a_purge_drops_what_waits_and_leaves_what_is_in_flight(queues: FairQueues, client: redis.Redis) -> None:
+def test_a_purge_drops_waiting_messages_and_keeps_leased_ones(queues: FairQueues, client: redis.Redis) -> None:
     queues.publish(messages("partner.a", 2500))
     queues.publish([FairMessage("partner.a", "later", "task", eta=time.time() + 100)])
-    hand = Hand(client)
-    held = hand.exchange(1).messages
+    worker = ManualWorker(client)
+    held = worker.exchange(1).messages
     assert queues.purge("partner.a") == 2500
     assert queues.size("partner.a") == 1
-    hand.settle("ack", held)
+    worker.settle("ack", held)
     assert client.exists("fair:known:partner.a", "partner.a", "fair:delayed:partner.a") == 0
     assert queues.publish(messages("partner.a", 1)) == 1, "nothing of it is known any more"
 

@@ -26,12 +26,12 @@ def test_a_rate_is_read_as_celery_reads_it(rate: str | float | None, per_second:
 
 
 @pytest.mark.parametrize("rate", ["x", "5/d", "/s", "5/", "5/s/s", "-1/s", "nan", "inf/s", "5 per s"])
-def test_what_is_no_rate_is_refused_with_examples_of_one(rate: str) -> None:
+def test_an_invalid_rate_is_refused_with_valid_examples(rate: str) -> None:
     with pytest.raises(InvalidRate, match="is not a rate"):
         parse_rate(rate)
 
 
-def test_a_burst_always_lets_one_through() -> None:
+def test_a_burst_is_at_least_one_message() -> None:
     assert default_burst(1 / 3600) >= 1
     assert default_burst(100) == 26
     assert arguments(QueueLimits("partner.a", "1/s", burst=0.2))[2] == "1.0"

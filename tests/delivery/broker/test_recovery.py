@@ -1,4 +1,4 @@
-"""Workers, connections and servers that go away, and come back."""
+"""Workers, connections and servers that fail and come back."""
 
 import os
 import signal
@@ -32,13 +32,13 @@ def test_a_killed_workers_messages_come_back_within_15_s_at_the_head_and_marked(
     assert max(run.at for run in runs) - killed < 15
     assert sorted(run.value for run in runs) == ["a0", "a1", "a2"]
     assert all(run.redelivered for run in runs)
-    assert workers.runs() == [], "those behind them still wait: the cap holds"
+    assert workers.runs() == [], "the messages behind them still wait: the cap holds"
 
 
 def test_a_worker_that_was_stopped_for_long_does_no_harm_when_it_goes_on(
     workers: Workers, queues: FairQueues, client: redis.Redis
 ) -> None:
-    """What it held has been given away; what it then acknowledges is somebody else's."""
+    """Its messages were leased to another worker; its own acknowledgements have no effect."""
     workers.start("one", threads=2, dead_after_s=1)
     queues.publish(slow("a", 2, 3))
     workers.wait_for(2, "started")
@@ -94,11 +94,11 @@ def test_a_worker_survives_a_server_that_restarts_empty(
     queues.publish([FairMessage("partner.b", f"new{n}", "note", (f"new{n}",)) for n in range(5)])
     workers.wait_for(12)
     assert Counter(run.value for run in workers.runs("started")) == Counter(["a0", "a1"])
-    until(lambda: is_drained(client), "acknowledgements of what is forgotten leave nothing")
+    until(lambda: is_drained(client), "acknowledgements of forgotten messages leave no key")
 
 
-def test_a_server_that_lost_its_last_second_holds_nobody_up(tmp_path: Path) -> None:
-    """Acknowledged messages are leased again, to a worker that is alive and knows nothing of them."""
+def test_a_server_that_lost_its_last_second_blocks_no_queue(tmp_path: Path) -> None:
+    """Acknowledged messages appear as leased again, to a living worker that does not hold them."""
     broker = Broker(tmp_path, durable=True)
     broker.start()
     queues, workers = FairQueues(broker.client), Workers(broker, tmp_path)
@@ -119,7 +119,7 @@ def test_a_server_that_lost_its_last_second_holds_nobody_up(tmp_path: Path) -> N
         os.truncate(log, kept)
         broker.start()
         queues.publish(notes("a", 4, 4))
-        workers.wait_for(12)  # and what was leased comes again
+        workers.wait_for(12)  # the messages that appeared as leased come again
         until(lambda: is_drained(broker.client), "nothing is leased for ever")
     finally:
         workers.kill_all()
@@ -127,7 +127,7 @@ def test_a_server_that_lost_its_last_second_holds_nobody_up(tmp_path: Path) -> N
 
 
 def test_a_durable_server_forgets_nothing_over_a_restart(tmp_path: Path) -> None:
-    """What was leased stays leased, what was settled meanwhile is settled when it is back, limits hold."""
+    """Leases and limits are kept, and settlements of the time without a server are reported when it is back."""
     broker = Broker(tmp_path, durable=True)
     broker.start()
     queues, workers = FairQueues(broker.client), Workers(broker, tmp_path)
@@ -166,7 +166,7 @@ def test_a_frozen_server_makes_no_living_worker_look_dead(workers: Workers, queu
 def test_a_warm_shutdown_gives_back_at_once_what_it_has_not_started(
     workers: Workers, queues: FairQueues, client: redis.Redis
 ) -> None:
-    """With a prefetch of four for each thread, a quarter of it reserved; while the running tasks finish."""
+    """While the running tasks finish. The prefetch is four for each thread, a quarter of it reserved."""
     workers.start("one", threads=2, multiplier=4)
     queues.publish([*slow("a", 6, 5), *notes("a", 3, 6)])
     workers.wait_for(2, "started")

@@ -1,4 +1,4 @@
-"""Who is served when: the scripts, with a worker by hand, at times of the test's choosing."""
+"""Which queue and worker is served when: the scripts, with manual workers, at times that the test sets."""
 
 from collections import Counter
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from delivery.broker import FairMessage, FairQueues, QueueLimits
 from delivery.broker.leases import Leases
 from delivery.broker.received import Lease, Received
 from delivery.broker.room import FOR_ANY_ROOM, FOR_OPEN_ROOM, NOTHING
-from tests.delivery.broker.hand import Hand
+from tests.delivery.broker.manual_worker import ManualWorker
 from tests.delivery.broker.servers import lasting_keys
 
 pytestmark = pytest.mark.servers
@@ -24,14 +24,14 @@ class Bench:
 
     def __init__(self, client: redis.Redis) -> None:
         self.queues = FairQueues(client)
-        self.hand = Hand(client)
-        self.other = Hand(client, "other")
+        self.worker = ManualWorker(client)
+        self.other = ManualWorker(client, "other")
         self.client = client
         self.at(0)
 
     def at(self, now: float) -> None:
         self.now = START + now
-        for scripts in (self.queues.scripts, self.hand.scripts, self.other.scripts):
+        for scripts in (self.queues.scripts, self.worker.scripts, self.other.scripts):
             scripts.clock = self.now
 
     def fill(self, name: str, count: int, first: int = 0) -> None:
@@ -43,7 +43,7 @@ class Bench:
         self.queues.scripts.run("publish", f"partner.{name}", 1, id, delay_s, message)
 
     def bells(self) -> set[str]:
-        """The workers that were woken since the last time."""
+        """The workers whose bells have rung since the last call."""
         found: list[bytes] = list(self.client.scan_iter("fair:bell:*"))
         for bell in found:
             self.client.delete(bell)
@@ -51,8 +51,8 @@ class Bench:
 
     def drain(self, room: int = 100) -> list[str]:
         """Fetches and acknowledges."""
-        messages = self.hand.exchange(room).messages
-        self.hand.settle("ack", messages)
+        messages = self.worker.exchange(room).messages
+        self.worker.settle("ack", messages)
         return [held.id for held in messages]
 
 
@@ -74,7 +74,7 @@ def test_queues_share_the_room_equally_however_full_they_are(bench: Bench) -> No
 
 
 @pytest.mark.parametrize("room", [1, 3, 4, 7, 64])
-def test_in_the_long_run_nobody_gets_more_for_its_name_or_for_the_room(bench: Bench, room: int) -> None:
+def test_in_the_long_run_queues_get_equal_shares_whatever_the_room(bench: Bench, room: int) -> None:
     names = "abcdefghij"
     for name in names:
         bench.fill(name, 200)
@@ -85,7 +85,7 @@ def test_in_the_long_run_nobody_gets_more_for_its_name_or_for_the_room(bench: Be
     assert max(served.values()) - min(served[name] for name in names) <= 1
 
 
-def test_who_comes_late_waits_for_one_round_of_the_others_only(bench: Bench) -> None:
+def test_a_late_queue_waits_for_one_round_of_the_others_only(bench: Bench) -> None:
     for name in "abcdefgh":
         bench.fill(name, 100)
     for step in range(1, 21):
@@ -101,7 +101,7 @@ def test_who_comes_late_waits_for_one_round_of_the_others_only(bench: Bench) -> 
 
 
 def test_a_million_waiting_messages_add_nothing_to_the_wait_of_others(bench: Bench) -> None:
-    """Not a command more for the server, and no place later in line."""
+    """The server executes no more commands, and the others are served in the same order."""
 
     def serve_others() -> tuple[list[str], int]:
         before = _commands(bench.client)
@@ -112,7 +112,7 @@ def test_a_million_waiting_messages_add_nothing_to_the_wait_of_others(bench: Ben
 
     bench.queues.configure("partner.flood", max_in_flight=16)
     bench.fill("flood", 100)
-    bench.hand.exchange(0)  # the server knows the script from now on
+    bench.worker.exchange(0)  # the server knows the script from now on
     few = serve_others()
     fill = "for _ = 1, 1000 do redis.call('LPUSH', KEYS[1], unpack(ARGV)) end"
     bench.client.eval(fill, 1, "partner.flood", *[f'{{"properties": {{"delivery_tag": "x{n}"}}}}' for n in range(1000)])
@@ -124,7 +124,7 @@ def test_a_million_waiting_messages_add_nothing_to_the_wait_of_others(bench: Ben
 
 
 def _commands(client: redis.Redis) -> int:
-    """Those that scripts call are counted too."""
+    """Commands executed, including those that scripts call."""
     return int(client.info("stats")["total_commands_processed"])
 
 
@@ -134,21 +134,21 @@ def test_one_fetch_serves_a_thousand_queues_with_a_message_each(bench: Bench) ->
     assert sorted(served) == sorted(f"m{n}" for n in range(1000))
 
 
-def test_what_is_known_is_not_queued_again_until_it_is_acknowledged(bench: Bench) -> None:
+def test_a_known_message_is_not_queued_again_until_it_is_acknowledged(bench: Bench) -> None:
     message = FairMessage("partner.a", "once", "task")
     assert bench.queues.publish([message, message]) == 1
     assert bench.queues.publish([message]) == 0
-    (held,) = bench.hand.exchange(10).messages
+    (held,) = bench.worker.exchange(10).messages
     assert bench.queues.publish([message]) == 0
     assert bench.queues.missing("partner.a", ["once", "other"]) == ["other"]
-    bench.hand.settle("ack", [held])
+    bench.worker.settle("ack", [held])
     assert bench.queues.missing("partner.a", ["once"]) == ["once"]
     assert bench.queues.publish([message]) == 1
 
 
 @pytest.mark.parametrize("rate", ["1/s", "4/s", "50/s", "600/m", "1000/h"])
 def test_a_rate_is_exact_over_all_workers(bench: Bench, rate: str) -> None:
-    """Two workers that ask 8 times as often as the rate lets something out."""
+    """Two workers that send 8 requests for each message that the rate allows."""
     bench.fill("a", 600)
     bench.queues.configure("partner.a", rate=rate)
     limits = bench.queues.limits("partner.a")
@@ -157,9 +157,9 @@ def test_a_rate_is_exact_over_all_workers(bench: Bench, rate: str) -> None:
     sent: list[float] = []
     step_s, length_s = 1 / limits.rate / 8, 100 / limits.rate
     while bench.now - START < length_s:
-        for hand in (bench.hand, bench.other):
-            messages = hand.exchange(50).messages
-            hand.settle("ack", messages)
+        for worker in (bench.worker, bench.other):
+            messages = worker.exchange(50).messages
+            worker.settle("ack", messages)
             sent += [bench.now] * len(messages)
         bench.at(bench.now - START + step_s)
     assert abs(len(sent) - limits.burst - 100) <= 2, "long-run average"
@@ -180,7 +180,7 @@ def test_a_queue_that_is_served_late_loses_nothing_of_its_rate(bench: Bench) -> 
     assert count == int(4 * late[-1] + 1e-6)
 
 
-def test_a_changed_rate_acts_on_what_waits_already(bench: Bench) -> None:
+def test_a_changed_rate_applies_to_waiting_messages(bench: Bench) -> None:
     bench.fill("a", 100)
     bench.queues.configure("partner.a", rate="1/h")
     assert len(bench.drain()) == 1
@@ -211,7 +211,7 @@ def test_a_queue_without_tokens_costs_no_room_and_is_due_when_the_next_one_comes
     assert bench.drain(5) == ["limited0"]
     bench.fill("b", 3)
     assert bench.drain(5) == ["b0", "b1", "b2"]
-    answer = bench.hand.exchange(5)
+    answer = bench.worker.exchange(5)
     assert answer.due_in_s == pytest.approx(1.0, abs=1e-4)
     assert answer.left == NOTHING
     bench.at(1)
@@ -221,52 +221,52 @@ def test_a_queue_without_tokens_costs_no_room_and_is_due_when_the_next_one_comes
 def test_no_more_than_the_cap_are_in_flight_over_all_workers(bench: Bench) -> None:
     bench.fill("a", 10)
     bench.queues.configure("partner.a", max_in_flight=3)
-    first, second = bench.hand.exchange(2), bench.other.exchange(10)
+    first, second = bench.worker.exchange(2), bench.other.exchange(10)
     assert [len(first.ids), len(second.ids)] == [2, 1]
     assert bench.other.fetch() == []
-    bench.hand.settle("ack", first.messages[:1])
+    bench.worker.settle("ack", first.messages[:1])
     assert bench.other.fetch() == ["a3"]
     assert bench.queues.stats(["partner.a"])["partner.a"].in_flight == 3
 
 
 def test_slow_queues_cannot_fill_a_worker(bench: Bench) -> None:
-    """A worker of 32 places, 8 of them kept for queues of which nothing runs; queues that settle nothing."""
+    """A worker with 32 places, 8 of them kept for queues with nothing leased; queues that never settle."""
     for n in range(10):
         bench.fill(f"hangs{n}-", 100)
-    held = len(bench.hand.exchange(32, open_room=24).messages)
+    held = len(bench.worker.exchange(32, open_room=24).messages)
     assert held == 24
     for _ in range(3):
-        held += len(bench.hand.exchange(32 - held, open_room=max(0, 24 - held)).messages)
-    assert held == 24, "the rest is for others"
+        held += len(bench.worker.exchange(32 - held, open_room=max(0, 24 - held)).messages)
+    assert held == 24, "the rest is kept for other queues"
     for name in "abc":
         bench.fill(name, 5)
-    answer = bench.hand.exchange(8, open_room=0)
+    answer = bench.worker.exchange(8, open_room=0)
     assert sorted(answer.ids) == ["a0", "b0", "c0"], "one for each"
-    assert answer.left == FOR_OPEN_ROOM, "an idle worker that has none would ask without end"
-    bench.hand.settle("ack", [one for one in answer.messages if one.id == "b0"])
-    assert bench.hand.exchange(1, open_room=0).ids == ["b1"], "who settles quickly is served on"
+    assert answer.left == FOR_OPEN_ROOM, "without open room it must not send requests without end"
+    bench.worker.settle("ack", [one for one in answer.messages if one.id == "b0"])
+    assert bench.worker.exchange(1, open_room=0).ids == ["b1"], "a queue that settles quickly is served on"
     assert len(bench.other.exchange(100).messages) == 100, "another worker has room for all of them"
 
 
 def test_a_queue_alone_may_take_all_room_that_is_open(bench: Bench) -> None:
     bench.fill("a", 100)
-    assert len(bench.hand.exchange(32, open_room=24).messages) == 24
-    assert bench.hand.exchange(8, open_room=0).ids == []
+    assert len(bench.worker.exchange(32, open_room=24).messages) == 24
+    assert bench.worker.exchange(8, open_room=0).ids == []
 
 
-def test_a_raised_cap_acts_at_once(bench: Bench) -> None:
+def test_a_raised_cap_applies_at_once(bench: Bench) -> None:
     bench.fill("a", 10)
     bench.queues.configure("partner.a", max_in_flight=1)
-    assert bench.hand.fetch() == ["a0"]
-    assert bench.hand.fetch() == []
+    assert bench.worker.fetch() == ["a0"]
+    assert bench.worker.fetch() == []
     bench.queues.configure("partner.a", max_in_flight=4)
-    assert bench.hand.fetch() == ["a1", "a2", "a3"]
+    assert bench.worker.fetch() == ["a1", "a2", "a3"]
 
 
-def test_of_limits_that_are_set_twice_at_once_the_last_act(bench: Bench) -> None:
+def test_of_two_limits_for_a_queue_in_one_call_the_last_applies(bench: Bench) -> None:
     bench.fill("a", 10)
     bench.queues.configure_many([QueueLimits("partner.a", max_in_flight=0), QueueLimits("partner.a", max_in_flight=4)])
-    assert bench.hand.fetch() == ["a0", "a1", "a2", "a3"]
+    assert bench.worker.fetch() == ["a0", "a1", "a2", "a3"]
 
 
 def test_a_paused_queue_keeps_filling_and_comes_back_by_itself(bench: Bench) -> None:
@@ -294,9 +294,9 @@ def test_a_delayed_message_comes_when_it_is_due_in_the_order_of_the_times(bench:
     for name, delay_s in (("x", 5.0), ("y", 2.0), ("z", 0.0)):
         bench.delay("a", name, delay_s)
     assert bench.drain() == ["z"]
-    assert bench.hand.exchange(5).due_in_s is None, "that is far away"
+    assert bench.worker.exchange(5).due_in_s is None, "that is far away"
     bench.at(1)
-    assert bench.hand.exchange(5).due_in_s == pytest.approx(1.0, abs=1e-4)
+    assert bench.worker.exchange(5).due_in_s == pytest.approx(1.0, abs=1e-4)
     bench.at(6)
     bench.fill("a", 1)
     assert bench.drain() == ["y", "x", "a0"]
@@ -304,33 +304,33 @@ def test_a_delayed_message_comes_when_it_is_due_in_the_order_of_the_times(bench:
 
 def test_one_worker_is_enough_to_wake_up_for_what_is_due(bench: Bench) -> None:
     bench.delay("a", "x", 1.0)
-    assert bench.hand.exchange(5).due_in_s is not None
+    assert bench.worker.exchange(5).due_in_s is not None
     assert bench.other.exchange(5).due_in_s is None
     bench.delay("b", "y", 0.5)
-    assert len(bench.bells()) == 1, "somebody has to hear that it is earlier now"
+    assert len(bench.bells()) == 1, "a worker must learn that the next message is due earlier now"
     assert bench.other.exchange(5).due_in_s == pytest.approx(0.5, abs=1e-4)
 
 
 def test_one_worker_is_woken_and_wakes_the_next_when_it_leaves_work_behind(bench: Bench) -> None:
-    bench.hand.exchange(5)
+    bench.worker.exchange(5)
     bench.other.exchange(20)
     bench.queues.publish([FairMessage(f"partner.{name}", name, "task") for name in "abcdefgh"])
-    assert bench.bells() == {"other"}, "who has the most room"
+    assert bench.bells() == {"other"}, "the worker with the most room"
     assert bench.other.exchange(4).left == FOR_ANY_ROOM
-    assert bench.bells() == {"hand"}
-    assert bench.hand.exchange(3).left == FOR_ANY_ROOM
-    assert bench.bells() == set(), "nobody has room"
+    assert bench.bells() == {"worker"}
+    assert bench.worker.exchange(3).left == FOR_ANY_ROOM
+    assert bench.bells() == set(), "no worker has room"
     assert bench.other.exchange(4).left == NOTHING
 
 
-def test_who_settles_beside_its_questions_still_hears_its_bell(bench: Bench) -> None:
-    """As the heart does, when a beat comes before the worker's next question."""
-    leases = Leases(bench.hand.scripts, max_answer_age_s=5)
+def test_a_worker_that_flushes_settlements_goes_on_waiting_for_its_bell(bench: Bench) -> None:
+    """As the heart does, if it beats before the worker's next request."""
+    leases = Leases(bench.worker.scripts, max_answer_age_s=5)
     leases.set_reporter(lambda: None)
-    bench.hand.name = leases.worker
+    bench.worker.name = leases.worker
     bench.queues.configure("partner.a", rate="1/h")
     bench.fill("a", 2)
-    (held,) = bench.hand.exchange(10).messages
+    (held,) = bench.worker.exchange(10).messages
     leases.held[lease := Lease(held.queue, held.id.encode(), held.number)] = None
     leases.settle(lease)
     leases.flush()
@@ -339,95 +339,95 @@ def test_who_settles_beside_its_questions_still_hears_its_bell(bench: Bench) -> 
     assert bench.bells() == {leases.worker}
 
 
-def test_a_message_that_a_worker_puts_off_comes_again_after_that_time(bench: Bench) -> None:
-    leases = Leases(bench.hand.scripts, max_answer_age_s=5)
+def test_a_message_that_a_worker_postpones_comes_again_after_that_time(bench: Bench) -> None:
+    leases = Leases(bench.worker.scripts, max_answer_age_s=5)
     leases.set_reporter(lambda: None)
-    bench.hand.name = leases.worker
+    bench.worker.name = leases.worker
     bench.fill("a", 1)
-    answer = bench.hand.exchange(10)
+    answer = bench.worker.exchange(10)
     (held,), (raw,) = answer.messages, answer.raw
     leases.held[lease := Lease(held.queue, held.id.encode(), held.number)] = None
     message = Received(orjson.loads(raw), lease, SimpleNamespace(leases=leases))
     message.put_off(1.5)
-    assert message.acknowledged, "once is enough"
+    assert message.acknowledged, "no acknowledgement is needed as well"
     leases.flush()
     assert (bench.queues.stats()["partner.a"].delayed, leases.held) == (1, {})
     bench.at(1.4)
-    assert bench.hand.fetch() == []
+    assert bench.worker.fetch() == []
     bench.at(1.6)
-    assert bench.hand.fetch() == ["a0"]
+    assert bench.worker.fetch() == ["a0"]
 
 
-def test_who_settles_beside_its_questions_keeps_no_watch(bench: Bench) -> None:
-    """Nobody reads that answer, which would say when to come: somebody is woken who asks."""
+def test_a_request_that_only_reports_keeps_no_watch(bench: Bench) -> None:
+    """No worker would wake up by its answer, so a waiting worker is woken to keep the watch."""
     bench.fill("a", 1)
-    (held,) = bench.hand.exchange(5).messages
+    (held,) = bench.worker.exchange(5).messages
     bench.other.exchange(10)
-    bench.hand.exchange(0, ("0.5", held), number=0)
+    bench.worker.exchange(0, ("0.5", held), number=0)
     assert bench.bells() == {"other"}
     assert bench.other.exchange(10).due_in_s == pytest.approx(0.5, abs=1e-4)
 
 
-def test_a_worker_leaves_what_is_due_to_one_with_much_more_room_once(bench: Bench) -> None:
-    bench.hand.exchange(10)
+def test_a_worker_leaves_due_messages_once_to_one_with_much_more_room(bench: Bench) -> None:
+    bench.worker.exchange(10)
     bench.other.exchange(100)
-    Hand(bench.client, "idle", bench.now).exchange(90)
+    ManualWorker(bench.client, "idle", bench.now).exchange(90)
     bench.fill("a", 5)
     assert bench.bells() == {"other"}
-    left = bench.hand.exchange(10)
+    left = bench.worker.exchange(10)
     assert (left.ids, left.left) == ([], FOR_ANY_ROOM)
     assert bench.bells() == {"idle"}
-    assert bench.hand.exchange(10).ids == ["a0", "a1", "a2", "a3", "a4"], "nobody came"
+    assert bench.worker.exchange(10).ids == ["a0", "a1", "a2", "a3", "a4"], "the other workers did not come"
 
 
-def test_a_worker_serves_itself_beside_one_with_a_little_more_room(bench: Bench) -> None:
+def test_a_worker_takes_due_messages_beside_one_with_a_little_more_room(bench: Bench) -> None:
     bench.other.exchange(60)
-    bench.hand.exchange(20)
+    bench.worker.exchange(20)
     bench.fill("a", 5)
-    assert len(bench.hand.exchange(20).ids) == 5
+    assert len(bench.worker.exchange(20).ids) == 5
 
 
 def test_an_answer_says_whether_a_queue_waits_for_a_settlement(bench: Bench) -> None:
     bench.queues.configure("partner.a", max_in_flight=2)
     bench.fill("a", 2)
-    answer = bench.hand.exchange(5)
-    assert not answer.is_awaited, "nothing else waits there"
+    answer = bench.worker.exchange(5)
+    assert not answer.is_awaited, "the queue has no more messages"
     bench.fill("a", 2, first=2)
-    again = bench.hand.exchange(5, ("ack", answer.messages[0]))
+    again = bench.worker.exchange(5, ("ack", answer.messages[0]))
     assert again.is_awaited
-    assert not bench.other.exchange(5).is_awaited, "not for what it holds"
-    assert not bench.hand.exchange(5, ("ack", answer.messages[1])).is_awaited
+    assert not bench.other.exchange(5).is_awaited, "it holds none of the queue's messages"
+    assert not bench.worker.exchange(5, ("ack", answer.messages[1])).is_awaited
 
 
 def test_a_queue_that_is_paused_for_ever_waits_for_no_settlement(bench: Bench) -> None:
     bench.queues.pause("partner.a")
     bench.fill("a", 1)
-    assert not bench.hand.exchange(5).is_awaited
+    assert not bench.worker.exchange(5).is_awaited
 
 
-def test_only_who_has_open_room_is_woken_for_a_queue_of_which_something_runs(bench: Bench) -> None:
+def test_only_a_worker_with_open_room_is_woken_for_a_queue_with_leases(bench: Bench) -> None:
     bench.fill("a", 10)
-    assert bench.hand.exchange(4, open_room=2).left == FOR_OPEN_ROOM
+    assert bench.worker.exchange(4, open_room=2).left == FOR_OPEN_ROOM
     assert bench.other.exchange(2, open_room=0).ids == []
     assert bench.bells() == set()
     bench.fill("b", 1)
     assert len(bench.bells()) == 1
-    third = Hand(bench.client, "third", bench.now)
+    third = ManualWorker(bench.client, "third", bench.now)
     assert third.exchange(10, open_room=8).ids == ["a2", "a3", "a4", "a5", "b0", "a6", "a7", "a8"]
 
 
-def test_a_message_that_goes_back_goes_to_the_head_and_in_order(bench: Bench) -> None:
+def test_messages_that_are_given_back_return_to_the_head_in_order(bench: Bench) -> None:
     bench.fill("a", 6)
-    held = bench.hand.exchange(4).messages
-    bench.hand.settle("head", list(reversed(held[1:])))
-    assert bench.hand.fetch() == ["a1", "a2", "a3", "a4", "a5"]
+    held = bench.worker.exchange(4).messages
+    bench.worker.settle("head", list(reversed(held[1:])))
+    assert bench.worker.fetch() == ["a1", "a2", "a3", "a4", "a5"]
 
 
 def test_a_requeued_message_goes_to_the_end_marked_as_redelivered(bench: Bench) -> None:
     bench.fill("a", 2)
-    held = bench.hand.exchange(1).messages
-    bench.hand.settle("tail", held)
-    answer = bench.hand.exchange(5)
+    held = bench.worker.exchange(1).messages
+    bench.worker.settle("tail", held)
+    answer = bench.worker.exchange(5)
     assert answer.ids == ["a1", "a0"]
     assert "redelivered" not in orjson.loads(answer.raw[0])["properties"]["delivery_info"]
     assert orjson.loads(answer.raw[1])["properties"]["delivery_info"]["redelivered"] is True
@@ -436,14 +436,14 @@ def test_a_requeued_message_goes_to_the_end_marked_as_redelivered(bench: Bench) 
 def test_the_leases_of_a_silent_worker_go_back_to_the_heads_marked_as_redelivered(bench: Bench) -> None:
     for name in "ab":
         bench.fill(name, 50)
-    bench.hand.beat()
+    bench.worker.beat()
     bench.at(0.1)
-    taken = [id_ for _ in range(3) for id_ in bench.hand.fetch(7)]
+    taken = [id_ for _ in range(3) for id_ in bench.worker.fetch(7)]
     for now in (4, 8):
         bench.at(now)
         assert bench.other.beat() == ([], 0)
     bench.at(10.2)
-    assert bench.other.beat() == (["hand"], 21)
+    assert bench.other.beat() == (["worker"], 21)
     answer = bench.other.exchange(100)
     for name in "ab":
         assert [id_ for id_ in answer.ids if id_[0] == name] == [f"{name}{n}" for n in range(50)]
@@ -455,136 +455,136 @@ def test_the_leases_of_a_silent_worker_go_back_to_the_heads_marked_as_redelivere
     assert sorted(marked) == sorted(taken)
 
 
-def test_nobody_is_dead_because_the_server_was_away(bench: Bench) -> None:
+def test_no_worker_counts_as_dead_because_the_server_was_away(bench: Bench) -> None:
     bench.fill("a", 2)
-    bench.hand.beat()
-    bench.hand.fetch()
+    bench.worker.beat()
+    bench.worker.fetch()
     bench.at(2)
     bench.other.beat()
-    bench.at(600)  # nobody could beat
+    bench.at(600)  # no worker could beat
     assert bench.other.beat() == ([], 0)
     bench.at(604)
-    assert bench.hand.beat() == ([], 0)
+    assert bench.worker.beat() == ([], 0)
 
 
-def test_a_worker_that_died_while_nobody_was_there_is_found_soon_after_somebody_comes(bench: Bench) -> None:
+def test_a_worker_that_died_while_no_other_ran_is_found_soon_after_one_starts(bench: Bench) -> None:
     bench.fill("a", 1)
-    bench.hand.beat()
-    bench.hand.fetch()
+    bench.worker.beat()
+    bench.worker.fetch()
     for now in (600, 602, 604, 606, 608):
         bench.at(now)
         assert bench.other.beat() == ([], 0)
     bench.at(610)
-    assert bench.other.beat() == (["hand"], 1)
+    assert bench.other.beat() == (["worker"], 1)
 
 
 def test_a_clock_that_is_put_back_stops_nothing(bench: Bench) -> None:
     bench.fill("a", 100)
     bench.queues.configure("partner.a", rate="10/s")
     bench.fill("b", 10)
-    bench.hand.beat()
-    bench.hand.exchange(20)
+    bench.worker.beat()
+    bench.worker.exchange(20)
     bench.at(-3600)
-    bench.hand.beat()
+    bench.worker.beat()
     bench.at(-3599)
-    ids = bench.hand.fetch(200)
+    ids = bench.worker.fetch(200)
     assert len([id_ for id_ in ids if id_[0] == "a"]) >= 3
     bench.other.beat()
     assert bench.other.beat() == ([], 0)
 
 
-def test_an_acknowledgement_of_a_lost_lease_means_nothing(bench: Bench) -> None:
+def test_an_acknowledgement_of_a_lost_lease_has_no_effect(bench: Bench) -> None:
     bench.fill("a", 1)
-    (lost,) = bench.hand.exchange(1).messages
-    bench.hand.leave()
-    (again,) = bench.hand.exchange(1).messages
-    bench.hand.settle("ack", [lost])
+    (lost,) = bench.worker.exchange(1).messages
+    bench.worker.leave()
+    (again,) = bench.worker.exchange(1).messages
+    bench.worker.settle("ack", [lost])
     assert bench.queues.stats(["partner.a"])["partner.a"].in_flight == 1
-    bench.hand.settle("ack", [again])
+    bench.worker.settle("ack", [again])
     assert bench.queues.size("partner.a") == 0
 
 
 def test_a_request_that_arrives_after_it_was_given_up_leases_nothing(bench: Bench) -> None:
     bench.fill("a", 3)
-    bench.hand.exchange(1)  # 1: answered
-    bench.hand.exchange(1)  # 2: executed, its answer lost
-    assert bench.hand.exchange(1, lost_since=2).ids == ["a1"]  # 3
-    assert bench.hand.exchange(1, number=2).ids == []
-    assert bench.hand.fetch() == ["a2"]
+    bench.worker.exchange(1)  # 1: answered
+    bench.worker.exchange(1)  # 2: executed, its answer lost
+    assert bench.worker.exchange(1, lost_since=2).ids == ["a1"]  # 3
+    assert bench.worker.exchange(1, number=2).ids == []
+    assert bench.worker.fetch() == ["a2"]
 
 
-def test_a_new_connection_keeps_what_it_says_that_it_has(bench: Bench) -> None:
-    """Such as after a failover to a replica that did not hear of the last acknowledgements."""
+def test_a_new_connection_keeps_the_leases_that_it_lists(bench: Bench) -> None:
+    """For example after a failover to a replica that did not get the last acknowledgements."""
     bench.fill("a", 4)
-    kept, *forgotten = bench.hand.exchange(4).messages
-    bench.hand.exchange(0, ("has", kept), ("has", forgotten[0]._replace(number=99)), lost_since=0)
+    kept, *forgotten = bench.worker.exchange(4).messages
+    bench.worker.exchange(0, ("has", kept), ("has", forgotten[0]._replace(number=99)), lost_since=0)
     assert bench.queues.stats(["partner.a"])["partner.a"].in_flight == 1
-    assert bench.hand.fetch() == [held.id for held in forgotten]
-    bench.hand.settle("ack", [kept])
+    assert bench.worker.fetch() == [held.id for held in forgotten]
+    bench.worker.settle("ack", [kept])
     assert bench.queues.size("partner.a") == 3
 
 
-def test_what_is_put_off_gives_its_token_back(bench: Bench) -> None:
-    """A healthy endpoint would wait behind all messages for another one of its partner that is down."""
+def test_a_postponed_message_gives_its_token_back(bench: Bench) -> None:
+    """Otherwise a partner's healthy endpoint would wait for the messages of another that is down."""
     bench.queues.configure("partner.a", rate="1/s")
     bench.fill("a", 4)
     for name in ("a0", "a1"):
-        (held,) = bench.hand.exchange(4).messages
+        (held,) = bench.worker.exchange(4).messages
         assert held.id == name
-        bench.hand.settle("30", [held])
-    (held,) = bench.hand.exchange(4).messages
+        bench.worker.settle("30", [held])
+    (held,) = bench.worker.exchange(4).messages
     assert bench.queues.scripts.run("postpone", "partner.a", held.id, 30) == 1
-    assert [held.id for held in bench.hand.exchange(4).messages] == ["a3"]
+    assert [held.id for held in bench.worker.exchange(4).messages] == ["a3"]
     bench.fill("a", 1, first=4)
-    assert bench.hand.fetch() == []
+    assert bench.worker.fetch() == []
     bench.at(1)
-    assert bench.hand.fetch() == ["a4"]
+    assert bench.worker.fetch() == ["a4"]
 
 
-def test_what_the_bucket_won_meanwhile_is_not_given_back_as_well(bench: Bench) -> None:
+def test_tokens_that_the_bucket_gained_meanwhile_are_not_given_back_as_well(bench: Bench) -> None:
     bench.queues.configure("partner.a", rate="1/s", burst=10)
     bench.fill("a", 40)
-    late = bench.hand.exchange(40).messages
+    late = bench.worker.exchange(40).messages
     assert len(late) == 10
     bench.at(9.99)
-    sent = len(bench.hand.exchange(40).messages)
+    sent = len(bench.worker.exchange(40).messages)
     bench.at(10)
-    bench.hand.settle("30", late)
-    assert sent + len(bench.hand.exchange(40).messages) == 10
+    bench.worker.settle("30", late)
+    assert sent + len(bench.worker.exchange(40).messages) == 10
 
 
-def test_a_message_that_nobody_can_read_is_kept_apart(bench: Bench) -> None:
+def test_an_unreadable_message_is_kept_apart(bench: Bench) -> None:
     bench.fill("a", 2)
-    held = bench.hand.exchange(1).messages
-    bench.hand.settle("bury", held)
+    held = bench.worker.exchange(1).messages
+    bench.worker.settle("bury", held)
     assert bench.client.llen("fair:unreadable:partner.*") == 1
     assert bench.queues.size("partner.a") == 1
 
 
-def test_a_postponed_message_comes_again_and_its_acknowledgement_is_void(bench: Bench) -> None:
+def test_a_postponed_message_comes_again_and_its_old_lease_is_void(bench: Bench) -> None:
     bench.fill("a", 1)
-    (held,) = bench.hand.exchange(1).messages
+    (held,) = bench.worker.exchange(1).messages
     assert bench.queues.scripts.run("postpone", "partner.a", "a0", 1.5) == 1
     assert bench.queues.scripts.run("postpone", "partner.a", "a0", 1.5) == 0
-    bench.hand.settle("ack", [held])
-    assert bench.hand.fetch() == []
+    bench.worker.settle("ack", [held])
+    assert bench.worker.fetch() == []
     bench.at(1.5)
-    assert bench.hand.fetch() == ["a0"]
+    assert bench.worker.fetch() == ["a0"]
 
 
 def test_a_list_that_was_filled_without_the_broker_is_adopted(bench: Bench) -> None:
     bench.client.lpush("partner.wild", '{"properties": {"delivery_tag": "wild"}}')
-    assert bench.hand.fetch() == []
+    assert bench.worker.fetch() == []
     assert bench.queues.scripts.run("adopt", "partner.wild", "partner.none") == 1
     assert bench.drain() == ["wild"]
 
 
 def test_after_a_drain_only_configuration_is_left(bench: Bench, client: redis.Redis) -> None:
-    hand, queues = Hand(client), FairQueues(client)  # by the server's clock: keys expire
+    worker, queues = ManualWorker(client), FairQueues(client)  # by the server's clock: keys expire
     queues.configure("partner.a", rate="1000/s", max_in_flight=1000)
     queues.publish([FairMessage(f"partner.{name}", f"{name}{n}", "task") for name in "ab" for n in range(20)])
-    hand.beat()
-    while held := hand.exchange(7).messages:
-        hand.settle("ack", held)
-    hand.leave()
+    worker.beat()
+    while held := worker.exchange(7).messages:
+        worker.settle("ack", held)
+    worker.leave()
     assert lasting_keys(client) == {"fair:limits:partner.*"}

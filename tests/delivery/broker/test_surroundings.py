@@ -84,7 +84,7 @@ def test_a_password_is_sent(tmp_path: Path) -> None:
 
 @contextmanager
 def sentinel(directory: Path, primary: Broker) -> Iterator[int]:
-    """Its port. It watches the primary as `main`, and takes it for gone after a second."""
+    """Yields its port. It watches the primary as `main`, and takes it for down after a second."""
     port = free_port()
     configuration = directory / "sentinel.conf"
     lines = [f"port {port}", "bind 127.0.0.1", f"sentinel monitor main 127.0.0.1 {primary.port} 1"]
@@ -100,8 +100,8 @@ def sentinel(directory: Path, primary: Broker) -> Iterator[int]:
 
 
 @pytest.mark.long
-def test_sentinel_leads_to_the_primary_and_to_the_next_one(tmp_path: Path) -> None:
-    """A failover may repeat what was running: the replica need not have heard of every acknowledgement."""
+def test_sentinel_names_the_primary_and_the_next_one(tmp_path: Path) -> None:
+    """A failover may repeat running tasks: the replica may not have got every acknowledgement."""
     (tmp_path / "two").mkdir()
     with started(Broker(tmp_path)) as first, started(Broker(tmp_path / "two")) as second:
         second.client.replicaof("127.0.0.1", str(first.port))
@@ -131,7 +131,7 @@ def test_redis_cluster_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_half_open_connections_are_given_up(tmp_path: Path, broker: Broker, queues: FairQueues) -> None:
-    """Nothing comes through them any more, and nobody says so: as after a firewall forgot them."""
+    """No data passes any more, without an error: as after a firewall forgot the connections."""
     with (
         Proxy(("127.0.0.1", broker.port)) as wire,
         workers_by(f"fair://127.0.0.1:{wire.port}/0", broker, tmp_path) as workers,
@@ -156,7 +156,7 @@ def test_other_pools_work_as_well(pool: str, workers: Workers, queues: FairQueue
 
 @pytest.mark.long
 def test_a_rate_is_held_to_two_in_a_hundred(workers: Workers, queues: FairQueues) -> None:
-    """At the receiver, over two workers; and no second sees more than rate and burst."""
+    """Measured when tasks start, over two workers; in no second more than rate and burst start."""
     rate = 50.0
     queues.configure("partner.a", rate=f"{rate}/s")
     for name in ("one", "two"):

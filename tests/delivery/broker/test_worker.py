@@ -1,4 +1,4 @@
-"""Real Celery workers on fair queues, beside ordinary ones."""
+"""Real Celery workers on fair queues beside ordinary queues."""
 
 import time
 from collections import Counter
@@ -35,7 +35,7 @@ def in_broker(queues: FairQueues, queue: str) -> tuple[int, int, int]:
 
 
 def is_drained(client: redis.Redis) -> bool:
-    """Nothing is left but what living workers keep, configuration, and what expires."""
+    """Whether only living workers' keys, configuration and expiring keys are left."""
     kept = ("fair:workers:", "fair:waiting:", "fair:fences:", "fair:limits:", "_kombu.binding")
     return all(key.startswith(kept) for key in lasting_keys(client))
 
@@ -61,7 +61,7 @@ def test_all_fair_queues_are_served_as_one_and_nothing_is_left_behind(
 
 
 def test_tasks_sent_by_celery_itself_take_part(workers: Workers, producer: Celery, client: redis.Redis) -> None:
-    """`apply_async` with a queue Celery was not told of, now, later and in a batch; beside an ordinary queue."""
+    """`apply_async` with an undeclared queue: now, later and in a batch, beside an ordinary queue."""
     workers.start()
     producer.send_task("note", ("now",), queue="partner.a")
     producer.send_task("note", ("plain",))
@@ -94,7 +94,7 @@ def test_a_retry_waits_in_the_broker_and_comes_back_to_its_queue(
 
 
 def test_many_retries_cost_a_worker_nothing(workers: Workers, queues: FairQueues, producer: Celery) -> None:
-    """Celery raises the prefetch count for each task with an ETA that it holds; it must not hold any."""
+    """Celery raises the prefetch count for each task with an ETA that a worker holds; it must hold none."""
     workers.start()
     now = time.time()
     queues.publish([FairMessage("partner.a", f"l{n}", "note", (n,), eta=now + 3600) for n in range(500)])
@@ -122,7 +122,7 @@ def test_a_rate_holds_over_several_workers(workers: Workers, queues: FairQueues)
     assert len({run.pid for run in workers.runs("started")}) == 2, "both worked"
 
 
-def test_a_limit_that_is_lifted_acts_at_once(workers: Workers, queues: FairQueues) -> None:
+def test_removing_a_limit_applies_at_once(workers: Workers, queues: FairQueues) -> None:
     queues.configure("partner.a", rate="1/h")
     workers.start()
     queues.publish(notes("a", 20))
@@ -132,8 +132,8 @@ def test_a_limit_that_is_lifted_acts_at_once(workers: Workers, queues: FairQueue
     assert workers.wait_for(20)[-1].at - lifted < 1
 
 
-def test_a_hanging_partner_keeps_nobody_waiting(workers: Workers, queues: FairQueues) -> None:
-    """It holds as many threads as its cap, and no healthy message stands behind one of its own."""
+def test_a_hanging_partner_delays_no_other(workers: Workers, queues: FairQueues) -> None:
+    """It takes as many threads as its cap, and no healthy message waits behind its messages."""
     queues.configure("partner.hangs", max_in_flight=4)
     workers.start(threads=8)
     queues.publish(slow("hangs", 50, 30))
@@ -145,8 +145,8 @@ def test_a_hanging_partner_keeps_nobody_waiting(workers: Workers, queues: FairQu
     assert len(workers.runs("started")) == 4
 
 
-def test_ten_hanging_partners_keep_nobody_waiting(workers: Workers, queues: FairQueues) -> None:
-    """Their caps together would fill the worker: a quarter of its threads is for partners of which nothing runs."""
+def test_ten_hanging_partners_delay_no_other(workers: Workers, queues: FairQueues) -> None:
+    """Their caps together would fill the worker, but a quarter of its threads is for partners with nothing leased."""
     workers.start(threads=64)
     for n in range(10):
         queues.configure(f"partner.hangs{n}-", max_in_flight=8)
@@ -158,11 +158,11 @@ def test_ten_hanging_partners_keep_nobody_waiting(workers: Workers, queues: Fair
         queues.publish(notes("healthy", 1, n))
         waits.append(workers.wait_for(n + 1)[-1].at - sent)
     assert sorted(waits)[20] < 0.5
-    assert len(workers.runs("started")) <= 52, "who came when all but the reserve was taken got one thread each"
+    assert len(workers.runs("started")) <= 52, "those that came when only reserved threads were free got one each"
 
 
-def test_what_a_stock_producer_put_into_an_empty_queue_is_found(workers: Workers, broker: Broker) -> None:
-    """It knows lists only."""
+def test_a_message_of_a_stock_producer_in_an_empty_queue_is_found(workers: Workers, broker: Broker) -> None:
+    """A stock producer writes to the list only."""
     workers.start(dead_after_s=2)
     stock = Celery("stock", broker=broker.url.replace("fair://", "redis://"))
     stock.conf.task_queues = [Queue("partner.wild")]
@@ -195,7 +195,7 @@ def test_an_idle_worker_does_next_to_nothing(workers: Workers, queues: FairQueue
     assert commands < 100, "calls from scripts are counted too"
 
 
-def test_remote_control_and_events_work_as_ever(workers: Workers, queues: FairQueues, producer: Celery) -> None:
+def test_remote_control_and_events_work_as_usual(workers: Workers, queues: FairQueues, producer: Celery) -> None:
     workers.start()
     inspect = producer.control.inspect(ONE, timeout=10)
     assert inspect.ping() == {"one@test": {"ok": "pong"}}
@@ -214,7 +214,7 @@ def test_remote_control_and_events_work_as_ever(workers: Workers, queues: FairQu
     assert {"task-received a0", "task-started a0"} <= set(seen)
 
 
-def test_consuming_can_be_cancelled_and_taken_up_again(workers: Workers, queues: FairQueues, producer: Celery) -> None:
+def test_consuming_can_be_cancelled_and_resumed(workers: Workers, queues: FairQueues, producer: Celery) -> None:
     workers.start()
     producer.control.cancel_consumer("partner.*", destination=ONE, reply=True, timeout=10)
     queues.publish(notes("a", 5))

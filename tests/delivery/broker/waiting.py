@@ -1,11 +1,11 @@
-"""Waiting for what is to come true."""
+"""Waiting for a condition."""
 
 import time
 from collections.abc import Callable
 
 
 def until(condition: Callable[[], object], what: str, timeout_s: float = 30) -> None:
-    """Asks often; AssertionError when it does not come true."""
+    """Checks the condition often. Raises AssertionError if it does not become true."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The Celery application that the tests' workers run. Each run of a task is a line in the file RUNS.
+"""The Celery application of the tests' workers. Each run of a task writes a line to the file RUNS.
 
 A line: task, first argument, process, time of the start, queue, whether it was redelivered.
 """

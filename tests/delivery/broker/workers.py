@@ -1,4 +1,4 @@
-"""Real Celery workers in processes of their own, and what they ran."""
+"""Real Celery workers in their own processes, and the tasks that they ran."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ class Run(NamedTuple):
 
 class Workers:
     def __init__(self, broker: Broker, directory: Path, url: str = "") -> None:
-        """`url`: another way to the broker than the direct one."""
+        """`url`: the address by which workers reach the broker (default: direct)."""
         self._url = url or broker.url
         self._directory = directory
         self._runs = directory / "runs"
@@ -36,7 +36,7 @@ class Workers:
         return {**os.environ, **settings, "PYTHONWARNINGS": "ignore"}
 
     def start(self, name: str = "one", threads: int = 8, pool: str = "threads", **settings: object) -> None:
-        """Returns when it is ready. `settings` are for worker_app.py, in its environment."""
+        """Returns when the worker is ready. `settings` go to worker_app.py by its environment."""
         command = [sys.executable, "-m", "celery", "--app", "tests.delivery.broker.worker_app", "worker"]
         command += ["--pool", pool, "--concurrency", str(threads), "--hostname", f"{name}@test", "-l", "INFO"]
         environment = self.environment | {key.upper(): str(value) for key, value in settings.items()}
@@ -76,7 +76,7 @@ class Workers:
         os.kill(self.processes[name].pid, number)
 
     def stop(self, name: str, timeout_s: float = 30) -> None:
-        """Warmly."""
+        """A warm shutdown."""
         self.signal(name, signal.SIGTERM)
         self.processes.pop(name).wait(timeout_s)
 

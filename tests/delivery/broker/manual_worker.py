@@ -1,4 +1,4 @@
-"""A worker by hand: exchanges with the scripts directly, one step at a time, at a time of the test's choosing."""
+"""A worker that a test runs by hand: it calls the scripts directly, step by step, at times that the test sets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ class Answer:
         return [held.id for held in self.messages]
 
 
-class Hand:
-    def __init__(self, client: redis.Redis, name: str = "hand", clock: float | None = None) -> None:
+class ManualWorker:
+    def __init__(self, client: redis.Redis, name: str = "worker", clock: float | None = None) -> None:
         self.name = name
         self.scripts = Scripts(client, Naming(), clock)
         self.number = 0
@@ -46,10 +46,10 @@ class Hand:
         if number is None:
             self.number += 1
         sent = self.number if number is None else number
-        told = [value for how, held in settled for value in (how, *held)]
+        entries = [value for how, held in settled for value in (how, *held)]
         open_room = room if open_room is None else open_room
         due_in, left, is_awaited, *rest = self.scripts.run(
-            "exchange", self.name, sent, room, open_room, "" if lost_since is None else lost_since, *told
+            "exchange", self.name, sent, room, open_room, "" if lost_since is None else lost_since, *entries
         )
         messages, raw = [], []
         while rest:
@@ -66,7 +66,7 @@ class Hand:
         self.exchange(0, *((how, one) for one in held))
 
     def beat(self, dead_after_s: float = 10, gap_s: float = 6) -> tuple[list[str], int]:
-        """The workers that were found dead, and how many messages went back."""
+        """Returns the workers that were found dead, and how many messages went back."""
         _, *dead = self.scripts.run("beat", self.name, dead_after_s, gap_s)
         return ([name.decode() for name in dead[:-1]], dead[-1]) if dead else ([], 0)
 
