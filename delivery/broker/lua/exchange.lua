@@ -207,6 +207,7 @@ local function keeps_watch(at)
   return true
 end
 
+if ROOM then stop_waiting(WORKER) end -- it must not ring its own bell
 settle_all()
 if LOST then
   call('HSET', FENCES, WORKER, NUMBER - 1) -- a lost request may still arrive
@@ -216,7 +217,6 @@ if LOST then
 end
 write_places()
 local room, open_room = 0, 0
-if ROOM then stop_waiting(WORKER) end
 if ROOM and ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) then
   call('ZADD', WORKERS, 'NX', now, WORKER)
   room, open_room = ROOM, OPEN_ROOM

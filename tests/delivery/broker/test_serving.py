@@ -380,6 +380,15 @@ def test_a_worker_leaves_due_messages_once_to_one_with_much_more_room(bench: Ben
     assert bench.worker.exchange(10).ids == ["a0", "a1", "a2", "a3", "a4"], "the other workers did not come"
 
 
+def test_a_worker_that_takes_lost_leases_back_does_not_ring_its_own_bell(bench: Bench) -> None:
+    """A script rings once: the messages would be left to a worker that sleeps on."""
+    bench.fill("a", 1)
+    bench.worker.exchange(20)  # its answer is lost
+    bench.other.exchange(10)
+    again = bench.worker.exchange(1, lost_since=1)
+    assert (again.ids, bench.bells()) == (["a0"], {"other"})
+
+
 def test_a_worker_takes_due_messages_beside_one_with_a_little_more_room(bench: Bench) -> None:
     bench.other.exchange(60)
     bench.worker.exchange(20)
