@@ -1,7 +1,7 @@
-"""What happened (events), for whom (deliveries), and what came back (attempts). PostgreSQL is the truth.
+"""Events, their deliveries, the attempts of each delivery, and counts of attempts. PostgreSQL is the truth.
 
-The hot path writes these tables with SQL in batches (ingest.py, recorder.py); the models serve the admin, the API
-and the migrations. Attempts and events are append-only. No foreign keys between them: see ADR 9.
+The hot path writes these tables with SQL in batches (ingest.py, recorder.py, rollups.py); the models serve the admin,
+the API and the migrations. The tables have no foreign keys: see ADR 9.
 """
 
 from typing import ClassVar
@@ -13,12 +13,17 @@ from django.utils import timezone
 
 from delivery.due import Due
 from delivery.resolutions import RESOLUTIONS_S
+from delivery.supporting_models import DeadLetter, IdempotentRequest, OperationalEvent, ReplayJob
 from partners.fields import IdField
-from partners.models import ApiKey, Partner, Subscription
+from partners.models import Partner, Subscription
+
+__all__ = [
+    "Attempt", "DeadLetter", "Delivery", "Event", "IdempotentRequest", "OperationalEvent", "ReplayJob", "Rollup",
+]  # fmt: skip
 
 
 class Event(models.Model):
-    """What happened, kept as it came: key order and the spelling of numbers are the producer's."""
+    """Something that happened. Its data is kept as received, with the producer's key order and spelling of numbers."""
 
     id = models.CharField(primary_key=True, max_length=260, db_collation="C")
     type = models.CharField(max_length=200, db_collation="C")
@@ -97,14 +102,14 @@ class Delivery(models.Model):
 
     @property
     def next_due(self) -> Due:
-        """Its next attempt, to be made now."""
+        """The next attempt, due now."""
         number = self.attempt_count + 1
         is_sooner = self.brought_forward == number
         return Due(self.pk, number, self.partner_id, self.event_type, brought_forward=is_sooner)
 
 
 class Attempt(models.Model):
-    """One HTTP request of a delivery and what came back. Append-only."""
+    """One HTTP request of a delivery and its outcome. Never changed, but expunging the event clears the response."""
 
     delivery = models.ForeignKey(
         Delivery, on_delete=models.CASCADE, related_name="attempts", db_index=False, db_constraint=False
@@ -135,7 +140,7 @@ class Attempt(models.Model):
 
 
 class Rollup(models.Model):
-    """Counts of one subscription in a minute, or in hours and days made of them: for dashboards, API and alerts."""
+    """Counts of one subscription in a minute, or in a longer window summed from minutes; see delivery.resolutions."""
 
     resolution_s = models.PositiveIntegerField(choices=[(one, f"{one} s") for one in RESOLUTIONS_S])
     starts_at = models.DateTimeField()
@@ -162,126 +167,3 @@ class Rollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subscription_id} {self.starts_at:%Y-%m-%d %H:%M} {self.resolution_s} s"
-
-
-class OperationalEvent(models.Model):
-    """What a partner (and staff) were told about its deliveries; see delivery.operational. Its id is the webhook-id."""
-
-    id = IdField("evt")
-    kind = models.CharField(max_length=40, db_collation="C")
-    key = models.CharField(max_length=200, unique=True, help_text="What happened, so that it is told once.")
-    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="+", db_index=False)
-    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, null=True, blank=True, related_name="+")
-    title = models.CharField(max_length=500)
-    data = models.TextField()
-    created_at = models.DateTimeField(default=timezone.now)
-    emailed_at = models.DateTimeField(null=True, blank=True)
-    mailed_to = ArrayField(
-        models.CharField(max_length=254),
-        null=True,
-        editable=False,
-        help_text="Addresses that are done: it was sent to them, or they refuse it for good.",
-    )
-
-    class Meta:
-        ordering: ClassVar[list[str]] = ["-id"]
-        indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["partner", "id"], name="operational_event_of_partner"),
-            models.Index(fields=["created_at"], name="operational_event_created_at"),
-        ]
-
-    def __str__(self) -> str:
-        return self.title
-
-
-class ReplayJob(models.Model):
-    """A replay of one subscription and how far it came; see delivery.replay."""
-
-    class Mode(models.TextChoices):
-        ALL = "all", "Everything it asks for"
-        FAILED = "failed", "What is dead"
-        MISSING = "missing", "What it never got"
-
-    class Status(models.TextChoices):
-        RUNNING = "running", "Running"
-        DONE = "done", "Done"
-        CANCELED = "canceled", "Canceled"
-        FAILED = "failed", "Failed"
-
-    id = IdField("rpl")
-    partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="+", db_index=False)
-    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="+", db_index=False)
-    mode = models.CharField(max_length=8, choices=Mode)
-    since = models.DateTimeField()
-    until = models.DateTimeField()
-    status = models.CharField(max_length=8, choices=Status, default=Status.RUNNING, db_collation="C")
-    reason = models.CharField(max_length=200, blank=True, default="")
-    total = models.PositiveIntegerField()
-    is_total_exact = models.BooleanField()
-    queued = models.PositiveIntegerField(default=0)
-    skipped = models.PositiveIntegerField(default=0)
-    after_at = models.DateTimeField(null=True, help_text="The last event that was looked at: when it was received.")
-    after_id = models.CharField(max_length=260, default="", db_collation="C")
-    created_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True)
-
-    class Meta:
-        ordering: ClassVar[list[str]] = ["-id"]
-        constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(
-                fields=["subscription"], condition=Q(status="running"), name="replay_one_at_a_time"
-            ),
-        ]
-        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["partner", "id"], name="replay_of_partner")]
-
-    @property
-    def counted(self) -> int | None:
-        """None when it could not be counted in time: none that was counted is exact."""
-        return self.total if self.total or self.is_total_exact else None
-
-    def __str__(self) -> str:
-        return f"replay of {self.subscription_id} since {self.since:%Y-%m-%d %H:%M}"
-
-
-class IdempotentRequest(models.Model):
-    """A request with an `Idempotency-Key`: being worked on, or how it was answered. Forgotten after a day."""
-
-    key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="+")
-    idempotency_key = models.CharField(max_length=255, db_collation="C")
-    fingerprint = models.CharField(max_length=64)
-    seed = models.CharField(max_length=32)
-    first_at = models.DateTimeField(default=timezone.now)
-    started_at = models.DateTimeField(null=True)
-    finished_at = models.DateTimeField(null=True)
-    status = models.PositiveSmallIntegerField(null=True)
-    body = models.TextField(default="")
-
-    class Meta:
-        constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(fields=["key", "idempotency_key"], name="idempotency_key_once"),
-        ]
-        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["first_at"], name="idempotent_request_age")]
-
-    def __str__(self) -> str:
-        return self.idempotency_key
-
-
-class DeadLetter(models.Model):
-    """A source message that could not become an event: its bytes and the reason."""
-
-    source = models.CharField(max_length=100)
-    position = models.CharField(max_length=100, help_text="Where it lay in the source: stream and sequence.")
-    subject = models.CharField(max_length=500, blank=True)
-    headers = models.JSONField(default=dict)
-    body = models.BinaryField()
-    reason = models.TextField()
-    received_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        ordering: ClassVar[list[str]] = ["-id"]
-        constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(fields=["source", "position"], name="dead_letter_once_per_position"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.subject}: {self.reason}"
