@@ -1,4 +1,4 @@
-"""What holds one delivery back that is due: a pause, the breaker of its endpoint, or a limit of its partner's queue."""
+"""Why a delivery that is due is not sent: a pause, the breaker of its endpoint, or a limit of its partner's queue."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,14 +21,14 @@ class HeldBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """`until` is when a pause ends or an endpoint is tried again, if that is known."""
+    """`until`: the end of the pause, or the time of the next probe, if known."""
 
     by: HeldBy
     until: datetime | None = None
 
 
 def hold_on(delivery: Delivery, partner: Partner, now: datetime) -> Hold | None:
-    """None: nothing, as far as the broker tells; it is not due yet, or it is being sent."""
+    """None if the delivery is not due yet, is being sent, or if no reason is known."""
     if delivery.next_attempt_at is None or delivery.next_attempt_at > now:
         return None
     try:

@@ -1,6 +1,7 @@
-"""How things are for a partner at this moment: its queue, the breakers of its endpoints, what waits. Read-only.
+"""The present state of a partner: its queue, the breakers of its endpoints, its backlog. Read-only.
 
-Queue, breakers and workers are what the broker knows, the backlog is PostgreSQL's. Without the broker the rest is told.
+Queue, breakers and workers come from Valkey, the backlog from PostgreSQL. While Valkey is away, only the backlog is
+known.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -18,7 +19,7 @@ from delivery.clocks import moment_of
 
 @dataclass(frozen=True, slots=True)
 class BreakerState:
-    """`half_open`: the next delivery is the probe, or is on its way. Nothing is sent while it is `open`."""
+    """`open`: nothing is sent. `half_open`: the next delivery is sent as a probe, or a probe is being sent."""
 
     state: Literal["closed", "half_open", "open"]
     since: datetime | None = None
@@ -30,9 +31,10 @@ CLOSED = BreakerState("closed")
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """`waiting` may be sent as the limits allow, `delayed` waits for its time; `tokens` may be sent at once.
+    """How many deliveries are `waiting` (sent as soon as the limits allow), `delayed` (not due yet) and `in_flight`.
 
-    `held_until`: paused, or held back because all of it is for one endpoint whose breaker is open.
+    `tokens`: how many the rate limit lets through at once. `held_until`: the end of a pause that somebody made, or
+    that workers made because the breakers of all subscriptions are open.
     """
 
     waiting: int
@@ -51,19 +53,19 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """`queue` is None when the broker does not answer, `backlogs` (by subscription) when there is too much to count."""
+    """`queue` is None if the broker does not answer; `backlogs` (by subscription) if counting would take too long."""
 
     queue: Queue | None
     backlogs: Mapping[str, Backlog] | None
     workers: int = 0
     breakers: Mapping[str, BreakerState] = field(default_factory=dict)
-    """Those that are not closed."""
+    """Breakers that are not closed, by subscription."""
 
     def breaker(self, subscription_id: str) -> BreakerState:
         return self.breakers.get(subscription_id, CLOSED)
 
     def oldest_waiting_s(self, now: datetime, subscription_ids: Collection[str] | None = None) -> float | None:
-        """For how long the oldest delivery that is due has waited, of all or of some subscriptions."""
+        """For how long the oldest due delivery has been due, of all or of some subscriptions; None if none is due."""
         ages = [
             age
             for key, one in (self.backlogs or {}).items()
@@ -76,7 +78,7 @@ Backlogs = Mapping[str, Backlog] | None
 
 
 def backlogs_of(partner_id: str) -> Backlogs:
-    """By subscription; None when there is too much to count."""
+    """By subscription; None if counting takes too long."""
     return backlog_by("subscription_id", partner_id)
 
 
@@ -103,7 +105,7 @@ def queue_now(partner_id: str) -> Queue:
 
 
 def open_breakers(now: datetime) -> Mapping[str, BreakerState]:
-    """By subscription, those that are not closed. Raises redis.RedisError."""
+    """Breakers that are not closed, by subscription. Raises redis.RedisError."""
     shared = SharedBreakers()
     since = shared.since()
     found = {}

@@ -1,4 +1,4 @@
-"""Celery tasks that beat starts: reconciliation and housekeeping. Results are kept, so that staff see them run."""
+"""Celery tasks that beat starts: reconciliation and housekeeping."""
 
 import logging
 import time
@@ -34,10 +34,10 @@ _RESULTS_WITHIN_S = 60.0
 
 
 class MaintenanceTask(Task):  # type: ignore[type-arg]
-    """Runs once at a time: beat does not wait for the last run to end. Tells Prometheus when it last ended well. While
-    a server is away it does nothing, and its next run goes on."""
+    """Runs once at a time over all workers: beat starts it whether or not the last run has ended. Counts its successes
+    for Prometheus. A run during which a server is away is ignored; the next one does the rest."""
 
-    _trouble = Trouble(logger, "maintenance waits")
+    _trouble = Trouble(logger, "maintenance waits for a server")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -65,20 +65,20 @@ class MaintenanceTask(Task):  # type: ignore[type-arg]
 
 @app.task(base=MaintenanceTask, name="maintenance.reconcile", acks_late=False)
 def reconcile() -> dict[str, Any]:
-    """Queues what the broker has lost."""
+    """Queues deliveries that the broker lost."""
     done = run_reconciliation()
     return {"checked": done.checked, "queued": done.queued, "was_wiped": done.was_wiped}
 
 
 @app.task(base=MaintenanceTask, name="maintenance.roll_up", acks_late=False)
 def roll_up() -> int:
-    """Makes hours and days out of minutes."""
+    """Sums roll-ups of minutes to coarser ones."""
     return run_roll_up(database_now())
 
 
 @app.task(base=MaintenanceTask, name="maintenance.watch_failing", acks_late=False)
 def watch_failing() -> dict[str, int]:
-    """Follows subscriptions that have nothing but failures, up to disabling them."""
+    """Notifies about subscriptions whose attempts all fail, and in the end disables them."""
     every_h = settings.TRIAL_EVERY_HOURS
     done = failing.watch_failing(
         database_now(),
@@ -90,7 +90,7 @@ def watch_failing() -> dict[str, int]:
 
 @app.task(base=MaintenanceTask, name="maintenance.tell_of_trouble", acks_late=False)
 def tell_of_trouble() -> dict[str, int]:
-    """Stores, delivers and mails operational events."""
+    """Stores operational events, delivers and mails them."""
     now = database_now()
     notices = trouble.all_trouble(
         now,
@@ -104,26 +104,26 @@ def tell_of_trouble() -> dict[str, int]:
 
 @app.task(base=MaintenanceTask, name="maintenance.run_replays", acks_late=False)
 def run_replays() -> int:
-    """Brings running replays on."""
+    """Takes the next steps of running replays."""
     return replay.run_replays()
 
 
 @app.task(base=MaintenanceTask, name="maintenance.remove_old_idempotency_keys", acks_late=False)
 def remove_old_idempotency_keys() -> int:
-    """Forgets answers that were kept for a day."""
+    """Removes requests with an idempotency key that are older than a day."""
     return remove_old_keys()
 
 
 @app.task(base=MaintenanceTask, name="maintenance.remove_old", acks_late=False)
 def remove_old() -> dict[str, int]:
-    """Removes what is past its age, for a few minutes at most."""
+    """Removes rows older than their settings allow, for a few minutes at most."""
     with kept_places() as reached:
         return Remover(configured_archive(), reached=reached).run(configured_rules(), database_now())
 
 
 @app.task(base=MaintenanceTask, name="maintenance.remove_old_results", acks_late=False, ignore_result=False)
 def remove_old_results() -> int:
-    """Removes task results past their age, a few thousand at a time, for a minute; Celery's own clean-up is one huge
+    """Removes old task results, a few thousand at a time, for a minute at most. Celery's own clean-up is one huge
     DELETE."""
     ends = time.monotonic() + _RESULTS_WITHIN_S
     before = database_now() - timedelta(days=settings.RESULTS_KEPT_DAYS)

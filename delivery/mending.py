@@ -1,7 +1,7 @@
-"""Queues everything anew when Valkey has lost its memory: what is overdue, partner by partner, and then retries.
+"""Queues all pending deliveries again after Valkey was wiped: first overdue ones, partner by partner, then retries.
 
-Valkey keeps how far that came, so that a run goes on where the one before it ended or was killed. It is well again, and
-marked so, after the last page; one that is wiped meanwhile has lost the position too, and all of it begins again.
+Valkey stores the progress, so that a run continues where the last one ended or was killed. After the last page Valkey
+is marked as complete. If it is wiped again meanwhile, the progress is lost too, and everything starts again.
 """
 
 import logging
@@ -21,12 +21,12 @@ _REACHED = "reconcile-mending"
 _OVERDUE, _SCHEDULED = "overdue", "scheduled"
 
 Place = list[str]
-"""Which part, and the last delivery of it that was queued."""
+"""The part (overdue or scheduled), and the position of the last delivery of it that was queued."""
 _START: Place = [_OVERDUE, "", "", ""]
 
 
 def mend(to: FairQueues, grace_s: float, is_over: Callable[[], bool], size: int = PAGE) -> tuple[int, int]:
-    """At least one page; returns how many deliveries were looked at and queued. Raises as `reconcile` does."""
+    """Queues at least one page; returns how many deliveries were read, and queued. Raises as `reconcile` does."""
     checked = queued = 0
     for page, place in _rest(_reached(to), grace_s, size):
         queued += publish.publish(page, to)
@@ -44,13 +44,13 @@ def _reached(to: FairQueues) -> Place:
     if found is not None:
         place: Place = orjson.loads(found)
         return place
-    logger.warning("the broker has lost its memory: queueing everything again")
+    logger.warning("the broker was wiped: queueing everything again")
     to.client.set(_REACHED, orjson.dumps(_START))
     return _START
 
 
 def _rest(place: Place, grace_s: float, size: int) -> Iterator[tuple[list[Due], Place]]:
-    """Pages, and the place that each reaches."""
+    """The remaining pages, each with the place that it reaches."""
     part, *after = place
     if part == _OVERDUE:
         of, due_at, delivery_id = after

@@ -1,4 +1,4 @@
-"""Pending deliveries as PostgreSQL has them, to be held against the broker: in pages, however many there are."""
+"""Reads pending deliveries from PostgreSQL, in pages, to compare them with the broker."""
 
 import time
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from delivery.due import Due, due_columns
 from partners.models import FOREVER
 
 GRACE_S = 10.0
-"""A delivery that is due for less than this may be on its way to the broker."""
+"""A delivery that became due less than this ago may still be on its way to the broker."""
 PAGE = 5_000
 
 Position = tuple[datetime, str]
-"""Of a delivery among a partner's: when it is due, and its id."""
+"""When a delivery is due, and its id."""
 OLDEST: Position = (datetime.min.replace(tzinfo=UTC), "")
 NEWEST: Position = (FOREVER, "")
 
 
 def partners_with_overdue(grace_s: float) -> list[str]:
-    """By skipping from partner to partner in the index of pending deliveries: a million rows of one cost one step."""
+    """Skips from partner to partner in the index of pending deliveries: a million rows of one partner cost one step."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -45,8 +45,8 @@ def partners_with_overdue(grace_s: float) -> list[str]:
 def pages(
     partner_id: str, grace_s: float, start: Position = OLDEST, *, back: bool = False, size: int = PAGE
 ) -> Iterator[tuple[list[Due], Position]]:
-    """Overdue deliveries of one partner, from a position on or back from it, and where each page ends. In a page the
-    oldest comes first."""
+    """Pages of one partner's overdue deliveries, after a position or back from it, each with the position of its end.
+    Within a page the oldest comes first."""
     before = database_now() - timedelta(seconds=grace_s)
     beyond, order = ("<", "DESC") if back else (">", "ASC")
     at = start
@@ -71,7 +71,7 @@ def pages(
 
 
 def scheduled(after: str = "", size: int = PAGE) -> Iterator[list[Due]]:
-    """Retries, from an id on, with their times: those that have come too."""
+    """Pages of all pending retries after an id, with the times at which they are due, past or future."""
     while True:
         with connection.cursor() as cursor:
             cursor.execute(

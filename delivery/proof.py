@@ -1,7 +1,7 @@
-"""Proof that an endpoint wants what is sent to it: it echoes a challenge, which only who reads our requests can.
+"""Proof that an endpoint wants our requests: it echoes a challenge, which only a reader of our requests can do.
 
-Asked for with ENDPOINT_PROOF, for a new subscription and a new URL. Until then the subscription is disabled: no
-deliveries are made, and those of before have to be replayed.
+With the setting ENDPOINT_PROOF, a new subscription, or one with a new URL, is disabled until its endpoint proves
+itself. Events that come meanwhile are not delivered; a replay delivers them.
 """
 
 import secrets
@@ -16,9 +16,10 @@ from partners.services import verify_subscription
 
 
 def verify_now(subscription: Subscription, sender: Sender | None = None) -> tuple[Tried, bool]:
-    """Sends a new challenge; whether the answer was 2xx with the challenge as its body. If so, deliveries start.
+    """Sends a new challenge, signed like an event and not transformed. If the answer is 2xx with the challenge as its
+    body, an unverified subscription is enabled. Returns the request with its outcome, and whether it was verified.
 
-    It is signed like an event; no transformation is applied. Raises delivery.trying.Busy.
+    Raises partners.places.Busy.
     """
     challenge = secrets.token_urlsafe(24)
     endpoint = replace(load_endpoints([subscription.pk])[subscription.pk], transform=None)

@@ -1,11 +1,11 @@
-"""Finds pending deliveries that the broker does not hold, and queues them: after a wiped Valkey, or a lost message.
-Limits that it does not have as the partners' rows do are written.
+"""Finds pending deliveries that the broker does not hold, and queues them: after Valkey was wiped or lost a message.
+Also writes limits that differ from the partners' rows.
 
-PostgreSQL is the truth. A run takes a few seconds, since this process' deliveries wait for Python's lock meanwhile, and
-the next one goes on with the next partner. It asks, for each partner with overdue deliveries, about a page of the
-newest ones, where most of what is lost is, and about a page of older ones: one look after the other goes back to the
-oldest. The broker answers by exact message ids. A wiped Valkey has lost its marker as well, so then everything is
-queued anew (delivery.mending). Queueing what is queued already does nothing.
+PostgreSQL is the truth. A run is limited to a few seconds, because it competes with the deliveries of its process for
+the GIL; the next run starts with the next partner. For each partner with overdue deliveries a run checks a page of the
+newest ones, where most losses are, and a page of older ones: successive runs go back to the oldest. The broker is asked
+for exact message ids. A wiped Valkey has also lost its marker; then everything is queued again (delivery.mending).
+Queueing a delivery that the broker holds has no effect.
 """
 
 import logging
@@ -27,13 +27,13 @@ from delivery.overdue import GRACE_S, NEWEST, PAGE, Position, pages, partners_wi
 logger = logging.getLogger(__name__)
 
 WORK_S = 2.0
-"""Of a run; there is one every ten seconds."""
+"""The time limit of a run; beat starts one every ten seconds."""
 MENDING_S = 60.0
-"""The same while a wiped broker is filled: nothing is delivered that is not queued."""
+"""The time limit while a wiped broker is refilled: until then, the missing deliveries are not made at all."""
 _LAST_PARTNER = "reconcile-partner"
-"""Who was looked at last by a run whose time was over."""
+"""Key: the last partner of a run that ran out of time."""
 _REACHED = "reconcile-reached:"
-"""How far back the last run came, for each partner with more than it looked at."""
+"""Key, for each partner with more overdue deliveries than a run checks: the position that the last run reached."""
 _REACHED_KEPT_S = 3600
 
 IsOver = Callable[[], bool]
@@ -47,7 +47,7 @@ class Reconciled:
 
 
 def reconcile(queues: FairQueues | None = None, grace_s: float = GRACE_S, within_s: float | None = None) -> Reconciled:
-    """One run. Raises redis.RedisError or django.db.Error; a later run does what this one could not."""
+    """Makes one run. Raises redis.RedisError or django.db.Error; a later run does the rest."""
     to = queues or publish.queues()
     was_wiped = to.was_wiped()
     mend_limits(to)
@@ -69,10 +69,8 @@ def reconcile(queues: FairQueues | None = None, grace_s: float = GRACE_S, within
 
 
 def find_lost(of: FairQueues, grace_s: float = GRACE_S) -> Iterator[tuple[int, list[Due]]]:
-    """For each page of overdue deliveries: how many those are, and which of them the broker does not hold.
-
-    All of them, oldest first. Raises as `reconcile` does.
-    """
+    """Checks all overdue deliveries, partner by partner, the oldest first. Yields for each page its length and the
+    deliveries that the broker does not hold. Raises as `reconcile` does."""
     for partner_id in partners_with_overdue(grace_s):
         for page, _ in pages(partner_id, grace_s):
             yield len(page), publish.missing(partner_id, page, of=of)
@@ -85,8 +83,8 @@ def _never() -> bool:
 def look_back(
     of: FairQueues, grace_s: float = GRACE_S, size: int = PAGE, is_over: IsOver = _never
 ) -> Iterator[tuple[int, list[Due]]]:
-    """The same for two pages of each partner, and for more where something is missing: back from the newest, and back
-    from where the last look ended. Begins after the partner with whom the time was over."""
+    """Like `find_lost`, for two pages of each partner, and more where deliveries are lost: back from the newest, and
+    back from where the last run ended. Starts after the partner at which the last run ran out of time."""
     for partner_id in _in_turn(partners_with_overdue(grace_s), of):
         yield from _look_back(partner_id, of, grace_s, size, is_over)
         if is_over():
@@ -116,7 +114,7 @@ def _look_back(
             if reached:
                 of.client.delete(_REACHED + partner_id)
             return
-        if lost:  # the time is over: here it goes on, where more may be missing
+        if lost:  # out of time: the next run continues here, where more may be lost
             break
     of.client.set(_REACHED + partner_id, f"{at[0].isoformat()} {at[1]}", ex=_REACHED_KEPT_S)
 

@@ -1,12 +1,14 @@
-"""Replays: sends again what a subscription got, or sends what it missed, since a time.
+"""Replays: send a subscription's events of a span of time again, or those that it missed.
 
-    all        every event that the subscription asks for now, whether it was delivered or not
-    failed     deliveries that are dead
-    missing    events it asks for now that never became a delivery: from before it existed, or while it was disabled
+    all        every event that the subscription asks for now, unless its delivery is pending
+    failed     dead deliveries
+    missing    events that it asks for now and that never became a delivery: they came before it existed, or while it
+               was disabled
 
-A job lives in PostgreSQL: how far it came is committed together with what it did, so each delivery is sent at most once
-by it, whatever dies. It goes on in small steps, each bounded by what it looks at, and only while the partner's queue is
-short: live events wait behind a few hundred replayed ones at most, and the partner's own rate limit paces the whole.
+A job is a row in PostgreSQL. Each step is committed together with the job's progress, so a job queues each delivery at
+most once, whatever crashes. Steps are small, each looks at a bounded number of events, and they are taken only while
+the partner's queue is short: live events wait behind a few hundred replayed ones at most, and the partner's rate limit
+sets the pace.
 """
 
 import logging
@@ -37,28 +39,28 @@ from partners.query_time import TooSlow, limited
 logger = logging.getLogger(__name__)
 
 ROOM = 400
-"""Messages that may be ready in the partner's queue before a replay waits."""
+"""A replay waits while this many messages or more are ready in the partner's queue."""
 COUNTED_UP_TO = 100_000
 COUNTED_FOR_S = 5.0
 WITHIN_S = 5.0
-"""A run, and one step more."""
+"""After this time a run starts no further job; the steps of the current job are finished."""
 FILTER_S = 1.0
-"""A filter, in one step, and one event more."""
+"""How long a step evaluates the filter; the event that it is at then is finished."""
 Mode, Status = ReplayJob.Mode, ReplayJob.Status
 Pages = Callable[[Wanted, Position], tuple[list[Row], Position | None]]
-"""`page`, or one like it."""
+"""The type of `page`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     count: int | None
-    """None: too much has to be looked through to count."""
+    """None: counting takes too long."""
     is_exact: bool
-    """False: there may be fewer, because the filter is asked later, or more than are counted."""
+    """False: there may be fewer, because the filter was not evaluated, or more, because counting stops at a limit."""
 
 
 def estimate(wanted: Wanted) -> Estimate:
-    """How many deliveries a replay would send."""
+    """Estimates how many deliveries a replay would queue."""
     from_where, values = source(wanted)
     try:
         with limited(COUNTED_FOR_S), connection.cursor() as cursor:
@@ -71,8 +73,8 @@ def estimate(wanted: Wanted) -> Estimate:
 
 
 def start_replay(wanted: Wanted) -> ReplayJob:
-    """A job that runs from now on. Raises ValidationError when the subscription can't get anything, or has one."""
-    counted = estimate(wanted)  # may take some seconds: nobody is to wait for the row meanwhile
+    """Starts a job. Raises ValidationError if the subscription is disabled or operational, or has a running job."""
+    counted = estimate(wanted)  # may take some seconds, so before the row is locked
     with transaction.atomic():
         current = Subscription.objects.select_for_update().get(pk=wanted.subscription.pk)
         if not current.is_enabled or current.is_operational:
@@ -93,7 +95,7 @@ def start_replay(wanted: Wanted) -> ReplayJob:
 
 
 def cancel_replay(job: ReplayJob) -> bool:
-    """Nothing more is queued; what is queued is sent. False when it had ended."""
+    """Ends a job; what it has queued is still sent. Returns False if it had ended already."""
     with transaction.atomic():
         changed = ReplayJob.objects.filter(pk=job.pk, status=Status.RUNNING).update(
             status=Status.CANCELED, finished_at=timezone.now()
@@ -105,17 +107,17 @@ def cancel_replay(job: ReplayJob) -> bool:
 
 
 def run_replays(queues: FairQueues | None = None, steps: int = 10, within_s: float = WITHIN_S) -> int:
-    """Brings running jobs on by a few steps each, as far as the time goes; returns how many deliveries were queued."""
+    """Takes a few steps of each running job, within a limit of time; returns how many deliveries were queued."""
     running = ReplayJob.objects.filter(status=Status.RUNNING).values_list("pk", "partner_id")
     ends = time.monotonic() + within_s
     queued = 0
-    for job_id, partner_id in running.order_by("?"):  # those that take long are not always the first
+    for job_id, partner_id in running.order_by("?"):  # so that the same slow jobs are not always first
         try:
             queued += _bring_on(job_id, partner_id, steps, queues)
         except Exception as error:
             if is_away(error):
                 raise
-            logger.exception("a replay broke", extra={"replay": job_id})
+            logger.exception("replay failed", extra={"replay": job_id})
             _fail(job_id, error)
         if time.monotonic() > ends:
             break
@@ -136,7 +138,7 @@ def _bring_on(job_id: str, partner_id: str, steps: int, queues: FairQueues | Non
 
 
 def step(job_id: str, read: Pages = page, filter_s: float = FILTER_S) -> Sequence[Due] | None:
-    """One page of a job, committed with how far it came; None when there is nothing left to do for it now."""
+    """Processes one page of a job and commits its progress. None if the job has ended, or another worker holds it."""
     with transaction.atomic(durable=True):
         job = ReplayJob.objects.select_for_update(skip_locked=True).filter(pk=job_id, status=Status.RUNNING).first()
         if job is None:
@@ -162,7 +164,7 @@ def step(job_id: str, read: Pages = page, filter_s: float = FILTER_S) -> Sequenc
 
 
 def _chosen(wanted: Wanted, rows: Sequence[Row], filter_s: float) -> tuple[Sequence[Row], int]:
-    """Those that the filter wants, and about how many it was asked: its time is short, whoever cancels waits for it."""
+    """The rows that pass the filter, and how many were evaluated: time is limited, because cancelling waits for it."""
     if wanted.mode == Mode.FAILED or not wanted.subscription.filter:
         return rows, len(rows)
     ends, chosen = time.monotonic() + filter_s, []
@@ -175,7 +177,7 @@ def _chosen(wanted: Wanted, rows: Sequence[Row], filter_s: float) -> tuple[Seque
 
 
 def _again(wanted: Wanted, chosen: Sequence[Row]) -> list[Due]:
-    """Makes these pending, new or again; leaves out what has become pending."""
+    """Creates deliveries of these events, or makes existing ones pending again. Skips those that are pending."""
     subscription = wanted.subscription
     there = _hold([row.event_id for row in chosen if row.delivery_id is None])
     now = database_now()
@@ -204,7 +206,7 @@ def _again(wanted: Wanted, chosen: Sequence[Row]) -> list[Due]:
 
 
 def _hold(event_ids: Sequence[str]) -> frozenset[str]:
-    """Those that are still there, and stay until the transaction ends: retention leaves out what is locked."""
+    """Locks the events that still exist until the transaction ends: retention skips locked rows."""
     held = Event.objects.select_for_update(no_key=True).filter(pk__in=event_ids).order_by("pk")
     return frozenset(held.values_list("pk", flat=True))
 
@@ -223,7 +225,7 @@ def _end(job: ReplayJob, status: str, reason: str = "") -> None:
 
 
 def _fail(job_id: str, error: Exception) -> None:
-    reason = f"the subscription's filter: {error}" if isinstance(error, SpecError) else "it broke: a mistake of ours"
+    reason = f"the subscription's filter: {error}" if isinstance(error, SpecError) else "internal error"
     ReplayJob.objects.filter(pk=job_id, status=Status.RUNNING).update(
         status=Status.FAILED, reason=reason[:200], finished_at=timezone.now()
     )

@@ -1,4 +1,4 @@
-"""The events that a replay is about, read in pages of bounded work: however rare they are, a page ends soon."""
+"""The events that a replay selects, read in pages. Each page looks at a bounded number of events, however few match."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,15 +12,15 @@ from partners.models import Subscription
 
 PAGE = 200
 LOOKED_AT = 5_000
-"""Events that one page looks at, in the order in which they came, for those that the replay is about."""
+"""How many events one page looks at, in the order in which they were received."""
 
 Position = tuple[datetime, str]
-"""Of an event: when it was received, and its id."""
+"""When an event was received, and its id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be replayed: from `since` to before `until`."""
+    """What to replay: events received from `since` to before `until`."""
 
     subscription: Subscription
     mode: str
@@ -45,7 +45,7 @@ class Row:
 
 
 def source(wanted: Wanted) -> tuple[str, list[Any]]:
-    """FROM and WHERE of the events that a replay is about."""
+    """FROM and WHERE clauses of the events that a replay selects, with their values."""
     values: list[Any] = [wanted.subscription.pk, wanted.since, wanted.until, f"{OUR_SOURCE}%"]
     condition = ""
     if wanted.mode == ReplayJob.Mode.FAILED:
@@ -68,7 +68,7 @@ def source(wanted: Wanted) -> tuple[str, list[Any]]:
 def page(
     wanted: Wanted, after: Position, size: int = PAGE, look_at: int = LOOKED_AT
 ) -> tuple[list[Row], Position | None]:
-    """Those after a position, and the position up to which all of them are known; None at the end."""
+    """Selected events after a position, and the position up to which the events were looked at; None at the end."""
     wanted = replace(wanted, since=max(wanted.since, after[0]))
     end = _end_of_look(wanted, after, look_at)
     last = end or (wanted.until, "")
@@ -85,7 +85,7 @@ def page(
 
 
 def _end_of_look(wanted: Wanted, after: Position, look_at: int) -> Position | None:
-    """The last event to look at; None when that is the last one of all."""
+    """The last event to look at; None if fewer than `look_at` are left."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -1,7 +1,7 @@
-"""Coarser roll-ups, made of finer ones, so that a month of thousands of subscriptions is read as fast as an hour.
+"""Coarser roll-ups, summed from finer ones, so that a month of thousands of subscriptions is read as fast as an hour.
 
-Workers write the minutes (delivery.rollups), maintenance makes the rest, each resolution out of the one before it. What
-was made is contiguous: readers take the coarse ones as far as they reach and finer ones for what came since.
+Workers write the minutes (delivery.rollups). A maintenance task sums each coarser resolution from the next finer one.
+The coarse roll-ups have no gaps: readers use them as far as they reach, and finer ones for the time since.
 """
 
 from collections.abc import Mapping
@@ -14,22 +14,22 @@ from delivery.histogram import SIZE
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 RESOLUTIONS_S = (MINUTE_S, 10 * MINUTE_S, HOUR_S, 6 * HOUR_S, DAY_S)
-"""Each divides the next one. All of them begin at midnight UTC."""
+"""Each divides the next. In every resolution a window starts at midnight UTC."""
 LATE = timedelta(minutes=30)
-"""Minutes may come this late: what ended within it is made again."""
+"""Minutes may be written this late, so windows that ended within this time are summed again."""
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
-# One sum per bucket, in one pass: unnesting every histogram took twenty times as long.
+# One sum for each bucket, in one pass: unnesting the histograms took twenty times as long.
 SUMMED_HISTOGRAM = f"ARRAY[{', '.join(f'sum(histogram[{place}])::bigint' for place in range(1, SIZE + 1))}]"
 
 
 def starts_of(step_s: int) -> str:
-    """SQL for the beginning of the step that a roll-up lies in."""
+    """SQL for the start of the step that contains a roll-up."""
     return f"to_timestamp(floor(extract(epoch FROM starts_at) / {step_s:d}) * {step_s:d})"
 
 
 def made_until() -> Mapping[int, datetime]:
-    """Up to when there are roll-ups of each coarser resolution; nothing for one that was never made."""
+    """The end of the last roll-up of each coarser resolution that has any."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -42,13 +42,13 @@ def made_until() -> Mapping[int, datetime]:
 
 
 def roll_up(now: datetime) -> int:
-    """Makes what is missing of every resolution, the latest anew; returns how many rows. Harmless to run again."""
+    """Sums the missing windows of each resolution, and the latest ones again; returns how many rows. Idempotent."""
     made = made_until()
     return sum(_make(coarse, fine, made.get(coarse, _EVER), now) for fine, coarse in pairwise(RESOLUTIONS_S))
 
 
 def _make(step_s: int, fine_s: int, made: datetime, now: datetime) -> int:
-    """Windows that have ended, from scratch."""
+    """Sums windows that have ended, replacing rows that exist."""
     since, until = _floor(min(made, now - LATE), step_s), _floor(now, step_s)
     values: dict[str, int | datetime] = {"fine_s": fine_s, "since": since, "until": until}
     with connection.cursor() as cursor:

@@ -1,8 +1,9 @@
-"""Counts by minute and subscription, kept by the workers while they record: what admin, API and alerts read.
+"""Counts by minute and subscription, which workers update while they record attempts. The admin, the API and the
+operational events read them.
 
-A worker process adds up in memory and writes once a second, so that a flood costs the same few rows as a trickle.
-What a killed process had not written yet (at most about a second of counting) is missing here and nowhere else:
-attempts are the record.
+A worker process adds up its counts in memory and writes them once a second, so the number of rows written does not
+depend on the number of attempts. If a process is killed, the counts that it had not written yet (of about a second) are
+missing here; the attempts themselves are in PostgreSQL.
 """
 
 import logging
@@ -27,7 +28,7 @@ FLUSH_EVERY_S = 1.0
 
 @dataclass(slots=True)
 class Cell:
-    """One minute of one subscription."""
+    """Counts of one subscription in one minute."""
 
     partner_id: str
     attempts: int = 0
@@ -38,7 +39,7 @@ class Cell:
     histogram: list[int] = field(default_factory=lambda: [0] * SIZE)
 
     def count(self, latency_ms: float | None, *, failed: bool, status: str) -> None:
-        """One attempt that left its delivery with this status. No latency: it ended before anything was sent."""
+        """Counts an attempt after which its delivery has this status. `latency_ms` is None if nothing was sent."""
         self.attempts += 1
         self.failures += failed
         self.succeeded += status == "succeeded"
@@ -57,11 +58,11 @@ class Cell:
 
 
 Key = tuple[datetime, str]
-"""The start of a minute, and a subscription."""
+"""The start of the minute, and the subscription's id."""
 
 
 class Rollups:
-    """Adds up what this process records. Thread-safe; `start` begins to write once a second."""
+    """Counts the attempts that this process records. Thread-safe. `start` starts the thread that writes the counts."""
 
     def __init__(self) -> None:
         self._cells: dict[Key, Cell] = {}
@@ -73,7 +74,7 @@ class Rollups:
         self._thread.start()
 
     def stop(self) -> None:
-        """Writes what is left."""
+        """Writes the remaining counts and ends the thread."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
@@ -90,7 +91,7 @@ class Rollups:
                 cell.count(latency_ms, failed=not outcome.succeeded, status=record.step.status)
 
     def flush(self) -> int:
-        """Writes and forgets; returns how many cells. Raises django.db.Error with everything kept for the next time."""
+        """Writes the cells and returns how many. Raises django.db.Error; then the cells are kept for the next flush."""
         with self._lock:
             cells, self._cells = self._cells, {}
         if not cells:
@@ -105,7 +106,7 @@ class Rollups:
         return len(cells)
 
     def _run(self) -> None:
-        trouble = Trouble(logger, "counts wait")
+        trouble = Trouble(logger, "roll-ups are not written")
         while True:
             stopping = self._stopping.wait(FLUSH_EVERY_S)
             try:
@@ -142,7 +143,7 @@ ON CONFLICT (resolution_s, starts_at, subscription_id) DO UPDATE SET
 
 
 def write(cells: dict[Key, Cell]) -> None:
-    """Adds the cells to what is stored."""
+    """Adds the cells to the stored roll-ups."""
     rows = [
         (
             starts_at,

@@ -1,4 +1,4 @@
-"""What happened in a span of time, from the roll-ups: for the dashboards, the stats API and the alerts alike."""
+"""Counts and latencies of a span of time, read from the roll-ups: for the admin and the API."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from delivery.histogram import SIZE, percentile
 from delivery.resolutions import HOUR_S, MINUTE_S, SUMMED_HISTOGRAM, made_until, starts_of
 
 MINUTES_UP_TO = timedelta(hours=48)
-"""A longer span is read from the hours."""
+"""Longer spans are read from roll-ups of hours, shorter ones from those of minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What is counted: from `since` to before `until`, of everybody, one partner, or one subscription."""
+    """What to count: from `since` to before `until`, for all partners, one partner, or one subscription."""
 
     since: datetime
     until: datetime
     partner_id: str | None = None
     subscription_id: str | None = None
     coarsest_s: int = 0
-    """The coarsest roll-ups to read, where they were made already: much less to read. `since` is the start of one, or
-    counts from the next. 0: minutes for a short span, hours for a long one."""
+    """The coarsest roll-ups to read, as far as they exist: that reads fewer rows. If `since` lies within a roll-up,
+    counting starts with the next one. 0: minutes for a short span, hours for a long one."""
 
     @property
     def resolution_s(self) -> int:
@@ -33,7 +33,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts of a span, or of a part of it. Latencies in milliseconds; None when nothing was sent."""
+    """Counts of a span, or of a part of it. Latencies are in milliseconds, and None if nothing was sent."""
 
     attempts: int
     failures: int
@@ -44,7 +44,7 @@ class Stats:
 
     @property
     def error_share(self) -> float | None:
-        """Failed attempts of all attempts, 0 to 1."""
+        """The share of attempts that failed, 0 to 1."""
         return self.failures / self.attempts if self.attempts else None
 
     @property
@@ -59,7 +59,7 @@ NOTHING = Stats(0, 0, 0, 0, 0.0, (0,) * SIZE)
 
 
 def summed(parts: Iterable[Stats]) -> Stats:
-    """Several figures as one: histograms add up, percentiles do not."""
+    """The sum of several stats. Add up histograms, never percentiles."""
     known = list(parts)
     return Stats(
         attempts=sum(one.attempts for one in known),
@@ -85,7 +85,7 @@ def by_subscription(span: Span) -> dict[str, Stats]:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A span from three sides."""
+    """The stats of a span, grouped in three ways."""
 
     by_time: dict[datetime, Stats]
     by_partner: dict[str, Stats]
@@ -93,8 +93,8 @@ class Overview:
 
 
 def overview(span: Span, step_s: int) -> Overview:
-    """By partner, by subscription, and by time in steps of `step_s` seconds (a multiple of the span's resolution), as
-    far as anything happened in them; reads the roll-ups once."""
+    """Groups a span by partner, by subscription, and by time in steps of `step_s` seconds (a multiple of the span's
+    resolution), in one query. Groups in which nothing happened are left out."""
     rows, values = _rows(span)
     sql = f"""
         SELECT step, partner_id, subscription_id, sum(attempts)::bigint, sum(failures)::bigint, sum(succeeded)::bigint,
@@ -117,7 +117,7 @@ def overview(span: Span, step_s: int) -> Overview:
 
 
 def _rows(span: Span) -> tuple[str, Sequence[Any]]:
-    """The coarse ones as far as they were made, and finer ones for what came since."""
+    """SQL for the roll-ups of a span: the coarsest as far as they exist, then finer ones for the rest."""
     pieces, since = [], span.since
     made = made_until() if span.resolution_s > MINUTE_S else {}
     for resolution_s in sorted((one for one in made if one <= span.resolution_s), reverse=True):

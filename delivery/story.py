@@ -1,4 +1,4 @@
-"""The whole story of a delivery in lines of text: what the rows say, where the broker holds it, why it waits."""
+"""The story of a delivery in lines of text: its rows, where the broker holds its message, what it waits for."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from partners.models import FOREVER, Partner, Subscription
 
 
 def event_story(event: Event) -> Iterator[str]:
-    """The event, then each of its deliveries."""
+    """Lines about the event, then about each of its deliveries."""
     yield from _event(event)
     deliveries = event.deliveries.order_by("pk")
     yield f"deliveries: {deliveries.count()}"
@@ -89,7 +89,7 @@ def _broker(delivery: Delivery) -> Iterator[str]:
         yield f"  the queue is paused until {_at(moment_of(stats.paused_until))}"
     opened = SharedBreakers().read().get(delivery.subscription_id)
     if opened is not None:
-        yield f"  the breaker is open until {_at(moment_of(opened.until))}"
+        yield f"  the breaker has opened; the endpoint is probed from {_at(moment_of(opened.until))} on"
 
 
 def _at(moment: datetime | None) -> str:

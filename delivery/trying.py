@@ -1,7 +1,7 @@
-"""One real, signed request to an endpoint now, whose outcome goes to who asked and not into the log.
+"""Sends one signed test request to an endpoint and returns its outcome. It is not recorded in the delivery log.
 
-It holds a thread of the web process for as long as the endpoint takes, so there is one for each partner at a time, and
-never more than a quarter of the threads.
+The request occupies a thread of the web process for as long as the endpoint takes. So each partner may have one at a
+time, and all partners together a quarter of the threads.
 """
 
 from dataclasses import dataclass, replace
@@ -22,12 +22,12 @@ from partners.models import Subscription
 from partners.places import Places
 
 LONGEST_S = 10.0
-"""Also where the subscription's own timeout is longer."""
+"""The timeout of a request, even if the subscription's own is longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What was sent, and what came of it. `request` is None when the event can't be transformed."""
+    """A request and its outcome. `request` is None if the event could not be transformed."""
 
     event_id: str
     request: Request | None
@@ -35,19 +35,19 @@ class Tried:
 
 
 shared_places = Places(max(1, settings.WEB_THREADS // 4))
-"""This process' ones."""
+"""Of this process."""
 
 
 def try_now(subscription: Subscription, event_type: str, data: str, sender: Sender | None = None) -> Tried:
-    """Sends `data` (JSON) as an event of this type; to a disabled subscription as well, its filter is not asked.
+    """Sends `data` (JSON) as an event of this type, also if the subscription is disabled or its filter does not match.
 
-    Raises Busy.
+    Raises partners.places.Busy.
     """
     return send_now(load_endpoints([subscription.pk])[subscription.pk], event_type, data, sender)
 
 
 def send_now(endpoint: Endpoint, event_type: str, data: str, sender: Sender | None = None) -> Tried:
-    """Raises Busy."""
+    """Raises partners.places.Busy."""
     now = timezone.now()
     job = Job.unsaved(new_id(EVENT), event_type, now, data, endpoint)
     try:
@@ -61,5 +61,5 @@ def send_now(endpoint: Endpoint, event_type: str, data: str, sender: Sender | No
 
 @lru_cache(maxsize=1)
 def shared_sender() -> Sender:
-    """This process' one."""
+    """The sender of this process."""
     return configured_sender()

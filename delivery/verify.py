@@ -1,7 +1,7 @@
-"""What must hold between events, deliveries, attempts and the broker, whatever crashed: looked for, row by row.
+"""Checks the invariants of events, deliveries, attempts and the broker, which must hold whatever crashed. Read-only.
 
-Every invariant is a query for what breaks it; none of them changes anything. Deliveries are taken an hour of their ids
-at a time, so that millions of rows are no single long query.
+Each rule in RULES is a query for the ids that break it. Deliveries are checked by the hour of their ids, so that
+millions of rows do not make one long query.
 """
 
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from delivery.reconcile import find_lost
 from partners.identifiers import DELIVERY, first_id
 
 LOST_AFTER_S = 60.0
-"""Reconciliation comes every ten seconds and leaves ten of grace."""
+"""Above the ten seconds between runs of reconciliation plus its ten seconds of grace."""
 _EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """An invariant that does not hold. `examples`: ids, or the broker's own words."""
+    """An invariant that does not hold. `examples`: ids, or descriptions of faults in the broker."""
 
     rule: str
     count: int
@@ -66,7 +66,7 @@ QUEUES = "every message of the broker can be served, every lease has its worker"
 
 
 def hours(since: datetime, until: datetime) -> Iterator[datetime]:
-    """The beginnings of the pieces that `verify_hour` takes."""
+    """The start of each hour to pass to `verify_hour`."""
     moment = since
     while moment < until:
         yield moment
@@ -74,7 +74,7 @@ def hours(since: datetime, until: datetime) -> Iterator[datetime]:
 
 
 def verify_hour(since: datetime) -> Iterator[Broken]:
-    """What is broken in the deliveries that were made in this hour. Raises django.db.Error."""
+    """Broken rules of the deliveries created in the hour from `since`. Raises django.db.Error."""
     names = {"first": first_id(DELIVERY, since), "end": first_id(DELIVERY, since + timedelta(hours=1))}
     for rule, sql in RULES.items():
         with connection.cursor() as cursor:
@@ -85,7 +85,7 @@ def verify_hour(since: datetime) -> Iterator[Broken]:
 
 
 def verify_broker(queues: FairQueues) -> Iterator[Broken]:
-    """What is broken between PostgreSQL and the broker, and in the broker itself. Raises redis.RedisError as well."""
+    """Broken rules between PostgreSQL and the broker, and in the broker. Raises django.db.Error or redis.RedisError."""
     lost = [due.message_id for _, page in find_lost(queues, LOST_AFTER_S) for due in page]
     yield from _broken(LOST, lost)
     yield from _broken(LIMITS, wrong_limits(queues))

@@ -178,7 +178,7 @@ class TestReconcile:
         Delivery.objects.filter(pk=scheduled.pk).update(next_attempt_at=timezone.now() + timedelta(hours=1))
         queues.client.flushdb()
 
-        assert "lost its memory: queued 1" in run("reconcile")
+        assert "the broker was wiped: queued 1" in run("reconcile")
         assert not queues.was_wiped()
         assert queues.size(publish.queue_of(scheduled.partner_id)) == 1
 

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         queues, grace_s = publish.queues(), options["grace"]
         if not options["dry_run"] and queues.was_wiped():
             done = reconcile(queues, grace_s, within_s=math.inf)
-            self.stdout.write(f"the broker had lost its memory: queued {done.queued} of {done.checked} deliveries")
+            self.stdout.write(f"the broker was wiped: queued {done.queued} of {done.checked} deliveries")
             return
         progress, found = Progress(self.stderr, "overdue deliveries looked at"), 0
         for looked_at, lost in find_lost(queues, grace_s):
