@@ -1,11 +1,11 @@
-"""What partners and staff are told about their deliveries: operational events.
+"""Operational events: notices to partners and staff about trouble with deliveries.
 
-    kinds     the catalogue: names, words, samples
-    failing   nothing but failures for days: notices on the way, then the subscription is disabled
-    trouble   disabled subscriptions, opened breakers, dead deliveries, queues that only grow
+    kinds     the catalogue: names, titles, samples
+    failing   finds subscriptions whose attempts all fail for days: sends notices, then disables them
+    trouble   finds disabled subscriptions, opened breakers, dead deliveries, backlogs behind a rate limit
     notify    stores an operational event once, and delivers it to the partner's operational URL like any other event
-    mail      the same by e-mail, several in one
+    mail      sends operational events by e-mail, several in one message
 
-All of it runs in maintenance tasks and reads roll-ups, so that it costs an attempt nothing. There is not one event per
-delivery: every kind has its threshold, and is quiet for a while after it has spoken.
+All of this runs in maintenance tasks and costs attempts nothing. There is not one event for each failure: every kind
+has a threshold, and a quiet time in which it is not repeated.
 """

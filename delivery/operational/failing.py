@@ -1,10 +1,10 @@
-"""Disables a subscription that had nothing but failures for days (issue 6), telling its partner on the way.
+"""Disables a subscription whose attempts all failed for days, and notifies its partner before that.
 
-`failing_since` is the first failure after the last success, as the roll-ups of the last minutes tell; it is written
-only when it changes, and not before a few minutes of nothing but failures, so that an endpoint that fails now and then
-is never touched. Before anything is said or disabled, the whole time since then is read: one success in it ends it, and
-what counts is how far the last failure is from the first. So a failure five days ago with silence since does not
-disable, and neither do many failures in an hour.
+`failing_since` is the minute of the first failure after the last success, taken from the roll-ups of the last minutes.
+It is written only when it changes, and not before a few minutes of failures only, so that an endpoint that fails now
+and then costs no writes. Before a notice is sent or a subscription disabled, all roll-ups since then are read: one
+success resets it, and the time from the first to the last failure counts. So neither a failure five days ago with
+silence since disables a subscription, nor many failures within an hour.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from partners.models import Subscription
 from partners.services import disable_subscription, try_again
 
 STAGES = (0.9, 0.7, 0.5)
-"""Shares of the time at which the partner is told."""
+"""The shares of the time to disabling at which the partner is notified."""
 SETTLED = timedelta(minutes=5)
-"""Nothing but failures for less than this is not written down."""
+"""`failing_since` is written only if it is at least this long ago."""
 WINDOW = timedelta(minutes=20)
-"""What one look reads; looks are a minute apart."""
+"""How far back one run reads; runs are a minute apart."""
 TRIAL = timedelta(minutes=30)
-"""Nothing but failures for so long ends a trial."""
+"""A trial ends when all attempts of this long have failed."""
 
 _MARK = """
 WITH minutes AS (
@@ -61,7 +61,7 @@ WHERE resolution_s = 60 AND partner_id = %(partner)s AND subscription_id = %(sub
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the roll-ups say since `failing_since`."""
+    """Sums of the roll-ups since `failing_since`."""
 
     last_failure_at: datetime | None
     failures: int
@@ -70,7 +70,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What one look did."""
+    """How many subscriptions one run marked, notified about, disabled and enabled on trial."""
 
     changed: int
     told: int
@@ -79,7 +79,7 @@ class Watched:
 
 
 def watch_failing(now: datetime, disable_after: timedelta, trial_every: timedelta | None = None) -> Watched:
-    """One look. Disabled subscriptions are told of by `trouble`. Running it twice changes nothing more."""
+    """Makes one run. Idempotent. `trouble` sends the notices of subscriptions that this disables."""
     changed = mark(now)
     _end_good_trials(now)
     told = disabled = 0
@@ -102,7 +102,7 @@ def watch_failing(now: datetime, disable_after: timedelta, trial_every: timedelt
 
 
 def mark(now: datetime) -> int:
-    """Brings `failing_since` up to date; returns how many subscriptions changed."""
+    """Updates `failing_since`; returns how many subscriptions changed."""
     with connection.cursor() as cursor:
         cursor.execute(_MARK, {"since": now - WINDOW, "now": now, "settled": now - SETTLED})
         return int(cursor.rowcount)
@@ -126,7 +126,7 @@ def _may_matter(now: datetime, disable_after: timedelta) -> Q:
 
 
 def _stage(subscription: Subscription, until: datetime, limit: timedelta) -> float | None:
-    """The highest stage reached, 1 for the end, None for none."""
+    """The highest stage reached: 1 means to disable it, None that no stage is reached."""
     if subscription.failing_since is None:
         return None
     share = (until - subscription.failing_since) / limit
@@ -157,7 +157,7 @@ def _notice(subscription: Subscription, stage: float, evidence: Evidence, disabl
 
 
 def _end_good_trials(now: datetime) -> None:
-    """A success during a trial makes the subscription an ordinary one again."""
+    """Ends the trial of subscriptions that have had a success."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -1,4 +1,4 @@
-"""The catalogue of operational events: what each one says and what its data look like."""
+"""The catalogue of operational events: descriptions, titles and sample data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LIMITED = "partner.rate_limited"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`title` is one line for people; its names are members of the data, as they may be shown."""
+    """`title` is one line for people; its placeholders are members of `showable` data."""
 
     name: str
     description: str
@@ -27,7 +27,7 @@ class Kind:
 
 
 def showable(data: Mapping[str, Any]) -> dict[str, Any]:
-    """For logs and mail: of the endpoint's URL no more than its origin. The partner itself is sent all of it."""
+    """The data for logs and mail, with the endpoint's URL cut to its origin. Only the partner is sent the whole URL."""
     return {name: origin(value) if name == "url" else value for name, value in data.items()}
 
 
@@ -36,9 +36,9 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         Kind(
             FAILING,
-            "Nothing but failures for 50, 70 and 90 % of the time after which the subscription is disabled.",
+            "Every attempt has failed for 50, 70 or 90 % of the time after which the subscription is disabled.",
             "{url} ({subscription_id}) has failed since {failing_since}; it will be disabled at {disabled_from} "
-            "unless one succeeds",
+            "unless a delivery succeeds",
             {
                 "subscription_id": "sub_0199…",
                 "url": "https://hooks.example.com/orders",
@@ -50,8 +50,8 @@ KINDS: Mapping[str, Kind] = {
         ),
         Kind(
             DISABLED,
-            "The subscription gets nothing any more: it answered 410 Gone (gone), had nothing but failures for days "
-            "(failing), or staff disabled it (staff).",
+            "The subscription gets no more deliveries: its endpoint answered 410 Gone (gone), every attempt failed for "
+            "days (failing), or staff disabled it (staff).",
             "{url} ({subscription_id}) is disabled ({reason}) since {disabled_at}",
             {
                 "subscription_id": "sub_0199…",
@@ -62,15 +62,15 @@ KINDS: Mapping[str, Kind] = {
         ),
         Kind(
             BREAKER,
-            "The endpoint seems to be down: deliveries are held back, and it is probed now and then. At most once an "
+            "The endpoint seems to be down: its deliveries wait, and it is probed from time to time. At most once an "
             "hour for a subscription.",
             "{url} ({subscription_id}) seems to be down: deliveries wait until a probe succeeds",
             {"subscription_id": "sub_0199…", "url": "https://hooks.example.com/orders", "opened": 1},
         ),
         Kind(
             DEAD,
-            "Deliveries ended without success and are kept for a replay. At most once an hour for a subscription, "
-            "with how many there were.",
+            "Deliveries ended without success; a replay can send them again. At most once an hour for a subscription, "
+            "with their number.",
             "deliveries to {url} ({subscription_id}) ended without success: {count}",
             {
                 "subscription_id": "sub_0199…",
@@ -82,8 +82,8 @@ KINDS: Mapping[str, Kind] = {
         ),
         Kind(
             LIMITED,
-            "More waits than the rate limit lets through in ten minutes. At most once an hour.",
-            "{waiting} deliveries wait for the rate limit {rate_limit}: about {wait_s} s of sending",
+            "More deliveries wait than the rate limit lets through in ten minutes. At most once an hour.",
+            "{waiting} deliveries wait for the rate limit {rate_limit}: sending them takes about {wait_s} s",
             {"waiting": 40000, "rate_limit": "50/s", "wait_s": 800},
         ),
     )

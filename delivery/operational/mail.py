@@ -1,8 +1,9 @@
-"""Operational events by e-mail: to the partner's operational address and to ours, what has gathered in one message.
+"""Sends operational events by e-mail, to the partner's operational address and to staff. Each address gets one message
+with all events that wait for it.
 
-What was sent is written down address by address, so that trouble with one costs the others nothing. A mail server that
-is away is tried again at the next look, for a day; what an address refuses for good is not tried again. Events are
-never lost by it, they are in the admin. Without EMAIL_HOST nothing is sent.
+Which addresses got an event is recorded with it, so trouble with one address does not affect the others. A mail server
+that is away is tried again at the next run, for a day; an address that refuses for good is not. The admin shows the
+events in any case. Without EMAIL_HOST nothing is sent.
 """
 
 import logging
@@ -26,14 +27,14 @@ logger = logging.getLogger("delivery.operational")
 
 TRIED_FOR = timedelta(days=1)
 AT_MOST = 1_000
-"""Events in one message; the others are in the next."""
+"""Events in one message. The rest goes into the next one."""
 BUDGET_S = 30.0
-"""After so long no further message is begun: the other maintenance waits for this."""
+"""After this time no further message is started, so that the next run of this task is not late."""
 _PERMANENT = 500
 
 
 def send_mail(now: datetime, staff: Sequence[str], clock: Callable[[], float] = time.monotonic) -> int:
-    """Sends what is waiting; returns how many messages."""
+    """Sends the events that wait; returns how many messages were sent."""
     if not settings.EMAIL_HOST:
         return 0
     server, until, sent = get_connection(), clock() + BUDGET_S, 0
@@ -43,17 +44,17 @@ def send_mail(now: datetime, staff: Sequence[str], clock: Callable[[], float] = 
             if clock() >= until:
                 break
             if events:
-                server.open()  # once, and anew after trouble
+                server.open()  # connects unless it is connected
                 sent += _send(server, address, events, now)
     except OSError as error:
-        logger.warning("no e-mail: the server is away", extra={"error": str(error)[:300]})
+        logger.warning("no e-mail: the mail server is away", extra={"error": str(error)[:300]})
     finally:
         _close(server)
     return sent
 
 
 def _addresses(now: datetime, staff: Sequence[str]) -> list[str]:
-    """In another order each time, so that the same slow ones are not always first."""
+    """Addresses with events that wait, in random order, so that the same slow ones are not always first."""
     wanting = _waiting(now, F("partner__operational_email")).order_by().exclude(partner__operational_email="")
     partners = wanting.values_list("partner__operational_email", flat=True).distinct()
     found = {*filter(_may_be_saved, partners), *staff}
@@ -61,7 +62,7 @@ def _addresses(now: datetime, staff: Sequence[str]) -> list[str]:
 
 
 def _may_be_saved(address: str) -> bool:
-    """It may have been saved before this was asked."""
+    """False for an invalid address, which may have been saved before addresses were validated."""
     try:
         validate_mail_address(address)
     except ValidationError:
@@ -70,7 +71,7 @@ def _may_be_saved(address: str) -> bool:
 
 
 def _events_for(address: str, now: datetime, staff: Sequence[str]) -> list[OperationalEvent]:
-    """Staff get everything."""
+    """Events that wait for this address: of all partners for staff, else of those with this operational address."""
     waiting = _waiting(now, address).select_related("partner").order_by("created_at")
     if address not in staff:
         waiting = waiting.filter(partner__operational_email=address)
@@ -78,13 +79,13 @@ def _events_for(address: str, now: datetime, staff: Sequence[str]) -> list[Opera
 
 
 def _waiting(now: datetime, address: str | F) -> "QuerySet[OperationalEvent]":
-    """What this address was not told yet. What an earlier release has sent has no list, and is done."""
+    """Events not settled for this address. Those that an earlier release sent have no list of addresses."""
     is_done = Q(mailed_to__contains=[address]) | Q(mailed_to=None, emailed_at__isnull=False)
     return OperationalEvent.objects.filter(created_at__gte=now - TRIED_FOR).exclude(is_done)
 
 
 def _send(server: BaseEmailBackend, address: str, events: Sequence[OperationalEvent], now: datetime) -> bool:
-    """Whether it was sent. Whatever is wrong with one address is its own trouble."""
+    """Returns whether the message was sent. Trouble is logged and does not affect other addresses."""
     written = OperationalEvent.objects.filter(pk__in=[event.pk for event in events])
     done = {"mailed_to": Func(F("mailed_to"), Value(address), function="array_append")}
     try:
@@ -94,7 +95,7 @@ def _send(server: BaseEmailBackend, address: str, events: Sequence[OperationalEv
         logger.warning("no e-mail", extra={"error": str(error)[:300], "events": len(events), "given_up": is_final})
         if is_final:
             written.update(**done)
-        if not isinstance(error, SMTPRecipientsRefused):  # after this the server goes on with the next message
+        if not isinstance(error, SMTPRecipientsRefused):  # after which the connection can be used again
             _close(server)
         return False
     written.update(**done, emailed_at=now)
@@ -102,12 +103,12 @@ def _send(server: BaseEmailBackend, address: str, events: Sequence[OperationalEv
 
 
 def _is_for_good(error: Exception) -> bool:
-    """Refused by the address' own server; or by us, because no message to it can be made."""
+    """Whether the mail server refuses the address or the message for good, or no message can be made at all."""
     if isinstance(error, SMTPRecipientsRefused):
         return all(code >= _PERMANENT for code, _ in error.recipients.values())
     if isinstance(error, SMTPDataError):
         return error.smtp_code >= _PERMANENT
-    return not isinstance(error, OSError)  # as all of SMTP's are
+    return not isinstance(error, OSError)  # nor an SMTPException, which is an OSError
 
 
 def _close(server: BaseEmailBackend) -> None:

@@ -1,8 +1,7 @@
-"""Stores operational events, each once, and delivers them as signed webhooks on the way that every event goes.
+"""Stores operational events, each once, and delivers them as signed webhooks, like any other event.
 
-A key says what "the same occurrence" is; the database holds it. A partner without an operational URL has its events in
-the admin, and by e-mail if it has an address. What is about the operational endpoint itself is
-not delivered to it.
+An event's unique key identifies what happened. Events of a partner without an operational URL are shown in the admin
+and mailed if it has an address. Events about the operational endpoint itself are not delivered to it.
 """
 
 import logging
@@ -28,7 +27,7 @@ logger = logging.getLogger("delivery.operational")
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What is to be told. Times in `data` are datetimes."""
+    """An operational event before it is stored. Times in `data` are datetimes."""
 
     kind: str
     key: str
@@ -38,7 +37,7 @@ class Notice:
 
 
 def notify(notices: Iterable[Notice], now: datetime) -> list[OperationalEvent]:
-    """Stores and delivers what was not told before; returns that."""
+    """Stores and delivers the notices whose key is new; returns their events."""
     told = []
     for notice in notices:
         event = _store(notice, now)

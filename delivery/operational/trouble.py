@@ -1,7 +1,7 @@
-"""Finds what partners and staff should hear of, beside what `failing` finds.
+"""Finds trouble that partners and staff should be notified about, except for what `failing` finds.
 
-Level-triggered where it can be (a disabled subscription is told of whenever that was not done), counted where it must
-be (breakers, dead deliveries). `quiet` is how long a subscription or a partner hears nothing more of the same kind.
+Disabled subscriptions are found by their present state, so that no notice is missed; breakers and dead deliveries by
+counts since the last run. `quiet` is how long no notice of the same kind follows, for a subscription or a partner.
 """
 
 import logging
@@ -24,16 +24,16 @@ from partners.validation import per_second
 logger = logging.getLogger("delivery.operational")
 
 TOLD_WITHIN = timedelta(days=1)
-"""A subscription that was disabled longer ago is not told of any more."""
+"""There is no notice of a subscription that was disabled longer ago."""
 WINDOW = timedelta(minutes=20)
-"""Roll-ups that one look reads for dead deliveries; looks are a minute apart."""
+"""How far back one run looks for dead deliveries in the roll-ups; runs are a minute apart."""
 _NAMED = 5
 _LOOKED_AT = 500
 _Reason = Subscription.DisabledReason
 
 
 def disabled_subscriptions(now: datetime, failing_quiet: timedelta) -> Iterator[Notice]:
-    """Not those that the partner disabled. One that fails through each trial is told of once per `failing_quiet`."""
+    """Except those that the partner disabled. If one fails each trial, there is one notice per `failing_quiet`."""
     found = Subscription.objects.filter(
         is_enabled=False,
         deleted_at=None,
@@ -54,7 +54,7 @@ def disabled_subscriptions(now: datetime, failing_quiet: timedelta) -> Iterator[
 
 
 def opened_breakers(opened: Mapping[str, int], now: datetime, quiet: timedelta) -> Iterator[Notice]:
-    """`opened` is how often each subscription's breaker opened since the last look."""
+    """`opened` is how often each subscription's breaker opened since the last run."""
     for one in Subscription.objects.filter(pk__in=list(opened), is_enabled=True):
         if not _spoke(BREAKER, now - quiet, subscription_id=one.pk):
             data = {"subscription_id": one.pk, "url": one.url, "opened": opened[one.pk]}
@@ -62,7 +62,7 @@ def opened_breakers(opened: Mapping[str, int], now: datetime, quiet: timedelta) 
 
 
 def dead_deliveries(now: datetime, quiet: timedelta) -> Iterator[Notice]:
-    """What has died in whole minutes since the subscription was told last, or within `quiet`."""
+    """Counts the dead deliveries of whole minutes since the subscription's last notice, or within `quiet`."""
     until = _minute(now)
     for subscription_id, partner_id in _with_dead(until - WINDOW, until):
         last = _last(DEAD, subscription_id)
@@ -83,7 +83,7 @@ def dead_deliveries(now: datetime, quiet: timedelta) -> Iterator[Notice]:
 def limited_partners(
     now: datetime, quiet: timedelta, bound: timedelta, of: FairQueues | None = None
 ) -> Iterator[Notice]:
-    """Whose queue holds more than the rate limit lets through in `bound`. Raises redis.RedisError."""
+    """Partners with more ready deliveries than their rate limit lets through in `bound`. Raises redis.RedisError."""
     partners = {
         publish.queue_of(one.pk): one for one in Partner.objects.filter(~Q(rate_limit="") | ~Q(rate_limit_ceiling=""))
     }
@@ -91,7 +91,7 @@ def limited_partners(
         partner = partners[queue]
         limit = partner.rate_limit_in_force
         pace = per_second(limit)
-        assert pace, "only those with a limit were asked for"
+        assert pace, "only partners with a limit were selected"
         wait_s = stats.ready / pace
         if wait_s <= bound.total_seconds() or partner.is_paused or _spoke(LIMITED, now - quiet, partner_id=partner.pk):
             continue
@@ -100,14 +100,14 @@ def limited_partners(
 
 
 def all_trouble(now: datetime, quiet: timedelta, bound: timedelta, failing_quiet: timedelta) -> Iterator[Notice]:
-    """Valkey away: what the database knows is told all the same."""
+    """All notices; while Valkey is away, those that need only the database."""
     yield from disabled_subscriptions(now, failing_quiet)
     yield from dead_deliveries(now, quiet)
     try:
         yield from opened_breakers(SharedBreakers().take_opened(), now, quiet)
         yield from limited_partners(now, quiet, bound)
     except redis.RedisError as error:
-        logger.warning("nothing is known of breakers and queues", extra={"error": str(error)})
+        logger.warning("no notices of breakers and rate limits: Valkey is away", extra={"error": str(error)})
 
 
 def _with_dead(since: datetime, until: datetime) -> list[tuple[str, str]]:
@@ -123,7 +123,7 @@ def _dead_count(of: Subscription, since: datetime, until: datetime) -> int:
 
 
 def _newest_dead(of: Subscription, since: datetime) -> list[str]:
-    """A few examples, looked for among the partner's newest."""
+    """A few examples, found among the partner's newest dead deliveries."""
     newest = Delivery.objects.filter(partner=of.partner_id, status=Delivery.Status.DEAD).order_by("-id")
     rows = newest.values_list("pk", "subscription_id", "finished_at")[:_LOOKED_AT]
     return [pk for pk, owner, at in rows if owner == of.pk and at is not None and at >= since][:_NAMED]

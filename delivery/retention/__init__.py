@@ -1,9 +1,10 @@
-"""Removes what is older than its age, a few thousand rows at a time, without holding up anything else.
+"""Removes old rows, a few thousand at a time, without blocking other work.
 
-    tables   what is old in each table, by the indexes that are there anyway
-    removal  short transactions with a pause after each, an archive hook, a limit of time
-    places   where a run came to in each table, for the next one
+    tables   the statements that find and remove old rows of each table
+    removal  removes them: short transactions with a pause after each, an archive hook, a limit of time
+    places   stores where a run ended in each table, for the next run
+    rules    the ages from the settings, and checks of them
 
 Order: attempts, deliveries (finished ones, with their attempts), events (those without deliveries), then roll-ups, dead
-letters and operational events. A pending delivery is never removed, whatever its age, and so neither is its event.
+letters and operational events. A pending delivery and its event are never removed, whatever their age.
 """

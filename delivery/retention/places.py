@@ -1,4 +1,4 @@
-"""Where the runs of a removal came to: Valkey keeps it for the next one. Where it is lost, that one begins again."""
+"""Where a run of removal ended in each table: stored in Valkey for the next run, which starts over if it is lost."""
 
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,12 +15,12 @@ _KEY = "retention-reached"
 
 @contextmanager
 def kept_places(of: FairQueues | None = None) -> Iterator[MutableMapping[str, Sequence[Any]]]:
-    """What is changed inside is kept. Times come back as text, which PostgreSQL reads as well. Raises
-    redis.RedisError."""
+    """Loads the places, and stores them again at the end. Times become text, which PostgreSQL accepts as well. Raises
+    redis.RedisError if they cannot be loaded."""
     client = (of or publish.queues()).client
     places: dict[str, Sequence[Any]] = orjson.loads(client.get(_KEY) or b"{}")
     try:
         yield places
     finally:
-        with suppress(redis.RedisError):  # out of memory, for example: the next run begins where this one did
+        with suppress(redis.RedisError):  # such as out of memory: the next run starts where this one did
             client.set(_KEY, orjson.dumps(places))

@@ -1,10 +1,10 @@
 """Removes old rows in small transactions.
 
-After each one it rests for as long as it worked, so that it takes half of one connection at most; a lock that is not
-to be had within a second ends the run, and the next one goes on. The tables take turns, and where a run came to in each
-is kept for the next one: rows that stay, such as what is pending for a partner that is paused, are looked at once in a
-round through the table, and not by each run before all others. The archive hook (a function named by the setting
-ARCHIVE_HOOK) gets the rows before they are gone for good: when it raises, they stay.
+After each transaction it pauses for as long as the transaction took, so it keeps PostgreSQL busy half of the time at
+most. A lock that it cannot get within a second ends the run, and the next run continues. The tables take turns, and
+each run continues where the last one ended: old rows that must stay, such as pending deliveries of a paused partner,
+are looked at once in a pass through the table, not by every run. The archive hook (a function named by the setting
+ARCHIVE_HOOK) gets the rows before the transaction commits; if it raises, they stay.
 """
 
 import logging
@@ -26,14 +26,13 @@ BATCH = 2_000
 Archive = Callable[[str, Sequence[Mapping[str, Any]]], None]
 """Called with the table's name and its rows, within the transaction that removes them."""
 
-
 Reached = MutableMapping[str, Sequence[Any]]
-"""By a table's name: the position after which the next page begins."""
+"""The position after which the next page starts, by the table's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Rows of this table are kept for `kept`."""
+    """Rows of this table are removed when they are older than `kept`."""
 
     table: Table
     kept: timedelta
@@ -41,19 +40,19 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Remover:
-    """One run over all rules, at most `budget_s` seconds; a later run goes on. Raises django.db.Error."""
+    """Makes one run over all rules, of about `budget_s` seconds at most. Raises django.db.Error."""
 
     archive: Archive | None = None
     batch: int = BATCH
     budget_s: float = 240.0
     turn_s: float = 10.0
-    """A table's turn, before the next one's."""
+    """How long a table's turn is."""
     reached: Reached = field(default_factory=dict)
     rest: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
     def run(self, rules: Iterable[Rule], now: datetime) -> dict[str, int]:
-        """How many rows of each table were removed."""
+        """Returns how many rows of each table were removed."""
         ends = self.clock() + self.budget_s
         removed: dict[str, int] = {}
         unfinished = list(rules)
@@ -63,11 +62,11 @@ class Remover:
             if not self._remove_some(rule.table, now - rule.kept, turn_ends, removed):
                 unfinished.append(rule)
         if any(removed.values()):
-            logger.info("removed what was old", extra={"removed": removed})
+            logger.info("removed old rows", extra={"removed": removed})
         return removed
 
     def _remove_some(self, table: Table, before: datetime, ends: float, removed: dict[str, int]) -> bool:
-        """Whether it came to the end of what is old; the next run begins with the oldest then."""
+        """Returns whether it reached the end of the old rows; if so, the next run starts with the oldest again."""
         while self.clock() < ends:
             started = self.clock()
             position = self._remove_page(table, before, self.reached.get(table.name, table.start), removed)
@@ -81,11 +80,11 @@ class Remover:
     def _remove_page(
         self, table: Table, before: datetime, after: Sequence[Any], removed: dict[str, int]
     ) -> Sequence[Any] | None:
-        """Where the next page begins, or None when this one was empty."""
+        """Returns the position at the end of this page, or None if the page is empty."""
         values = {f"after_{place}": value for place, value in enumerate(after)}
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL lock_timeout = '1s'")
-            cursor.execute("SET LOCAL synchronous_commit = off")  # a crash only removes the same rows again
+            cursor.execute("SET LOCAL synchronous_commit = off")  # a crash only repeats the removal (and archiving)
             names = {**values, "before": before, "bound": first_id(DELIVERY, before), "size": self.batch}
             cursor.execute(table.page, names)
             rows = cursor.fetchall()

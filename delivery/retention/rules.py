@@ -1,4 +1,4 @@
-"""The ages of the settings, and whether they fit each other."""
+"""The ages from the settings, and checks that they fit together."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -28,7 +28,7 @@ def configured_rules() -> list[Rule]:
 
 
 def configured_archive() -> Archive | None:
-    """The function that ARCHIVE_HOOK names. Raises ImportError or TypeError."""
+    """The function named by ARCHIVE_HOOK. Raises ImportError or TypeError."""
     if not settings.ARCHIVE_HOOK:
         return None
     hook: Archive = import_string(settings.ARCHIVE_HOOK)
@@ -38,7 +38,7 @@ def configured_archive() -> Archive | None:
 
 
 def check_ages(**_: Any) -> Sequence[checks.CheckMessage]:
-    """delivery.E001: what hangs on something is not kept longer than it. delivery.E002: failures must stay known."""
+    """delivery.E001: attempts or deliveries are kept too long. delivery.E002: minutes are not kept long enough."""
     found: list[checks.CheckMessage] = []
     if not settings.ATTEMPTS_KEPT_DAYS <= settings.DELIVERIES_KEPT_DAYS <= settings.EVENTS_KEPT_DAYS:
         found.append(
@@ -47,7 +47,7 @@ def check_ages(**_: Any) -> Sequence[checks.CheckMessage]:
     if timedelta(days=settings.MINUTES_KEPT_DAYS) <= timedelta(seconds=settings.DISABLE_AFTER_S):
         found.append(
             checks.Error(
-                "MINUTES_KEPT_DAYS must be longer than DISABLE_AFTER_S: who fails is read from the minutes",
+                "MINUTES_KEPT_DAYS must be longer than DISABLE_AFTER_S: failing subscriptions are found by the minutes",
                 id="delivery.E002",
             )
         )
@@ -55,7 +55,7 @@ def check_ages(**_: Any) -> Sequence[checks.CheckMessage]:
 
 
 def check_archive(**_: Any) -> Sequence[checks.CheckMessage]:
-    """delivery.E003: ARCHIVE_HOOK names a function."""
+    """delivery.E003: ARCHIVE_HOOK does not name a function."""
     try:
         configured_archive()
     except (ImportError, TypeError) as error:

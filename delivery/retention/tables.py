@@ -1,9 +1,9 @@
-"""What is old in each table. Every page is read in the order of an index that exists for other reasons.
+"""How to find and remove the old rows of each table. Pages follow the order of an index that exists for other reasons.
 
-Ids of deliveries carry their time (UUIDv7), so the primary key finds the old ones; `finished_at` then decides. Rows are
-locked with SKIP LOCKED: what somebody works with now is left for the next run. In the statements: `after` is the
-position of the last row of the page before, `before` the age, `bound` the same as an id, `keys` the first column of the
-page.
+Ids of deliveries contain the time of their creation (UUIDv7), so the primary key finds old ones; `finished_at` then
+decides. `choose` locks rows with SKIP LOCKED, which leaves rows in use for a later run. Values in the statements:
+`after_…` is the position of the last row of the page before, `before` the time before which rows are old, `bound` the
+same as an id of a delivery, `keys` the first column of the page, `size` its length.
 """
 
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from delivery.resolutions import RESOLUTIONS_S
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of `page` are (key, position…); `start` is the position before the first."""
+    """`page` selects (key, position…); `start` is the position before the first row."""
 
     name: str
     start: tuple[Any, ...]
     page: str
     delete: tuple[tuple[str, str], ...]
-    """(table, statement), in this order."""
+    """Pairs of a table and a statement, run in this order."""
     choose: str = ""
-    """Which keys of the page are to go, locked; without it all of them."""
+    """Selects and locks those keys of the page that are to be removed; empty: all of them."""
 
 
 ATTEMPTS = Table(
@@ -67,7 +67,7 @@ EVENTS = Table(
         FOR UPDATE SKIP LOCKED
         """,
     delete=(
-        (  # asked again under the lock: a replay may have made one, see delivery.replay
+        (  # checked again under the lock: a replay may have created a delivery meanwhile, see delivery.replay
             "delivery_event",
             """
             DELETE FROM delivery_event e WHERE id = ANY(%(keys)s)

@@ -1,4 +1,4 @@
-"""What is old goes, in small steps; what is needed stays."""
+"""Old rows are removed in small steps; rows that are needed stay."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ def subscription() -> Subscription:
 
 
 class Store:
-    """Makes deliveries of some age, with an attempt each."""
+    """Creates deliveries of a given age, each with an attempt."""
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
@@ -70,7 +70,7 @@ def remover(**options: Any) -> Remover:
 
 
 def short_run(rule: Rule) -> None:
-    """Has time for two or three pages of two rows."""
+    """Makes a run that has time for two or three pages of two rows."""
     ticks = iter(range(1000))
     with kept_places() as reached:
         hasty = remover(batch=2, budget_s=12, reached=reached, clock=lambda: float(next(ticks)))
@@ -219,7 +219,7 @@ class TestTheArchiveHook:
 
 
 def archive(_table: str, _rows: Sequence[Mapping[str, Any]]) -> None:
-    """For the setting."""
+    """Named by ARCHIVE_HOOK."""
 
 
 def test_ages_must_fit_each_other(settings: Settings) -> None:

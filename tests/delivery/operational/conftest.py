@@ -1,4 +1,4 @@
-"""A subscription with a history, told to the roll-ups minute by minute."""
+"""A subscription, and a history of attempts written to its roll-ups."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ def subscription() -> Subscription:
 
 @pytest.fixture
 def history(subscription: Subscription) -> History:
-    """`history(failed=[hours before NOW…], succeeded=[…], dead=[…])`: one attempt each."""
+    """`history(failed=(1, 2), …)` counts a failed attempt 1 h and another 2 h before NOW."""
 
     def tell(
         failed: tuple[float, ...] = (),

@@ -1,4 +1,4 @@
-"""Staff see what partners were told."""
+"""Operational events in the admin."""
 
 import pytest
 from django.test import Client

@@ -1,4 +1,4 @@
-"""Five days of nothing but failures disable a subscription, with notices on the way; one success resets that."""
+"""Five days of failures only disable a subscription, with notices before that; one success resets it."""
 
 from datetime import datetime, timedelta
 
@@ -133,7 +133,7 @@ def test_enabling_it_again_starts_from_nothing(subscription: Subscription, histo
 
 
 class TestATrial:
-    """Wished for by a setting: what was disabled for its failures is tried again now and then."""
+    """With a setting, a subscription disabled for its failures is enabled on trial from time to time."""
 
     EVERY = timedelta(hours=24)
 

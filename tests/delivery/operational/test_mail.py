@@ -1,4 +1,4 @@
-"""Operational events reach people by e-mail: each address once, whatever is wrong with the others."""
+"""Operational events are mailed to each address once, whatever is wrong with other addresses."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -25,7 +25,7 @@ OWN = "dev@reviews.com"
 
 
 class Server(EmailBackend):
-    """A mail server in memory, with what it has against whom."""
+    """A mail server in memory, which refuses some addresses with given errors."""
 
     away: ClassVar[Exception | None] = None
     trouble: ClassVar[dict[str, Exception]] = {}
@@ -62,7 +62,7 @@ def mailing(settings: Settings) -> Iterator[None]:
 
 @pytest.fixture
 def partner(subscription: Subscription) -> Partner:
-    """One with an address."""
+    """A partner with an operational address."""
     return with_address(subscription.partner, OWN)
 
 

@@ -1,4 +1,4 @@
-"""Operational events reach the partner's operational URL as signed events."""
+"""Operational events are delivered to the partner's operational URL, signed."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What partners and staff hear of, each kind with its threshold and its quiet time."""
+"""When there are operational events: each kind has a threshold and a quiet time."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -27,7 +27,7 @@ LATER = NOW + timedelta(minutes=61)
 
 
 class Queues(FairQueues):
-    """A broker in which so much is ready in every queue."""
+    """A broker in which every queue has `ready` messages."""
 
     def __init__(self, ready: int) -> None:
         self.ready = ready
