@@ -1,10 +1,11 @@
-"""What Prometheus reads, at each process' own port (`server`) and at the web's `/metrics` (`shared`).
+"""Metrics for Prometheus, served by each process at its own port (`server`) and by the web at `/metrics` (`shared`).
 
-    attempts   counts and latencies by partner, added up while attempts are recorded (worker)
-    labels     which partners have a label of their own
-    process    batches, errors, maintenance: what any process may count
+    attempts   counts and latencies by partner, updated when attempts are recorded (worker)
+    labels     decides which partners have a label of their own
+    process    batches, errors, maintenance: metrics of any process
     intake     the bridge's counts and the source's lag
-    shared     queues, breakers, subscriptions: the state that all processes share, asked for when read
+    shared     queues, breakers, subscriptions: the state that all processes share, read at each scrape
 
-Names: `recart_hooks_…`, base units (seconds), counters end in `_total`. No label comes from outside without a bound.
+Names start with `recart_hooks_`, units are base units (seconds), counters end in `_total`. The number of different
+label values is bounded.
 """

@@ -1,8 +1,8 @@
 """Attempts by partner, event type and outcome; latencies; the delay from an event to its first request.
 
-Counted by the recorder's thread, a batch at a time, in plain lists and dictionaries under one lock (about a
-microsecond an attempt); made into Prometheus' form only when somebody reads. Latencies use the bounds of the roll-ups,
-so that Prometheus, the admin and the API tell the same percentiles.
+Attempts are counted as they are recorded, a batch at a time, in plain lists and dictionaries under one lock (about a
+microsecond an attempt), and converted for Prometheus only when it scrapes. Latencies have the same bounds as in the
+roll-ups, so Prometheus, the admin and the API compute the same percentiles.
 """
 
 import threading
@@ -27,11 +27,11 @@ DELAY_BOUNDS_S: tuple[float, ...] = (
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 21_600, 86_400,
 )  # fmt: skip
 MOST_KINDS = 100
-"""Pairs of event type and outcome that one partner has in a process; more go to the type `other`."""
+"""Pairs of event type and outcome counted for one partner in a process. Further types are counted as `other`."""
 
 
 class _Partner:
-    """What one label has counted."""
+    """The counts of one partner label."""
 
     __slots__ = ("attempts", "delay_s", "delays", "latencies", "latency_ms", "statuses")
 
@@ -59,7 +59,7 @@ class _Partner:
 
 
 class AttemptMetrics(Collector):
-    """`add` is told of recorded attempts; `collect` is Prometheus reading. Thread-safe."""
+    """`add` counts recorded attempts; `collect` is called at each scrape. Thread-safe."""
 
     def __init__(self, labels: PartnerLabels) -> None:
         self._labels = labels
@@ -76,7 +76,7 @@ class AttemptMetrics(Collector):
                 partner.count(record)
 
     def describe(self) -> Iterable[Metric]:
-        """Empty ones: registering must not read."""
+        """Empty metrics, so that registering collects nothing."""
         return _Families().all
 
     def collect(self) -> Iterator[Metric]:
@@ -92,7 +92,7 @@ class AttemptMetrics(Collector):
             is_due = self._labels.is_due()
         if not is_due:
             return
-        busiest = self._labels.look()  # asks PostgreSQL: without the lock
+        busiest = self._labels.look()  # queries PostgreSQL, so without the lock
         with self._lock:
             for label in self._labels.name(busiest):
                 self._partners.pop(label, None)
@@ -100,24 +100,24 @@ class AttemptMetrics(Collector):
 
 @lru_cache(maxsize=1)
 def attempt_metrics() -> AttemptMetrics:
-    """This process' one, shown at its port."""
+    """The metrics of this process, served at its port."""
     metrics = AttemptMetrics(PartnerLabels(settings.METRICS_PARTNERS, look_up))
     REGISTRY.register(metrics)
     return metrics
 
 
 class _Families:
-    """The metrics of one reading."""
+    """The metrics of one scrape."""
 
     def __init__(self) -> None:
         self.attempts = CounterMetricFamily(
             "recart_hooks_attempts",
-            "Attempts (HTTP requests), by what came of them.",
+            "Attempts (HTTP requests), by outcome.",
             labels=("partner", "event_type", "outcome"),
         )
         self.statuses = CounterMetricFamily(
             "recart_hooks_deliveries",
-            "Deliveries that ended, well (succeeded) or not (dead).",
+            "Deliveries that ended: succeeded or dead.",
             labels=("partner", "status"),
         )
         self.retries = CounterMetricFamily(
@@ -125,12 +125,12 @@ class _Families:
         )
         self.latency = HistogramMetricFamily(
             "recart_hooks_attempt_duration_seconds",
-            "Time from the start of a request to its whole answer, or to its failure.",
+            "Time from the start of a request to its complete answer, or to its failure.",
             labels=("partner",),
         )
         self.delay = HistogramMetricFamily(
             "recart_hooks_event_delay_seconds",
-            "Time from when an event happened to the first request about it.",
+            "Time from when an event happened to its first request.",
             labels=("partner",),
         )
         self.all: Sequence[Metric] = (self.attempts, self.statuses, self.retries, self.latency, self.delay)
@@ -155,7 +155,7 @@ def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, 
 
 
 def outcome_label(outcome: Outcome) -> str:
-    """`succeeded`, `http_4xx` or `http_5xx`, or the class of the error: a score of words at most."""
+    """`succeeded`, the class of the status (`http_4xx`, `http_5xx`, …), or the class of the error."""
     if outcome.error is None:
         return "succeeded"
     if outcome.error is ErrorClass.STATUS and outcome.status_code:

@@ -1,4 +1,4 @@
-"""The bridge's metrics: what went through, and how much waits in the source."""
+"""The bridge's metrics: counts of what it processed, and the source's lag."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from delivery.sources import SourceUnavailable
 
 
 class BridgeMetrics(Collector):
-    """Reads the bridge's own counts. `lag` asks the source how many messages wait; it may raise SourceUnavailable."""
+    """Reads the bridge's counts. `lag` returns how many messages wait in the source; it may raise SourceUnavailable."""
 
     def __init__(self, counts: Counts, lag: Callable[[], int]) -> None:
         self._counts = counts
@@ -29,14 +29,14 @@ class BridgeMetrics(Collector):
         counts = self._counts
         for name, help_, value in (
             ("events", "Events stored.", counts.events),
-            ("duplicates", "Messages whose event was stored already.", counts.duplicates),
+            ("duplicates", "Messages whose event was stored before.", counts.duplicates),
             ("dead_letters", "Messages that could not become events.", counts.dead_letters),
-            ("deliveries", "Deliveries made of events.", counts.deliveries),
+            ("deliveries", "Deliveries created for events.", counts.deliveries),
         ):
             yield CounterMetricFamily(f"recart_hooks_bridge_{name}", help_, value=value)
         yield GaugeMetricFamily(
             "recart_hooks_bridge_unpublished",
-            "Deliveries stored since the broker went away; 0 while it is there.",
+            "Deliveries stored but not queued since the broker went away; 0 while it answers.",
             value=counts.unpublished,
         )
         yield GaugeMetricFamily(

@@ -1,8 +1,8 @@
-"""Which partners are named in metrics, so that ten thousand partners do not make a million time series.
+"""Decides which partners have a label in metrics, so that ten thousand partners do not make a million time series.
 
-Up to `most` partners: all of them, at once. Above it: the busiest of the last day, the same ones in every process,
-looked up every few minutes; all the others together are `other`. A partner that leaves loses its series, one that
-comes in begins at zero, which Prometheus takes for a restart; what was counted as `other` stays there.
+Up to `most` partners, each has one. If there are more, the busiest of the last day have one, the same in every process,
+looked up every few minutes; all others are counted as `other`. A partner that loses its label loses its series; one
+that gets a label starts at zero, which Prometheus treats as a restart. Counts of `other` are never moved.
 """
 
 import logging
@@ -18,7 +18,7 @@ REFRESH_S = 300.0
 
 
 class PartnerLabels:
-    """`busiest(most)` names the partners that matter. Not thread-safe: its user holds a lock."""
+    """`busiest(most)` returns the busiest partners' ids. Not thread-safe: the caller holds a lock."""
 
     def __init__(
         self, most: int, busiest: Callable[[int], Sequence[str]], clock: Callable[[], float] = time.monotonic
@@ -39,18 +39,18 @@ class PartnerLabels:
         return OTHER
 
     def is_due(self) -> bool:
-        """Whether it is time to look which partners are busy: only once there are more than may be named."""
+        """Whether to look up the busiest partners again: only when all labels are in use."""
         if len(self._named) < self._most:
             return False
         return self._looked_at is None or self._clock() - self._looked_at >= REFRESH_S
 
     def look(self) -> Sequence[str]:
-        """Asks, without changing anything yet; empty when it cannot be said now."""
+        """Looks up the busiest partners and changes no labels; empty if they cannot be looked up now."""
         self._looked_at = self._clock()
         return self._busiest(self._most)
 
     def name(self, busiest: Sequence[str]) -> set[str]:
-        """Names these, and keeps the others as far as there is room. Returns those that are not named any more."""
+        """Labels these partners, and keeps other labels while there is room. Returns the labels that it removed."""
         chosen = set(busiest[: self._most])
         kept = sorted(self._named - chosen)[: self._most - len(chosen)]
         gone = self._named - chosen - set(kept)
@@ -59,18 +59,18 @@ class PartnerLabels:
 
 
 def look_up(most: int) -> Sequence[str]:
-    """The busiest partners; nothing when PostgreSQL is away. For a thread that ends after it: closes its connection."""
+    """The busiest partners; empty while PostgreSQL is away. Closes the connection, because threads of scrapes end."""
     try:
         return busiest_partners(most)
     except Error as error:
-        logger.warning("metrics keep the partners they name", extra={"error": str(error).strip()[:300]})
+        logger.warning("metrics keep the partners that they name", extra={"error": str(error).strip()[:300]})
         return []
     finally:
         connection.close()
 
 
 def busiest_partners(most: int) -> Sequence[str]:
-    """By attempts of the last full day, from the hours' roll-ups."""
+    """By attempts of the last 24 full hours, from the roll-ups."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -1,6 +1,6 @@
-"""What any of our processes counts, in the registry that its port shows: batches, errors, maintenance, the build.
+"""Metrics of any process, in the registry that its port serves: batches, errors, maintenance, the build.
 
-Nothing here is touched for each task: a batch, a failure, a housekeeping run at most.
+They are updated once for each batch, error or maintenance run, never for each task.
 """
 
 import time
@@ -28,7 +28,7 @@ _BATCH_SECONDS = Histogram(
 )
 _BATCH_ITEMS = Histogram(
     "recart_hooks_batch_items",
-    "What a batch held: attempts, deliveries or messages.",
+    "Size of a batch: attempts, deliveries or messages.",
     ["batch"],
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
     registry=REGISTRY,
@@ -41,20 +41,25 @@ _BROKER_ERRORS = Counter(
 )
 _BROKER_CONNECTIONS = Counter(
     "recart_hooks_broker_connections",
-    "Connections to the broker that this worker made; more than one: it was lost meanwhile.",
+    "Connections to the broker that this worker made. It grows when one was lost.",
     registry=REGISTRY,
 )
 _MAINTENANCE_AT = Gauge(
     "recart_hooks_maintenance_success_timestamp_seconds",
-    "When this process last ended a maintenance task well, in Unix seconds.",
+    "When a maintenance task last succeeded in this process, in Unix seconds.",
     ["task"],
     registry=REGISTRY,
 )
-_BUILD = Gauge("recart_hooks_build_info", "Always 1; the labels tell.", ["process", "version"], registry=REGISTRY)
+_BUILD = Gauge(
+    "recart_hooks_build_info",
+    "Always 1; the labels are the kind of process and its version.",
+    ["process", "version"],
+    registry=REGISTRY,
+)
 
 
 def timed(batch: str, work: Callable[[Sequence[Item]], Answer]) -> Callable[[Sequence[Item]], Answer]:
-    """The same work, measured; a failure of PostgreSQL is counted and goes on its way."""
+    """Wraps `work` to measure it. Errors of PostgreSQL are counted and raised again."""
     seconds, items_ = _BATCH_SECONDS.labels(batch), _BATCH_ITEMS.labels(batch)
     errors = _DATABASE_ERRORS.labels(batch)
 

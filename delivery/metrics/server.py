@@ -1,8 +1,7 @@
-"""Each process' own port for Prometheus.
+"""Serves the metrics of a process at a port of its own.
 
-The base port is the setting METRICS_PORT; a process that finds it taken tries the next ones, so that several processes
-of one machine have neighbouring ports. 0 turns it off. A process that finds none goes on without: metrics never stop
-deliveries.
+A process takes the first free port from the setting METRICS_PORT on, so processes of one machine get adjacent ports. 0
+turns this off. A process that finds no free port runs without: metrics never stop deliveries.
 """
 
 import errno
@@ -32,18 +31,18 @@ class MetricsServer:
 
 
 def serve_process(process: str) -> MetricsServer | None:
-    """Serves this process' registry as the settings say. `process` is what it is: worker, bridge, web."""
+    """Serves this process' registry as configured. `process` is its kind: worker, bridge or web."""
     if not settings.METRICS_PORT:
         return None
     says_what_it_is(process, settings.VERSION)
     server = serve(REGISTRY, settings.METRICS_ADDRESS, settings.METRICS_PORT)
     if server is not None:
-        logger.info("metrics", extra={"address": f"http://{settings.METRICS_ADDRESS}:{server.port}/metrics"})
+        logger.info("serving metrics", extra={"address": f"http://{settings.METRICS_ADDRESS}:{server.port}/metrics"})
     return server
 
 
 def serve(registry: CollectorRegistry, address: str, base_port: int) -> MetricsServer | None:
-    """On the first free port from `base_port`; None when none of them is free, or the address is not ours."""
+    """Listens on the first free port from `base_port` on. None if there is none, or the address is not ours."""
     for port in range(base_port, min(base_port + PORTS_TRIED, 65_536)):
         try:
             server, thread = start_http_server(port, address, registry)

@@ -1,7 +1,9 @@
-"""What all processes share, asked for when Prometheus reads the web's `/metrics`: queues, breakers, subscriptions, lag.
+"""Metrics of the state that all processes share, read at each scrape of the web's `/metrics`: queues, breakers,
+subscriptions, lag.
 
-Per partner: all of them up to `most`, above that those with the longest queues; the totals are of everybody. Each
-server that does not answer costs its own metrics only, and `recart_hooks_server_up` says which.
+At most `most` partners are named: those with the longest queues, the oldest deliveries, the longest-open breakers.
+Totals count all partners. If a server does not answer, only its own metrics are missing, and `recart_hooks_server_up`
+names it.
 """
 
 import logging
@@ -32,7 +34,7 @@ _SERVERS: dict[type[Exception], str] = {Error: "postgresql", redis.RedisError: "
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is asked, each by a function, so that a test can answer."""
+    """The functions that read the state; tests pass others."""
 
     partners: Callable[[], Mapping[str, Partner]]
     queues: Callable[[Iterable[str]], Mapping[str, QueueStats]]
@@ -43,7 +45,7 @@ class Reading:
 
 
 class SharedMetrics(Collector):
-    """`most` bounds how many partners are named."""
+    """`most` limits how many partners are named."""
 
     def __init__(self, reading: Reading, most: int) -> None:
         self._reading = reading
@@ -61,7 +63,7 @@ class SharedMetrics(Collector):
             except tuple(_SERVERS) as error:
                 states[next(name for kind, name in _SERVERS.items() if isinstance(error, kind))] = 0
                 if isinstance(error, Error):
-                    connection.close()  # the next part gets a new one
+                    connection.close()  # the next part opens a new one
         for server, state in states.items():
             up.add_metric((server,), state)
         yield up
@@ -72,17 +74,17 @@ class SharedMetrics(Collector):
         stats = self._reading.queues(partners)
         total = GaugeMetricFamily(
             "recart_hooks_backlog",
-            "Messages in all partner queues: ready, delayed (retries and what waits for its time), in_flight.",
+            "Messages in all partner queues: ready, delayed (not due yet, mostly retries) or in_flight.",
             labels=("state",),
         )
-        ready = _by_partner("queue_ready", "Deliveries that may be sent as soon as the partner's limits allow.")
-        delayed = _by_partner("queue_delayed", "Deliveries that wait for their time: retries, mostly.")
+        ready = _by_partner("queue_ready", "Deliveries that are sent as soon as the partner's limits allow.")
+        delayed = _by_partner("queue_delayed", "Deliveries that are not due yet, mostly retries.")
         in_flight = _by_partner("queue_in_flight", "Deliveries that a worker holds.")
         tokens = _by_partner(
-            "queue_tokens", "Deliveries that the rate limit lets through at once; none without a limit."
+            "queue_tokens", "Deliveries that the rate limit lets through at once; absent without a limit."
         )
         paused = _by_partner("queue_paused", "Whether the partner's queue is paused: 1 or 0.")
-        names = GaugeMetricFamily("recart_hooks_partner_info", "Always 1; names.", labels=("partner", "name"))
+        names = GaugeMetricFamily("recart_hooks_partner_info", "Always 1; partners' names.", labels=("partner", "name"))
         for state in ("ready", "delayed", "in_flight"):
             total.add_metric((state,), sum(getattr(one, state) for one in stats.values()))
         for partner_id in self._named(stats):
@@ -103,13 +105,13 @@ class SharedMetrics(Collector):
 
     def _oldest(self) -> Iterator[Metric]:
         ages = self._reading.oldest()
-        oldest = _by_partner("queue_oldest_seconds", "For how long the oldest delivery that waits has been due.")
+        oldest = _by_partner("queue_oldest_seconds", "For how long the partner's oldest pending delivery has been due.")
         for partner_id in sorted(ages, key=lambda id_: -ages[id_])[: self._most]:
             oldest.add_metric((partner_id,), ages[partner_id])
         yield oldest
         yield GaugeMetricFamily(
             "recart_hooks_backlog_oldest_seconds",
-            "For how long the oldest delivery of all that wait has been due.",
+            "For how long the oldest pending delivery of all partners has been due.",
             value=max(ages.values(), default=0.0),
         )
 
@@ -119,7 +121,7 @@ class SharedMetrics(Collector):
         owners = dict(Subscription.objects.filter(pk__in=list(opened)).values_list("pk", "partner_id"))
         state = GaugeMetricFamily(
             "recart_hooks_breaker_state",
-            "1 for each breaker that is open (nothing is sent) or half_open (it may be probed), not for closed ones.",
+            "1 for each breaker that is open (nothing is sent) or half_open (it may be probed); absent if closed.",
             labels=("partner", "subscription", "state"),
         )
         for subscription_id in sorted(owners, key=lambda id_: -opened[id_].period_s)[: self._most]:
@@ -136,7 +138,7 @@ class SharedMetrics(Collector):
         )
         family = GaugeMetricFamily(
             "recart_hooks_subscriptions",
-            "Subscriptions: enabled, disabled; failing are enabled ones that have nothing but failures.",
+            "Subscriptions: enabled, disabled, failing (enabled, but all attempts fail).",
             labels=("state",),
         )
         for name, count in counted.items():
@@ -148,7 +150,7 @@ class SharedMetrics(Collector):
 
 
 def shared_metrics() -> SharedMetrics:
-    """Of the servers that the settings name."""
+    """Metrics of the servers named by the settings."""
     reading = Reading(
         partners=lambda: Partner.objects.only("name", "paused_until").in_bulk(),
         queues=_queue_stats,
@@ -165,7 +167,7 @@ def _queue_stats(partner_ids: Iterable[str]) -> dict[str, QueueStats]:
 
 
 def oldest_waiting() -> dict[str, float]:
-    """Seconds that the oldest overdue delivery of each partner waits. One step in an index per partner."""
+    """For how many seconds the oldest due delivery of each partner has been due. One index step for each partner."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -1,4 +1,4 @@
-"""What Prometheus reads of attempts adds up to what was recorded."""
+"""The metrics of attempts add up to the recorded attempts."""
 
 import re
 from dataclasses import replace
@@ -47,7 +47,7 @@ def metrics(most: int = 10) -> AttemptMetrics:
 
 
 class Seen:
-    """What a scrape sees."""
+    """The result of a scrape."""
 
     def __init__(self, of: AttemptMetrics) -> None:
         self.registry = CollectorRegistry()
@@ -59,7 +59,7 @@ class Seen:
         return found
 
     def families(self) -> list[Metric]:
-        """Out of the text that Prometheus gets."""
+        """Parsed from the text that Prometheus gets."""
         return list(text_string_to_metric_families(generate_latest(self.registry).decode()))
 
 

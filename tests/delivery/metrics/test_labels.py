@@ -1,4 +1,4 @@
-"""Few partners are all named; of many, the busiest."""
+"""Each of few partners has a label; of many, the busiest have one."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Batches are measured, also those that fail."""
+"""Batches are measured, including those that fail."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Each process has a port of its own."""
+"""Each process serves its metrics at a port of its own."""
 
 from collections.abc import Iterator
 from urllib.request import urlopen
