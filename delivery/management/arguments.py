@@ -1,4 +1,4 @@
-"""What the commands for operators share: how a time is given, and how they tell how far they are."""
+"""Shared by the commands for operators: times as arguments, and progress messages."""
 
 import argparse
 import re
@@ -13,7 +13,7 @@ _TOLD_EVERY_S = 2.0
 
 
 def moment(text: str) -> datetime:
-    """An age before now (`90m`, `3h`, `2d`) or a time in RFC 3339 with its zone."""
+    """Parses an age before now (`90m`, `3h`, `2d`) or an RFC 3339 time with its zone."""
     if age := _AGE.fullmatch(text):
         return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
     try:
@@ -26,7 +26,7 @@ def moment(text: str) -> datetime:
 
 
 class Progress:
-    """Says every two seconds how much is done, on stderr: stdout is for what came of it."""
+    """Writes every two seconds how much is done, to stderr; stdout is for the result."""
 
     def __init__(self, to: OutputWrapper, what: str, total: int | None = None) -> None:
         self._to, self._what = to, what

@@ -1,4 +1,4 @@
-"""The commands for operators, each with a real database and broker behind it."""
+"""The commands for operators, with a real database and broker."""
 
 import io
 import math
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 
 @pytest.fixture(autouse=True)
 def queues(valkey: str) -> Iterator[FairQueues]:
-    """Marked as whole, as a running system's."""
+    """Marked as complete, like the queues of a running system."""
     own = publish.queues()
     own.client.flushdb()
     own.mark()
@@ -49,7 +49,7 @@ def run(*arguments: object) -> str:
 
 
 def new_delivery(subscription: Subscription, status: str = "pending", errors: tuple[str, ...] = ()) -> Delivery:
-    """With an attempt for each of `errors`; due a minute ago if it is pending."""
+    """A delivery with an attempt for each of `errors`; due a minute ago if it is pending."""
     now = timezone.now()
     event = Event.objects.create(id=new_id("evt"), type="orders.created", occurred_at=now, data='{"total": 1.10}')
     is_pending = status == "pending"
@@ -141,7 +141,7 @@ class TestDrain:
         given_up = ("dead", "given up: the queue was drained")
         assert (state(ready), state(delayed)) == (given_up, given_up)
         assert queues.size(publish.queue_of(subscription.partner_id)) == 0
-        assert run("verify") == "everything holds\n"
+        assert run("verify") == "all invariants hold\n"
         assert "would replay 2" in run("replay", subscription.pk, "--since", "1h", "--dry-run")
 
     def test_another_subscription_of_the_partner_keeps_what_waits(
@@ -206,7 +206,7 @@ class TestReconcile:
             assert lost.pk in [found for _ in range(8) for found in self.look_back(queues)]
 
     def look_back(self, queues: FairQueues) -> list[str]:
-        """One run, with pages of two."""
+        """Makes one run with pages of two deliveries."""
         found = []
         for looked_at, lost in look_back(queues, size=2):
             assert looked_at <= 2
@@ -229,7 +229,7 @@ class TestVerify:
         new_delivery(subscription, "dead", ("timeout",))
         publish.publish([due(new_delivery(subscription))])
 
-        assert run("verify", "--since", "3h") == "everything holds\n"
+        assert run("verify", "--since", "3h") == "all invariants hold\n"
 
     @pytest.mark.parametrize(
         ("damage", "said"),
@@ -345,5 +345,5 @@ def test_a_moment_is_an_age_or_a_time() -> None:
 
 
 def later() -> str:
-    """Past the deliveries that this test has just made: their ids carry milliseconds."""
+    """A time after the deliveries that this test has just created: ids contain milliseconds."""
     return (timezone.now() + timedelta(minutes=1)).isoformat()

@@ -1,4 +1,4 @@
-"""`manage.py bridge`: takes events from NATS JetStream until it is stopped (SIGTERM, Ctrl-C)."""
+"""`manage.py bridge`: takes events from NATS JetStream until it gets SIGTERM or Ctrl-C."""
 
 import asyncio
 import logging
@@ -36,7 +36,7 @@ class Command(BaseCommand):
 
         listener = ChangeListener(take_over)
         listener.start()
-        listener.connected.wait()  # nothing is routed before the routes are known
+        listener.connected.wait()  # do not route events before the routes are loaded
         url, stream, consumer = settings.NATS_URL, settings.NATS_STREAM, settings.NATS_CONSUMER
         kept_s = settings.NATS_STREAM_KEPT_DAYS * 24 * 3600.0
         source = NatsSource(url, stream, settings.NATS_SUBJECTS, consumer, kept_s=kept_s)

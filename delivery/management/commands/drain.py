@@ -1,4 +1,4 @@
-"""`manage.py drain`: gives up what waits for a partner. What it is, and what it is not: delivery.draining."""
+"""`manage.py drain`: gives up the waiting deliveries of a partner; see delivery.draining."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,13 +11,18 @@ from partners.models import Partner
 
 
 class Command(BaseCommand):
-    help = "Makes the deliveries that wait for a partner dead and empties its queue. A replay of what failed undoes it."
+    help = (
+        "Gives up the waiting deliveries of a partner: they become dead, and its queue is emptied. "
+        "A replay with the mode failed undoes it."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("partner", help="its id")
-        parser.add_argument("--subscription", default="", metavar="ID", help="what waits for this one only")
-        parser.add_argument("--until", type=moment, metavar="TIME", help="made before: 90m, 3h, 2d or a time (now)")
-        parser.add_argument("--dry-run", action="store_true", help="says how many, and changes nothing")
+        parser.add_argument("--subscription", default="", metavar="ID", help="only deliveries of this subscription")
+        parser.add_argument(
+            "--until", type=moment, metavar="TIME", help="created before: 3h, 2d or a time (default: now)"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only count them")
 
     def handle(self, *args: Any, **options: Any) -> None:
         partner = Partner.objects.filter(pk=options["partner"]).first()

@@ -9,7 +9,7 @@ from delivery.story import delivery_story, event_story
 
 
 class Command(BaseCommand):
-    help = "Tells the whole story of a delivery, or of an event and all its deliveries."
+    help = "Shows the whole story of a delivery, or of an event and all its deliveries."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", help="of a delivery, or of an event (the webhook-id)")

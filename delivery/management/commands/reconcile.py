@@ -1,4 +1,4 @@
-"""`manage.py reconcile`: queues what PostgreSQL has and the broker does not, now and all of it."""
+"""`manage.py reconcile`: queues all overdue deliveries that the broker does not hold."""
 
 import math
 from typing import Any
@@ -12,11 +12,11 @@ from delivery.reconcile import find_lost, reconcile
 
 
 class Command(BaseCommand):
-    help = "Queues deliveries that are due and that the broker does not hold. Beat does so every ten seconds."
+    help = "Queues all overdue deliveries that the broker does not hold. Beat does so in parts, every ten seconds."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--grace", type=float, default=GRACE_S, metavar="S", help="leaves what is due for less")
-        parser.add_argument("--dry-run", action="store_true", help="says how many, and changes nothing")
+        parser.add_argument("--grace", type=float, default=GRACE_S, metavar="S", help="ignore deliveries due for less")
+        parser.add_argument("--dry-run", action="store_true", help="only count them")
 
     def handle(self, *args: Any, **options: Any) -> None:
         queues, grace_s = publish.queues(), options["grace"]
@@ -24,7 +24,7 @@ class Command(BaseCommand):
             done = reconcile(queues, grace_s, within_s=math.inf)
             self.stdout.write(f"the broker was wiped: queued {done.queued} of {done.checked} deliveries")
             return
-        progress, found = Progress(self.stderr, "overdue deliveries looked at"), 0
+        progress, found = Progress(self.stderr, "overdue deliveries checked"), 0
         for looked_at, lost in find_lost(queues, grace_s):
             found += len(lost) if options["dry_run"] else publish.publish(lost, queues)
             progress.add(looked_at)

@@ -1,4 +1,4 @@
-"""`manage.py replay`: sends a subscription again what it got, what failed, or what it missed: the API's job."""
+"""`manage.py replay`: starts, follows or cancels a replay of a subscription, as the API does."""
 
 import time
 from datetime import UTC, datetime
@@ -15,16 +15,16 @@ from partners.models import Subscription
 
 
 class Command(BaseCommand):
-    help = "Starts a replay of a subscription and follows it. The workers carry it on, also when this command ends."
+    help = "Starts a replay of a subscription and follows it. Workers run it, also after this command has ended."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("subscription", help="its id")
         parser.add_argument("--mode", choices=ReplayJob.Mode.values, default=ReplayJob.Mode.FAILED)
-        parser.add_argument("--since", type=moment, metavar="TIME", help="received since: 90m, 3h, 2d or a time")
-        parser.add_argument("--until", type=moment, metavar="TIME", help="received before (now)")
-        parser.add_argument("--dry-run", action="store_true", help="says how many, and changes nothing")
-        parser.add_argument("--no-wait", action="store_true", help="starts it and returns")
-        parser.add_argument("--cancel", action="store_true", help="ends the one that is running")
+        parser.add_argument("--since", type=moment, metavar="TIME", help="events received since: 90m, 3h, 2d or a time")
+        parser.add_argument("--until", type=moment, metavar="TIME", help="events received before (default: now)")
+        parser.add_argument("--dry-run", action="store_true", help="only count the deliveries")
+        parser.add_argument("--no-wait", action="store_true", help="start it and return")
+        parser.add_argument("--cancel", action="store_true", help="cancel the running replay")
 
     def handle(self, *args: Any, **options: Any) -> None:
         subscription = Subscription.objects.filter(pk=options["subscription"]).first()
@@ -34,7 +34,7 @@ class Command(BaseCommand):
             self._cancel(subscription)
             return
         if options["since"] is None:
-            raise CommandError("say since when: --since 3h")
+            raise CommandError("--since is required, such as --since 3h")
         wanted = Wanted(subscription, options["mode"], options["since"], options["until"] or datetime.now(UTC))
         counted = estimate(wanted)
         total = f"{'' if counted.is_exact else 'about '}{counted.count}" if counted.count is not None else "uncounted"
@@ -52,9 +52,9 @@ class Command(BaseCommand):
     def _cancel(self, subscription: Subscription) -> None:
         job = ReplayJob.objects.filter(subscription=subscription, status=ReplayJob.Status.RUNNING).first()
         if job is None:
-            raise CommandError("no replay of it is running")
+            raise CommandError("no replay of this subscription is running")
         cancel_replay(job)
-        self.stdout.write(f"{job.pk} is canceled: what was queued is sent")
+        self.stdout.write(f"{job.pk} is canceled; deliveries that it has queued are still sent")
 
     def _follow(self, job: ReplayJob) -> None:
         progress = Progress(self.stderr, "queued or skipped", job.counted)

@@ -1,4 +1,4 @@
-"""`manage.py requeue`: makes the next attempt of deliveries now, those that are dead unless told otherwise."""
+"""`manage.py requeue`: makes the next attempt of deliveries now; of dead ones unless `--status` says otherwise."""
 
 from collections import Counter
 from typing import Any
@@ -16,19 +16,19 @@ _PAGE = 500
 
 
 class Command(BaseCommand):
-    help = "Makes the next attempt of the chosen deliveries now. One that had ended is pending again."
+    help = "Makes the next attempt of the chosen deliveries now. Those that had ended become pending again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("deliveries", nargs="*", help="their ids; without any, the options choose")
+        parser.add_argument("deliveries", nargs="*", help="ids; without any, the options choose")
         parser.add_argument("--partner", default="", metavar="ID")
         parser.add_argument("--subscription", default="", metavar="ID")
         parser.add_argument("--event-type", default="", metavar="TYPE")
         parser.add_argument("--error", default="", metavar="TEXT", help="part of the last error")
-        parser.add_argument("--since", type=moment, metavar="TIME", help="made since: 90m, 3h, 2d or a time")
-        parser.add_argument("--until", type=moment, metavar="TIME", help="made before")
+        parser.add_argument("--since", type=moment, metavar="TIME", help="created since: 90m, 3h, 2d or a time")
+        parser.add_argument("--until", type=moment, metavar="TIME", help="created before")
         parser.add_argument("--status", choices=Delivery.Status.values, default=Delivery.Status.DEAD)
-        parser.add_argument("--limit", type=int, metavar="N", help="at most so many")
-        parser.add_argument("--dry-run", action="store_true", help="says how many, and changes nothing")
+        parser.add_argument("--limit", type=int, metavar="N", help="at most N deliveries")
+        parser.add_argument("--dry-run", action="store_true", help="only count them")
 
     def handle(self, *args: Any, **options: Any) -> None:
         chosen = _chosen(options)
@@ -53,7 +53,7 @@ class Command(BaseCommand):
 
 
 def _chosen(options: dict[str, Any]) -> QuerySet[Delivery]:
-    """In the order of their ids, which the conditions that are needed have an index for."""
+    """By id: each of the required conditions has an index in that order."""
     if options["deliveries"]:
         return Delivery.objects.filter(pk__in=options["deliveries"]).order_by("pk")
     if not (options["partner"] or options["subscription"] or options["since"]):

@@ -1,4 +1,4 @@
-"""`manage.py verify`: says which invariant of the database and the broker does not hold. Exit 1 when one does not."""
+"""`manage.py verify`: checks the invariants of database and broker. Names broken ones, and exits with 1."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -15,17 +15,19 @@ _DAY = timedelta(days=1)
 
 
 class Command(BaseCommand):
-    help = "Looks for what must not be: in deliveries and attempts since a time, in the broker, and between them."
+    help = "Checks the invariants of deliveries and attempts since a time, of the broker, and between both."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--since", type=moment, metavar="TIME", help="deliveries made since: 3h, 2d or a time (1d)")
-        parser.add_argument("--no-broker", action="store_true", help="looks at PostgreSQL only")
+        parser.add_argument(
+            "--since", type=moment, metavar="TIME", help="created since: 3h, 2d or a time (default: 1d)"
+        )
+        parser.add_argument("--no-broker", action="store_true", help="check PostgreSQL only")
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = datetime.now(UTC)
-        complete = now - timedelta(days=settings.ATTEMPTS_KEPT_DAYS) + _DAY  # older ones have lost attempts by age
+        complete = now - timedelta(days=settings.ATTEMPTS_KEPT_DAYS) + _DAY  # older attempts have been removed
         pieces = list(hours(max(options["since"] or now - _DAY, complete), now))
-        progress, broken = Progress(self.stderr, "hours looked at", len(pieces)), 0
+        progress, broken = Progress(self.stderr, "hours checked", len(pieces)), 0
         for piece in pieces:
             broken += self._tell(verify_hour(piece))
             progress.add()
@@ -33,7 +35,7 @@ class Command(BaseCommand):
             broken += self._tell(verify_broker(publish.queues()))
         if broken:
             raise CommandError(f"{broken} broken")
-        self.stdout.write("everything holds")
+        self.stdout.write("all invariants hold")
 
     def _tell(self, found: Iterable[Broken]) -> int:
         count = 0
