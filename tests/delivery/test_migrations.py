@@ -1,4 +1,4 @@
-"""Migrations of tables that are written all the time take no lock that lasts: workers go on while they run.
+"""Migrations of hot tables take no lasting lock, so that workers continue while they run.
 
 The rule: the first migration of a table may do anything; after it, indexes come concurrently, constraints unvalidated
 (and are validated by a migration of their own), columns nullable or with a default that PostgreSQL keeps; a foreign key
@@ -27,7 +27,7 @@ HARMLESS = (
 
 
 def breaches(migration: Any) -> Iterator[str]:
-    """What in a migration of a hot table would hold others up."""
+    """Operations of a migration that block writers of a hot table for long."""
     made = {one.name.lower() for one in migration.operations if isinstance(one, migrations.CreateModel)}
     for operation in migration.operations:
         if isinstance(operation, migrations.RunPython):
@@ -46,13 +46,13 @@ def breaches(migration: Any) -> Iterator[str]:
 
 
 def _is_quick(field: "models.Field[Any, Any]") -> bool:
-    """No row is written for it, and none has to be looked at."""
+    """Whether PostgreSQL adds this column without rewriting or checking rows."""
     has_value = field.null or field.db_default is not models.NOT_PROVIDED
     return has_value and not getattr(field, "db_index", False) and not field.unique and not field.is_relation
 
 
 def _only_drops_a_foreign_key(field: "models.Field[Any, Any]") -> bool:
-    """The catalogue changes and no row. It drops an index as well where there was one, which a hot table has not."""
+    """Changes only PostgreSQL's catalogue. (It would drop an index too, but hot tables have none on foreign keys.)"""
     has_more = any(getattr(field, name) for name in ("db_constraint", "db_index", "unique") if hasattr(field, name))
     return isinstance(field, models.ForeignKey) and not has_more
 

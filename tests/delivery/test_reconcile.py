@@ -1,4 +1,4 @@
-"""What the broker has lost is queued in runs that end soon and go on where the last one ended."""
+"""Deliveries that the broker lost are queued by short runs, each of which continues where the last one ended."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -27,7 +27,7 @@ def queues(valkey: str) -> Iterator[FairQueues]:
 
 @pytest.fixture
 def subscriptions() -> list[Subscription]:
-    """Of three partners."""
+    """Subscriptions of three partners."""
     partners = [services.create_partner(f"Partner {number}") for number in range(3)]
     return [services.create_subscription(one, "https://hooks.example.com/in", ["orders.*"]) for one in partners]
 
@@ -42,7 +42,7 @@ def held(queues: FairQueues) -> int:
 
 class TestLookBack:
     def look(self, queues: FairQueues, is_over: Callable[[], bool] = at_once) -> list[str]:
-        """One run with pages of two; whom it found something of."""
+        """Makes one run with pages of two; returns the partners of which it found lost deliveries."""
         found = []
         for _, lost in look_back(queues, size=2, is_over=is_over):
             publish.publish(lost, queues)
@@ -135,12 +135,12 @@ class TestAWipedBroker:
         assert held(queues) == len(made)
 
 
-class Killed(Exception):  # noqa: N818 - what happened
-    """Here the process ends."""
+class Killed(Exception):  # noqa: N818 - a state
+    """Raised where the process would be killed."""
 
 
 class Dying(FairQueues):
-    """Publishes a few times."""
+    """Raises Killed after a number of calls of `publish`."""
 
     def __init__(self, like: FairQueues, after: int) -> None:
         super().__init__(like.client, like.naming.prefix)

@@ -1,4 +1,4 @@
-"""Counts by minute add up to the attempts, over flushes, processes, minutes and hours."""
+"""Roll-ups add up to the attempts, over flushes, processes, minutes and hours."""
 
 from collections.abc import Sequence
 from dataclasses import replace

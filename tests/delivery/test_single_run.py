@@ -1,4 +1,4 @@
-"""A maintenance task runs once at a time, whatever becomes of its runs."""
+"""A maintenance task runs once at a time, however its runs end."""
 
 import threading
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 
 @contextmanager
 def another_run(name: str) -> Iterator[int]:
-    """In a thread, and so in a session, of its own; tells that session's number."""
+    """Makes a run in another thread, so in another session; yields the process id of its session."""
     has_begun, may_end = threading.Event(), threading.Event()
     session = 0
 
