@@ -1,1 +1,1 @@
-"""The REST API of what is sent: publishing, the delivery log, replays, stats. Built like partners.api, on its parts."""
+"""The REST API of events and deliveries: publishing, the delivery log, replays, statistics. Built on partners.api."""

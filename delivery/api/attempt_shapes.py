@@ -1,4 +1,4 @@
-"""How an attempt reads. Attempts are named by their delivery and their number: no id of theirs leaves the database."""
+"""Attempts in the API. An attempt is identified by its delivery and its number; its database id is not shown."""
 
 from typing import Any
 
@@ -26,16 +26,16 @@ ATTEMPT_EXAMPLE: dict[str, Any] = {
 
 
 class AttemptShape(serializers.Serializer[Any]):
-    """One HTTP request and what came back."""
+    """One HTTP request and its answer."""
 
     number = serializers.IntegerField(help_text="From 1.")
     started_at = Moment()
     latency_ms = serializers.FloatField()
-    status_code = serializers.IntegerField(allow_null=True, help_text="Null: no answer came.")
+    status_code = serializers.IntegerField(allow_null=True, help_text="Null: no answer was received.")
     error = serializers.CharField(help_text="Empty for a success; `timeout`, `http_status`, `tls`, …")
     detail = serializers.CharField()
     request_headers = serializers.DictField(
-        child=serializers.CharField(), help_text="Empty: nothing was sent. The values of your own headers are hidden."
+        child=serializers.CharField(), help_text="Empty: nothing was sent. Values of your own headers are hidden."
     )
     response_headers = serializers.DictField(child=serializers.CharField())
     response_excerpt = serializers.CharField(help_text="The first 4 KB of the answer.")
@@ -56,6 +56,6 @@ def attempt_shape(attempt: Attempt) -> dict[str, Any]:
 
 
 def headers_of(text: str) -> dict[str, str]:
-    """From the lines that the recorder writes."""
+    """Parses the lines that the recorder writes."""
     pairs = (line.partition(": ") for line in text.splitlines())
     return {name: value for name, colon, value in pairs if colon}

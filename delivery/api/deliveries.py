@@ -1,4 +1,4 @@
-"""The delivery log of the caller's partner: what was sent, every attempt with what came back, retrying one."""
+"""The delivery log of the caller's partner: deliveries, their attempts, and retrying a delivery."""
 
 from functools import partial
 from http import HTTPStatus
@@ -60,14 +60,14 @@ class DeliveryShape(serializers.Serializer[Any]):
 
 
 class DeliveryNowShape(DeliveryShape):
-    """One event for one subscription, and what it waits for."""
+    """One event for one subscription, and what holds it back."""
 
     held_by = serializers.ChoiceField(
         [one.value for one in HeldBy],
         allow_null=True,
-        help_text="What holds it back though it is due: `pause`: you are paused; `breaker`: its endpoint seems to be "
-        "down and is tried again soon (`GET /queue` says when); `rate_limit` or `max_in_flight`: it waits its turn. "
-        "Null: nothing that is known.",
+        help_text="Why a delivery that is due is not sent: `pause`: you are paused; `breaker`: the endpoint seems to "
+        "be down and is tried again soon (`GET /queue` says when); `rate_limit` or `max_in_flight`: it waits its turn. "
+        "Null: it is not due, is being sent, or the reason is unknown.",
     )
 
 
@@ -76,10 +76,10 @@ class DeliveryQuery(PageQuery):
     subscription_id = serializers.RegexField(VISIBLE, required=False, max_length=40)
     event_id = serializers.RegexField(VISIBLE, required=False, max_length=260)
     event_type = serializers.RegexField(
-        VISIBLE, required=False, max_length=200, help_text="A type, or everything below one: `orders.*`."
+        VISIBLE, required=False, max_length=200, help_text="A type, or all types below one: `orders.*`."
     )
-    since = Moment(required=False, help_text="Made at this time or later.")
-    until = Moment(required=False, help_text="Made before this time.")
+    since = Moment(required=False, help_text="Created at this time or later.")
+    until = Moment(required=False, help_text="Created before this time.")
 
 
 class Deliveries(ApiView):
@@ -122,8 +122,8 @@ class Retry(ApiView):
         status=202,
         example=EXAMPLE_NOW,
         problems=[404, 409],
-        description="Whatever became of it: one that waits for its time is due now, one that ended is sent again. It "
-        "is tried at once, unless its endpoint rests or you are paused: see `held_by`.",
+        description="A delivery that waits for its next attempt is due now; one that has ended is sent again. The "
+        "attempt is made at once unless something holds it back: see `held_by`.",
     )
     def post(self, request: Request, delivery_id: str) -> Response:
         delivery = own_delivery(self, delivery_id)
@@ -144,7 +144,7 @@ class Attempts(ApiView):
         parameters=[PageQuery],
         example={"items": [ATTEMPT_EXAMPLE], "next_cursor": None},
         problems=[404],
-        description="In their order.",
+        description="The first attempt comes first.",
     )
     def get(self, request: Request, delivery_id: str) -> Response:
         query = PageQuery.read(request)

@@ -1,4 +1,4 @@
-"""Single events: read by who got them or publishes them, expunged by who publishes."""
+"""Single events: read by partners that get them and by producers, expunged by producers."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ _EXAMPLE: dict[str, Any] = {
 
 @extend_schema_field({})
 class EventData(ExactJSON):
-    """Any JSON, as it came."""
+    """Any JSON, as it was received."""
 
 
 class EventShape(serializers.Serializer[Any]):
@@ -38,7 +38,7 @@ class EventShape(serializers.Serializer[Any]):
     source = serializers.CharField()  # type: ignore[assignment]  # Field has a `source` of its own
     occurred_at = Moment()
     received_at = Moment()
-    data = EventData(help_text="As it came; null when it was expunged.")  # type: ignore[assignment]  # as above
+    data = EventData(help_text="As it was received; null after it was expunged.")  # type: ignore[assignment]  # as above
     expunged_at = Moment(allow_null=True)
 
 
@@ -52,7 +52,7 @@ class EventView(ApiView):
         answer=EventShape,
         example=_EXAMPLE,
         problems=[404],
-        description="A partner reads events that were sent to it or will be; a producer reads any.",
+        description="A partner can read the events that it has deliveries of, a producer all events.",
     )
     def get(self, request: Request, event_id: str) -> Response:
         found = _event(event_id)
@@ -67,8 +67,8 @@ class EventView(ApiView):
         answer=EventShape,
         example={**_EXAMPLE, "data": None, "expunged_at": "2026-05-02T12:00:00.000000Z"},
         problems=[404],
-        description="For good: what happened is forgotten, with what endpoints answered. That there was an event, and "
-        "to whom it was sent, stays. Deliveries of it that still wait are not made.",
+        description="Removes the event's data and the answers of endpoints to it, permanently. The event itself, its "
+        "deliveries and their attempts stay. Deliveries that still wait become dead.",
     )
     def delete(self, request: Request, event_id: str) -> Response:
         event = _event(event_id)

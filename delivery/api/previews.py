@@ -1,4 +1,4 @@
-"""A preview of a filter and a transformation: what they make of an event. Nothing is sent and nothing is stored."""
+"""A preview of a filter and a transformation: their result for an event. Nothing is sent or stored."""
 
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -34,7 +34,7 @@ class AnyJSON(ExactJSON):
 
 
 class EventSketch(StrictSerializer):
-    """An event to try with."""  # read like a published one: this is for the schema
+    """An event to preview."""  # only for the schema; GivenEvent reads it
 
     type = Matching(NAME, max_length=200)
     data = AnyJSON()  # type: ignore[assignment]  # Serializer has a `data` of its own
@@ -44,7 +44,7 @@ class EventSketch(StrictSerializer):
 
 @extend_schema_field(EventSketch)
 class GivenEvent(serializers.Field[Any, Any, Any, Any]):
-    """Reads an event's own bytes, as publishing does."""
+    """Reads the event from its bytes, as publishing does."""
 
     def get_value(self, dictionary: Any) -> Any:
         return dictionary.members.get("event", serializers.empty) if isinstance(dictionary, Body) else serializers.empty
@@ -57,7 +57,7 @@ class GivenEvent(serializers.Field[Any, Any, Any, Any]):
 
 
 class PreviewInput(StrictSerializer):
-    """What to try (or a subscription to take it from), on one of: an event, the sample of a type, an event of yours."""
+    """Filter and transformation (or a subscription that has them), and an event: given, a sample, or one of yours."""
 
     filter = Text(allow_blank=True, required=False, help_text=FILTER_HELP)
     transformation = Transformation(required=False, help_text=TRANSFORMATION_HELP)
@@ -71,23 +71,24 @@ class PreviewProblemShape(serializers.Serializer[Any]):
     where = serializers.ChoiceField(["filter", "transformation", "data"])
     path = serializers.CharField(help_text="JSON pointer into the transformation.")
     message = serializers.CharField()
-    reason = serializers.CharField(help_text="For programs; empty for what can't be saved at all.")
+    reason = serializers.CharField(help_text="For programs. Empty if the transformation or filter can't even be saved.")
 
 
 class PreviewHintShape(serializers.Serializer[Any]):
-    path = serializers.CharField(help_text="JSON pointer into the transformation; empty: about the event types.")
+    path = serializers.CharField(help_text="JSON pointer into the transformation. Empty: about the event types.")
     message = serializers.CharField()
 
 
 class PreviewShape(serializers.Serializer[Any]):
     wanted = serializers.BooleanField(
-        allow_null=True, help_text="By the filter, and by the subscription's event types. Null: the filter can't tell."
+        allow_null=True,
+        help_text="Whether the filter and the subscription's event types select the event. Null: the filter failed.",
     )
-    body = AnyJSON(help_text="What would be sent; null: nothing could be.")
+    body = AnyJSON(help_text="The body that would be sent. Null: there is none, see `problems`.")
     problems = PreviewProblemShape(many=True)
     hints = PreviewHintShape(
         many=True,
-        help_text="What comes to nothing with this event, perhaps by a typing error. No obstacle to sending.",
+        help_text="Parts that have no effect on this event, perhaps by a typing error. They do not prevent sending.",
     )
 
 
@@ -107,9 +108,9 @@ class PreviewView(ApiView):
         },
         example={"wanted": True, "body": {"order": 820982911946154508}, "problems": [], "hints": []},
         problems=[404],
-        description="Nothing is sent and nothing is stored. What can't be compiled or applied comes as `problems`, "
-        "and a path that finds nothing in this event as one of `hints`. One at a time: 429 `busy` while another one is "
-        "under way.",
+        description="Nothing is sent or stored. `problems` are errors in compiling or applying the filter and the "
+        "transformation, `hints` paths that find nothing in this event. One preview at a time: 429 `busy` while "
+        "another is under way.",
     )
     def post(self, request: Request) -> Response:
         wanted = PreviewInput(data=request.data)

@@ -1,7 +1,7 @@
-"""Reads what a producer posts into events, each with what is wrong about it and where.
+"""Reads events from the bodies that producers post. An error names what is wrong, and where.
 
-An event's data is cut out of the body as the bytes that came. Refused is what could hurt those who read it: too deep,
-too large, bad UTF-8, NUL characters, numbers beyond 64-bit floats.
+An event's data is kept as the bytes received. JSON that is too deep or too large, has invalid UTF-8, NUL characters or
+numbers beyond 64-bit floats is refused, because later readers could not handle it.
 """
 
 import re
@@ -27,7 +27,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\
 
 
 class EventInvalid(Exception):  # noqa: N818 - a name for what it is
-    """One event that can't be taken. `pointer` is a JSON pointer within it."""
+    """An event that is refused. `pointer` is a JSON pointer into the event."""
 
     def __init__(self, pointer: str, detail: str, *, too_large: bool = False) -> None:
         super().__init__(detail)
@@ -38,20 +38,20 @@ class EventInvalid(Exception):  # noqa: N818 - a name for what it is
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What an event gets that says nothing about it."""
+    """Values for members that an event does not have."""
 
     id: Callable[[], str]
     received_at: datetime
 
 
 def read_event(raw: bytes, defaults: Defaults) -> NewEvent:
-    """The event in its exact bytes; raises EventInvalid."""
+    """Reads an event; its data keeps its exact bytes. Raises EventInvalid."""
     if len(raw) > settings.EVENT_MAX_BYTES:
         detail = f"the event has {len(raw)} bytes, at most {settings.EVENT_MAX_BYTES} are allowed"
         raise EventInvalid("", detail, too_large=True)
     parts = _members(raw)
     for name in parts.keys() - _KNOWN:
-        raise EventInvalid(f"/{name[:100]}", f"unknown; an event has {', '.join(sorted(_KNOWN))}")
+        raise EventInvalid(f"/{name[:100]}", f"unknown member; an event has {', '.join(sorted(_KNOWN))}")
     given = parts.get("id", b"null") != b"null"
     time = _value(parts, "timestamp")
     return NewEvent(
@@ -74,7 +74,7 @@ def _value(parts: Mapping[str, bytes], name: str) -> Any:
     try:
         return orjson.loads(parts.get(name, b"null"))
     except orjson.JSONDecodeError:
-        raise EventInvalid(f"/{name}", "a number beyond what 64-bit floats hold") from None
+        raise EventInvalid(f"/{name}", "a number is beyond the range of 64-bit floats") from None
 
 
 def _event_id(value: Any) -> str:
@@ -101,7 +101,7 @@ def _source(value: Any) -> str:
     if not isinstance(value, str) or len(value) > SOURCE_MAX or "\0" in value:
         raise EventInvalid("/source", f"expected text of at most {SOURCE_MAX} characters, without NUL")
     if value.startswith(OUR_SOURCE):
-        raise EventInvalid("/source", f"sources that begin with {OUR_SOURCE} are ours")
+        raise EventInvalid("/source", f"sources that begin with {OUR_SOURCE} are reserved")
     return value
 
 
@@ -116,7 +116,7 @@ def _time(value: Any) -> datetime:
 
 def _data(parts: Mapping[str, bytes]) -> bytes:
     if "data" not in parts:
-        raise EventInvalid("/data", "missing: what happened, as JSON")
+        raise EventInvalid("/data", "missing; expected any JSON")
     data = parts["data"]
     try:
         check(data, Limits(settings.EVENT_MAX_BYTES, DATA_MAX_DEPTH))
@@ -124,7 +124,7 @@ def _data(parts: Mapping[str, bytes]) -> bytes:
     except JSONError as error:
         raise EventInvalid("/data", str(error)) from None
     except orjson.JSONDecodeError:
-        raise EventInvalid("/data", "a number is beyond what 64-bit floats hold") from None
+        raise EventInvalid("/data", "a number is beyond the range of 64-bit floats") from None
     if _NUL.search(data):
-        raise EventInvalid("/data", "a text holds the NUL character")
+        raise EventInvalid("/data", "a string contains the NUL character")
     return data

@@ -1,4 +1,4 @@
-"""Publishing events: one, or up to 1,000 at once, each with its own result."""
+"""Publishing events: one, or a batch of up to 1,000, with a result for each."""
 
 import re
 from collections.abc import Sequence
@@ -48,13 +48,13 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "pattern": "^[!-~]{1,255}$"},
     OpenApiParameter.HEADER,
-    description="1 to 255 visible ASCII characters. The same key and body answer as the first time, for 24 hours; "
-    "the same key with another body answers 422, and 409 while the first is still being worked on.",
+    description="1 to 255 visible ASCII characters. For 24 hours, the same key and body get the first answer again; "
+    "the same key with another body gets 422, and 409 while the first request is in progress.",
 )
 
 
 class RawParser(BaseParser):
-    """The body as its bytes; it is known to be JSON that we accept."""
+    """The body as bytes, limited in length but not parsed: `split` reads them."""
 
     media_type = "application/json"
 
@@ -63,13 +63,13 @@ class RawParser(BaseParser):
 
 
 class EventInput(StrictSerializer):
-    """What happened."""  # read by delivery.api.published, which keeps the data's bytes: this is for the schema
+    """Something that happened."""  # only for the schema: delivery.api.published reads events and keeps their bytes
 
     id = Matching(
         rf"^[\x21-\x7e]{{1,{EVENT_ID_MAX}}}$",
         required=False,
         allow_null=True,
-        help_text="Yours, unique; the `webhook-id` that partners see. Without one it gets one.",
+        help_text="A unique id of yours, which partners get as `webhook-id`. Without it, we assign one.",
     )
     type = Matching(f"^{TYPE_REGEX}$", max_length=200, help_text="`orders.created`")
     timestamp = Moment(required=False, allow_null=True, help_text="When it happened; without it, now.")
@@ -81,7 +81,7 @@ class EventInput(StrictSerializer):
         help_text="Where it happened. Two sources may use the same id for different events.",
     )
     data = serializers.JSONField(  # type: ignore[assignment]  # Serializer has a `data` of its own
-        help_text="Any JSON, stored and sent as the bytes that came."
+        help_text="Any JSON, stored and sent as the bytes received."
     )
 
 
@@ -90,16 +90,16 @@ class BatchInput(StrictSerializer):
 
 
 class PublishedItemShape(serializers.Serializer[Any]):
-    """What became of the event at this place."""
+    """The result of one event."""
 
-    id = serializers.CharField(allow_null=True, help_text="Null for a refused one without an id.")
+    id = serializers.CharField(allow_null=True, help_text="Null for a refused event without an id.")
     status = serializers.ChoiceField(["stored", "duplicate", "refused"])
     detail = serializers.CharField(required=False, help_text="Why it was refused.")
-    pointer = serializers.CharField(required=False, help_text="Where, as a JSON pointer into the body.")
+    pointer = serializers.CharField(required=False, help_text="What was refused, as a JSON pointer into the body.")
 
 
 class PublishedShape(serializers.Serializer[Any]):
-    items = PublishedItemShape(many=True, help_text="In the order of the events.")
+    items = PublishedItemShape(many=True, help_text="In the order of the published events.")
     stored = serializers.IntegerField()
     duplicates = serializers.IntegerField()
     refused = serializers.IntegerField()
@@ -107,7 +107,7 @@ class PublishedShape(serializers.Serializer[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One event's result on its way into the answer."""
+    """The result of one event, before it goes into the answer."""
 
     taken: Taken
     pointer: str = ""
@@ -123,7 +123,7 @@ class Publish(ApiView):
     scopes = {"POST": PRODUCERS}  # noqa: RUF012
     parser_classes = (RawParser,)
     rate = "publish"
-    query_time_s = 30  # a large batch, or one that waits for the same events of another request, may take its time
+    query_time_s = 30  # for large batches, and those that wait for another request with the same events
 
     @describe(
         "Publish events",
@@ -141,8 +141,8 @@ class Publish(ApiView):
         more_answers={
             207: OpenApiResponse(PublishedShape, description="Some events were refused, the others are stored.")
         },
-        description="One event, or up to 1,000 as `events`. 202: every event is durably stored, or was before "
-        "(`duplicate`: it is never sent twice). 207: some were refused, see `items`. 400: none was taken.",
+        description="One event, or up to 1,000 as `events`. 202: every event is durably stored, now or before "
+        "(`duplicate`: not sent again). 207: some were refused, see `items`. 400: all were refused.",
     )
     def post(self, request: Request) -> Response:
         raw = bytes(cast("bytes", request.data) or b"")  # without a body it is an empty dict
@@ -168,23 +168,23 @@ class Publish(ApiView):
             return idempotency.claim(self.caller.key, key, raw)
         except idempotency.InProgress:
             raise Refused(
-                HTTPStatus.CONFLICT, "in_progress", "this request is still being worked on", {"Retry-After": "1"}
+                HTTPStatus.CONFLICT, "in_progress", "this request is still in progress", {"Retry-After": "1"}
             ) from None
         except idempotency.Reused:
             raise Refused(
-                HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused", "this key was used for another body"
+                HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused", "this key was used with another body"
             ) from None
 
 
 def split(raw: bytes) -> tuple[list[bytes], bool]:
-    """The events' exact bytes, and whether they came as a batch. Raises Invalid."""
+    """Returns the exact bytes of each event, and whether they came as a batch. Raises Invalid."""
     limits = Limits(settings.API_BODY_MAX_BYTES, MAX_DEPTH)
     try:
         parts = members(raw, limits)
         if "events" not in parts:
             return [raw.strip()], False
         for name in parts.keys() - {"events"}:
-            raise Invalid([{"pointer": f"#/{name[:100]}", "detail": "unknown beside `events`"}])
+            raise Invalid([{"pointer": f"#/{name[:100]}", "detail": "unknown member beside `events`"}])
         events = elements(parts["events"], limits, at_most=MAX_EVENTS + 1)
     except JSONError as error:
         raise Invalid([{"pointer": "#", "detail": str(error)}]) from None
@@ -194,7 +194,7 @@ def split(raw: bytes) -> tuple[list[bytes], bool]:
 
 
 def take(events: Sequence[bytes], id_at: Any) -> list[Item]:
-    """Reads and stores them; `id_at` gives an id to the event at a place that has none."""
+    """Reads and stores the events. `id_at` returns the id for an event without one, by its place."""
     now = datetime.now(UTC)
     items: dict[int, Item] = {}
     read = {}
@@ -210,7 +210,7 @@ def take(events: Sequence[bytes], id_at: Any) -> list[Item]:
 
 
 def answer(items: Sequence[Item], is_batch: bool) -> Response:
-    """202, or 207 when some were refused; raises Invalid when all were."""
+    """Answers 202, or 207 if some events were refused. Raises Invalid if all were."""
     refused = [(place, item) for place, item in enumerate(items) if item.taken.status == "refused"]
     if len(refused) == len(items):
         status = 413 if all(item.too_large for item in items) else 400

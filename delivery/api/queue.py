@@ -1,4 +1,4 @@
-"""What waits for the caller at this moment, and what holds it back: its queue, and the breaker of each endpoint."""
+"""What waits for the caller's partner now, and what holds it back: its queue, and the breaker of each endpoint."""
 
 from datetime import datetime
 from typing import Any
@@ -40,16 +40,16 @@ _EXAMPLE = {
 
 
 class QueueShape(serializers.Serializer[Queue]):
-    waiting = serializers.IntegerField(help_text="Deliveries that may be sent as your limits allow.")
+    waiting = serializers.IntegerField(help_text="Deliveries that are sent as soon as your limits allow.")
     delayed = serializers.IntegerField(help_text="Deliveries that wait for their next attempt.")
-    in_flight = serializers.IntegerField(help_text="Requests to you that are under way.")
+    in_flight = serializers.IntegerField(help_text="Requests to your endpoints that are under way.")
     tokens = serializers.IntegerField(
         allow_null=True, help_text="Requests that your rate limit lets through at once; null: no rate limit."
     )
     is_held = serializers.SerializerMethodField(
-        help_text="Nothing is sent: you are paused, or all that waits is for an endpoint whose breaker is open."
+        help_text="Nothing is sent: you are paused, or the breakers of all your endpoints are open."
     )
-    held_until = Pause(allow_null=True, help_text="Null while held: until somebody resumes.")
+    held_until = Pause(allow_null=True, help_text="Null while `is_held`: until somebody resumes.")
 
     def get_is_held(self, queue: Queue) -> bool:
         return queue.held_until is not None
@@ -58,8 +58,8 @@ class QueueShape(serializers.Serializer[Queue]):
 class BreakerShape(serializers.Serializer[BreakerState]):
     state = serializers.ChoiceField(
         ["closed", "half_open", "open"],
-        help_text="`closed`: we send. `open`: your endpoint seems to be down, nothing is sent to it before "
-        "`next_probe_at`. `half_open`: the next delivery tries it again.",
+        help_text="`closed`: deliveries are sent. `open`: your endpoint seems to be down, nothing is sent to it before "
+        "`next_probe_at`. `half_open`: the next delivery tries the endpoint again.",
     )
     since = Moment(allow_null=True, help_text="When it opened.")
     next_probe_at = Moment(allow_null=True)
@@ -71,18 +71,18 @@ class SubscriptionQueueShape(serializers.Serializer[Any]):
     description = serializers.CharField()
     is_enabled = serializers.BooleanField()
     pending = serializers.IntegerField(
-        allow_null=True, help_text="Deliveries that are not finished; null: too many to count."
+        allow_null=True, help_text="Deliveries that have not ended; null: too many to count."
     )
     oldest_waiting_s = serializers.FloatField(
-        allow_null=True, help_text="For how long the oldest delivery has been due; null: none is."
+        allow_null=True, help_text="For how long the oldest delivery has been due; null: none is due."
     )
     breaker = BreakerShape()
 
 
 class LiveShape(serializers.Serializer[Any]):
-    queue = QueueShape(allow_null=True, help_text="Null: not known at this moment.")
+    queue = QueueShape(allow_null=True, help_text="Null: not known at the moment.")
     oldest_waiting_s = serializers.FloatField(allow_null=True)
-    subscriptions = SubscriptionQueueShape(many=True, help_text="All that are not deleted, the operational one too.")
+    subscriptions = SubscriptionQueueShape(many=True, help_text="All your subscriptions, also the operational one.")
 
 
 class QueueView(ApiView):
@@ -92,14 +92,14 @@ class QueueView(ApiView):
         name="queue_read",
         answer=LiveShape,
         example=_EXAMPLE,
-        description="Your queue, and for each subscription what waits and whether its breaker holds it back. "
-        "What the endpoint answered is in the delivery log.",
+        description="Your queue, and for each subscription what waits and the state of its breaker. "
+        "The answers of endpoints are in the delivery log.",
     )
     def get(self, request: Request) -> Response:
         now = timezone.now()
         seen = live(self.partner.pk, now, _backlogs)
         own = Subscription.objects.filter(partner=self.partner, deleted_at=None).order_by("pk")
-        own = own.only("pk", "url", "description", "is_enabled")  # a thousand transformations are much to load
+        own = own.only("pk", "url", "description", "is_enabled")  # transformations may be large
         return Response(
             LiveShape(
                 {
@@ -112,7 +112,7 @@ class QueueView(ApiView):
 
 
 def _backlogs(partner_id: str) -> Backlogs:
-    """One that takes long to count is counted for one request at a time; the others are told that it is too much."""
+    """A backlog that takes long is counted for one request of a partner at a time; the others get None."""
     quick = backlog_by("subscription_id", partner_id, costly.QUICK_S)
     if quick is not None:
         return quick

@@ -1,4 +1,4 @@
-"""Replays of the caller's subscriptions: counted beforehand, watched, canceled."""
+"""Replays of the caller's subscriptions: estimate, start, read and cancel them."""
 
 from http import HTTPStatus
 from typing import Any
@@ -53,11 +53,11 @@ class ReplayShape(serializers.Serializer[Any]):
     status = serializers.ChoiceField(ReplayJob.Status.values)
     reason = serializers.CharField(help_text="Why it failed.")
     total = serializers.IntegerField(
-        source="counted", allow_null=True, help_text="As counted when it started; null: it took too long to count."
+        source="counted", allow_null=True, help_text="Counted at the start; null: counting took too long."
     )
     is_total_exact = serializers.BooleanField()
-    queued = serializers.IntegerField(help_text="Deliveries that were queued so far.")
-    skipped = serializers.IntegerField(help_text="Left out: the filter does not want them, or they wait already.")
+    queued = serializers.IntegerField(help_text="Deliveries queued so far.")
+    skipped = serializers.IntegerField(help_text="Left out: the filter does not match, or the delivery is pending.")
     created_at = Moment()
     finished_at = Moment(allow_null=True)
 
@@ -66,18 +66,19 @@ class ReplayInput(StrictSerializer):
     subscription_id = Text(max_length=40)
     mode = Word(
         ReplayJob.Mode.values,
-        help_text="`all`: every event it asks for; `failed`: dead deliveries; `missing`: events that never became a "
-        "delivery. After it was disabled: `missing` for what came meanwhile, then `failed` for what waited before.",
+        help_text="`all`: every event that the subscription asks for; `failed`: dead deliveries; `missing`: events "
+        "that never became a delivery. After it was disabled: `missing` for events that came meanwhile, then `failed` "
+        "for deliveries that waited before.",
     )
     since = Moment(help_text="Events received at this time or later.")
-    until = Moment(required=False, help_text="And before this time; without it, now.")
+    until = Moment(required=False, help_text="Events received before this time; without it, now.")
 
 
 class EstimateShape(serializers.Serializer[Any]):
     count = serializers.IntegerField(
-        allow_null=True, help_text="Null: it takes too long to count; a later `since` may help."
+        allow_null=True, help_text="Null: counting takes too long; a later `since` may help."
     )
-    is_exact = serializers.BooleanField(help_text="False: a filter is asked later, or there are more than are counted.")
+    is_exact = serializers.BooleanField(help_text="False: a filter is evaluated later, or there are more.")
 
 
 class Replays(ApiView):
@@ -104,8 +105,8 @@ class Replays(ApiView):
         request_example=_INPUT,
         example=_EXAMPLE,
         problems=[404, 409],
-        description="Runs in the background at your pace, behind live events, and sends each delivery at most once. "
-        "One at a time for a subscription.",
+        description="Runs in the background, at your pace and behind live events, and queues each delivery at most "
+        "once. One replay at a time for a subscription.",
     )
     def post(self, request: Request) -> Response:
         wanted = read_wanted(self, request)
@@ -129,7 +130,7 @@ class ReplayEstimate(ApiView):
         request_example=_INPUT,
         example={"count": 1200, "is_exact": True},
         problems=[404],
-        description="One at a time: 429 `busy` while another one, or another request that takes long, is under way.",
+        description="One at a time: 429 `busy` while another slow request of yours is under way.",
     )
     def post(self, request: Request) -> Response:
         wanted = read_wanted(self, request)
@@ -152,7 +153,7 @@ class ReplayCancel(ApiView):
         answer=ReplayShape,
         example={**_EXAMPLE, "status": "canceled", "finished_at": "2026-05-02T12:01:00.000000Z"},
         problems=[404],
-        description="Nothing more is queued; what is queued is sent. One that ended stays as it is.",
+        description="Queues nothing more; deliveries queued already are sent. A replay that has ended stays as it is.",
     )
     def post(self, request: Request, replay_id: str) -> Response:
         job = own_replay(self, replay_id)

@@ -38,9 +38,9 @@ _COUNTS: dict[str, Any] = {
 class CountsShape(serializers.Serializer[Any]):
     attempts = serializers.IntegerField()
     failures = serializers.IntegerField(help_text="Attempts that failed.")
-    succeeded = serializers.IntegerField(help_text="Deliveries that ended well.")
+    succeeded = serializers.IntegerField(help_text="Deliveries that succeeded.")
     dead = serializers.IntegerField(help_text="Deliveries that ended without success.")
-    error_share = serializers.FloatField(allow_null=True, help_text="Failures of all attempts, 0 to 1.")
+    error_share = serializers.FloatField(allow_null=True, help_text="The share of attempts that failed, 0 to 1.")
     mean_ms = serializers.FloatField(allow_null=True)
     p50_ms = serializers.FloatField(allow_null=True, help_text="Null: nothing was sent.")
     p95_ms = serializers.FloatField(allow_null=True)
@@ -60,15 +60,15 @@ class StatsShape(serializers.Serializer[Any]):
     until = Moment()
     step_s = serializers.IntegerField()
     total = CountsShape()
-    steps = StepShape(many=True, help_text="As far as anything happened in them.")
-    subscriptions = SubscriptionCountsShape(many=True, help_text="As far as anything was sent to them.")
+    steps = StepShape(many=True, help_text="Steps without any attempt are left out.")
+    subscriptions = SubscriptionCountsShape(many=True, help_text="Subscriptions without any attempt are left out.")
 
 
 class StatsQuery(Query):
     subscription_id = serializers.RegexField(VISIBLE, required=False, max_length=40)
     since = Moment(required=False, help_text="Without it, a day before `until`.")
     until = Moment(required=False, help_text="Without it, now.")
-    step_s = serializers.ChoiceField(STEPS_S, default=3600, help_text="Steps under an hour: for spans up to 48 hours.")
+    step_s = serializers.ChoiceField(STEPS_S, default=3600, help_text="Under 3600 only for spans of up to 48 hours.")
 
 
 class StatsView(ApiView):
@@ -87,7 +87,7 @@ class StatsView(ApiView):
             "steps": [{"starts_at": "2026-05-01T12:00:00.000000Z", **_COUNTS}],
             "subscriptions": [{"subscription_id": "sub_0192f1c7a5b07d3e8a4e5f60718293a4", **_COUNTS}],
         },
-        description="Percentiles are exact to the bucket of a histogram that grows by half from bound to bound.",
+        description="Percentiles are interpolated in a histogram whose bounds grow by about half.",
     )
     def get(self, request: Request) -> Response:
         query = StatsQuery.read(request)
@@ -114,7 +114,7 @@ class StatsView(ApiView):
         until: datetime = query.get("until") or timezone.now()
         since: datetime = query.get("since") or until - timedelta(days=1)
         if since >= until or until - since > LONGEST:
-            raise Invalid([{"parameter": "since", "detail": f"before until, by {LONGEST.days} days at most"}])
+            raise Invalid([{"parameter": "since", "detail": f"must be before until, by {LONGEST.days} days at most"}])
         subscription_id = query.get("subscription_id")
         if subscription_id is not None:
             own_subscription(self, subscription_id)

@@ -1,7 +1,7 @@
-"""Rate limits of the API itself, per key, kept in Valkey so that all web processes count together.
+"""Rate limits of the API itself, for each key, stored in Valkey and so shared by all web processes.
 
-A limit is written `600/m`: as many at once, refilled evenly over the time (GCRA). Each answer says what is left, by
-draft-ietf-httpapi-ratelimit-headers. With Valkey away nothing is limited: storing events matters more.
+A limit is written `600/m`: this many requests at once, and then evenly over the time (GCRA). Each answer has the
+headers of draft-ietf-httpapi-ratelimit-headers. While Valkey is away nothing is limited: storing events matters more.
 """
 
 import logging
@@ -25,7 +25,7 @@ from partners.trouble import Trouble
 logger = logging.getLogger(__name__)
 
 _AWAY_S = 5.0
-"""After a failure Valkey is left alone for so long: a hanging one must not slow every request down."""
+"""How long Valkey is not asked after an error, so that a Valkey that hangs does not slow down every request."""
 
 _TAKE = """
 local now = redis.call('TIME')
@@ -42,7 +42,7 @@ return {1, '0', tostring(next_full_at - now)}
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many requests in `window_s` seconds."""
+    """`quota` requests in `window_s` seconds."""
 
     name: str
     quota: int
@@ -51,7 +51,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Whether a request may go on, how long it should wait if not, and how long until all of the limit is free."""
+    """Whether a request is allowed, how long to wait if not, and how long until the whole quota is free again."""
 
     allowed: bool
     wait_s: float
@@ -71,7 +71,7 @@ class Limiter(Protocol):
 
 
 class SharedLimiter:
-    """Counts in Valkey."""
+    """Counts requests in Valkey."""
 
     def __init__(self, client: "redis.Redis", clock: Callable[[], float] = time.monotonic) -> None:
         self._take = client.register_script(_TAKE)
@@ -100,7 +100,7 @@ def limiter() -> Limiter:
 
 
 class KeyRate(BaseThrottle):
-    """Per key and kind of request: a view's `rate` names the limit, see settings.API_RATE_LIMITS."""
+    """Limits each key by kind of request: a view's `rate` names one of settings.API_RATE_LIMITS."""
 
     def __init__(self) -> None:
         self._wait_s: float | None = None
@@ -112,7 +112,7 @@ class KeyRate(BaseThrottle):
             return True
         limit = Limit(name, *rate)
         taken = limiter().take(request.auth.pk, limit)
-        request._request.rate_headers = taken.headers(limit)  # type: ignore[attr-defined]  # ApiView puts them out
+        request._request.rate_headers = taken.headers(limit)  # type: ignore[attr-defined]  # ApiView adds them to the answer
         self._wait_s = taken.wait_s
         return taken.allowed
 

@@ -1,4 +1,4 @@
-"""Trying an endpoint out before events depend on it: a test request or a challenge now."""
+"""Trying an endpoint before events depend on it: sends a test request or a challenge at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,11 +25,13 @@ from partners.places import Busy
 
 TAG = "Trying out"
 NAME = f"^{TYPE_REGEX}$"
-_TAKES = f"Your endpoint has {LONGEST_S:.0f} s at most. 429 `busy` while another such request is under way."
+_TAKES = f"Your endpoint has {LONGEST_S:.0f} s to answer. 429 `busy` while another such request is under way."
 
 
 class TestInput(StrictSerializer):
-    event_type = Matching(NAME, max_length=200, required=False, help_text="Without it, one that it asks for.")
+    event_type = Matching(
+        NAME, max_length=200, required=False, help_text="Without it, a type that the subscription asks for."
+    )
 
 
 class OutcomeShape(serializers.Serializer[Any]):
@@ -43,17 +45,17 @@ class OutcomeShape(serializers.Serializer[Any]):
 
 
 class TestResultShape(serializers.Serializer[Any]):
-    """What was sent and what came back. It is not in the delivery log."""
+    """The request and its outcome. It is not in the delivery log."""
 
-    event_id = serializers.CharField(help_text="Its `webhook-id`.")
+    event_id = serializers.CharField(help_text="The request's `webhook-id`.")
     event_type = serializers.CharField()
     request_headers = serializers.DictField(child=serializers.CharField())
-    request_body = serializers.CharField(allow_null=True, help_text="Null: it could not be transformed.")
+    request_body = serializers.CharField(allow_null=True, help_text="Null: the event could not be transformed.")
     outcome = OutcomeShape()
 
 
 class VerificationShape(TestResultShape):
-    """The challenge and what came back."""
+    """The challenge and its outcome."""
 
     verified = serializers.BooleanField(help_text="The endpoint has echoed the challenge.")
 
@@ -96,8 +98,8 @@ class TestView(ApiView):
         request_example={"event_type": "orders.created"},
         example=_TEST_EXAMPLE,
         problems=[404, 409],
-        description="One signed request with the sample of the type, to a disabled subscription as well (but 409 while "
-        "it is `unverified`); its filter is not asked. 200 whatever your endpoint answers: see `outcome`. " + _TAKES,
+        description="Sends one signed request with the sample of the type, also to a disabled subscription (but 409 "
+        "while it is `unverified`); ignores its filter. 200 whatever your endpoint answers: see `outcome`. " + _TAKES,
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         subscription = own_subscription(self, subscription_id)
@@ -120,8 +122,8 @@ class VerifyView(ApiView):
         answer=VerificationShape,
         example=_VERIFY_EXAMPLE,
         problems=[404],
-        description="Sends a signed `endpoint.challenge` now. An endpoint that answers 2xx with `data.challenge` as "
-        "the whole body is verified; a subscription that is `unverified` is enabled then. " + _TAKES,
+        description="Sends a signed `endpoint.challenge` now. The endpoint is verified if it answers 2xx with "
+        "`data.challenge` as the whole body; then an `unverified` subscription is enabled. " + _TAKES,
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         subscription = own_subscription(self, subscription_id)

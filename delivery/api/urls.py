@@ -1,4 +1,4 @@
-"""What this package answers under `/api/v1/`."""
+"""URLs of this package under `/api/v1/`."""
 
 from django.urls import path, register_converter
 
@@ -14,16 +14,16 @@ from partners.api.urls import IdConverter
 
 
 class EventIdConverter(IdConverter):
-    """A producer's own id: visible ASCII, slashes too, and the suffix of one whose id another source had before.
+    """An event's id: visible ASCII, slashes included, with a suffix if another source had used the id before.
 
-    Nothing may come below such an address: an id may end with whatever that would be called.
+    There can be no URLs below an event's, because an id may end with any such path.
     """
 
     regex = r"[\x21-\x7e]{1,260}"
 
 
 class NumberConverter(IdConverter):
-    """An attempt's number. Bounded, so that it fits its column."""
+    """An attempt's number, limited to what its column holds."""
 
     regex = "[1-9][0-9]{0,8}"
 

@@ -1,4 +1,4 @@
-"""Each test has an intake of its own: what one has stored is gone for the next."""
+"""Each test has an intake of its own, because the database is emptied after each."""
 
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -18,7 +18,7 @@ def _own_intake() -> Iterator[None]:
 
 @pytest.fixture
 def local_endpoints(settings: Any) -> Iterator[None]:
-    """Those on this machine are allowed, also to the sender that a process makes once."""
+    """Allows endpoints on this machine, also for the sender that a process creates once."""
     settings.ENDPOINT_ALLOWED_NETWORKS = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     shared_sender.cache_clear()
     yield

@@ -1,4 +1,4 @@
-"""The delivery log: found by filters, with every attempt; retried by hand; events read and expunged."""
+"""The delivery log: filters, attempts, retrying a delivery; reading and expunging events."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -86,7 +86,7 @@ def test_a_page_costs_the_same_whatever_its_length(django_assert_num_queries: Dj
         attempted(delivered(subscription))
     one.get("/partner")
 
-    with django_assert_num_queries(7):  # the key, the page in a transaction; both with the time that they may take
+    with django_assert_num_queries(7):  # the key, and the page in a transaction; both with a time limit
         page = one.get("/deliveries?limit=15").json()
     assert len(page["items"]) == 15
     with django_assert_num_queries(7):

@@ -1,4 +1,4 @@
-"""The first page of the partner guide, pasted into a shell as it is; only addresses and the key are put in."""
+"""Runs the first page of the partner guide in a shell; only addresses and the key are replaced."""
 
 import re
 import subprocess

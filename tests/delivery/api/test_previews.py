@@ -1,4 +1,4 @@
-"""A preview: what a filter and a transformation make of an event, and what is wrong with them."""
+"""Previews: the result of a filter and a transformation for an event, or their errors."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Publishing by the API: stored as it came, once, with a result per event; what is bad is refused with its place."""
+"""Publishing by the API: events are stored once, byte for byte; bad ones are refused, with the place of the error."""
 
 import threading
 from datetime import timedelta
@@ -190,7 +190,7 @@ def test_the_catalogue_may_refuse(settings: Any) -> None:
 
 def test_a_subscription_of_a_moment_ago_gets_the_event() -> None:
     producer = caller("producer")
-    producer.post("/events", event())  # the intake has loaded its routes
+    producer.post("/events", event())  # so that the intake loads its routes
 
     made = caller().post("/subscriptions", {"url": "https://hooks.example.com/in", "event_types": ["*"]}).json()
     producer.post("/events", event())

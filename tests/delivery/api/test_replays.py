@@ -1,4 +1,4 @@
-"""Replays: what was missed, failed or all of it, each delivery at most once, in steps that survive anything."""
+"""Replays of all, failed or missing events: each delivery at most once, in steps that survive crashes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -116,7 +116,7 @@ def test_a_step_looks_at_a_few_events_however_rare_the_wanted_ones_are(mode: str
     one = caller()
     subscription = subscription_of(one.partner, event_types=["orders.created"])
     for number in range(25):
-        at = 12 if number == 13 else number  # two at the same moment
+        at = 12 if number == 13 else number  # two events at the same time
         event = happened(number, "orders.created" if number in {11, 12, 20, 22} else "carts.created", at=at)
         if number in {11, 22}:
             delivered(event, subscription, "dead")

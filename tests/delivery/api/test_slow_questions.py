@@ -1,4 +1,4 @@
-"""What takes PostgreSQL long is cut off and said so, one request at a time, and nobody else notices."""
+"""Slow queries are cut off with an error, one is allowed at a time, and other requests are not affected."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Statistics by the API, from the roll-ups that workers write."""
+"""Statistics by the API, read from the roll-ups."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -66,12 +66,12 @@ ALLOWED: dict[tuple[str, str], set[str]] = {
     ("event-types/<type:name>", "PUT"): CATALOGUES,
     ("audit-log", "GET"): READS,
 }
-"""Who may do what. Whatever is not here answers 405 to everybody."""
+"""Which roles may use each method of each route. Every other method answers 405."""
 
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A partner with one of everything."""
+    """A partner with one object of each kind."""
 
     partner: Partner
     subscription: Subscription
@@ -227,6 +227,6 @@ def test_no_body_reaches_what_is_another_partners(route: str, victim: Victim) ->
 
 
 def _without_use(victim: Victim) -> str:
-    """The stranger's own key is stamped with its last use."""
+    """The state without the last use of keys, which each request of the stranger changes."""
     ApiKey.objects.update(last_used_at=None)
     return victim.state

@@ -1,4 +1,4 @@
-"""Requests over a key's limit are refused; while Valkey is away nothing is limited, which is said once."""
+"""Requests over a key's limit are refused; while Valkey is away nothing is limited, which is logged once."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.api_calls import caller
 
 
 class Valkey:
-    """Counts how often it is asked, and has the time; away unless told otherwise."""
+    """Counts its calls, and is also the clock. Away at first."""
 
     def __init__(self) -> None:
         self.asked = 0

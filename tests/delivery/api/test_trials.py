@@ -1,4 +1,4 @@
-"""Trying out: a real signed request whose outcome is the answer."""
+"""Trying an endpoint: a signed request, whose outcome is the answer."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
