@@ -1,7 +1,7 @@
-"""The admin pages of deliveries, events and dead letters, and what deliveries add to the pages of partners.
+"""The admin pages of this app, and its additions to the pages of partners and subscriptions.
 
-All of them are read-only: what staff may do is a verb of `delivery.verbs`. The tables are big, so the lists are paged
-by key (`partners.admin.keyset`) and searched by indexes only (`search`, `list_filters`).
+Rows are read-only; actions call functions such as those of `delivery.verbs`. The tables are large, so lists are paged
+by key (`partners.admin.keyset`) and searched by indexes (`search`, `list_filters`).
 """
 
 from delivery.admin import dead_letter, delivery, event, operational_event, partners, replay_job, task_result

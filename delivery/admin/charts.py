@@ -1,6 +1,6 @@
-"""Pictures of counts and latencies over time, drawn here as SVG: no script, nothing to load, light and dark by CSS.
+"""Charts of counts and latencies over time, as inline SVG: no scripts, no downloads, light and dark by CSS.
 
-Pure. Every step of time has a title that names its values, which browsers show under the mouse.
+Pure. Each time step has a title with its values, which browsers show as a tooltip.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Series:
 
 
 def stacked_bars(times: Sequence[datetime], series: Sequence[Series], unit: str = "") -> SafeString:
-    """The series on top of each other, the first one at the bottom."""
+    """Stacks the series, the first one at the bottom."""
     totals = [sum(one.values[step] or 0 for one in series) for step in range(len(times))]
     scale = _Scale(max(totals, default=0))
     width = _PLOT_WIDTH / max(len(times), 1)
@@ -63,7 +63,7 @@ class _Scale:
 
     @property
     def top(self) -> float:
-        """A round number that nothing exceeds."""
+        """The smallest round number that no value exceeds."""
         if self.largest <= 0:
             return 1
         power: float = 10 ** (len(str(int(self.largest))) - 1) if self.largest >= 1 else 0.1
@@ -133,7 +133,7 @@ def _title(moment: datetime, step: int, series: Sequence[Series], unit: str) -> 
 
 
 def _path(values: Sequence[float | None], width: float, scale: _Scale) -> str:
-    """Through the middle of every step; a gap lifts the pen."""
+    """A line through the middle of each step, interrupted at gaps."""
     parts, drawing = [], False
     for step, value in enumerate(values):
         if value is None:

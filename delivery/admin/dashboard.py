@@ -1,4 +1,4 @@
-"""Where traffic is shown: the admin's first page, the page of a partner, and the part of both that renews itself."""
+"""Traffic on the admin's first page and on the page of a partner, and the view that refreshes it."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def traffic_context(request: HttpRequest, whose: Partner | None = None) -> dict[
 
 
 def _remembering(name: str, whose: Partner | None) -> Reader:
-    """Reads the roll-ups once for everybody who looks within the time that the range stays fresh."""
+    """A reader that caches the overview of a range for `fresh_s`, for all members of staff."""
     key = f"traffic:{name}:{whose.pk if whose else ''}"
 
     def read(span: stats.Span, step_s: int) -> stats.Overview:
@@ -53,7 +53,7 @@ def _remembering(name: str, whose: Partner | None) -> Reader:
 
 
 def traffic_view(request: HttpRequest) -> HttpResponse:
-    """The part alone, for the page that asks again every few seconds."""
+    """The traffic section alone, which pages reload every few seconds."""
     if not _allowed(request):
         raise PermissionDenied
     whose = None

@@ -1,4 +1,4 @@
-"""Messages of the source that could not become events: why, and their bytes."""
+"""Messages of the source that could not become events, with the reasons."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -49,7 +49,7 @@ class DeadLetterAdmin(ReadOnlyAdmin[DeadLetter], KeysetAdmin[DeadLetter]):
 
 
 def bytes_code(body: bytes) -> SafeString:
-    """Text if it is text, else a dump in hex and ASCII; the beginning of it when it is long."""
+    """Formats UTF-8 as text, other bytes as a dump in hex and ASCII. Cuts long bodies."""
     shown = body[:BYTES_SHOWN]
     rest = f"\n… {len(body) - len(shown)} more bytes" if len(body) > len(shown) else ""
     try:

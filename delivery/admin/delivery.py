@@ -1,4 +1,4 @@
-"""The delivery log: what was sent to whom, every attempt with what came back; retrying."""
+"""The delivery log: deliveries with their attempts, and retrying them."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -80,7 +80,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
     finished = time_column("finished_at", "Finished")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        """Names and outcomes are fetched for the page's rows, in queries of their own: a join could change the plan."""
+        """Fetches names and outcomes of the page's rows in separate queries: a join could change the plan."""
         return super().get_queryset(request).prefetch_related("partner", "subscription", LAST_ATTEMPT)
 
     def get_search_results(
@@ -130,7 +130,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
 
     @display(description="Outcome")
     def tried(self, delivery: Delivery) -> SafeString:
-        """With the reason where nothing came back."""
+        """The last outcome, with the reason if there was no answer."""
         times = f" ×{delivery.attempt_count}" if delivery.attempt_count > 1 else ""  # noqa: RUF001
         why = delivery.last_error if delivery.last_status_code is None else ""
         return format_html(
@@ -145,8 +145,8 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
         "Retry now",
         "replay",
         title="Retry this delivery now",
-        text="Whatever became of it before, the next attempt is due now. It is made at the partner's pace, and not "
-        "before a pause is over or an endpoint that rests is tried again.",
+        text="The next attempt is due now, even if the delivery has ended. It still waits for the partner's limits, "
+        "for the end of a pause, and for an open breaker.",
         submit="Retry",
         permissions=["retry"],
     )
@@ -158,7 +158,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
             return self.refused(request, found, " ".join(error.messages))
         found.refresh_from_db()
         hold = hold_on(found, found.partner, timezone.now())
-        message = format_html("Another attempt is due, held back {}", hold_shown(hold)) if hold else ON_ITS_WAY
+        message = format_html("Another attempt is due, but held back {}", hold_shown(hold)) if hold else ON_ITS_WAY
         return self.done(request, found, message, log="Retried.")
 
     @admin.action(description="Retry now", permissions=["retry"])
@@ -172,6 +172,6 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
                 continue
             self.log_change(request, one, "Retried.")
             retried += 1
-        messages.success(request, f"{retried} on their way.")
+        messages.success(request, f"Retried: {retried}.")
         if refused:
             messages.error(request, "\n".join(refused[:5]))

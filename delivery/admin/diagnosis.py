@@ -1,7 +1,7 @@
-"""Why a partner gets less than it should: is it us, is it them, or is it as somebody set it? Asks nothing itself.
+"""Why a partner gets fewer deliveries than it should: because of us, its endpoint, or a setting? Pure.
 
-What staff need first with a partner on the phone. Each finding says whose it is, since when, and what the endpoint
-answered last; no finding means that everything goes as it should.
+Staff need this first when a partner calls. Each finding says whose fault it is, since when, and what the endpoint
+answered last; no finding means that nothing is wrong.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from partners.models import FOREVER, Partner, Subscription
 from partners.validation import per_second
 
 BEHIND_S = 60.0
-"""What could be sent and is not for this long is our fault."""
+"""A delivery that nothing holds back and that has been due for this long is our fault."""
 FAILING_SHARE = 0.05
 _Reason = Subscription.DisabledReason
 
@@ -29,7 +29,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`about` is the subscription that it is about, if it is not about all of them."""
+    """`about` is the subscription concerned, or None if it is the whole partner."""
 
     side: Side
     title: str
@@ -40,9 +40,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`recent` counts by subscription what happened within `window`; `last_error` tells what came back last.
+    """`recent`: the attempts within `window`, by subscription. `last_error` returns the last error of a subscription.
 
-    `paused_at`: when the pause that holds was made, if that is known.
+    `paused_at`: the start of the present pause, if known.
     """
 
     partner: Partner
@@ -56,7 +56,7 @@ class Facts:
 
 
 def findings(facts: Facts) -> list[Finding]:
-    """What is ours first, then what holds the whole partner back, then endpoint by endpoint."""
+    """First what is our fault, then what holds the whole partner back, then findings about endpoints."""
     found = [*_everybody(facts.live)]
     if facts.live.queue is not None:
         found += [*_pace(facts, facts.live.queue)]
@@ -81,19 +81,19 @@ def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
         limit = partner.rate_limit_in_force
         pace = per_second(limit)
         left = timedelta(seconds=round(queue.waiting / pace)) if pace else timedelta()
-        title = f"{queue.waiting:,} wait for the rate limit of {limit}"
+        title = f"{queue.waiting:,} deliveries wait for the rate limit of {limit}"
         yield Finding(Side.SETTING, title, oldest, f"At this rate they take {span(left)}.")
     elif queue.waits_for_answers(partner.max_in_flight):
         yield Finding(
             Side.THEIRS,
-            f"{queue.waiting:,} wait for answers: all {partner.max_in_flight} requests at a time are under way",
+            f"{queue.waiting:,} deliveries wait for answers: all {partner.max_in_flight} requests are in flight",
             oldest,
-            "The endpoint is slow, or its in-flight cap is too small for what comes in.",
+            "The endpoint is slow, or the in-flight cap is too small for this many events.",
         )
 
 
 def _behind(facts: Facts) -> Finding | None:
-    """Something is due, nothing holds it back, and it does not go out."""
+    """Deliveries are due, nothing holds them back, and they are not sent."""
     free = {one.pk for one in facts.subscriptions if one.is_enabled and facts.live.breaker(one.pk).state == "closed"}
     age_s = facts.live.oldest_waiting_s(facts.now, free)
     if age_s is None or age_s < BEHIND_S:

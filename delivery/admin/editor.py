@@ -1,7 +1,7 @@
-"""The editor of filter and transformation: beside a sample event, with the POST that they would make.
+"""The editor of a subscription's filter and transformation, with a sample event and a preview of its request.
 
-The preview is that of deliveries: the same filter, transformation and headers. Only the signature is left out, which
-belongs to the moment of sending. Nothing is stored and nothing is sent.
+The preview runs the code that deliveries run: filter, transformation, headers. Only the signature is missing, because
+it depends on the time of sending. Nothing is stored or sent.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ _NO_SECRET = Secret(b"not a secret, only a placeholder", None)
 
 
 class DraftForm(forms.Form):
-    """What somebody is writing. Nothing is required: half of it is not there yet."""
+    """The unsaved fields of a subscription. None is required, because previews are made while staff type."""
 
     url = forms.CharField(required=False, max_length=2048)
     event_types = forms.CharField(required=False)
@@ -47,7 +47,7 @@ class DraftForm(forms.Form):
 
 
 class EditsWithPreview(StaffAdmin[Subscription]):
-    """The fields `sample_event` and `preview_pane`, and the views behind them."""
+    """Adds the fields `sample_event` and `preview_pane`, and their views."""
 
     class Media:
         js = ("delivery/editor.js",)
@@ -91,13 +91,13 @@ class EditsWithPreview(StaffAdmin[Subscription]):
 
 
 def types_for(patterns: Sequence[str]) -> list[str]:
-    """Catalogued types, first those that the patterns ask for, and of these first those that have a sample."""
+    """Catalogued types: those that the patterns match come first, and of these the ones with a sample."""
     names = [one.name for one in catalogued_types()[:TYPES_AT_MOST]]
     return sorted(names, key=lambda name: not asks_for(patterns, name))
 
 
 def preview_of(draft: dict[str, str], now: datetime) -> dict[str, Any]:
-    """What the editor shows for a draft."""
+    """The preview of a draft, as editor.js expects it."""
     job = _job(draft, now)
     made = preview(draft["filter"], draft["transformation"], job.envelope)
     return {
@@ -115,7 +115,7 @@ def preview_of(draft: dict[str, str], now: datetime) -> dict[str, Any]:
 
 
 def _job(draft: dict[str, str], now: datetime) -> Job:
-    """The delivery that the draft would make of the sample; its body comes from `preview`."""
+    """The sample event as a delivery with the draft's settings. Its body comes from `preview`."""
     endpoint = Endpoint(
         subscription_id="",
         partner_id="",
@@ -151,5 +151,5 @@ def _verdict(made: Preview, draft: dict[str, str]) -> str:
     if made.problems:
         return "This cannot be sent."
     if not _asked_for(draft):
-        return "Its event types do not ask for this event: nothing is sent."
+        return "The event types do not ask for this event: nothing is sent."
     return "This is sent." if made.wanted else "The filter leaves this event out: nothing is sent."

@@ -1,4 +1,4 @@
-"""Events as they came, and what became of each."""
+"""Events as received, and their deliveries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class EventAdmin(ReadOnlyAdmin[Event], KeysetAdmin[Event]):
     received = time_column("received_at", "Received")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
-        """Without the data, which may be large; a page of one event loads it when it shows it."""
+        """Defers the data, which may be large; only the page of an event loads it."""
         return super().get_queryset(request).defer("data")
 
     def get_search_results(
@@ -61,7 +61,7 @@ class EventAdmin(ReadOnlyAdmin[Event], KeysetAdmin[Event]):
 
 @dataclass(frozen=True, slots=True)
 class DataShown:
-    """An event's data as HTML: laid out, and as it came."""
+    """An event's data as HTML: formatted, and as received."""
 
     laid_out: SafeString
     raw: SafeString

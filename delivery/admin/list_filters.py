@@ -1,4 +1,4 @@
-"""Filters of the delivery log and the events, each a condition that an index answers or narrows."""
+"""Filters of deliveries and events, each with a condition that can use an index."""
 
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from partners.identifiers import DELIVERY
 from partners.made_at import made_between
 
 RARE = 2000
-"""Events. A type that has more is common."""
+"""A type with more events than this is common."""
 
 
 class CreatedFilter(TimeRangeFilter):
@@ -33,10 +33,10 @@ class ReceivedFilter(TimeRangeFilter):
 
 
 class EventTypeFilter(TextFilter):
-    """A type, or everything below one: `orders.*`.
+    """A type, or all types below one: `orders.*`.
 
-    Deliveries have no index by type, which would cost every attempt. Those of a rare type are found by their events,
-    which have one; those of a common type are never far from where the list begins.
+    Deliveries have no index by type, because each update of a row would have to maintain it. Deliveries of a rare type
+    are found through the index of events; those of a common type by scanning, since some are near any position.
     """
 
     title = "event type"

@@ -1,4 +1,4 @@
-"""What partners and staff were told: failing and disabled subscriptions, breakers, dead deliveries, full queues."""
+"""Operational events: the notices that partners and staff got."""
 
 from typing import ClassVar
 

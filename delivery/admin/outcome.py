@@ -1,4 +1,4 @@
-"""How an attempt and its outcome read on a page."""
+"""Shows attempts, their outcomes, and what holds deliveries back, as HTML."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ _HOLDS = {
     HeldBy.PAUSE: "by a pause of the partner",
     HeldBy.BREAKER: "by the breaker of its endpoint, which is down",
     HeldBy.RATE_LIMIT: "by the partner's rate limit",
-    HeldBy.MAX_IN_FLIGHT: "by the partner's in-flight cap: all its requests at a time are under way",
+    HeldBy.MAX_IN_FLIGHT: "by the partner's in-flight cap: all requests allowed at a time are in flight",
 }
 LAST_ATTEMPT = Prefetch(
     "attempts",
@@ -42,7 +42,7 @@ LAST_ATTEMPT = Prefetch(
     .only("delivery_id", "status_code", "error", "detail"),
     to_attr="last_attempts",
 )
-"""What deliveries are read with to show their last outcome: one query for all of them."""
+"""Prefetches the last attempt of each delivery, in one query, for `last_outcome_badge`."""
 
 
 def status_badge(delivery: Delivery) -> SafeString:
@@ -50,7 +50,7 @@ def status_badge(delivery: Delivery) -> SafeString:
 
 
 def last_outcome_badge(delivery: Delivery) -> SafeString:
-    """Of a delivery that was read with LAST_ATTEMPT. Where that attempt is not kept any more, as far as it is known."""
+    """For deliveries fetched with LAST_ATTEMPT. If the attempt has been removed, uses the delivery's own columns."""
     if not delivery.attempt_count:
         is_pending = delivery.status == Delivery.Status.PENDING
         return badge("not tried yet" if is_pending else "not sent", "" if is_pending else "danger", delivery.last_error)

@@ -1,6 +1,6 @@
-"""What deliveries add to the pages of partners and subscriptions: the latest ones, test events and replays.
+"""Extends the pages of partners and subscriptions: latest deliveries, test events, traffic, replays, the editor.
 
-`partners` must not know `delivery`; so its pages are extended here and registered anew.
+`partners` must not import `delivery`, so its admin classes are extended here and registered again.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ CHOICES_AT_MOST = 200
 
 
 class SubscriptionTestForm(DialogForm):
-    """Which type of event."""
+    """Chooses the type of a test event."""
 
     event_type = forms.ChoiceField(label="Event type", required=False, widget=UnfoldAdminSelectWidget)
 
@@ -49,12 +49,12 @@ class SubscriptionTestForm(DialogForm):
         subscription = Subscription.objects.filter(pk=unquote(options["object_id"])).first()
         patterns = subscription.event_types if subscription else []
         names = [one.name for one in catalogued_types() if asks_for(patterns, one.name)]
-        choices = [("", "what it asks for first"), *((name, name) for name in names[:CHOICES_AT_MOST])]
+        choices = [("", "the first type that it asks for"), *((name, name) for name in names[:CHOICES_AT_MOST])]
         self.fields["event_type"].choices = choices  # type: ignore[attr-defined]  # a ChoiceField
 
 
 class PartnerTestForm(DialogForm):
-    """Which subscription."""
+    """Chooses the subscription that gets a test event."""
 
     subscription = forms.ModelChoiceField(
         Subscription.objects.none(), widget=UnfoldAdminSelectWidget, empty_label=None, label="Subscription"
@@ -67,7 +67,7 @@ class PartnerTestForm(DialogForm):
 
 
 class SendsTestEvents(StaffAdmin[Any]):
-    """A page from which a test event is sent."""
+    """Sends test events."""
 
     def send(self, request: HttpRequest, page: Model, subscription: Subscription, event_type: str = "") -> HttpResponse:
         try:
@@ -86,7 +86,7 @@ def _dialog(form: type[DialogForm]) -> Callable[[Act], Act]:
         "Send test",
         "send",
         title="Send a test event",
-        text="A real event with the catalogue's sample, to one subscription, signed and recorded as any other.",
+        text="Sends an event with the catalogue's sample to one subscription, signed and recorded like any other.",
         form=form,
         submit="Send",
     )
@@ -163,7 +163,7 @@ class SubscriptionWithDeliveriesAdmin(EditsWithPreview, StartsReplays, Subscript
         "Verify",
         "verified",
         title="Verify the endpoint",
-        text="It is sent a signed challenge. When it echoes it, deliveries start.",
+        text="Sends a signed challenge to the endpoint. If the endpoint echoes it, deliveries start.",
         submit="Send the challenge",
     )
     def verify(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
@@ -173,7 +173,7 @@ class SubscriptionWithDeliveriesAdmin(EditsWithPreview, StartsReplays, Subscript
         except Busy:
             return self.refused(request, subscription, "Other requests to endpoints are under way: try again.")
         if verified:
-            return self.done(request, subscription, "Verified: it has echoed the challenge.")
+            return self.done(request, subscription, "Verified: the endpoint has echoed the challenge.")
         why = tried.outcome.detail or f"it answered {tried.outcome.status_code} without the challenge"
         return self.refused(request, subscription, f"Not verified: {why}")
 

@@ -1,4 +1,4 @@
-"""Who stands out: the partners and endpoints that fail most, the slowest, and those with the most to wait for."""
+"""Rankings: the partners and endpoints with most failures, the slowest endpoints, the longest backlogs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ SHOWN = 8
 SLOW_SHARE = 0.95
 _MOMENT = timedelta(seconds=1)
 FEWEST_ATTEMPTS = 5
-"""With fewer attempts an endpoint is not ranked by its latency."""
+"""Endpoints with fewer attempts are not ranked by latency."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A row of a ranking; `share` of the longest bar, 0 to 100."""
+    """A row of a ranking. `share`: its length in percent of the longest bar."""
 
     name: str
     address: str
@@ -35,7 +35,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class BarList:
-    """`kind` is a CSS class of its bars: danger, warning, info."""
+    """`kind` is the CSS class of the bars: danger, warning, info."""
 
     title: str
     kind: str
@@ -54,7 +54,7 @@ def failing_endpoints(found: Mapping[str, Stats]) -> BarList:
 
 
 def down_endpoints(now: datetime) -> BarList:
-    """Whose breakers are not closed, those that are down for longest first."""
+    """Endpoints whose breakers are not closed; those that have been down for longest come first."""
     title = "Endpoints that are down"
     try:
         found = open_breakers(now)

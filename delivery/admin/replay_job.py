@@ -1,6 +1,6 @@
-"""Replays: whose, how far they came, and cancelling them.
+"""Replays: their progress, and canceling them.
 
-They are started from a subscription's page, by the API and by `manage.py replay`.
+They are started from a subscription's page, by the API or by `manage.py replay`.
 """
 
 from typing import Any, ClassVar
@@ -56,7 +56,7 @@ class ReplayJobAdmin(ReadOnlyAdmin[ReplayJob], KeysetAdmin[ReplayJob]):
         return request.user.has_perm("delivery.change_replayjob")
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """One that ended cannot be canceled."""
+        """Only running replays can be canceled."""
         if not ReplayJob.objects.filter(pk=object_id, status=ReplayJob.Status.RUNNING).exists():
             return []
         return super().get_actions_detail(request, object_id)  # type: ignore[misc,no-any-return]  # Unfold's
@@ -71,7 +71,7 @@ class ReplayJobAdmin(ReadOnlyAdmin[ReplayJob], KeysetAdmin[ReplayJob]):
 
     @display(description="Progress")
     def progress(self, job: ReplayJob) -> SafeString:
-        """The total is an estimate where a filter is asked as it goes on."""
+        """The total is an estimate if the replay evaluates a filter."""
         about = "" if job.is_total_exact else "about "
         total = "many" if job.counted is None else f"{about}{job.counted:,}"
         share = 100 if job.status == ReplayJob.Status.DONE else 100 * (job.queued + job.skipped) / max(job.total, 1)
@@ -87,12 +87,12 @@ class ReplayJobAdmin(ReadOnlyAdmin[ReplayJob], KeysetAdmin[ReplayJob]):
         "Cancel",
         "stop_circle",
         title="Cancel this replay",
-        text="Nothing more is queued; what is queued already is sent.",
+        text="It queues nothing more. Deliveries that it has queued are still sent.",
         submit="Cancel the replay",
         permissions=["cancel"],
     )
     def cancel(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         job = self.wanted(request, object_id)
         if not cancel_replay(job):
-            return self.refused(request, job, "It has ended already.")
+            return self.refused(request, job, "This replay has ended already.")
         return self.done(request, job, "Canceled.")

@@ -1,4 +1,4 @@
-"""The dialog that starts a replay of a subscription: of what, since when, and how many deliveries that would send."""
+"""The dialog that starts a replay of a subscription, with an estimate of how many deliveries it sends."""
 
 from datetime import datetime
 
@@ -35,7 +35,7 @@ class ReplayForm(DialogForm):
     def clean_since(self) -> datetime:
         since: datetime = self.cleaned_data["since"]
         if since >= timezone.now():
-            raise forms.ValidationError("This time is yet to come.")
+            raise forms.ValidationError("This time is in the future.")
         return since
 
     def get_after_template_context(self, request: HttpRequest, object_id: str | int | None = None) -> dict[str, str]:
@@ -46,7 +46,7 @@ class ReplayForm(DialogForm):
 
 
 class StartsReplays(SubscriptionActions):
-    """The dialog, and the view that counts for it."""
+    """Adds the dialog, and the view for its estimate."""
 
     def get_urls(self) -> list[URLPattern]:
         counting = path(
@@ -61,7 +61,7 @@ class StartsReplays(SubscriptionActions):
         "Replay",
         "replay",
         title="Replay to this subscription",
-        text="Sent in the background at the partner's pace, behind live events, each delivery at most once.",
+        text="Runs in the background, at the partner's pace and behind live events. Queues each delivery at most once.",
         form=ReplayForm,
         permissions=["change", "replay"],
     )
@@ -76,7 +76,7 @@ class StartsReplays(SubscriptionActions):
         return self.done(request, subscription, message, log=f"Started a replay ({job.pk}).")
 
     def estimate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """What the dialog says below its fields."""
+        """The text below the fields of the dialog."""
         if not self.has_replay_permission(request):
             raise PermissionDenied
         subscription = self.undeleted(request, unquote(object_id))

@@ -1,7 +1,8 @@
-"""Finding deliveries and events by their identifiers, by indexes only.
+"""Searches deliveries and events by identifiers, by indexes only.
 
-What is typed decides what is asked: `dlv_…` a delivery, `sub_…` a subscription, `ptr_…` a partner, anything else an
-event. A beginning is enough. There is no search for "contains": nothing but a full scan could answer it.
+The prefix decides what is searched for: `dlv_…` a delivery, `sub_…` a subscription, `ptr_…` a partner. Any term may
+also be the id of an event. Of ids of deliveries and events, the beginning is enough. Nothing is searched for a
+substring, because that would need a full scan.
 """
 
 from django.db.models import Q, QuerySet
@@ -10,14 +11,14 @@ from delivery.models import Delivery, Event
 from partners.identifiers import DELIVERY, PARTNER, SUBSCRIPTION
 
 EVENTS_AT_MOST = 1000
-"""Deliveries found by the beginning of an event's id."""
+"""The most rows that the beginning of an event's id finds."""
 
 
 def find_deliveries(deliveries: QuerySet[Delivery], term: str) -> QuerySet[Delivery]:
     term = term.strip()
     if not term:
         return deliveries
-    # Looked up first: in one query the planner might walk the whole table by id, hoping to meet the event on the way.
+    # A query of its own: in a joint one, the planner might scan the whole table by id to find the event's rows.
     of_event = Delivery.objects.filter(event__id__startswith=term).order_by("event_id", "subscription_id")
     keys = list(of_event.values_list("pk", flat=True)[:EVENTS_AT_MOST])
     known = {

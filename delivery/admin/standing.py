@@ -1,6 +1,6 @@
-"""How it stands right now, at the head of a partner's and a subscription's page: whose fault, since when, what waits.
+"""The section *Right now* at the top of the pages of partners and subscriptions: findings, and what waits.
 
-A page that stays open asks again: everything here is bounded (see delivery.backlog, `SHOWN`, `_LOOKED_AT`).
+Open pages reload it, so the cost of each query is bounded (see delivery.backlog, `SHOWN`, `_LOOKED_AT`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ class Line:
 
 
 def standing_context(partner: Partner, subscription: Subscription | None = None) -> dict[str, Any]:
-    """Of a partner, or of one of its subscriptions."""
+    """The context of the section, for a partner or for one of its subscriptions."""
     now = timezone.now()
     seen = live(partner.pk, now)
     mine = [subscription] if subscription else partner.subscriptions.filter(deleted_at=None).order_by("-id")
@@ -83,7 +83,7 @@ def standing_context(partner: Partner, subscription: Subscription | None = None)
 
 
 def standing_view(request: HttpRequest) -> HttpResponse:
-    """The part alone, for the page that asks again every few seconds."""
+    """The section alone, which pages reload every few seconds."""
     if not request.user.has_perm("delivery.view_delivery"):
         raise PermissionDenied
     partner = Partner.objects.filter(pk=request.GET.get("partner", "")).first()
@@ -95,9 +95,9 @@ def standing_view(request: HttpRequest) -> HttpResponse:
 
 
 def last_error(subscription: Subscription) -> str:
-    """What its endpoint answered last that was no success, as far as it is easily found.
+    """The last error of a recent failed delivery of the subscription, if one is found cheaply; else "".
 
-    Among what has been due for longest, what is furthest from its next attempt, and the newest.
+    Looks at the partner's pending deliveries that are due first and last, then at the newest of the subscription.
     """
     pending = Delivery.objects.filter(partner=subscription.partner_id, status=Delivery.Status.PENDING)
     newest = Delivery.objects.filter(subscription=subscription)
@@ -124,14 +124,14 @@ def _line(one: Finding, now: datetime, subscription: Subscription | None) -> Lin
 
 
 def _figures(partner: Partner, seen: Live, now: datetime) -> Sequence[Figure]:
-    """Of the partner's queue."""
+    """Figures of the partner's queue."""
     if seen.queue is None:
         return [Figure("Queue", "unknown", "Valkey does not answer")]
     queue, limit = seen.queue, partner.rate_limit_in_force
     until = queue.held_until
     held = until and ("held until somebody resumes" if until >= FOREVER else f"held, ends {ago(until, now)}")
     return [
-        Figure("Waiting", f"{queue.waiting:,}", held or "go as the limits allow"),
+        Figure("Waiting", f"{queue.waiting:,}", held or "sent as the limits allow"),
         Figure("Delayed", f"{queue.delayed:,}", "wait for their next attempt"),
         Figure("In flight", f"{queue.in_flight:,}", f"of {partner.max_in_flight} at a time"),
         Figure(
@@ -142,7 +142,7 @@ def _figures(partner: Partner, seen: Live, now: datetime) -> Sequence[Figure]:
 
 
 def _figures_of(subscription: Subscription | None, seen: Live, now: datetime) -> Iterator[Figure]:
-    """Of one subscription, before those of the queue that it shares."""
+    """Figures of one subscription, shown before those of the partner's queue."""
     if subscription is None:
         return
     breaker = seen.breaker(subscription.pk)

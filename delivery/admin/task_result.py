@@ -1,6 +1,6 @@
-"""What Celery kept: the tasks that failed, and what maintenance did.
+"""Task results that Celery stored: failed tasks, and results of maintenance tasks.
 
-Arguments are not shown: a delivery's task has its own page in the delivery log, which tells more.
+Arguments are not shown, because the delivery log has a page with more about the delivery of a task.
 """
 
 from typing import Any, ClassVar

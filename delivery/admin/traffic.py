@@ -1,7 +1,7 @@
-"""How deliveries go: of everybody, of one partner or of one subscription, over a chosen range of time.
+"""Counts, latencies and rankings of all partners or of one, over a range of time.
 
-Everything but the backlog is read from the roll-ups (delivery.stats), so its cost does not depend on the number of
-attempts.
+All but the backlog and the breakers is read from the roll-ups (delivery.stats), so the cost does not depend on the
+number of attempts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,9 +33,9 @@ class Range:
     name: str
     length: timedelta
     step_s: int
-    """Of the pictures, and of the coarsest roll-ups that are read."""
+    """The step of the charts, and the resolution of the coarsest roll-ups to read."""
     fresh_s: int
-    """How old its figures may be: a long range costs more to read and changes less."""
+    """How long its figures are cached: longer ranges cost more to read and change less."""
 
 
 RANGES = {
@@ -57,12 +57,12 @@ class Card:
     note: str = ""
     kind: str = ""
     address: str = ""
-    """Of a list of the same."""
+    """Of a list of the counted objects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What the template shows."""
+    """The context of the template."""
 
     cards: Sequence[Card]
     attempts: SafeString
@@ -92,7 +92,7 @@ def traffic(range_: Range, now: datetime, whose: Partner | None = None, read: Re
 
 
 def _span(range_: Range, now: datetime, whose: Partner | None) -> stats.Span:
-    """From a whole step to the step that runs now."""
+    """The span of the range, in whole steps, up to the end of the present step."""
     step = range_.step_s
     until = datetime.fromtimestamp((now.timestamp() // step + 1) * step, UTC)
     return stats.Span(until - range_.length, until, whose.pk if whose else None, coarsest_s=step)

@@ -1,4 +1,6 @@
-"""Events of one type, newest first: the admin finds rare ones by it, and deliveries of theirs. Made without a lock."""
+"""An index of events by type, by which the admin finds events of rare types, and their deliveries. Created
+concurrently, so that it does not block writers.
+"""
 
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models

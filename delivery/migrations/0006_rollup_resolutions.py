@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    """More resolutions to choose from, which the table does not know of."""
+    """More choices of resolutions. The table itself does not change."""
 
     dependencies = [
         ('delivery', '0005_replay_jobs'),

@@ -1,6 +1,6 @@
-"""Deliveries and attempts without foreign keys (ADR 9). Each is dropped in a transaction of its own: a moment's lock.
+"""Drops the foreign keys of deliveries and attempts (ADR 9), each in its own transaction, so that locks are short.
 
-May be run again when it met a deadlock with those who write.
+If it fails because of a deadlock with writers, run it again.
 """
 
 import django.db.models.deletion

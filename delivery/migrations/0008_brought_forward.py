@@ -1,4 +1,4 @@
-"""Which attempt was brought forward, so that its message can be found, and queued again when it is lost."""
+"""Stores which attempt was brought forward, so that its message can be found, and queued again if it is lost."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""Which addresses are done with an operational event, so that trouble with one costs the others nothing."""
+"""Stores for which addresses an operational event is settled, so that trouble with one does not affect the others."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import migrations, models

@@ -1,4 +1,4 @@
-"""The admin pages of deliveries, events, dead letters and task results, against the real database."""
+"""The admin pages of deliveries, events, dead letters, replays and task results."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -73,7 +73,7 @@ def shown(client: Client, address: str) -> str:
 
 
 def listed(client: Client, **filters: str) -> list[str]:
-    """The ids of the deliveries on the page, in their order."""
+    """The ids of the deliveries on the page, in the order shown."""
     page = shown(client, list_url(Delivery, **filters))
     return re.findall(r'title="(dlv_[0-9a-f]{32})"', page)
 
@@ -257,7 +257,7 @@ def test_selected_deliveries_are_retried_and_what_cannot_be_is_told(admin_client
 
     assert set(Delivery.objects.filter(status="pending")) == set(dead)
     page = answer.content.decode()
-    assert "2 on their way." in page
+    assert "Retried: 2." in page
     assert f"{stuck}: its subscription is disabled: enable it first" in page
 
 
@@ -366,7 +366,7 @@ def test_a_replay_begins_in_the_past(admin_client: Client) -> None:
     subscription = new_subscription()
     asked = {**DIALOG, "mode": "all", "since": "2999-01-01T00:00"}
 
-    assert b"This time is yet to come." in admin_client.post(dialog_url(subscription, "replay"), asked).content
+    assert b"This time is in the future." in admin_client.post(dialog_url(subscription, "replay"), asked).content
     assert not ReplayJob.objects.exists()
 
 
@@ -395,7 +395,7 @@ def test_a_replay_shows_how_far_it_came_and_is_canceled(admin_client: Client) ->
     assert LogEntry.objects.get().change_message == "Canceled."
     assert "/cancel/" not in shown(admin_client, change_url(job))
     admin_client.post(dialog_url(job, "cancel"), DIALOG)
-    assert "It has ended already." in shown(admin_client, change_url(job))
+    assert "This replay has ended already." in shown(admin_client, change_url(job))
 
 
 def test_a_replay_that_is_done_is_complete_whatever_was_estimated(admin_client: Client) -> None:
@@ -406,7 +406,7 @@ def test_a_replay_that_is_done_is_complete_whatever_was_estimated(admin_client: 
 
 
 def queries_of(client: Client, obj: Model) -> int:
-    """How many queries its page takes."""
+    """The number of queries for the page of an object."""
     with CaptureQueriesContext(connection) as queries:
         shown(client, change_url(obj))
     return len(queries)
@@ -418,7 +418,7 @@ def test_partner_and_subscription_pages_show_their_latest_deliveries(admin_clien
     foreign = new_delivery(other)
     pages = (subscription, subscription.partner)
     for obj in pages:
-        shown(admin_client, change_url(obj))  # what is cached from now on does not count
+        shown(admin_client, change_url(obj))  # fills caches, whose queries should not count
     with_one = [queries_of(admin_client, obj) for obj in pages]
     own += [new_delivery(subscription) for _ in range(24)]
 
@@ -573,7 +573,7 @@ def test_a_search_that_takes_too_long_is_cut_off_and_told(rf: RequestFactory, ad
     new_delivery()
     request = rf.get(list_url(Delivery))
     request.user = admin_user
-    request.session = {}  # type: ignore[assignment]  # for messages only
+    request.session = {}  # type: ignore[assignment]  # only for messages
     request._messages = SessionStorage(request)  # type: ignore[attr-defined]
 
     page = SlowAdmin(Delivery, site).changelist_view(request)

@@ -1,4 +1,4 @@
-"""Charts as SVG: what is drawn, where, and what it says."""
+"""Charts as SVG: shapes, positions and titles."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ TIMES = [NOON + timedelta(minutes=minute) for minute in range(4)]
 
 
 def bars(svg: str, kind: str) -> list[tuple[float, float]]:
-    """The tops and heights of the bars of one kind."""
+    """The top and height of each bar of one kind."""
     found = [one for one in ElementTree.fromstring(svg).iter("rect") if one.get("class") == f"rh-{kind}"]
     return [(float(one.get("y", "")), float(one.get("height", ""))) for one in found]
 

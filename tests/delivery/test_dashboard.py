@@ -1,4 +1,4 @@
-"""The dashboard shows what was counted, of everybody and of one partner."""
+"""The traffic of all partners and of one partner in the admin."""
 
 import re
 from collections.abc import Sequence
@@ -239,7 +239,7 @@ def test_the_dashboard_costs_the_same_few_queries_whatever_happened() -> None:
     for number in range(12):
         count(new_subscription(f"Partner {number}"), NOW, [10] * 9, failures=3)
 
-    assert asked() <= quiet + 3  # the names of those who stand out
+    assert asked() <= quiet + 3  # for the names in the rankings
     assert quiet <= 12
 
 

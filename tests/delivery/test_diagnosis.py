@@ -1,4 +1,4 @@
-"""Whose fault it is, from facts that are made up."""
+"""Findings from made-up facts."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,7 @@ def test_a_pause_is_a_setting() -> None:
 def test_a_rate_limit_is_a_setting_and_says_how_long_it_takes() -> None:
     limited = Partner(rate_limit="5/s", max_in_flight=16)
     found = only(replace(with_queue(tokens=0), partner=limited))
-    assert (found.side, found.title) == (Side.SETTING, "5,000 wait for the rate limit of 5/s")
+    assert (found.side, found.title) == (Side.SETTING, "5,000 deliveries wait for the rate limit of 5/s")
     assert found.detail == "At this rate they take 16 min."
     assert findings(replace(with_queue(tokens=6000), partner=limited))[0].side == Side.OURS
 
@@ -75,7 +75,7 @@ def test_a_full_cap_is_the_endpoints_slowness() -> None:
     found = only(with_queue(in_flight=16))
     assert (found.side, found.title) == (
         Side.THEIRS,
-        "5,000 wait for answers: all 16 requests at a time are under way",
+        "5,000 deliveries wait for answers: all 16 requests are in flight",
     )
 
 

@@ -1,4 +1,4 @@
-"""The preview beside a subscription's filter and transformation, as the admin's page asks for it."""
+"""The preview of a subscription's filter and transformation in the admin."""
 
 import re
 from typing import Any
@@ -55,8 +55,8 @@ def test_the_headers_are_those_of_a_delivery_without_credentials_and_signature(a
     ("draft", "verdict"),
     [
         ({"filter": "$.data[?(@.total > 100)]", "sample": '{"total": 5}'}, "The filter leaves this event out"),
-        ({"type": "carts.abandoned"}, "Its event types do not ask for this event"),
-        ({"event_types": ""}, "Its event types do not ask for this event"),
+        ({"type": "carts.abandoned"}, "The event types do not ask for this event"),
+        ({"event_types": ""}, "The event types do not ask for this event"),
     ],
 )
 def test_what_is_not_sent_says_why_and_shows_its_body_nevertheless(

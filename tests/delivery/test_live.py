@@ -1,4 +1,4 @@
-"""The live state of a partner, as staff and the partner see it, read from a real broker and its rows."""
+"""The present state of a partner in the admin and the API, read from a real broker and database."""
 
 import re
 import time
@@ -60,7 +60,7 @@ def queued(deliveries: list[Delivery], eta: float | None = None) -> None:
 
 
 def opened(subscription: Subscription, since_s_ago: float, for_s: float) -> float:
-    """When it opened. It was probed in vain since."""
+    """Opens its breaker, with a failed probe since; returns when it opened."""
     at = time.time() - since_s_ago
     SharedBreakers().open(subscription.pk, Opened(at + 5, 5))
     SharedBreakers().open(subscription.pk, Opened(time.time() + for_s, 60))
@@ -172,7 +172,7 @@ def test_the_pages_of_partner_and_subscription_say_first_how_it_stands(
         assert "Theirs The endpoint is down: its breaker holds everything back since" in page
         assert "(5 min ago)" in page
         assert "503: &lt;b&gt;closed&lt;/b&gt; for lunch. It is tried again at" in page
-        assert "Waiting 1 go as the limits allow" in page
+        assert "Waiting 1 sent as the limits allow" in page
     assert "Breaker Open since" in page
     assert "Pending here 1 oldest waits" in page
 
@@ -229,7 +229,7 @@ def test_the_page_of_a_delivery_and_its_retry_tell_what_holds_it_back(
 
     page = text(admin_client.get(change_url(delivery)).content)
     until = r"by the breaker of its endpoint, which is down, until [\d-]+ [\d:]+ UTC"
-    assert re.search(f"Another attempt is due, held back {until}", page)
+    assert re.search(f"Another attempt is due, but held back {until}", page)
     assert re.search(f"Held back {until}", page)
 
 
@@ -249,11 +249,11 @@ def test_what_is_held_says_until_when(admin_client: Client, partner: Partner, su
 def test_what_is_due_and_is_being_sent_is_not_said_to_wait(
     admin_client: Client, partner: Partner, subscription: Subscription
 ) -> None:
-    new_pending(subscription, due_s_ago=90)  # no message of it is ready
+    new_pending(subscription, due_s_ago=90)  # the broker has no ready message of it
 
     page = text(admin_client.get(change_url(partner)).content)
 
-    assert "Waiting 0 go as the limits allow" in page
+    assert "Waiting 0 sent as the limits allow" in page
     assert re.search(r"Oldest due \d+ s waiting, delayed or in flight", page)
 
 

@@ -1,12 +1,12 @@
-// The live preview of a subscription's filter and transformation. The server decides; this shows what it says,
-// and marks the place of a mistake in the text (found by its JSON pointer).
+// The live preview of a subscription's filter and transformation. The server makes it; this script shows it,
+// and links each problem to its place in the text.
 
 (function () {
   "use strict";
 
   const WAIT_MS = 250;
 
-  // Where the value at a JSON pointer stands in a JSON text: [start, end], or null.
+  // The range of the value at a JSON pointer in a JSON text: [start, end], or null.
   function locate(text, pointer) {
     const path = pointer.split("/").slice(1).map((part) => part.replace(/~1/g, "/").replace(/~0/g, "~"));
     let at = 0;
@@ -21,7 +21,7 @@
       return text.slice(start, at);
     };
 
-    // Reads one value; returns the place when the pointer ends in it.
+    // Parses one value; returns the range if the rest of the pointer leads into it.
     function value(rest) {
       skip();
       const start = at;
@@ -67,7 +67,7 @@
     }
   }
 
-  // The place that a problem names: by its pointer, or in its words ("at line 1 column 11", "at character 9 of").
+  // The range that a problem names, by its pointer or in its message ("at line 1 column 11", "at character 9 of").
   function placeOf(text, problem) {
     if (problem.path) return locate(text, problem.path);
     const line = /at line (\d+) column (\d+)/.exec(problem.message);
@@ -91,7 +91,7 @@
     return made;
   }
 
-  // Lists what is wrong below a field, and what may be; a click leads to the place.
+  // Lists problems and hints below a field. Clicking one selects its place.
   function showProblems(area, problems, hints) {
     const after = area.parentNode.querySelector(".rh-code-check") || area;
     area.parentNode.querySelectorAll(".rh-problem").forEach((old) => old.remove());
