@@ -14,7 +14,7 @@ from django.db import close_old_connections, connection
 from delivery import replay
 from delivery.clocks import database_now
 from delivery.idempotency import remove_old as remove_old_keys
-from delivery.metrics.process import maintained
+from delivery.metrics.process import maintenance_succeeded
 from delivery.operational import failing, mail, trouble
 from delivery.operational.notify import notify
 from delivery.passing import is_away
@@ -60,7 +60,7 @@ class MaintenanceTask(Task):  # type: ignore[type-arg]
         close_old_connections()
 
     def on_success(self, *args: Any, **kwargs: Any) -> None:
-        maintained(self.name)
+        maintenance_succeeded(self.name)
 
 
 @app.task(base=MaintenanceTask, name="maintenance.reconcile", acks_late=False)

@@ -28,7 +28,7 @@ _START: Place = [_OVERDUE, "", "", ""]
 def mend(to: FairQueues, grace_s: float, is_over: Callable[[], bool], size: int = PAGE) -> tuple[int, int]:
     """Queues at least one page; returns how many deliveries were read, and queued. Raises as `reconcile` does."""
     checked = queued = 0
-    for page, place in _rest(_reached(to), grace_s, size):
+    for page, place in _remaining_pages(_reached(to), grace_s, size):
         queued += publish.publish(page, to)
         checked += len(page)
         is_still_there = to.client.set(_REACHED, orjson.dumps(place), xx=True)
@@ -49,7 +49,7 @@ def _reached(to: FairQueues) -> Place:
     return _START
 
 
-def _rest(place: Place, grace_s: float, size: int) -> Iterator[tuple[list[Due], Place]]:
+def _remaining_pages(place: Place, grace_s: float, size: int) -> Iterator[tuple[list[Due], Place]]:
     """The remaining pages, each with the place that it reaches."""
     part, *after = place
     if part == _OVERDUE:

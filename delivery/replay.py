@@ -150,7 +150,7 @@ def step(job_id: str, read: Pages = page, filter_s: float = FILTER_S) -> Sequenc
         wanted = Wanted(subscription, job.mode, job.since, job.until)
         rows, reached = read(wanted, (job.after_at or job.since, job.after_id))
         chosen, asked = _chosen(wanted, rows, filter_s)
-        due = _again(wanted, chosen)
+        due = _make_pending(wanted, chosen)
         job.queued += len(due)
         job.skipped += asked - len(due)
         if asked < len(rows):
@@ -176,10 +176,10 @@ def _chosen(wanted: Wanted, rows: Sequence[Row], filter_s: float) -> tuple[Seque
     return chosen, len(rows)
 
 
-def _again(wanted: Wanted, chosen: Sequence[Row]) -> list[Due]:
+def _make_pending(wanted: Wanted, chosen: Sequence[Row]) -> list[Due]:
     """Creates deliveries of these events, or makes existing ones pending again. Skips those that are pending."""
     subscription = wanted.subscription
-    there = _hold([row.event_id for row in chosen if row.delivery_id is None])
+    there = _lock_events([row.event_id for row in chosen if row.delivery_id is None])
     now = database_now()
     known = [row.delivery_id for row in chosen if row.delivery_id is not None]
     ended = Delivery.objects.select_for_update().filter(pk__in=known).exclude(status=Delivery.Status.PENDING)
@@ -205,7 +205,7 @@ def _again(wanted: Wanted, chosen: Sequence[Row]) -> list[Due]:
     return [one.next_due for one in [*again, *(one for one in new if one.pk in stored)]]
 
 
-def _hold(event_ids: Sequence[str]) -> frozenset[str]:
+def _lock_events(event_ids: Sequence[str]) -> frozenset[str]:
     """Locks the events that still exist until the transaction ends: retention skips locked rows."""
     held = Event.objects.select_for_update(no_key=True).filter(pk__in=event_ids).order_by("pk")
     return frozenset(held.values_list("pk", flat=True))

@@ -29,7 +29,7 @@ def traffic_context(request: HttpRequest, whose: Partner | None = None) -> dict[
     chosen = request.GET.get("range", "")
     name = chosen if chosen in RANGES else DEFAULT_RANGE
     return {
-        "traffic": traffic(RANGES[name], timezone.now(), whose, _remembering(name, whose)),
+        "traffic": traffic(RANGES[name], timezone.now(), whose, _cached(name, whose)),
         "traffic_url": reverse("admin:delivery_traffic"),
         "traffic_of": whose.pk if whose else "",
         "ranges": [(key, one.name, key == name) for key, one in RANGES.items()],
@@ -38,7 +38,7 @@ def traffic_context(request: HttpRequest, whose: Partner | None = None) -> dict[
     }
 
 
-def _remembering(name: str, whose: Partner | None) -> Reader:
+def _cached(name: str, whose: Partner | None) -> Reader:
     """A reader that caches the overview of a range for `fresh_s`, for all members of staff."""
     key = f"traffic:{name}:{whose.pk if whose else ''}"
 

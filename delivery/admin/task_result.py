@@ -57,7 +57,7 @@ class TaskResultAdmin(ReadOnlyAdmin[Any], KeysetAdmin[Any]):
 
     @display(description="Outcome")
     def outcome(self, result: Any) -> str:
-        return Truncator(_told(result.result)).chars(200)
+        return Truncator(_result_text(result.result)).chars(200)
 
     @display(description="Delivery")
     def of_delivery(self, result: Any) -> SafeString:
@@ -74,7 +74,7 @@ class TaskResultAdmin(ReadOnlyAdmin[Any], KeysetAdmin[Any]):
         return code(result.traceback) if result.traceback else SafeString("-")
 
 
-def _told(result: str | None) -> str:
+def _result_text(result: str | None) -> str:
     """The exception's message, or what the task returned."""
     try:
         value = orjson.loads(result or "null")

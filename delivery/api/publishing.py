@@ -152,7 +152,7 @@ class Publish(ApiView):
             return answer(take(events, lambda _: new_id(EVENT)), is_batch)
         claim = self._claim(key, raw)
         if claim.answer is not None:
-            return _again(claim.answer)
+            return _replayed(claim.answer)
         try:
             response = answer(take(events, claim.event_id), is_batch)
         except BaseException:
@@ -232,5 +232,5 @@ def _pointer(place: int, item: Item, is_batch: bool) -> str:
     return f"#/events/{place}{item.pointer}" if is_batch else f"#{item.pointer}"
 
 
-def _again(first: idempotency.Answer) -> Response:
+def _replayed(first: idempotency.Answer) -> Response:
     return Response(RawJSON(first.body.decode()), first.status, headers={"Idempotent-Replayed": "true"})

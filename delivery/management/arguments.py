@@ -9,7 +9,7 @@ from django.core.management.base import OutputWrapper
 
 _AGE = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_TOLD_EVERY_S = 2.0
+_REPORT_EVERY_S = 2.0
 
 
 def moment(text: str) -> datetime:
@@ -31,11 +31,11 @@ class Progress:
     def __init__(self, to: OutputWrapper, what: str, total: int | None = None) -> None:
         self._to, self._what = to, what
         self._of = "" if total is None else f" of {total}"
-        self._told_at = time.monotonic()
+        self._reported_at = time.monotonic()
         self.done = 0
 
     def add(self, count: int = 1) -> None:
         self.done += count
-        if time.monotonic() - self._told_at >= _TOLD_EVERY_S:
-            self._told_at = time.monotonic()
+        if time.monotonic() - self._reported_at >= _REPORT_EVERY_S:
+            self._reported_at = time.monotonic()
             self._to.write(f"{self.done}{self._of} {self._what}")

@@ -89,9 +89,9 @@ def broker_connected() -> None:
     _BROKER_CONNECTIONS.inc()
 
 
-def maintained(task: str) -> None:
+def maintenance_succeeded(task: str) -> None:
     _MAINTENANCE_AT.labels(task).set_to_current_time()
 
 
-def says_what_it_is(process: str, version: str) -> None:
+def set_build_info(process: str, version: str) -> None:
     _BUILD.labels(process, version).set(1)

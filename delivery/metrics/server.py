@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIServer
 from django.conf import settings
 from prometheus_client import CollectorRegistry, start_http_server
 
-from delivery.metrics.process import REGISTRY, says_what_it_is
+from delivery.metrics.process import REGISTRY, set_build_info
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def serve_process(process: str) -> MetricsServer | None:
     """Serves this process' registry as configured. `process` is its kind: worker, bridge or web."""
     if not settings.METRICS_PORT:
         return None
-    says_what_it_is(process, settings.VERSION)
+    set_build_info(process, settings.VERSION)
     server = serve(REGISTRY, settings.METRICS_ADDRESS, settings.METRICS_PORT)
     if server is not None:
         logger.info("serving metrics", extra={"address": f"http://{settings.METRICS_ADDRESS}:{server.port}/metrics"})

@@ -57,11 +57,11 @@ def _addresses(now: datetime, staff: Sequence[str]) -> list[str]:
     """Addresses with events that wait, in random order, so that the same slow ones are not always first."""
     wanting = _waiting(now, F("partner__operational_email")).order_by().exclude(partner__operational_email="")
     partners = wanting.values_list("partner__operational_email", flat=True).distinct()
-    found = {*filter(_may_be_saved, partners), *staff}
+    found = {*filter(_is_valid, partners), *staff}
     return random.sample(sorted(found), len(found))
 
 
-def _may_be_saved(address: str) -> bool:
+def _is_valid(address: str) -> bool:
     """False for an invalid address, which may have been saved before addresses were validated."""
     try:
         validate_mail_address(address)
@@ -91,7 +91,7 @@ def _send(server: BaseEmailBackend, address: str, events: Sequence[OperationalEv
     try:
         message(server, address, events).send()
     except Exception as error:
-        is_final = _is_for_good(error)
+        is_final = _is_permanent(error)
         logger.warning("no e-mail", extra={"error": str(error)[:300], "events": len(events), "given_up": is_final})
         if is_final:
             written.update(**done)
@@ -102,7 +102,7 @@ def _send(server: BaseEmailBackend, address: str, events: Sequence[OperationalEv
     return True
 
 
-def _is_for_good(error: Exception) -> bool:
+def _is_permanent(error: Exception) -> bool:
     """Whether the mail server refuses the address or the message for good, or no message can be made at all."""
     if isinstance(error, SMTPRecipientsRefused):
         return all(code >= _PERMANENT for code, _ in error.recipients.values())

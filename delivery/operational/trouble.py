@@ -41,7 +41,9 @@ def disabled_subscriptions(now: datetime, failing_quiet: timedelta) -> Iterator[
         disabled_reason__in=[_Reason.GONE, _Reason.FAILING, _Reason.STAFF],
     )
     for one in found:
-        if one.disabled_reason == _Reason.FAILING and _spoke(DISABLED, now - failing_quiet, subscription_id=one.pk):
+        if one.disabled_reason == _Reason.FAILING and _was_notified(
+            DISABLED, now - failing_quiet, subscription_id=one.pk
+        ):
             continue
         data = {
             "subscription_id": one.pk,
@@ -56,7 +58,7 @@ def disabled_subscriptions(now: datetime, failing_quiet: timedelta) -> Iterator[
 def opened_breakers(opened: Mapping[str, int], now: datetime, quiet: timedelta) -> Iterator[Notice]:
     """`opened` is how often each subscription's breaker opened since the last run."""
     for one in Subscription.objects.filter(pk__in=list(opened), is_enabled=True):
-        if not _spoke(BREAKER, now - quiet, subscription_id=one.pk):
+        if not _was_notified(BREAKER, now - quiet, subscription_id=one.pk):
             data = {"subscription_id": one.pk, "url": one.url, "opened": opened[one.pk]}
             yield Notice(BREAKER, _key(BREAKER, one.pk, now), one.partner_id, data, one.pk)
 
@@ -93,7 +95,11 @@ def limited_partners(
         pace = per_second(limit)
         assert pace, "only partners with a limit were selected"
         wait_s = stats.ready / pace
-        if wait_s <= bound.total_seconds() or partner.is_paused or _spoke(LIMITED, now - quiet, partner_id=partner.pk):
+        if (
+            wait_s <= bound.total_seconds()
+            or partner.is_paused
+            or _was_notified(LIMITED, now - quiet, partner_id=partner.pk)
+        ):
             continue
         data = {"waiting": stats.ready, "rate_limit": limit, "wait_s": round(wait_s)}
         yield Notice(LIMITED, _key(LIMITED, partner.pk, now), partner.pk, data)
@@ -142,5 +148,5 @@ def _last(kind: str, subscription_id: str) -> datetime | None:
     return told.values_list("created_at", flat=True).first()
 
 
-def _spoke(kind: str, since: datetime, **of: str) -> bool:
+def _was_notified(kind: str, since: datetime, **of: str) -> bool:
     return OperationalEvent.objects.filter(kind=kind, created_at__gt=since, **of).exists()

@@ -29,15 +29,15 @@ class Command(BaseCommand):
         pieces = list(hours(max(options["since"] or now - _DAY, complete), now))
         progress, broken = Progress(self.stderr, "hours checked", len(pieces)), 0
         for piece in pieces:
-            broken += self._tell(verify_hour(piece))
+            broken += self._report(verify_hour(piece))
             progress.add()
         if not options["no_broker"]:
-            broken += self._tell(verify_broker(publish.queues()))
+            broken += self._report(verify_broker(publish.queues()))
         if broken:
             raise CommandError(f"{broken} broken")
         self.stdout.write("all invariants hold")
 
-    def _tell(self, found: Iterable[Broken]) -> int:
+    def _report(self, found: Iterable[Broken]) -> int:
         count = 0
         for one in found:
             self.stdout.write(str(one))
