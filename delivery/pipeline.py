@@ -23,7 +23,7 @@ from delivery.lingering import Lingering
 from delivery.outcomes import Outcome
 from delivery.passing import patiently
 from delivery.recorder import AttemptRecord
-from delivery.stages import Stages, Told
+from delivery.stages import DeliveryMessage, Stages
 from delivery.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -42,18 +42,18 @@ class Pipeline:
         self._turns = turns
         self._stages = stages
         self._tools = tools
-        self._taken: deque[Told] = deque()
-        self._made: deque[tuple[Told, Job, AttemptRecord]] = deque()
-        self._refused: deque[tuple[Told, TryLater | Postponed]] = deque()
+        self._taken: deque[DeliveryMessage] = deque()
+        self._made: deque[tuple[DeliveryMessage, Job, AttemptRecord]] = deque()
+        self._refused: deque[tuple[DeliveryMessage, TryLater | Postponed]] = deque()
         self._is_called = self._is_loading = self._is_recording = self._is_refusing = False
         self._lingering = Lingering(turns, linger_s, self._has_all)
         self._disabling: set[str] = set()
-        self.begun: set[Told] = set()
+        self.begun: set[DeliveryMessage] = set()
         """What must be brought to its end."""
-        self._under_way: dict[tuple[str, int], Told] = {}
+        self._under_way: dict[tuple[str, int], DeliveryMessage] = {}
 
-    def take(self, told: Told) -> None:
-        self._taken.append(told)
+    def take(self, message: DeliveryMessage) -> None:
+        self._taken.append(message)
         if not self._is_called:
             self._is_called = True
             self._turns.soon(self._come)
@@ -71,56 +71,56 @@ class Pipeline:
                 self.begun.update(batch)
                 self._turns.begins(len(batch))
                 batch = self._firsts(batch)
-                ids = [told.delivery_id for told in batch]
+                ids = [message.delivery_id for message in batch]
                 try:
                     jobs = patiently("the loader waits", self._stages.load, ids)
                     self._tools.breaker.refresh()
                 except Exception as error:
                     self._settle_all(batch, error)
                     continue
-                for told, job in zip(batch, jobs, strict=True):
-                    self._begin(told, job)
+                for message, job in zip(batch, jobs, strict=True):
+                    self._begin(message, job)
         finally:
             self._is_loading = False
 
-    def _firsts(self, batch: Sequence[Told]) -> list[Told]:
+    def _firsts(self, batch: Sequence[DeliveryMessage]) -> list[DeliveryMessage]:
         """One for each attempt; a second message of one that is under way (Due.brought_forward) has nothing to do.
 
         Asked before the load: the record of one that ends meanwhile may not be in it.
         """
         firsts = []
-        for told in batch:
-            if self._under_way.setdefault((told.delivery_id, told.attempt), told) is told:
-                firsts.append(told)
+        for message in batch:
+            if self._under_way.setdefault((message.delivery_id, message.attempt), message) is message:
+                firsts.append(message)
             else:
-                self._settle(told)
+                self._settle(message)
         return firsts
 
-    def _begin(self, told: Told, job: Job | None, *, may_wait: bool = False) -> None:
+    def _begin(self, message: DeliveryMessage, job: Job | None, *, may_wait: bool = False) -> None:
         """What may wait for its breaker, or rest in a long transformation, is a task of its own, so others go on."""
         try:
             if job is None or job.status != PENDING:
-                self._settle(told)
+                self._settle(message)
             elif not may_wait and self._may_take_long(job):
-                self._turns.branch(partial(self._begin, told, job, may_wait=True))
-            elif (refused := refusal(job, told.attempt, self._tools)) is not None:
-                self._refuse(told, refused)
+                self._turns.branch(partial(self._begin, message, job, may_wait=True))
+            elif (refused := refusal(job, message.attempt, self._tools)) is not None:
+                self._refuse(message, refused)
             else:
-                begun = begin(job, told.attempt, self._tools)
+                begun = begin(job, message.attempt, self._tools)
                 if begun.outcome is None:
-                    self._stages.send(begun.request, partial(self._sent, told, begun))
+                    self._stages.send(begun.request, partial(self._sent, message, begun))
                 else:
-                    self._sent(told, begun, begun.outcome)
+                    self._sent(message, begun, begun.outcome)
         except Exception as error:
             logger.exception("a delivery broke")
-            self._settle(told, error)
+            self._settle(message, error)
 
     def _may_take_long(self, job: Job) -> bool:
         endpoint = job.endpoint
         return endpoint.transform is not None or not self._tools.breaker.answers_at_once(endpoint.subscription_id)
 
-    def _refuse(self, told: Told, refused: TryLater | Postponed) -> None:
-        self._refused.append((told, refused))
+    def _refuse(self, message: DeliveryMessage, refused: TryLater | Postponed) -> None:
+        self._refused.append((message, refused))
         if not self._is_refusing:
             self._is_refusing = True
             self._turns.branch(self._send_back)
@@ -130,25 +130,25 @@ class Pipeline:
         try:
             while self._refused:
                 batch = _first(self._refused)
-                postponed = [(told, why) for told, why in batch if isinstance(why, Postponed)]
+                postponed = [(message, why) for message, why in batch if isinstance(why, Postponed)]
                 if postponed:
                     try:
                         self._stages.hold_back([why for _, why in postponed])
                     except Exception:  # what comes nevertheless is postponed as well
                         logger.exception("queues were not held back")
-                for told, why in postponed:
-                    self._settle(told, why)
-                if others := [(told, why.due) for told, why in batch if isinstance(why, TryLater)]:
+                for message, why in postponed:
+                    self._settle(message, why)
+                if others := [(message, why.due) for message, why in batch if isinstance(why, TryLater)]:
                     self._retry(others)
         finally:
             self._is_refusing = False
 
-    def _sent(self, told: Told, begun: Begun, outcome: Outcome) -> None:
+    def _sent(self, message: DeliveryMessage, begun: Begun, outcome: Outcome) -> None:
         try:
-            self._made.append((told, begun.job, end(begun, outcome, self._tools)))
+            self._made.append((message, begun.job, end(begun, outcome, self._tools)))
         except Exception as error:
             logger.exception("a delivery broke")
-            self._settle(told, error)
+            self._settle(message, error)
             return
         if not self._is_recording:
             self._is_recording = True
@@ -164,7 +164,7 @@ class Pipeline:
         finally:
             self._is_recording = False
 
-    def _write(self, batch: Sequence[tuple[Told, Job, AttemptRecord]]) -> None:
+    def _write(self, batch: Sequence[tuple[DeliveryMessage, Job, AttemptRecord]]) -> None:
         """One that cannot be recorded must not cost the others their records."""
         try:
             patiently("the recorder waits", self._stages.record, [made for _, _, made in batch])
@@ -182,13 +182,13 @@ class Pipeline:
         """Whether to record now: the batch is full, or all that is under way is in it and a queue at its cap waits."""
         count = len(self._made)
         return count >= LARGEST_BATCH or (
-            count >= len(self.begun) and any(told.is_awaited for told, _, _ in self._made)
+            count >= len(self.begun) and any(message.is_awaited for message, _, _ in self._made)
         )
 
-    def _follow(self, batch: Sequence[tuple[Told, Job, AttemptRecord]]) -> None:
+    def _follow(self, batch: Sequence[tuple[DeliveryMessage, Job, AttemptRecord]]) -> None:
         """After the commit."""
-        retries: list[tuple[Told, Due]] = []
-        for told, job, made in batch:
+        retries: list[tuple[DeliveryMessage, Due]] = []
+        for message, job, made in batch:
             if made.step.disable and made.subscription_id not in self._disabling:
                 self._disabling.add(made.subscription_id)
                 self._turns.branch(partial(self._disable, made))
@@ -196,12 +196,12 @@ class Pipeline:
                 result = result_of(job, made, self._tools)
             except Exception as error:
                 logger.exception("a delivery broke")
-                self._settle(told, error)
+                self._settle(message, error)
                 continue
             if isinstance(result, TryLater):
-                retries.append((told, result.due))
+                retries.append((message, result.due))
             else:
-                self._settle(told, result)
+                self._settle(message, result)
         if retries:
             self._turns.branch(partial(self._retry, retries))
 
@@ -214,28 +214,28 @@ class Pipeline:
         finally:
             self._disabling.remove(made.subscription_id)
 
-    def _retry(self, retries: Sequence[tuple[Told, Due]]) -> None:
+    def _retry(self, retries: Sequence[tuple[DeliveryMessage, Due]]) -> None:
         try:
             self._stages.publish([due for _, due in retries])
         except Exception:  # PostgreSQL has them: reconciliation queues them
             logger.exception("retries were not queued")
-        self._settle_all([told for told, _ in retries])
+        self._settle_all([message for message, _ in retries])
 
-    def _settle_all(self, batch: Sequence[Told], error: Exception | None = None) -> None:
-        for told in batch:
-            self._settle(told, error)
+    def _settle_all(self, batch: Sequence[DeliveryMessage], error: Exception | None = None) -> None:
+        for message in batch:
+            self._settle(message, error)
 
-    def _settle(self, told: Told, error: Exception | None = None) -> None:
+    def _settle(self, message: DeliveryMessage, error: Exception | None = None) -> None:
         """Once, whatever comes of it: a place that is never given back is lost to this worker."""
-        if told not in self.begun:
+        if message not in self.begun:
             return
-        self.begun.remove(told)
-        if self._under_way.get((told.delivery_id, told.attempt)) is told:
-            del self._under_way[told.delivery_id, told.attempt]
+        self.begun.remove(message)
+        if self._under_way.get((message.delivery_id, message.attempt)) is message:
+            del self._under_way[message.delivery_id, message.attempt]
         self._turns.ends()
         self._lingering.look()
         try:
-            told.settle(error)
+            message.settle(error)
         except Exception:
             logger.exception("a delivery could not be settled")
 

@@ -49,7 +49,7 @@ class WorkerExecutor(ThreadPoolExecutor):
     @property
     def begun(self) -> Collection[Any]:
         """The delivery tags of what is not a task of Celery's and must be brought to its end."""
-        return () if self.pipeline is None else [told.tag for told in tuple(self.pipeline.begun)]
+        return () if self.pipeline is None else [message.tag for message in tuple(self.pipeline.begun)]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self.turns.refuse()

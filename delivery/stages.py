@@ -1,4 +1,4 @@
-"""What a pipeline takes, and the stages that each delivery goes through (delivery.pipeline)."""
+"""The messages that delivery.pipeline takes, and the stages that it runs for them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,32 +13,37 @@ from delivery.sending import Request
 
 
 @dataclass(slots=True, eq=False)
-class Told:
-    """A message: make this attempt. `settle` is called at its end: with None when it is done, with Postponed when it is
-    to come again, with any other error for Celery to handle."""
+class DeliveryMessage:
+    """A delivery task's message, which asks for one attempt.
+
+    `settle` is called once, at its end: with None to acknowledge it, with Postponed to put it back until later, with
+    any other error to let Celery handle it.
+    """
 
     delivery_id: str
     attempt: int
     settle: Callable[[Exception | None], None]
     tag: Any = None
-    """Its delivery tag."""
+    """The broker's delivery tag."""
     is_awaited: bool = False
-    """Whether others may wait for it to be settled."""
+    """Whether a queue at its cap may be waiting for this worker to settle messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """What is done for many at once, in a task of the turns; what blocks in them is offloaded.
+    """The functions that a pipeline calls for many deliveries at once, in tasks of delivery.turns: they must not block
+    the thread.
 
-    A load, a record or a disabling that raises passing trouble (delivery.passing) is tried again until it succeeds.
+    When `load`, `record` or `disable` raises a temporary error (delivery.passing), the pipeline calls it again until it
+    succeeds.
     """
 
     load: Callable[[Sequence[str]], Sequence[Job | None]]
     send: Callable[[Request, Callable[[Outcome], None]], None]
     record: Callable[[Sequence[AttemptRecord]], Sequence[bool]]
     disable: Callable[[AttemptRecord], None]
-    """Disables the attempt's subscription; never waits for long."""
+    """Disables the attempt's subscription; does not wait long for its row."""
     publish: Callable[[Sequence[Due]], None]
-    """Queues attempts; never raises for a broker that is away."""
+    """Queues attempts; does not raise when the broker is away."""
     hold_back: Callable[[Sequence[Postponed]], None]
-    """Keeps more of what these are from coming, where it can; never raises for a server that is away."""
+    """Pauses queues from which only messages to be postponed would come; does not raise when a server is away."""

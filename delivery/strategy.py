@@ -18,7 +18,7 @@ from celery.worker.strategy import default
 from delivery.errors import Postponed
 from delivery.pool import WorkerExecutor
 from delivery.publish import VERSION
-from delivery.stages import Told
+from delivery.stages import DeliveryMessage
 from delivery.worker import worker
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def pipelined(
                     logger.info("left to another worker", extra={"task_id": headers["id"]})
                     endings.pop(headers["id"], None)
 
-        pipeline.take(Told(*arguments, settle, message.delivery_tag, message.is_awaited))
+        pipeline.take(DeliveryMessage(*arguments, settle, message.delivery_tag, message.is_awaited))
         return None
 
     return handle

@@ -17,7 +17,7 @@ from delivery.outcomes import Outcome, answered
 from delivery.pipeline import LARGEST_BATCH, Pipeline
 from delivery.recorder import AttemptRecord
 from delivery.sending import Request
-from delivery.stages import Stages, Told
+from delivery.stages import DeliveryMessage, Stages
 from delivery.turns import Turns, current_task, offload, rest
 from tests.delivery.broker.waiting import until
 from tests.delivery.test_deliver import ENDPOINT, JOB, OK, NothingShared
@@ -116,7 +116,7 @@ class World:
                 self.log.append(f"settled {id_}")
                 self.settled[id_] = error
 
-            self.pipeline.take(Told(id_, attempt, settle, f"tag {id_}", is_awaited))
+            self.pipeline.take(DeliveryMessage(id_, attempt, settle, f"tag {id_}", is_awaited))
 
     def wait(self, count: int) -> None:
         until(lambda: len(self.settled) == count, "it comes")
@@ -221,7 +221,7 @@ def test_one_that_hangs_holds_no_other_up(world: World) -> None:
     world.hangs = False
     world.take(*names(3), is_awaited=True)
     world.wait(3)
-    assert [told.tag for told in world.pipeline.begun] == ["tag dlv_hangs"]
+    assert [message.tag for message in world.pipeline.begun] == ["tag dlv_hangs"]
     world.turns.soon(lambda: world.answers[0](OK))
     world.wait(4)
 
@@ -276,7 +276,7 @@ def test_two_messages_of_one_attempt_that_come_together_make_one(world: World) -
     settled: list[str] = []
     world.hangs = True
     for name in ("first", "second"):
-        world.pipeline.take(Told("dlv_0", 1, lambda _, name=name: settled.append(name)))  # type: ignore[misc]
+        world.pipeline.take(DeliveryMessage("dlv_0", 1, lambda _, name=name: settled.append(name)))  # type: ignore[misc]
     until(lambda: settled == ["second"] and bool(world.answers), "the first is under way")
     world.turns.soon(lambda: world.answers[0](OK))
     until(lambda: settled == ["second", "first"], "it ends")
@@ -290,7 +290,7 @@ def test_a_message_of_an_attempt_that_ends_while_the_next_batch_is_loaded_makes_
     world.take("dlv_0")
     until(lambda: bool(world.answers), "it is under way")
     world.load_gate = threading.Event()
-    world.pipeline.take(Told("dlv_0", 1, lambda _: settled.append("second")))
+    world.pipeline.take(DeliveryMessage("dlv_0", 1, lambda _: settled.append("second")))
     world.take("dlv_1")
     until(lambda: len(world.loads) == 2, "the next batch is being loaded")
     world.turns.soon(lambda: world.answers[0](OK))
@@ -429,7 +429,7 @@ def test_one_that_cannot_be_settled_costs_no_other_its_end(world: World, caplog:
     def breaks(_: Exception | None) -> None:
         raise OSError("Celery broke")
 
-    world.pipeline.take(Told("dlv_bad", 1, breaks))
+    world.pipeline.take(DeliveryMessage("dlv_bad", 1, breaks))
     world.take(*names(4))
     world.wait(4)
     until(lambda: not world.pipeline.begun, "all ended")

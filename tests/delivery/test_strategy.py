@@ -11,7 +11,7 @@ from celery.worker import state
 from delivery.errors import DeliveryDead, Postponed
 from delivery.pool import WorkerExecutor
 from delivery.publish import VERSION
-from delivery.stages import Told
+from delivery.stages import DeliveryMessage
 from delivery.strategy import Handler, endings, pipelined
 from delivery.tasks import deliver
 from recart_hooks.celery import app
@@ -33,15 +33,15 @@ class Message:
         self.delays.append(delay_s)
 
 
-class Taken:
-    """A pipeline that only takes."""
+class FakePipeline:
+    """Keeps the messages that it takes."""
 
     def __init__(self) -> None:
-        self.told: list[Told] = []
-        self.begun = self.told
+        self.taken: list[DeliveryMessage] = []
+        self.begun = self.taken
 
-    def take(self, told: Told) -> None:
-        self.told.append(told)
+    def take(self, message: DeliveryMessage) -> None:
+        self.taken.append(message)
 
 
 class World:
@@ -75,13 +75,13 @@ class World:
 @pytest.fixture
 def executor() -> Iterator[WorkerExecutor]:
     executor = WorkerExecutor(1)
-    executor.pipeline = Taken()  # type: ignore[assignment]
+    executor.pipeline = FakePipeline()  # type: ignore[assignment]
     yield executor
     executor.shutdown()
 
 
-def told(executor: WorkerExecutor) -> list[Told]:
-    return cast("Taken", executor.pipeline).told
+def taken(executor: WorkerExecutor) -> list[DeliveryMessage]:
+    return cast("FakePipeline", executor.pipeline).taken
 
 
 GOOD = Message([["dlv_1", 1], {}, {}])
@@ -90,7 +90,7 @@ GOOD = Message([["dlv_1", 1], {}, {}])
 def test_the_pipeline_takes_a_delivery_and_its_end_is_acknowledged(executor: WorkerExecutor) -> None:
     world = World(executor)
     world.come(GOOD)
-    (one,) = told(executor)
+    (one,) = taken(executor)
     assert (one.delivery_id, one.attempt) == ("dlv_1", 1)
     assert list(executor.begun) == [LEASE]
     assert world.acknowledged == 0
@@ -104,7 +104,7 @@ def test_what_is_postponed_goes_back_for_so_long(executor: WorkerExecutor) -> No
     world = World(executor)
     message = Message([["dlv_1", 1], {}, {}])
     world.come(message)
-    told(executor)[0].settle(Postponed(time.time() + 60, "sub_1", "ptr_1"))
+    taken(executor)[0].settle(Postponed(time.time() + 60, "sub_1", "ptr_1"))
     (delay_s,) = message.delays
     assert 59 < delay_s <= 60
     assert (world.acknowledged, world.by_celery) == (0, [])
@@ -114,14 +114,14 @@ def test_a_message_of_another_queue_is_celerys(executor: WorkerExecutor) -> None
     world = World(executor)
     message = SimpleNamespace(headers=GOOD.headers, payload=GOOD.payload)  # kombu's own cannot be put off
     world.come(message)  # type: ignore[arg-type]
-    assert (world.by_celery, told(executor)) == ([message], [])
+    assert (world.by_celery, taken(executor)) == ([message], [])
 
 
 def test_what_failed_is_run_by_celery_which_is_told_how_it_ended(executor: WorkerExecutor) -> None:
     world = World(executor)
     world.come(GOOD)
     dead = DeliveryDead("status 500 (attempt 1)")
-    told(executor)[0].settle(dead)
+    taken(executor)[0].settle(dead)
     assert (world.acknowledged, world.by_celery) == (0, [GOOD])
     assert endings == {"dlv_1:1": dead}
     with pytest.raises(DeliveryDead, match="status 500"):
@@ -133,7 +133,7 @@ def test_what_failed_while_the_pool_ends_is_left_to_another_worker(executor: Wor
     world = World(executor)
     world.ends = True
     world.come(GOOD)
-    told(executor)[0].settle(DeliveryDead("status 500 (attempt 1)"))
+    taken(executor)[0].settle(DeliveryDead("status 500 (attempt 1)"))
     assert world.acknowledged == 0
     assert endings == {}
 
@@ -163,7 +163,7 @@ def test_what_is_not_for_the_pipeline_is_left_to_celery(executor: WorkerExecutor
     world = World(executor)
     world.revoked.add("revoked")
     world.come(message)
-    assert (told(executor), world.by_celery) == ([], [message])
+    assert (taken(executor), world.by_celery) == ([], [message])
 
 
 def test_in_another_pool_everything_is_left_to_celery() -> None:
