@@ -3,7 +3,7 @@ from django.core import checks
 
 
 class DeliveryConfig(AppConfig):
-    """An event becomes attempts."""
+    """Turns events into deliveries and makes their attempts."""
 
     name = "delivery"
     verbose_name = "Delivery"

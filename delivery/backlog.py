@@ -1,4 +1,4 @@
-"""What waits: pending deliveries by partner or by subscription, counted in the index of those that are pending."""
+"""The backlog: pending deliveries by partner or by subscription, counted in the index of pending deliveries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Pending deliveries, and when the first of them was or is to be tried."""
+    """The number of pending deliveries, and when the next attempt of the first of them is due."""
 
     pending: int
     next_attempt_at: datetime
 
     def oldest_waiting_s(self, now: datetime) -> float | None:
-        """For how long the first one has been due; None when none is."""
+        """How long the first attempt has been due; None when none is due yet."""
         return (now - self.next_attempt_at).total_seconds() if self.next_attempt_at <= now else None
 
 
 def backlog_by(
     key: Literal["partner_id", "subscription_id"], partner_id: str | None = None, timeout_s: float = TIMEOUT_S
 ) -> Mapping[str, Backlog] | None:
-    """Of everybody or of one partner, most first; None when it cannot be counted in time."""
+    """The backlogs of all partners or of one, largest first; None when PostgreSQL cannot count them in time."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             limit_query_time(timeout_s)

@@ -1,13 +1,13 @@
-"""A circuit breaker per subscription: stops hammering an endpoint that is down, probes it, and lets go again.
+"""A circuit breaker per subscription: stops sending to an endpoint that is down, probes it, and starts again.
 
     closed ──(10 failures in a row, or 70 % of at least 20 in a minute)──► open ──(its time is over)──► half-open
        ▲                                                                     ▲                             │
        └───────────────────────────(the probe succeeds)────────────(the probe fails: twice as long)────────┘
 
-A delivery that meets an open breaker is postponed: that is no attempt. Each worker process counts what it sees itself,
+A delivery whose breaker is open is postponed, which is not an attempt. Each worker process counts its own attempts,
 without a round trip; only opening, probing and closing are shared (`Shared`, in Valkey), so a healthy endpoint costs
-nothing. What is lost with Valkey is learned again within ten failures. Only outcomes that say "down" count (nothing
-answered, 5xx, 429): an endpoint that answers 400 to some events is alive. What was never sent says nothing of it.
+nothing. After Valkey loses its data, ten failures open a breaker again. Only failures that say "down" count (no answer,
+5xx, 429): an endpoint that answers 400 to some events is up. An attempt that sent nothing does not count at all.
 """
 
 import threading
@@ -25,7 +25,7 @@ FIRST_PERIOD_S = 5.0
 LONGEST_PERIOD_S = 60.0
 REFRESH_S = 0.5
 PROBE_S = 35.0
-"""Longer than the longest attempt: after this a probe that was never heard of again is taken as lost."""
+"""Longer than the longest attempt. A probe without a result after this time is taken as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +37,24 @@ class Opened:
 
 
 class Shared(Protocol):
-    """What the worker processes tell each other."""
+    """The state that worker processes share."""
 
     def read(self) -> Mapping[str, Opened]:
-        """Every breaker that is open or half-open."""
+        """Every breaker that is open or half-open, by subscription."""
 
     def open(self, subscription_id: str, opened: Opened) -> None: ...
 
     def close(self, subscription_id: str) -> None: ...
 
     def take_probe(self, subscription_id: str, for_s: float) -> bool:
-        """True for the one process that may probe now."""
+        """Returns True to the one process that may probe now."""
 
     def leave_probe(self, subscription_id: str) -> None: ...
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What this process saw of one subscription lately."""
+    """The recent attempts of one subscription in this process."""
 
     in_a_row: int = 0
     recent: "deque[tuple[float, bool]]" = field(default_factory=lambda: deque(maxlen=200))
@@ -73,7 +73,7 @@ class _Seen:
 
 
 class Breaker:
-    """This process' view of every subscription's breaker. Thread-safe; `Shared` may raise, which counts as closed."""
+    """This process' view of every subscription's breaker. Thread-safe."""
 
     def __init__(self, shared: Shared, clock: Callable[[], float] = time.time) -> None:
         self._shared = shared
@@ -82,11 +82,11 @@ class Breaker:
         self._open: Mapping[str, Opened] = {}
         self._read_at = 0.0
         self._asked: dict[str, float] = {}
-        """When this process last asked to probe."""
+        """When this process last asked to probe, by subscription."""
         self._lock = threading.Lock()
 
     def postponed_until(self, subscription_id: str) -> float | None:
-        """When to try again (Unix seconds), or None when this attempt may be made now."""
+        """When to try again (Unix seconds), or None if the attempt may be made now."""
         now = self._clock()
         opened = self._view(now).get(subscription_id)
         if opened is None:
@@ -100,16 +100,16 @@ class Breaker:
         return now + FIRST_PERIOD_S
 
     def answers_at_once(self, subscription_id: str) -> bool:
-        """Whether `postponed_until` need not ask the others who may probe."""
+        """Whether `postponed_until` returns without a round trip."""
         now, opened = self._clock(), self._open.get(subscription_id)
         return opened is None or now < opened.until or self._has_asked(subscription_id, now)
 
     def refresh(self) -> None:
-        """Reads what the others opened and closed, if the last time is a while ago."""
+        """Reads the shared state, unless it was read in the last REFRESH_S."""
         self._view(self._clock())
 
     def saw(self, subscription_id: str, failed: bool) -> Opened | None:
-        """Counts an attempt; returns what opened if this one opened the breaker."""
+        """Counts an attempt. Returns the open breaker if this attempt opened it."""
         now = self._clock()
         known = self._open.get(subscription_id)
         if known is not None and not failed:
@@ -120,7 +120,7 @@ class Breaker:
             seen = self._seen.get(subscription_id)
             if seen is None:
                 if not failed:
-                    return None  # the common case: a healthy subscription is not even remembered
+                    return None  # the common case: nothing is kept for a healthy subscription
                 seen = self._seen[subscription_id] = _Seen()
             seen.add(now, failed)
             is_down = failed and seen.is_down()
@@ -128,7 +128,7 @@ class Breaker:
                 del self._seen[subscription_id]
         if known is not None:
             if now < known.until:
-                return None  # an attempt that was under way when it opened
+                return None  # the attempt was in progress when the breaker opened
             period_s = min(known.period_s * 2, LONGEST_PERIOD_S)
         elif is_down:
             period_s = FIRST_PERIOD_S
@@ -140,7 +140,7 @@ class Breaker:
         return opened if known is None else None
 
     def saw_nothing(self, subscription_id: str) -> None:
-        """An attempt ended before the endpoint had a part in it: if that was the probe, the next one may be."""
+        """An attempt ended without involving the endpoint. If it was the probe, another attempt may probe."""
         opened = self._open.get(subscription_id)
         if opened is not None and opened.until <= self._clock():
             self._asked.pop(subscription_id, None)
@@ -153,7 +153,7 @@ class Breaker:
 
     def _view(self, now: float) -> Mapping[str, Opened]:
         if not _is_recent(self._read_at, now):
-            self._read_at = now  # before reading, so that one thread reads and the others go on with the old view
+            self._read_at = now  # before reading, so that one thread reads while others use the old view
             self._open = self._shared.read()
             self._asked = {key: at for key, at in list(self._asked.items()) if key in self._open}
         return self._open
@@ -163,5 +163,5 @@ class Breaker:
 
 
 def _is_recent(at: float, now: float) -> bool:
-    """What is yet to come is not: the clock was put back since."""
+    """A time in the future is not recent: the clock was set back."""
     return 0 <= now - at < REFRESH_S

@@ -1,8 +1,8 @@
-"""What worker processes tell each other about open breakers, in Valkey.
+"""Shares open breakers between worker processes, in Valkey.
 
-One hash holds those that are open, so that a look costs the same however many subscriptions there are; it disappears
-with the last one. Times in it are of Valkey's clock: a host whose own is wrong holds nobody up for longer. Valkey away
-counts as "all closed": the broker hands out nothing then anyway.
+One hash holds all open breakers, so reading them costs one command, however many subscriptions there are. Its times are
+of Valkey's clock, so a host whose clock is wrong postpones no delivery for longer. While Valkey is away, all breakers
+count as closed; the broker hands out nothing then anyway.
 """
 
 import logging
@@ -27,18 +27,18 @@ logger = logging.getLogger(__name__)
 _OPEN = "breakers"
 _PROBE = "breaker-probe:"
 _SINCE = "breakers-since"
-"""When each of those opened first: for people, so that workers need not read it."""
+"""When each open breaker opened first. Shown to people; workers do not read it."""
 _COUNTS = "breakers-opened"
-"""How often each was opened since somebody asked."""
+"""How often each breaker opened since the last `take_opened`."""
 
 
 class SharedBreakers:
-    """`delivery.breaker.Shared` in Valkey. A delivery that asks lets the others go on meanwhile."""
+    """`delivery.breaker.Shared` in Valkey. While a delivery waits for Valkey, the others of its thread go on."""
 
     def __init__(self, client: redis.Redis | None = None, clock: Callable[[], float] = time.time) -> None:
         self._client = client
         self._clock = clock
-        self._not_shared = Trouble(logger, "what breakers do is not shared")
+        self._not_shared = Trouble(logger, "workers do not share their breakers")
 
     @property
     def client(self) -> redis.Redis:

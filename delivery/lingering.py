@@ -1,4 +1,4 @@
-"""A task that waits a moment for more to come, so that all of it is done together."""
+"""Lets a task wait a moment for its batch to grow."""
 
 from collections.abc import Callable
 
@@ -6,25 +6,28 @@ from delivery.turns import Turns, Waiter
 
 
 class Lingering:
-    """`wait` ends when `has_all` says so, or after `longest_s`. All in the thread of the turns, one task at a time."""
+    """`wait` returns once `is_complete` returns True, or after `longest_s`.
 
-    def __init__(self, turns: Turns, longest_s: float, has_all: Callable[[], bool]) -> None:
+    All methods run in the thread of `turns`; one task may wait at a time.
+    """
+
+    def __init__(self, turns: Turns, longest_s: float, is_complete: Callable[[], bool]) -> None:
         self._turns = turns
         self._longest_s = longest_s
-        self._has_all = has_all
+        self._is_complete = is_complete
         self._waiter: Waiter | None = None
 
     def wait(self) -> None:
-        if self._has_all():
+        if self._is_complete():
             return
         self._waiter = Waiter()
         timer = self._turns.call_later(self._longest_s, self._end)
         self._waiter.wait()
         timer.cancel()
 
-    def look(self) -> None:
-        """After what `has_all` asks about has changed."""
-        if self._waiter is not None and self._has_all():
+    def check(self) -> None:
+        """Ends the wait if the batch is complete. To be called when the result of `is_complete` may have changed."""
+        if self._waiter is not None and self._is_complete():
             self._end()
 
     def _end(self) -> None:

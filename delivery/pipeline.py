@@ -1,12 +1,12 @@
-"""The deliveries of a worker process, many at a time: loaded together, sent side by side, recorded together.
+"""Makes the deliveries of a worker process: loads them in batches, sends them in parallel, records them in batches.
 
-    taken ─► load: one query ─► begin each ─► libcurl ─► record: one commit ─► settled
-                                                              ├─► retries: queued together
-                                                              └─► gone: subscription disabled
+    take ─► load: one query ─► begin each ─► libcurl ─► record: one commit ─► settle
+                                                             ├─► retries: queued together
+                                                             └─► status 410: subscription disabled
 
-Everything runs in the one thread of delivery.turns. What is taken while a batch is loaded is the next batch, what ends
-while one is recorded is the next one: batches grow just as the load does. The steps of each attempt are those of
-delivery.deliver. A delivery is settled only after its attempt is committed.
+Everything runs in the one thread of delivery.turns. Messages that are taken while a batch is loaded become the next
+batch, and so do attempts that end while a batch is recorded: batches grow with the load. The steps of each attempt are
+those of delivery.deliver. A message is settled only after its attempt is committed.
 """
 
 import logging
@@ -32,11 +32,11 @@ Item = TypeVar("Item")
 
 LARGEST_BATCH = 200
 LINGER_S = 0.005
-"""Hardly anybody waits for a record, so it waits for others; a load never does."""
+"""How long a record waits for more attempts to end: little depends on it. A load never waits."""
 
 
 class Pipeline:
-    """`take` may be called from any thread. `turns.refuse()` keeps what was not begun from beginning."""
+    """`take` may be called from any thread. After `turns.refuse()`, it begins no more of the messages taken."""
 
     def __init__(self, turns: Turns, stages: Stages, tools: Tools, linger_s: float = LINGER_S) -> None:
         self._turns = turns
@@ -45,21 +45,23 @@ class Pipeline:
         self._taken: deque[DeliveryMessage] = deque()
         self._made: deque[tuple[DeliveryMessage, Job, AttemptRecord]] = deque()
         self._refused: deque[tuple[DeliveryMessage, TryLater | Postponed]] = deque()
-        self._is_called = self._is_loading = self._is_recording = self._is_refusing = False
-        self._lingering = Lingering(turns, linger_s, self._has_all)
+        self._is_scheduled = self._is_loading = self._is_recording = self._is_refusing = False
+        self._lingering = Lingering(turns, linger_s, self._should_record)
         self._disabling: set[str] = set()
+        """Ids of the subscriptions that are being disabled."""
         self.begun: set[DeliveryMessage] = set()
-        """What must be brought to its end."""
+        """Messages that are being processed, and are not settled yet."""
         self._under_way: dict[tuple[str, int], DeliveryMessage] = {}
+        """The message of each attempt in progress, by delivery id and attempt number."""
 
     def take(self, message: DeliveryMessage) -> None:
         self._taken.append(message)
-        if not self._is_called:
-            self._is_called = True
-            self._turns.soon(self._come)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._turns.soon(self._start_loading)
 
-    def _come(self) -> None:
-        self._is_called = False
+    def _start_loading(self) -> None:
+        self._is_scheduled = False
         if not self._is_loading:
             self._is_loading = True
             self._turns.branch(self._load)
@@ -67,13 +69,13 @@ class Pipeline:
     def _load(self) -> None:
         try:
             while self._taken and self._turns.takes_more:
-                batch = _first(self._taken)
+                batch = _pop_batch(self._taken)
                 self.begun.update(batch)
                 self._turns.begins(len(batch))
-                batch = self._firsts(batch)
+                batch = self._without_duplicates(batch)
                 ids = [message.delivery_id for message in batch]
                 try:
-                    jobs = patiently("the loader waits", self._stages.load, ids)
+                    jobs = patiently("loading deliveries waits for PostgreSQL", self._stages.load, ids)
                     self._tools.breaker.refresh()
                 except Exception as error:
                     self._settle_all(batch, error)
@@ -83,21 +85,22 @@ class Pipeline:
         finally:
             self._is_loading = False
 
-    def _firsts(self, batch: Sequence[DeliveryMessage]) -> list[DeliveryMessage]:
-        """One for each attempt; a second message of one that is under way (Due.brought_forward) has nothing to do.
+    def _without_duplicates(self, batch: Sequence[DeliveryMessage]) -> list[DeliveryMessage]:
+        """Settles each message whose attempt is in progress already (see Due.brought_forward); returns the others.
 
-        Asked before the load: the record of one that ends meanwhile may not be in it.
+        Must run before the load, which may not see the record of an attempt that ends meanwhile.
         """
-        firsts = []
+        unique = []
         for message in batch:
             if self._under_way.setdefault((message.delivery_id, message.attempt), message) is message:
-                firsts.append(message)
+                unique.append(message)
             else:
                 self._settle(message)
-        return firsts
+        return unique
 
     def _begin(self, message: DeliveryMessage, job: Job | None, *, may_wait: bool = False) -> None:
-        """What may wait for its breaker, or rest in a long transformation, is a task of its own, so others go on."""
+        """A delivery that may wait for its breaker or rest in a long transformation gets a task of its own, so that it
+        does not delay the others."""
         try:
             if job is None or job.status != PENDING:
                 self._settle(message)
@@ -112,7 +115,7 @@ class Pipeline:
                 else:
                     self._sent(message, begun, begun.outcome)
         except Exception as error:
-            logger.exception("a delivery broke")
+            logger.exception("a delivery raised an exception")
             self._settle(message, error)
 
     def _may_take_long(self, job: Job) -> bool:
@@ -126,15 +129,15 @@ class Pipeline:
             self._turns.branch(self._send_back)
 
     def _send_back(self) -> None:
-        """First the queues are held back: each message that is settled lets the next one out."""
+        """Pauses queues before it settles their messages: each settled message lets the next one out."""
         try:
             while self._refused:
-                batch = _first(self._refused)
+                batch = _pop_batch(self._refused)
                 postponed = [(message, why) for message, why in batch if isinstance(why, Postponed)]
                 if postponed:
                     try:
                         self._stages.hold_back([why for _, why in postponed])
-                    except Exception:  # what comes nevertheless is postponed as well
+                    except Exception:  # messages that come from these queues are postponed as well
                         logger.exception("queues were not held back")
                 for message, why in postponed:
                     self._settle(message, why)
@@ -147,46 +150,47 @@ class Pipeline:
         try:
             self._made.append((message, begun.job, end(begun, outcome, self._tools)))
         except Exception as error:
-            logger.exception("a delivery broke")
+            logger.exception("a delivery raised an exception")
             self._settle(message, error)
             return
         if not self._is_recording:
             self._is_recording = True
             self._turns.branch(self._record)
         else:
-            self._lingering.look()
+            self._lingering.check()
 
     def _record(self) -> None:
         try:
             while self._made:
                 self._lingering.wait()
-                self._write(_first(self._made))
+                self._write(_pop_batch(self._made))
         finally:
             self._is_recording = False
 
     def _write(self, batch: Sequence[tuple[DeliveryMessage, Job, AttemptRecord]]) -> None:
-        """One that cannot be recorded must not cost the others their records."""
+        """Records a batch, or, if that fails, each attempt by itself, so that one bad attempt costs only its own
+        record."""
         try:
-            patiently("the recorder waits", self._stages.record, [made for _, _, made in batch])
+            records = [made for _, _, made in batch]
+            patiently("recording attempts waits for PostgreSQL", self._stages.record, records)
         except Exception as error:
             if len(batch) == 1:
                 self._settle(batch[0][0], error)
                 return
-            logger.exception("a batch was not recorded; each of it is tried by itself")
+            logger.exception("a batch was not recorded; recording each attempt by itself")
             for one in batch:
                 self._write([one])
         else:
-            self._follow(batch)
+            self._after_commit(batch)
 
-    def _has_all(self) -> bool:
-        """Whether to record now: the batch is full, or all that is under way is in it and a queue at its cap waits."""
+    def _should_record(self) -> bool:
+        """Whether to record now: the batch is full, or it has everything in progress and a queue at its cap waits."""
         count = len(self._made)
         return count >= LARGEST_BATCH or (
             count >= len(self.begun) and any(message.is_awaited for message, _, _ in self._made)
         )
 
-    def _follow(self, batch: Sequence[tuple[DeliveryMessage, Job, AttemptRecord]]) -> None:
-        """After the commit."""
+    def _after_commit(self, batch: Sequence[tuple[DeliveryMessage, Job, AttemptRecord]]) -> None:
         retries: list[tuple[DeliveryMessage, Due]] = []
         for message, job, made in batch:
             if made.step.disable and made.subscription_id not in self._disabling:
@@ -195,7 +199,7 @@ class Pipeline:
             try:
                 result = result_of(job, made, self._tools)
             except Exception as error:
-                logger.exception("a delivery broke")
+                logger.exception("a delivery raised an exception")
                 self._settle(message, error)
                 continue
             if isinstance(result, TryLater):
@@ -206,9 +210,9 @@ class Pipeline:
             self._turns.branch(partial(self._retry, retries))
 
     def _disable(self, made: AttemptRecord) -> None:
-        """Apart from the records of all the others: whoever changes the subscription may hold its row for long."""
+        """In a task of its own: another transaction may lock the subscription's row for long."""
         try:
-            patiently("the disabler waits", self._stages.disable, made)
+            patiently("disabling a subscription waits for PostgreSQL", self._stages.disable, made)
         except Exception:
             logger.exception("a subscription was not disabled")
         finally:
@@ -217,7 +221,7 @@ class Pipeline:
     def _retry(self, retries: Sequence[tuple[DeliveryMessage, Due]]) -> None:
         try:
             self._stages.publish([due for _, due in retries])
-        except Exception:  # PostgreSQL has them: reconciliation queues them
+        except Exception:  # they are in PostgreSQL, so reconciliation queues them
             logger.exception("retries were not queued")
         self._settle_all([message for message, _ in retries])
 
@@ -226,19 +230,19 @@ class Pipeline:
             self._settle(message, error)
 
     def _settle(self, message: DeliveryMessage, error: Exception | None = None) -> None:
-        """Once, whatever comes of it: a place that is never given back is lost to this worker."""
+        """Settles a message, once. A message that is never settled occupies one of the worker's places for ever."""
         if message not in self.begun:
             return
         self.begun.remove(message)
         if self._under_way.get((message.delivery_id, message.attempt)) is message:
             del self._under_way[message.delivery_id, message.attempt]
         self._turns.ends()
-        self._lingering.look()
+        self._lingering.check()
         try:
             message.settle(error)
         except Exception:
             logger.exception("a delivery could not be settled")
 
 
-def _first(waiting: deque[Item]) -> list[Item]:
+def _pop_batch(waiting: deque[Item]) -> list[Item]:
     return [waiting.popleft() for _ in range(min(len(waiting), LARGEST_BATCH))]

@@ -156,7 +156,7 @@ def test_breakers_that_are_not_shared_are_said_once(caplog: pytest.LogCaptureFix
     valkey.is_away = False
     shared.leave_probe("sub")
 
-    assert [record.message for record in caplog.records] == ["what breakers do is not shared", "going on"]
+    assert [record.message for record in caplog.records] == ["workers do not share their breakers", "going on"]
 
 
 def test_each_failed_probe_doubles_the_time_up_to_a_limit(breaker: Breaker, shared: Memory, clock: Clock) -> None:

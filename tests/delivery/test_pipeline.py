@@ -344,7 +344,7 @@ def test_a_database_that_is_away_is_waited_for(world: World, caplog: pytest.LogC
     world.wait(1)
     assert world.settled == {"dlv_0": None}
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings == ["the loader waits", "the recorder waits"]
+    assert warnings == ["loading deliveries waits for PostgreSQL", "recording attempts waits for PostgreSQL"]
 
 
 @pytest.mark.parametrize("stage", ["load_errors", "record_errors"])
@@ -378,7 +378,8 @@ def test_a_delivery_that_breaks_ends_alone(world: World, caplog: pytest.LogCaptu
     world.wait(2)
     assert isinstance(world.settled["dlv_0"], AttributeError)
     assert world.settled["dlv_1"] is None
-    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["a delivery broke"]
+    errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == ["a delivery raised an exception"]
 
 
 def test_what_cannot_be_held_back_is_put_off_all_the_same(world: World, caplog: pytest.LogCaptureFixture) -> None:
