@@ -19,7 +19,7 @@ from delivery import publish
 from delivery.breaker import FIRST_PERIOD_S, Opened
 from delivery.clocks import ahead_of_s, ahead_of_valkey_s
 from delivery.metrics.process import broker_failed
-from delivery.turns import offload
+from delivery.waits import offload
 from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import psycopg
 from django.db import Error, close_old_connections, connection
 from psycopg.abc import PQGen
 
-from delivery.turns import current_task, offload, wait_for_socket
+from delivery.waits import current_task, offload, wait_for_socket
 from partners.connections import END_WITH_CLIENT, LONGEST_WAIT_S, BoundedConnection, bound_connection
 
 Parameters = ParamSpec("Parameters")
@@ -63,7 +63,7 @@ _helpers = ThreadPoolExecutor(2, "database")
 
 
 def in_database(work: Callable[..., Result], *arguments: object) -> Result:
-    """Runs what uses Django's connection and is asked for by a delivery, which has none; see delivery.turns.offload."""
+    """Runs what uses Django's connection and is asked for by a delivery, which has none; see delivery.waits.offload."""
     return offload(with_living_connection(work), *arguments, to=_helpers)
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from delivery.turns import Turns, Waiter
+from delivery.turns import Turns
+from delivery.waits import Waiter
 
 
 class Lingering:

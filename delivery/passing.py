@@ -8,7 +8,7 @@ from typing import TypeVar
 import redis
 from django.db import DatabaseError, InterfaceError, OperationalError
 
-from delivery.turns import sleep
+from delivery.waits import sleep
 from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)

@@ -33,7 +33,8 @@ from delivery.rollups import Rollups
 from delivery.senders import configured_sender
 from delivery.stages import Stages
 from delivery.tracing import attempt_trace
-from delivery.turns import Turns, offload, rest
+from delivery.turns import Turns
+from delivery.waits import offload, rest
 from partners.changes import Change, ChangeListener
 from partners.trouble import Trouble
 

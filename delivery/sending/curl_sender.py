@@ -33,7 +33,8 @@ from delivery.sending.request import (
     request_headers,
 )
 from delivery.sending.resolving import Resolver, SystemResolver
-from delivery.turns import Turns, offload
+from delivery.turns import Turns
+from delivery.waits import offload
 from partners.addresses import Address, AddressPolicy
 from partners.endpoints import EndpointURL
 

@@ -34,7 +34,8 @@ from delivery.sending.request import (
 )
 from delivery.sending.resolving import Resolver, SystemResolver
 from delivery.sending.sockets import DeadlineTLSSocket, Exchange, current
-from delivery.turns import Turns, offload
+from delivery.turns import Turns
+from delivery.waits import offload
 from partners.addresses import AddressPolicy
 from partners.endpoints import EndpointURL
 

@@ -17,7 +17,7 @@ from delivery.outcomes import ErrorClass, Outcome, answered, failed
 from delivery.recorder import AttemptRecord
 from delivery.sending import Request
 from delivery.signing import decode_secret
-from delivery.turns import offload
+from delivery.waits import offload
 from partners.transform import compile_transformation
 
 NOW = datetime.now(UTC)

@@ -18,7 +18,8 @@ from delivery.pipeline import LARGEST_BATCH, Pipeline
 from delivery.recorder import AttemptRecord
 from delivery.sending import Request
 from delivery.stages import DeliveryMessage, Stages
-from delivery.turns import Turns, current_task, offload, rest
+from delivery.turns import Turns
+from delivery.waits import current_task, offload, rest
 from tests.delivery.broker.waiting import until
 from tests.delivery.test_deliver import ENDPOINT, JOB, OK, NothingShared
 

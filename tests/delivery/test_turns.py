@@ -9,7 +9,8 @@ import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection
 
-from delivery.turns import READS, WRITES, Turns, Waiter, current_task, offload, rest, sleep, wait_for_socket
+from delivery.turns import READS, WRITES, Turns
+from delivery.waits import Waiter, current_task, offload, rest, sleep, wait_for_socket
 from tests.turns import start
 
 
@@ -146,7 +147,7 @@ def test_timers_ring_in_the_order_of_their_times_and_not_once_cancelled(turns: T
 def test_a_task_that_breaks_harms_no_other(turns: Turns, caplog: pytest.LogCaptureFixture) -> None:
     turns.spawn(lambda: 1 / 0)
     assert start(turns, lambda: "unharmed").result(10) == "unharmed"
-    assert [record.message for record in caplog.records] == ["a task broke"]
+    assert [record.message for record in caplog.records] == ["a task raised an exception"]
 
 
 def test_stopping_waits_for_what_began_and_refuses_what_did_not(turns: Turns) -> None:
