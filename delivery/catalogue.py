@@ -1,4 +1,4 @@
-"""Holds events against the catalogue of event types: unknown types, schemas. Kept in memory, dropped on changes."""
+"""Checks events against the catalogue of event types: is the type known, does the data fit its schema?"""
 
 import logging
 import threading
@@ -25,7 +25,10 @@ class _Entry:
 
 
 class Catalogue:
-    """Thread-safe. `accept` reads PostgreSQL only for a type that it has not met since the last change."""
+    """Keeps event types in memory until they change. Thread-safe.
+
+    `accept` reads PostgreSQL for a type that is not in memory, and each time for a type that has no row.
+    """
 
     def __init__(self, unknown_types: str | None = None) -> None:
         self._unknown_types = unknown_types or settings.UNKNOWN_EVENT_TYPES
@@ -42,7 +45,7 @@ class Catalogue:
                 self._entries.clear()
 
     def accept(self, event: NewEvent) -> Accepted:
-        """The event with what is wrong about it by its schema; raises Unreadable when that is to be refused."""
+        """The event, flagged if its data breaks the schema. Raises Unreadable for an event that must be refused."""
         entry = self._entries.get(event.type) or self._load(event.type)
         if not entry.is_catalogued and self._unknown_types == "refuse":
             raise Unreadable(f"the event type {event.type!r} is not in the catalogue")
@@ -60,7 +63,7 @@ class Catalogue:
         generation = self._generation
         row = EventType.objects.filter(pk=name).first()
         if row is None:
-            if self._unknown_types == "deliver":  # seen, not catalogued: staff find it in the admin
+            if self._unknown_types == "deliver":  # a row that is not catalogued, for staff to find in the admin
                 EventType.objects.bulk_create([EventType(name=name, is_catalogued=False)], ignore_conflicts=True)
             return _Entry(is_catalogued=False, schema=None, refuses=False)
         entry = _Entry(
@@ -75,7 +78,7 @@ class Catalogue:
 
 
 def _compiled(row: EventType) -> EventSchema | None:
-    """Schemas are checked when they are saved; one that does not compile any more holds nothing up."""
+    """Schemas are checked when they are saved. One that no longer compiles is logged, and does not stop events."""
     try:
         return compile_schema(row.schema) if row.schema else None
     except SchemaError as error:

@@ -1,8 +1,8 @@
-"""Whose clock counts. A host's clock may be wrong, by hours when nobody watches it: what processes on several hosts
-go by is held against the clock of a server that they share, and crosses over as a duration.
+"""Which clock counts. A host's clock may be wrong, even by hours. Times that processes on several hosts share are those
+of a server's clock, and are converted with the difference between the clocks.
 
-Valkey's clock: due times, rates, pauses, breakers. PostgreSQL's: what is overdue, and what is old enough to be removed.
-The host's own: when an attempt was made, and its signature's timestamp.
+Valkey's clock: due times, rates, pauses, breakers. PostgreSQL's clock: which deliveries are overdue, which rows are old
+enough to be removed. The host's clock: when an attempt was made, and the timestamp that it signs.
 """
 
 import logging
@@ -17,10 +17,10 @@ from partners.models import FOREVER
 from partners.trouble import Trouble
 
 MOST_APART_S = 60.0
-"""Receivers refuse signatures that are five minutes off."""
+"""Receivers refuse timestamps that are five minutes off."""
 
 logger = logging.getLogger(__name__)
-_wrong = Trouble(logger, "the clocks of this host and of Valkey's differ: signatures may be refused")
+_wrong = Trouble(logger, "the clocks of this host and of Valkey differ: signatures may be refused")
 
 
 def database_now() -> datetime:
@@ -32,17 +32,17 @@ def database_now() -> datetime:
 
 
 def moment_of(unix_s: float) -> datetime:
-    """Valkey's times as ours; `inf` is FOREVER."""
+    """Valkey's time as a datetime; `inf` is FOREVER."""
     return FOREVER if unix_s == float("inf") else datetime.fromtimestamp(unix_s, UTC)
 
 
 def ahead_of_valkey_s(client: "redis.Redis", clock: Callable[[], float] = time.time) -> float:
-    """How far this host's clock is ahead; negative: behind. Raises redis.RedisError."""
+    """How far this host's clock is ahead of Valkey's; negative if it is behind. Raises redis.RedisError."""
     return ahead_of_s(client.time(), clock)
 
 
 def ahead_of_s(time_there: tuple[int, int], clock: Callable[[], float] = time.time) -> float:
-    """The same from what the server answered to TIME a moment ago. Logs it when it is too much."""
+    """The same, from the server's answer to TIME. Logs a difference of more than MOST_APART_S."""
     seconds, microseconds = time_there
     ahead_s = clock() - seconds - microseconds / 1_000_000
     if abs(ahead_s) > MOST_APART_S:

@@ -1,7 +1,7 @@
-"""Gives up what waits for a partner, so that its queue is empty: for a backlog that nobody wants any more.
+"""Gives up a partner's pending deliveries and empties its queue: for a backlog that nobody wants any more.
 
-The deliveries become dead and are kept, so a replay of what failed brings them back. What comes in later is delivered
-as ever: who wants nothing to be sent pauses the partner, or disables the subscription.
+The deliveries become dead and are kept, so a replay of failed deliveries brings them back. Later events are delivered
+as usual; to stop those, pause the partner or disable the subscription.
 """
 
 import time
@@ -25,7 +25,7 @@ _IN_FLIGHT_S = 60.0
 
 
 def waiting(partner: Partner, before: datetime, subscription_id: str = "") -> int:
-    """How many deliveries made before this time would be given up."""
+    """How many deliveries, created before this time, `drain` would give up."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT count(*) {_CHOSEN}", _values(partner, before, subscription_id))
         return int(cursor.fetchone()[0])
@@ -39,10 +39,10 @@ def drain(
     of: FairQueues | None = None,
     rest: Callable[[float], None] = time.sleep,
 ) -> Iterator[int]:
-    """Ends what was made before this time, a page at a time; yields how many it gave up.
+    """Gives up deliveries created before this time, page by page; yields how many each page had.
 
-    What is being sent meanwhile ends as it ends: it is waited for, and given up too when another attempt would follow.
-    Raises redis.RedisError and django.db.Error; called again, it goes on.
+    Waits for attempts in progress, and then gives up those of their deliveries that would be retried. Raises
+    redis.RedisError and django.db.Error; another call continues.
     """
     queues, queue = of or publish.queues(), publish.queue_of(partner.pk)
     values = _values(partner, before, subscription_id)
@@ -85,7 +85,7 @@ def _give_up(values: dict[str, Any]) -> int:
 
 
 def _queue_what_stays(partner_id: str, queues: FairQueues) -> None:
-    """A purge knows no difference between messages: what came since, or is another subscription's, is queued again."""
+    """A purge removes all messages. Queues again the deliveries that stay: newer ones, or of other subscriptions."""
     after = ""
     while True:
         with connection.cursor() as cursor:

@@ -1,30 +1,30 @@
-"""Our own exceptions, in one tree. What a partner's endpoint does wrong is never one of them: it is an Outcome.
+"""Our own exceptions, in one tree. An endpoint's fault is never one of them: it is an Outcome.
 
 DeliveryError
-├── Unreadable         a source message that cannot become an event: kept as a dead letter
-└── TaskResult         how a delivery task tells Celery what became of it
-    ├── TryLater       the attempt failed and another one is scheduled: Celery retries at that time
-    ├── Postponed      no attempt was made, the same one is to be made later: the breaker is open
-    └── DeliveryDead   no attempt is left: kept as a failure in the task results
+├── Unreadable         a source message that cannot become an event: stored as a dead letter
+└── TaskResult         how a delivery task reports its result to Celery
+    ├── TryLater       the attempt failed, or was made before; Celery retries when the next one is due
+    ├── Postponed      no attempt was made because the breaker is open; the same one is due later
+    └── DeliveryDead   no attempt is left: stored as a failure in the task results
 """
 
 from delivery.due import Due
 
 
 class DeliveryError(Exception):
-    """Everything this package raises on purpose."""
+    """The base of this package's exceptions."""
 
 
-class Unreadable(DeliveryError):  # noqa: N818 - a name for what it is
-    """`str()` is the reason, fit to be shown to the producer."""
+class Unreadable(DeliveryError):  # noqa: N818 - says what the message is
+    """`str()` is the reason, which may be shown to the producer."""
 
 
 class TaskResult(DeliveryError):  # noqa: N818
-    """Raised by a delivery task after its attempt was recorded."""
+    """Raised by a delivery task to report its result."""
 
 
 class TryLater(TaskResult):
-    """Another attempt is to be queued, in place of the one that the task was for."""
+    """Another attempt, `due`, must be queued in place of the task's."""
 
     def __init__(self, due: Due, reason: str) -> None:
         super().__init__(due, reason)

@@ -1,10 +1,10 @@
-"""What Flower sees of deliveries: attempts as they were recorded, as task events, thinned when there are too many.
+"""Sends task events of recorded attempts to Flower, only some of them when there are many.
 
-Celery's own events cost a worker 0.2 ms a task and Flower 0.6 ms, so that Flower would be full at 1,700 tasks/s. Here
-each process tells of `per_s` successes a second and of five times as many failures and retries, in one message a
-second; what goes beyond that is told as a number: a task named `delivery.deliver (not shown)`, whose result says how
-many succeeded and failed. So all that Flower shows happened, and what it does not show, it counts. Nothing is gathered
-while nobody listens (Flower turns task events on by remote control).
+Celery's own events take 0.2 ms of a worker and 0.6 ms of Flower for each task, so Flower would be saturated at 1,700
+tasks/s. Here each process sends the events of at most `per_s` successes a second, and of five times as many failures
+and retries, once a second. The other attempts are counted: a task named `delivery.deliver (not shown)` says in its
+result how many succeeded and failed. Nothing is collected while task events are off (Flower turns them on by remote
+control).
 """
 
 import logging
@@ -33,7 +33,7 @@ _BUFFER = 5_000
 
 
 class Dispatcher(Protocol):
-    """Celery's event dispatcher, as far as it is used."""
+    """The part of Celery's event dispatcher that is used here."""
 
     enabled: bool
     groups: set[str]
@@ -46,7 +46,7 @@ class Dispatcher(Protocol):
 
 
 class FlowerFeed:
-    """`add` is told of recorded attempts, `flush` sends them. Thread-safe."""
+    """`add` collects recorded attempts, `flush` sends their events. Thread-safe."""
 
     def __init__(self, per_s: int, names: "Names | None" = None) -> None:
         self._per_s = per_s
@@ -54,22 +54,23 @@ class FlowerFeed:
         self._dispatcher: Dispatcher | None = None
         self._lock = threading.Lock()
         self._shown: list[AttemptRecord] = []
-        self._taken: Counter[bool] = Counter()
-        self._more: Counter[bool] = Counter()
+        self._shown_count: Counter[bool] = Counter()
+        self._not_shown: Counter[bool] = Counter()
+        """Attempts since the last flush, by whether they succeeded."""
 
     def start(self) -> None:
-        """Flushes once a second from now on."""
+        """Starts a thread that flushes once a second."""
         threading.Thread(target=self._run, name="flower-feed", daemon=True).start()
 
     def follow(self, dispatcher: Dispatcher) -> None:
-        """Sends through this dispatcher from now on: the worker makes one for each connection."""
+        """Sends through this dispatcher from now on. The worker has a new one for each connection."""
         dispatcher.buffer_group = frozenset({"task"})
         dispatcher.buffer_limit = _BUFFER
         self._dispatcher = dispatcher
 
     @property
     def is_on(self) -> bool:
-        """Whether somebody listens to task events."""
+        """Whether task events are on."""
         dispatcher = self._dispatcher
         return dispatcher is not None and dispatcher.enabled and (not dispatcher.groups or "task" in dispatcher.groups)
 
@@ -80,24 +81,24 @@ class FlowerFeed:
             for record in records:
                 succeeded = record.outcome.error is None
                 most = self._per_s if succeeded else self._per_s * FAILURES_PER_SUCCESS
-                if self._taken[succeeded] < most:
-                    self._taken[succeeded] += 1
+                if self._shown_count[succeeded] < most:
+                    self._shown_count[succeeded] += 1
                     self._shown.append(record)
                 else:
-                    self._more[succeeded] += 1
+                    self._not_shown[succeeded] += 1
 
-    def broke(self, task_id: str, reason: str) -> None:
-        """A task that ended in a mistake of ours, with nothing recorded."""
+    def task_failed(self, task_id: str, reason: str) -> None:
+        """Sends the event of a task that failed by an error of ours, without a recorded attempt."""
         dispatcher = self._dispatcher
         if dispatcher is not None and self.is_on:
             dispatcher.send("task-failed", uuid=task_id, name=TASK, exception=reason, traceback="")
 
     def flush(self) -> None:
-        """Sends what has gathered; once a second, since what is taken in between is bounded by it."""
+        """Sends the collected events. Must be called once a second: `per_s` counts from one flush to the next."""
         with self._lock:
             shown, self._shown = self._shown, []
-            more, self._more = self._more, Counter()
-            self._taken = Counter()
+            not_shown, self._not_shown = self._not_shown, Counter()
+            self._shown_count = Counter()
         dispatcher = self._dispatcher
         if dispatcher is None:
             return
@@ -105,8 +106,8 @@ class FlowerFeed:
         for record in shown:
             for type_, fields in events_of(record, names.get(record.partner_id, "")):
                 dispatcher.send(type_, **fields)
-        if more:
-            for type_, fields in events_of_rest(more):
+        if not_shown:
+            for type_, fields in events_of_not_shown(not_shown):
                 dispatcher.send(type_, **fields)
         dispatcher.flush()
 
@@ -116,12 +117,12 @@ class FlowerFeed:
             try:
                 close_old_connections()
                 self.flush()
-            except Exception as error:  # what Flower misses must not end the feed
-                logger.warning("Flower was told nothing", extra={"error": str(error)[:300]})
+            except Exception as error:  # the thread must go on
+                logger.warning("task events were not sent to Flower", extra={"error": str(error)[:300]})
 
 
 def events_of(record: AttemptRecord, partner_name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Received, started, and how it ended, with the times of the attempt itself."""
+    """The events of one attempt, as a task that was received, started and ended, with the attempt's times."""
     uuid, name = f"{record.delivery_id}:{record.number}", f"{TASK} {record.event_type}"
     started, took_s = record.started_at.timestamp(), record.outcome.latency_ms / 1000
     args = f"{partner_name or '-'}, attempt {record.number}, {record.delivery_id}, {record.partner_id}"
@@ -136,17 +137,17 @@ def events_of(record: AttemptRecord, partner_name: str) -> Iterator[tuple[str, M
         yield type_, {**ended, "exception": record.outcome.detail, "traceback": ""}
 
 
-def events_of_rest(more: Mapping[bool, int]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """A task that stands for the attempts that are not shown."""
+def events_of_not_shown(counts: Mapping[bool, int]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The events of a task that stands for all attempts that are not shown."""
     same = {"uuid": new_id("more"), "name": NOT_SHOWN}
-    result = f"{more.get(True, 0)} more succeeded, {more.get(False, 0)} more failed in this second"
+    result = f"{counts.get(True, 0)} more succeeded, {counts.get(False, 0)} more failed in this second"
     yield "task-received", {**same, "args": result, "kwargs": "{}"}
     yield "task-started", same
     yield "task-succeeded", {**same, "result": result, "runtime": 0.0}
 
 
 class Names:
-    """Names of partners, looked up once."""
+    """Names of partners, kept in memory."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
@@ -159,13 +160,13 @@ class Names:
             try:
                 self._known.update(Partner.objects.filter(pk__in=unknown).values_list("pk", "name"))
             except Error as error:
-                logger.info("names of partners are not known now", extra={"error": str(error).strip()[:300]})
+                logger.info("partner names for Flower are not available", extra={"error": str(error).strip()[:300]})
         return self._known
 
 
 @lru_cache(maxsize=1)
 def flower_feed() -> FlowerFeed:
-    """This process' one."""
+    """The process' feed, which it starts."""
     feed = FlowerFeed(settings.FLOWER_EVENTS_PER_S)
     feed.start()
     return feed

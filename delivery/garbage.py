@@ -1,14 +1,15 @@
-"""How often Python looks for garbage in cycles, in a process that lives long and keeps much."""
+"""Tunes Python's cyclic garbage collector for a long-lived process with many objects."""
 
 import gc
 
 YOUNG = 20_000
-"""Objects made and not gone since the last look. A batch of deliveries makes many thousands: with Python's 700, they
-were looked through several times, and so was all that is known of 10,000 partners."""
+"""Allocations, minus deallocations, after which the collector runs. A batch of deliveries allocates many thousand
+objects. With Python's default of 700 the collector scanned them several times, and with them the data of 10,000
+partners."""
 
 
-def spare_what_stays() -> None:
-    """What is there now is never looked through again, and what comes less often."""
+def tune_collector() -> None:
+    """Exempts all present objects from collection, and makes it rarer for new ones."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, 10, 10)

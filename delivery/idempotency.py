@@ -1,8 +1,8 @@
-"""`Idempotency-Key`: the first answer again, for a day, and never the same work twice.
+"""`Idempotency-Key`: repeats the first answer for a day, and never does the same work twice.
 
-A row says that a request is being worked on, and later how it was answered. Who finds it unfinished gets a conflict,
-until it is so old that its process must have died: then the next one takes over, with the row's seed, so that events
-without an id of their own get the same ids again and are recognised.
+A row says that a request is being processed, and later holds its answer. A second request that finds the row unfinished
+gets a conflict. When the row is so old that its process must have died, the next request takes over, with the row's
+seed: events without an id get the same ids as before, and are recognised as duplicates.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ _REMOVED_WITHIN_S = 60.0
 
 
 class InProgress(Exception):  # noqa: N818 - a state
-    """The same request is being worked on."""
+    """The same request is being processed."""
 
 
 class Reused(Exception):  # noqa: N818 - a state
-    """The key was used for another body."""
+    """The key was used with another body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to work on a request, or its answer from before."""
+    """The right to process a request, or its earlier answer."""
 
     row: IdempotentRequest
     answer: Answer | None
 
     def event_id(self, place: int) -> str:
-        """The id of an event without one: the same each time this request is tried. Sorts by the first time."""
+        """An id for an event that came without one: the same in each try. Sorts by the time of the first try."""
         milliseconds = int(self.row.first_at.timestamp() * 1000)
         tail = hashlib.sha256(f"{self.row.seed}:{place}".encode()).hexdigest()[:20]
         return f"{EVENT}_{milliseconds:012x}{tail}"
@@ -59,12 +59,12 @@ class Claim:
         )
 
     def give_up(self) -> None:
-        """Lets the next one try at once, with the same seed."""
+        """Lets the next request try at once, with the same seed."""
         IdempotentRequest.objects.filter(pk=self.row.pk, finished_at=None).update(started_at=None)
 
 
 def claim(key: ApiKey, idempotency_key: str, raw: bytes) -> Claim:
-    """Raises InProgress or Reused. The claim is committed before anything is done."""
+    """Claims a request, and commits that. Raises InProgress or Reused."""
     fingerprint = hashlib.sha256(raw).hexdigest()
     now = timezone.now()
     IdempotentRequest.objects.filter(key=key, idempotency_key=idempotency_key, first_at__lt=now - KEPT).delete()
@@ -86,7 +86,7 @@ def claim(key: ApiKey, idempotency_key: str, raw: bytes) -> Claim:
 
 
 def remove_old() -> int:
-    """Forgets what is older than a day, in small steps, for a minute."""
+    """Removes rows older than a day, in small steps, for at most a minute. Returns how many."""
     ends = time.monotonic() + _REMOVED_WITHIN_S
     removed = 0
     while True:

@@ -1,9 +1,9 @@
-"""Stores events and their deliveries, one transaction per batch, and says what is to be published.
+"""Stores a batch of events and their deliveries, and returns the deliveries to publish.
 
-Exactly one row per event id and one per (event, subscription), however often the same batch comes: unique constraints
-decide, not this code. The caller publishes after the commit and only then acknowledges its source; an event that is
-stored already yields its unfinished deliveries again, because nobody knows whether they were published (the broker
-drops those that it knows).
+There is one row for each event id and one for each event and subscription, however often the same batch comes: unique
+constraints decide, not this code. The caller publishes after the commit, and only then acknowledges its source. For an
+event that was stored before, its unfinished deliveries are returned again, because they may not have been published
+(the broker drops messages that it already holds).
 """
 
 import hashlib
@@ -21,19 +21,19 @@ from partners.identifiers import DELIVERY, new_id
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of a batch."""
+    """The result for a batch."""
 
     stored: frozenset[str]
-    """Ids of events that are new."""
+    """The ids of the events that are new."""
     due: Sequence[Due]
-    """What to publish."""
+    """The attempts to publish."""
     ids: Sequence[str]
-    """The id that each event of the batch is stored under, in the batch's order."""
+    """The id under which each event is stored, in the batch's order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An event that may be stored, with the reason why it breaks its schema (flagged, not refused)."""
+    """An event to be stored, and why its data breaks its schema, if it does (flagged, not refused)."""
 
     event: NewEvent
     schema_error: str = ""
@@ -42,8 +42,8 @@ class Accepted:
 def ingest(batch: Sequence[Accepted], router: Router) -> Ingested:
     """Routes and stores a batch, and returns after the commit.
 
-    Raises django.db.Error. Then all or nothing of it is stored, or, where CloudEvents of two sources share an id, what
-    was first: the caller hands the batch in again, and what is stored already is found to be.
+    After django.db.Error all or nothing of the batch is stored; or, where CloudEvents of two sources share an id, only
+    the first of them. The caller then calls it again with the batch, and stored events are duplicates.
     """
     with bulk_cursor() as cursor:
         stored, due = _store(cursor, batch, router)
@@ -80,12 +80,13 @@ WITH new AS (
 )
 SELECT id FROM new
 """
-"""`IS TRUE` makes PostgreSQL look the new events up in a hash table. As a join it would compare each event of the batch
-with each delivery, because a connection that keeps its plans may not hash joins (delivery.database)."""
+"""`IS TRUE` makes PostgreSQL look up new events in a hash table. Without it, this is a join, which compares each event
+of the batch with each delivery, because hash joins are off on a connection that keeps its plans (delivery.database)."""
 
 
 def _store(cursor: Any, batch: Sequence[Accepted], router: Router) -> tuple[frozenset[str], list[Due]]:
-    """Which events are new, and what is to be published of them: one statement, so one transaction and round trip."""
+    """Stores a batch; returns the ids of new events, and their attempts. One statement: one transaction, one round
+    trip."""
     if not batch:
         return frozenset(), []
     events = [one.event for one in batch]
@@ -113,7 +114,7 @@ def _store(cursor: Any, batch: Sequence[Accepted], router: Router) -> tuple[froz
 
 
 def _of_another_source(cursor: Any, batch: Sequence[Accepted], stored: frozenset[str]) -> dict[int, Accepted]:
-    """Events, by their place, whose id belongs to an event of another CloudEvents source; with an id of their own."""
+    """The events, by their index, whose id belongs to an event of another CloudEvents source, with a new id."""
     places = [index for index, one in enumerate(batch) if one.event.source and one.event.id not in stored]
     places += _clashing_within(batch, stored)
     if not places:
@@ -130,7 +131,7 @@ def _of_another_source(cursor: Any, batch: Sequence[Accepted], stored: frozenset
 
 
 def _clashing_within(batch: Sequence[Accepted], stored: frozenset[str]) -> list[int]:
-    """Places of events whose id was taken by an event of another source in the same batch."""
+    """The indexes of events whose id belongs to an earlier event of the batch, from another source."""
     first: dict[str, str] = {}
     places = []
     for index, one in enumerate(batch):
@@ -141,7 +142,7 @@ def _clashing_within(batch: Sequence[Accepted], stored: frozenset[str]) -> list[
 
 
 def _id_with_source(event: NewEvent) -> str:
-    """CloudEvents are unique by source and id; where two sources share an id, the later one gets this."""
+    """CloudEvents are unique by source and id. Where two sources use the same id, the later event gets this one."""
     return f"{event.id}~{hashlib.sha256(event.source.encode()).hexdigest()[:16]}"
 
 
@@ -155,7 +156,7 @@ class _NewDelivery:
     event_id: str
     subscription_id: str
     fault: str = ""
-    """Why it is dead from the start: its filter could not digest the event."""
+    """Why it is stored as dead: its filter failed for the event."""
 
 
 def _deliveries(event: NewEvent, selection: Selection) -> Iterator[_NewDelivery]:
@@ -168,9 +169,9 @@ def _deliveries(event: NewEvent, selection: Selection) -> Iterator[_NewDelivery]
 
 
 def _unfinished(cursor: Any, event_ids: frozenset[str]) -> list[Due]:
-    """Unfinished deliveries of events that were stored before; a scheduled retry keeps its time.
+    """The unfinished deliveries of events that were stored before; a scheduled retry keeps its time.
 
-    The status would say the same, but lead PostgreSQL to the index of everything that is pending.
+    A condition on the status would be equivalent, but PostgreSQL would use the index of all pending deliveries.
     """
     cursor.execute(
         f"""

@@ -1,4 +1,4 @@
-"""Loads what an attempt needs: the delivery's state, the event, the endpoint. One query for a whole batch."""
+"""Loads the delivery, the event and the endpoint of each attempt, with one query for a batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ PENDING = "pending"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One delivery as PostgreSQL has it now, with what is to be sent and where."""
+    """One delivery as it is in PostgreSQL, with its event and its endpoint."""
 
     delivery_id: str
     status: str
@@ -29,7 +29,7 @@ class Job:
 
     @classmethod
     def unsaved(cls, event_id: str, event_type: str, occurred_at: datetime, data: str, endpoint: Endpoint) -> "Job":
-        """Of an event and a delivery that are not stored: to be prepared, not recorded."""
+        """A job without a stored event and delivery: it can be prepared and sent, but not recorded."""
         return cls(
             delivery_id="",
             status=PENDING,
@@ -57,7 +57,7 @@ WHERE d.id = ANY(%b::text[])
 
 
 class JobLoader:
-    """The pipeline's `load`: delivery ids in, jobs out (None for a delivery that does not exist any more)."""
+    """The pipeline's `load`: the jobs of these delivery ids, None for a delivery that does not exist any more."""
 
     def __init__(self, endpoints: EndpointCache, ask: Ask = ask) -> None:
         self._endpoints = endpoints
@@ -66,6 +66,6 @@ class JobLoader:
     def __call__(self, delivery_ids: Sequence[str]) -> list[Job | None]:
         rows = self._ask(_SQL, [list(delivery_ids)])
         endpoints = self._endpoints.get(row[-1] for row in rows)
-        rows = [row for row in rows if row[-1] in endpoints]  # else its subscription was removed by hand: see `verify`
+        rows = [row for row in rows if row[-1] in endpoints]  # without: its subscription was deleted in SQL (`verify`)
         jobs = {row[0]: Job(*row[:-2], endpoints[row[-1]], row[-2]) for row in rows}  # type: ignore[call-arg]
         return [jobs.get(delivery_id) for delivery_id in delivery_ids]

@@ -1,7 +1,7 @@
 """Keeps the broker's limits equal to the partners' rows.
 
-Every worker does it, on every change: writing the same limit twice changes nothing. Reconciliation holds what the
-broker has against the rows, so that none is forgotten because Valkey was away, or lost what it had written last.
+Every worker writes each changed limit; writing it twice does no harm. Reconciliation compares the broker's limits with
+the rows, in case Valkey was away or lost its last writes.
 """
 
 import logging
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 _ONCE_IN_S = 1.0
 _LONGEST_HELD_S = LONGEST_PERIOD_S + FIRST_PERIOD_S
-"""For how long breakers hold a queue back at most (delivery.deliver.refusal)."""
+"""The longest time for which open breakers hold a queue back (delivery.deliver.refusal)."""
 
 _not_written = Trouble(logger, "limits wait for Valkey")
 
@@ -45,32 +45,31 @@ def limits_of(partner: Partner) -> QueueLimits:
 
 
 def push_limits(partner_ids: Iterable[str] | None = None, to: FairQueues | None = None) -> int:
-    """Writes the limits of these partners (all: None) to the broker; returns how many. Raises redis.RedisError.
+    """Writes the limits of these partners (None: of all) to the broker; returns how many. Raises redis.RedisError.
 
-    One whose rate cannot be read, which no form lets in, keeps the limits that it had.
+    A partner whose rate cannot be parsed, which validation prevents, keeps its former limits.
     """
     partners = Partner.objects.all() if partner_ids is None else Partner.objects.filter(pk__in=list(partner_ids))
-    limits = [limits_of(partner) for partner in partners.iterator() if _has_a_rate(partner)]
+    limits = [limits_of(partner) for partner in partners.iterator() if _has_valid_rate(partner)]
     (to or publish.queues()).configure_many(limits)
     return len(limits)
 
 
 def wrong_limits(of: FairQueues | None = None) -> list[str]:
-    """The partners whose limits in the broker are not those of their rows. Raises redis.RedisError.
+    """The ids of partners whose limits in the broker differ from their rows. Raises redis.RedisError.
 
-    A pause may be longer than the row's, for as long as breakers hold a queue back.
+    A pause may be longer than the row's by the time for which open breakers hold the queue back.
     """
     queues = of or publish.queues()
     written, (seconds, _) = queues.all_limits(), queues.client.time()
     return [
         partner.pk
         for partner in Partner.objects.only("rate_limit", "rate_limit_ceiling", "max_in_flight", "paused_until")
-        if not _are_as(limits_of(partner), written.get(publish.queue_of(partner.pk)), seconds)
+        if not _match(limits_of(partner), written.get(publish.queue_of(partner.pk)), seconds)
     ]
 
 
-def _has_a_rate(partner: Partner) -> bool:
-    """Or none; False when nobody knows what it is."""
+def _has_valid_rate(partner: Partner) -> bool:
     try:
         parse_rate(limits_of(partner).rate)
     except InvalidRate as error:
@@ -79,7 +78,7 @@ def _has_a_rate(partner: Partner) -> bool:
     return True
 
 
-def _are_as(wanted: QueueLimits, written: QueueLimits | None, now: float) -> bool:
+def _match(wanted: QueueLimits, written: QueueLimits | None, now: float) -> bool:
     try:
         rate = parse_rate(wanted.rate)
     except InvalidRate:
@@ -91,8 +90,11 @@ def _are_as(wanted: QueueLimits, written: QueueLimits | None, now: float) -> boo
 
 
 def mend_limits(to: FairQueues | None = None) -> None:
-    """Writes the limits that are wrong in the broker, and looks again: a row that changed since it was read was perhaps
-    announced before the older one was written. Raises redis.RedisError."""
+    """Writes the limits that differ in the broker, then compares once more. Raises redis.RedisError.
+
+    A row may have changed after it was read here, and a worker may have written the new limit before the old one was
+    written here.
+    """
     for _ in range(2):
         wrong = wrong_limits(to)
         if not wrong:
@@ -101,10 +103,10 @@ def mend_limits(to: FairQueues | None = None) -> None:
 
 
 def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> set[str]:
-    """Stops the queues of partners all of whose subscriptions are among these, until the first of them may be probed.
+    """Pauses the queue of each partner all of whose enabled subscriptions are among these, until the first probe.
 
-    Otherwise every waiting message would be fetched only to be postponed, and a big backlog behind a dead endpoint
-    would keep the workers busy. Never ends a pause by staff or partner sooner. Returns which partners are held back.
+    Otherwise the workers would fetch a whole backlog only to postpone it. Never shortens a pause that staff or the
+    partner set. Returns the ids of the partners that are held back.
     """
     untils: dict[str, float] = {}
     down: dict[str, set[str]] = defaultdict(set)
@@ -116,14 +118,14 @@ def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> s
     if not partners:
         return set()
     queues = to or publish.queues()
-    ahead_s = ahead_of_valkey_s(queues.client)  # times are of this host's clock
+    ahead_s = ahead_of_valkey_s(queues.client)  # `until` is a time of this host's clock
     queues.pause_all(
         {
             publish.queue_of(partner.pk): max(untils[partner.pk] - ahead_s, limits_of(partner).paused_until or 0.0)
             for partner in partners
         }
     )
-    # What changed since the look above was perhaps announced before the queues were paused.
+    # A change since the queries above may have been announced, and applied, before the queues were paused.
     held = {partner.pk: partner.paused_until for partner in partners}
     now = dict(Partner.objects.filter(pk__in=list(held)).values_list("pk", "paused_until"))
     late = {pk for pk in held if now.get(pk) != held[pk]} | (held.keys() & _with_others(down))
@@ -133,15 +135,18 @@ def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> s
 
 
 class Restraint:
-    """`hold_back` for one that meets the same open breakers again and again: once a second for each partner, and when
-    another of its subscriptions is met, with all of them that were met in the last second. Thread-safe."""
+    """Limits how often `hold_back` is called, since each postponed delivery asks for it. Thread-safe.
+
+    Calls it once a second for each partner, and at once for a subscription that is new: always with all subscriptions
+    of the partner that were postponed in the last second.
+    """
 
     def __init__(self, hold_back: Callable[[Sequence[Postponed]], object] = hold_back) -> None:
         self._hold_back = hold_back
         self._met: dict[str, tuple[Postponed, float]] = {}
-        """By subscription, with when it was."""
+        """The latest of each subscription, with its time."""
         self._asked: dict[str, float] = {}
-        """When, by partner."""
+        """When `hold_back` was last called for each partner."""
         self._lock = threading.Lock()
 
     def __call__(self, postponed: Sequence[Postponed]) -> None:
@@ -162,15 +167,15 @@ class Restraint:
 
 
 def _with_others(down: Mapping[str, Collection[str]]) -> set[str]:
-    """Which of these partners have enabled subscriptions beside these."""
+    """The ids of those partners that have an enabled subscription which is not in `down`."""
     enabled = Subscription.objects.filter(partner__in=list(down), is_enabled=True, deleted_at=None)
     return {partner for partner, pk in enabled.values_list("partner_id", "pk") if pk not in down[partner]}
 
 
 def push_change(change: Change, to: FairQueues | None = None) -> int:
-    """Writes the limits that a change may have touched; returns how many. Raises redis.RedisError.
+    """Writes the limits that a change may affect; returns how many. Raises redis.RedisError.
 
-    A changed subscription ends what holds its partner's queue back: it may not share the trouble of the one before.
+    After a change of a subscription its partner's queue is no longer held back: the endpoint may be another one.
     """
     if change.kind == "everything":
         return push_limits(to=to)
@@ -182,7 +187,7 @@ def push_change(change: Change, to: FairQueues | None = None) -> int:
 
 
 def take_over(change: Change, to: FairQueues | None = None) -> None:
-    """The same for PostgreSQL's announcements: with Valkey away, reconciliation writes them when it is back."""
+    """The same for the change listener. While Valkey is away nothing is raised; reconciliation writes them later."""
     try:
         if push_change(change, to):
             _not_written.over()

@@ -1,7 +1,7 @@
-"""Reads a source message into an event: plain JSON, CloudEvents 1.0 structured, or CloudEvents binary.
+"""Parses a source message into an event: plain JSON, CloudEvents 1.0 structured, or CloudEvents binary.
 
-Pure. The data's bytes are taken out as they are and never written anew, so that key order and the spelling of numbers
-survive. What cannot be read raises Unreadable with the reason.
+Pure. The data's bytes are kept as they came, never parsed and serialized again, so key order and the spelling of
+numbers survive. A message that cannot be parsed raises Unreadable with the reason.
 """
 
 import base64
@@ -22,9 +22,10 @@ from partners.identifiers import check_event_id
 from partners.patterns import check_event_type
 
 OUR_SOURCE = "recart-hooks"
-"""How the source of an event for one subscription alone begins. Nobody else's does, and no replay takes them."""
+"""The prefix of the sources of our own events, each for one subscription alone. Producers' events may not have it, and
+replays skip these events."""
 CHALLENGE = "endpoint.challenge"
-"""The type of the request that asks an endpoint for proof. No event has it."""
+"""The type of the request that verifies an endpoint. No event has it."""
 
 _SOURCE_MAX = 500
 _MAX_DEPTH = 64
@@ -51,7 +52,7 @@ class NewEvent:
 
 
 def read_message(message: SourceMessage, max_bytes: int) -> NewEvent:
-    """The event in a message; raises Unreadable. `max_bytes` bounds the whole body."""
+    """The event in a message; raises Unreadable. `max_bytes` limits the whole body."""
     try:
         return _read(message, Limits(max_bytes, _MAX_DEPTH))
     except InvalidInput as error:
@@ -106,7 +107,7 @@ def _cloudevent(message: SourceMessage, attributes: Mapping[str, Any], data: byt
     if len(attributes["source"]) > _SOURCE_MAX or "\0" in attributes["source"]:
         raise Unreadable(f"the CloudEvents source is longer than {_SOURCE_MAX} characters or holds a NUL")
     if attributes["source"].startswith(OUR_SOURCE):
-        raise Unreadable(f"sources that begin with {OUR_SOURCE} are ours")
+        raise Unreadable(f"sources that begin with {OUR_SOURCE} are reserved")
     time = attributes.get("time")
     return NewEvent(
         id=check_event_id(attributes["id"]),
@@ -119,9 +120,9 @@ def _cloudevent(message: SourceMessage, attributes: Mapping[str, Any], data: byt
 
 
 def check_type(name: str) -> str:
-    """The type itself when a producer's event may have it; raises Unreadable or InvalidInput."""
+    """Returns the type if a producer's event may have it; raises Unreadable or InvalidInput."""
     if name == CHALLENGE:
-        raise Unreadable(f"the type {CHALLENGE} is ours")
+        raise Unreadable(f"the type {CHALLENGE} is reserved")
     return check_event_type(name)
 
 
@@ -130,14 +131,14 @@ def parse_time(value: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
-            raise Unreadable(f"the time {value!r} has no zone")
+            raise Unreadable(f"the time {value!r} has no time zone")
         return moment.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
-        raise Unreadable(f"{str(value)[:60]!r} is not a time in RFC 3339") from None
+        raise Unreadable(f"{str(value)[:60]!r} is not an RFC 3339 time") from None
 
 
 def traceparent(value: Any) -> str:
-    """W3C Trace Context asks to drop a malformed one, not to refuse the message."""
+    """The header if it is valid, else empty: W3C Trace Context says to ignore a malformed one."""
     return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else ""
 
 

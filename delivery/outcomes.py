@@ -1,7 +1,7 @@
-"""What came of one attempt, as a value: the senders make it, the retries read it, the recorder keeps it.
+"""The outcome of one attempt, as a value: the senders create it, delivery.retries reads it, the recorder stores it.
 
-Pure. A partner's fault is an Outcome, never an exception. What is kept of an answer is bounded here, once for every
-sender, and can always be stored: no NUL, no invalid UTF-8, no more than the columns hold.
+Pure. An endpoint's fault is an Outcome, never an exception. The kept part of an answer is limited here, for all
+senders, and can always be stored: no NUL, no invalid UTF-8, no more than the columns hold.
 """
 
 import codecs
@@ -13,9 +13,9 @@ from enum import StrEnum
 from partners.endpoints import origin
 
 READ_MAX_BYTES = 64 * 1024
-"""Of an answer's body; one that is longer is TOO_LARGE, whatever its status."""
+"""The limit of an answer's body. A longer one is TOO_LARGE, whatever its status."""
 HEAD_MAX_BYTES = 64 * 1024
-"""Of an answer's status line and headers together, interim (1xx) answers included; more is INVALID."""
+"""The limit of an answer's status line and headers, with those of interim (1xx) answers. A longer head is INVALID."""
 HEAD_MAX_LINES = 90
 EXCERPT_BYTES = 4096
 DETAIL_CHARACTERS = 500
@@ -24,37 +24,37 @@ _KEPT_HEADERS = 50
 _KEPT_HEADER_CHARACTERS = 500
 _KEPT_HEADERS_CHARACTERS = 8192
 _NOT_KEPT = frozenset({"set-cookie", "set-cookie2"})
-"""Credentials of the partner's that nobody needs in a delivery log."""
+"""The partner's credentials, which nobody needs in a delivery log."""
 
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9._-]{1,40})""", re.IGNORECASE)
 _TEXT_CODECS = frozenset({"utf-8", "iso8859-1", "cp1252", "ascii", "utf-16", "utf-16-le", "utf-16-be"})
 
 
 class ErrorClass(StrEnum):
-    """Why an attempt failed: a word for the log, the metrics and the API. Adding one is safe, renaming one is not."""
+    """Why an attempt failed, as logs, metrics and the API name it. Adding one is safe, renaming one is not."""
 
     DNS = "dns"
     """The name does not resolve, or not in time."""
     REFUSED = "refused"
-    """Nobody listens there, or the host or the network cannot be reached."""
+    """The connection was refused, or the host or the network is unreachable."""
     CONNECT_TIMEOUT = "connect_timeout"
     TIMEOUT = "timeout"
-    """Connected, but the whole answer did not come before the deadline."""
+    """Connected, but the answer was not complete at the deadline."""
     RESET = "reset"
-    """The connection ended before the whole answer came."""
+    """The connection ended before the answer was complete."""
     TLS = "tls"
     BLOCKED = "blocked_address"
-    """Not an address that an endpoint may have."""
+    """Endpoints may not have this address."""
     REDIRECT = "redirect"
     TOO_LARGE = "response_too_large"
     INVALID = "invalid_response"
-    """What came back is not HTTP/1.1 as we read it."""
+    """The answer is not HTTP/1.1 as we read it."""
     STATUS = "http_status"
-    """A whole answer with a status that is neither 2xx nor 3xx."""
+    """A complete answer with a status that is neither 2xx nor 3xx."""
     UNSENDABLE = "unsendable"
-    """A URL or a header that cannot be put into an HTTP request; nothing was sent."""
+    """A URL or a header cannot be put into an HTTP request; nothing was sent."""
     TRANSFORM = "transformation"
-    """The event cannot be transformed as the subscription asks; nothing was sent."""
+    """The subscription's transformation failed for this event; nothing was sent."""
     DISABLED = "disabled"
     """The subscription was disabled or deleted while the delivery waited; nothing was sent."""
     INTERNAL = "internal"
@@ -63,19 +63,19 @@ class ErrorClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one attempt. `status_code` may be there beside an error: the answer began and did not end well."""
+    """The outcome of one attempt. With an error, `status_code` is the status of the answer as far as it came."""
 
     status_code: int | None
     error: ErrorClass | None
-    """None for success: a whole answer with a 2xx status."""
+    """None for success: a complete answer with a 2xx status."""
     detail: str
     """For people: one line, no secrets, at most DETAIL_CHARACTERS."""
     latency_ms: float
     response_headers: dict[str, str]
-    """Names in lower case; repeated ones joined with a comma."""
+    """Names in lower case; the values of repeated headers are joined with a comma."""
     response_excerpt: str
     retry_after: str | None
-    """The header as it came; delivery.retries reads it."""
+    """The header as it came; delivery.retries parses it."""
 
     @property
     def succeeded(self) -> bool:
@@ -83,7 +83,7 @@ class Outcome:
 
 
 def answered(status_code: int, headers: Mapping[str, str], body: bytes, latency_ms: float) -> Outcome:
-    """The outcome of an answer that came whole."""
+    """The outcome of a complete answer."""
     error, detail = _judge(status_code, headers)
     return _outcome(status_code, error, detail, latency_ms, headers, body)
 
@@ -97,7 +97,7 @@ def failed(
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
 ) -> Outcome:
-    """The outcome of an attempt without a whole answer; the last three are what came of one until then."""
+    """The outcome of an attempt without a complete answer; the last three arguments are the part that came."""
     return _outcome(status_code, error, detail, latency_ms, headers or {}, body)
 
 
@@ -105,7 +105,7 @@ def _judge(status_code: int, headers: Mapping[str, str]) -> tuple[ErrorClass | N
     if 200 <= status_code < 300:
         return None, ""
     if 300 <= status_code < 400:
-        where = origin(headers.get("location", ""))  # the path is often the endpoint's own, and may be a credential
+        where = origin(headers.get("location", ""))  # without the path, which may be a credential
         return ErrorClass.REDIRECT, f"{status_code}: redirects are not followed" + (f" (to {where})" if where else "")
     if status_code < 200:
         return ErrorClass.INVALID, f"{status_code} is not a final status"
@@ -132,10 +132,10 @@ def _outcome(
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    """Of the headers, the first few, each shortened, without what should not lie in a log."""
+    """The first headers, shortened, without credentials."""
     everything = "".join((*headers, *headers.values()))
     is_short = len(everything) <= _KEPT_HEADER_CHARACTERS and len(headers) <= _KEPT_HEADERS
-    if is_short and everything.isascii() and everything.isprintable():  # most are
+    if is_short and everything.isascii() and everything.isprintable():  # the common case
         return {name: value for name, value in headers.items() if name not in _NOT_KEPT}
     kept: dict[str, str] = {}
     room = _KEPT_HEADERS_CHARACTERS
@@ -152,14 +152,14 @@ def _kept(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _excerpt(body: bytes, content_type: str) -> str:
-    """The start of a body as text. What is not text in the declared charset becomes U+FFFD; NUL does too."""
+    """The start of a body as text. Bytes that are invalid in the declared charset, and NUL, become U+FFFD."""
     match = _CHARSET.search(content_type)
     text = body[:EXCERPT_BYTES].decode(_known_codec(match[1]) if match else "utf-8", errors="replace")
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _known_codec(charset: str) -> str:
-    """Only codecs that decode bytes to text, fast: Python's list also has zip, rot13 and punycode."""
+    """The codec of a charset, utf-8 if unknown. Python also has codecs that are slow or make no text, such as zip."""
     try:
         name = codecs.lookup(charset).name
     except LookupError:
@@ -168,7 +168,7 @@ def _known_codec(charset: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """On one line, without control characters and lone surrogates."""
+    """The text on one line, without control characters and lone surrogates."""
     if text.isascii() and text.isprintable():
         return text
     cleaned = text.encode("utf-8", "replace").decode("utf-8")

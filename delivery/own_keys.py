@@ -1,7 +1,7 @@
-"""Signing keys of ours, ed25519: with them every request is signed as `v1a` too, beside its subscription's own secret.
+"""Our own signing keys, ed25519: every request is also signed with them (`v1a`), beside its subscription's secret.
 
-Who verifies `v1a` needs no shared secret, only the public halves, which anybody may read at
-`/.well-known/webhook-keys.json`. Several keys sign side by side, so that one can replace another in peace.
+Verifying `v1a` needs no shared secret, only the public keys, which are published at `/.well-known/webhook-keys.json`.
+Several keys may sign at the same time, so that one can replace another without an interruption.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from partners.errors import SecretError
 
 
 def own_keys() -> tuple[SigningKey, ...]:
-    """Raises SecretError for a key that is none: `check_keys` says so before anything starts."""
+    """Raises SecretError for an invalid key, which `check_keys` reports before a process starts."""
     return _decoded(tuple(settings.SIGNING_KEYS))
 
 

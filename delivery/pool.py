@@ -1,6 +1,5 @@
 # mypy: disable-error-code="misc"
-"""The pool of our Celery workers: Celery's threads, some for deliveries and some for maintenance, and beside them the
-one thread in which deliveries take turns."""
+"""The pool of our Celery workers: threads for tasks that Celery runs, and one thread in which deliveries take turns."""
 
 import logging
 import resource
@@ -20,17 +19,18 @@ if TYPE_CHECKING:  # Celery makes its pool before Django is set up
 logger = logging.getLogger(__name__)
 
 _FOR_DELIVERIES = 4
-"""Threads for deliveries that Celery runs, most of them to tell that they ended dead. They keep a place under their
-partner's cap until then, so they never wait behind maintenance, which may hang on a mail server or on PostgreSQL."""
-_FOR_MAINTENANCE = 8
-"""As many as there are maintenance tasks, of which each runs once at a time. Each thread may open a connection to
+"""Threads for deliveries that Celery runs, most of which ended dead and are stored as failures. Until then they count
+against their partner's cap, so they must not wait for maintenance tasks, which may hang on a mail server or on
 PostgreSQL."""
-_FILES_BESIDE = 1000
-"""Open in a worker beside its requests: connections that are kept for the next one, those to the servers, pipes."""
+_FOR_MAINTENANCE = 8
+"""Threads for the maintenance tasks, one for each: no task runs twice at the same time. Each thread may open a
+connection to PostgreSQL."""
+_OTHER_FILES = 1000
+"""Files that a worker has open beside its requests: idle connections to endpoints, connections to servers, pipes."""
 
 
 class WorkerExecutor(ThreadPoolExecutor):
-    """Threads, beside them those of maintenance and the turns, which end with them."""
+    """The threads for deliveries. It owns those for maintenance and the thread of `turns`, too."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(_FOR_DELIVERIES, "celery-deliveries")
@@ -38,17 +38,17 @@ class WorkerExecutor(ThreadPoolExecutor):
         self.turns = Turns("deliveries", helpers=limit)
         self.turns.start()
         self.pipeline: Pipeline | None = None
-        """Of the deliveries, once there are some; see delivery.strategy."""
+        """Made by delivery.strategy when the worker connects to the broker."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Celery's tracer with its arguments, of which the first is the task's name."""
+        """Runs Celery's tracer. The first of its arguments is the task's name."""
         _, (name, *_), *_ = args
         submit = super().submit if name == TASK else self.maintenance.submit
         return submit(fn, *args, **kwargs)
 
     @property
     def begun(self) -> Collection[Any]:
-        """The delivery tags of what is not a task of Celery's and must be brought to its end."""
+        """The delivery tags of messages that the pipeline is processing, which Celery does not know."""
         return () if self.pipeline is None else [message.tag for message in tuple(self.pipeline.begun)]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -60,17 +60,17 @@ class WorkerExecutor(ThreadPoolExecutor):
 
 
 class TaskPool(thread.TaskPool):
-    """`limit` is how many tasks run at once: so many messages are fetched."""
+    """Celery's pool. `limit` is how many messages the worker may have at once."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        allow_open_files(self.limit + _FILES_BESIDE)
+        allow_open_files(self.limit + _OTHER_FILES)
         self.executor = WorkerExecutor(self.limit)
 
 
 def allow_open_files(count: int) -> None:
-    """Raises this process' own limit where it may: often that is 1,024, and 256 on macOS. A request for which no socket
-    is left would look like an endpoint that refuses."""
+    """Raises this process' soft limit of open files if it may: often that is 1,024, on macOS 256. A request without a
+    socket would look like one that its endpoint refused."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= count:
         return
@@ -79,5 +79,5 @@ def allow_open_files(count: int) -> None:
         logger.warning("too few open files allowed for WORKER_CONCURRENCY", extra={"allowed": hard, "wanted": count})
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
-    except (OSError, ValueError) as error:  # macOS has one more limit, beside one that says there is none
-        logger.warning("the limit of open files stays", extra={"allowed": soft, "error": str(error)})
+    except (OSError, ValueError) as error:  # macOS has another limit, even where the hard limit is infinite
+        logger.warning("the limit of open files cannot be raised", extra={"allowed": soft, "error": str(error)})

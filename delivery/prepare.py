@@ -1,4 +1,4 @@
-"""Builds the request of one attempt from a job: pure, no clock, no network, no database."""
+"""Builds the request of an attempt from its job. Pure: no clock, no network, no database."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -12,16 +12,16 @@ from delivery.signing import sign
 from partners.secrets import HIDDEN
 
 USER_AGENT = f"Recart-Hooks/{settings.VERSION}"
-"""What we are called at endpoints."""
+"""The User-Agent of our requests."""
 _OURS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature", "traceparent"})
 
 
 def prepare(
     job: Job, now: datetime, user_agent: str, connect_timeout_s: float, rest: Callable[[], None] | None = None
 ) -> Request:
-    """The signed request. Raises partners.errors.TransformError when the transformation cannot digest the event.
+    """The signed request. Raises partners.errors.TransformError if the transformation fails for this event.
 
-    `rest` is called now and then in a transformation that takes long.
+    A long transformation calls `rest` from time to time.
     """
     envelope = job.envelope
     body = envelope.body if job.endpoint.transform is None else job.endpoint.transform.apply(envelope, rest=rest)
@@ -44,5 +44,5 @@ def prepare(
 
 
 def noted(headers: Mapping[str, str]) -> dict[str, str]:
-    """Of a prepared request, what may be written down and shown: a subscription's own values may be credentials."""
+    """A request's headers as they may be stored and shown: the values of the subscription's own ones are hidden."""
     return {name: value if name in _OURS else HIDDEN for name, value in headers.items()}

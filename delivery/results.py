@@ -1,4 +1,4 @@
-"""Where Celery keeps results: in PostgreSQL by django-celery-results, but only ends."""
+"""Celery's result backend: django-celery-results in PostgreSQL, without retries."""
 
 import logging
 from functools import partial
@@ -10,17 +10,17 @@ from delivery.database import in_database
 from delivery.passing import is_passing
 from partners.trouble import Trouble
 
-_trouble = Trouble(logging.getLogger(__name__), "results are not stored")
+_trouble = Trouble(logging.getLogger(__name__), "task results are not stored")
 
 
 class FailuresBackend(DatabaseBackend):  # type: ignore[misc]  # the package is untyped
-    """Stores failures and the results of maintenance tasks. A retry is no result: its attempt row tells all of it."""
+    """Stores dead deliveries and the results of maintenance tasks."""
 
     def mark_as_retry(self, *args: Any, **kwargs: Any) -> None:
-        """Writes nothing."""
+        """Stores nothing: the attempt's row has it all."""
 
     def _store_result(self, *args: Any, **kwargs: Any) -> Any:
-        """PostgreSQL away: nothing is stored; what became of a delivery is in its own rows."""
+        """Stores nothing while PostgreSQL is away: a delivery's own rows say how it ended."""
         try:
             stored = in_database(partial(super()._store_result, *args, **kwargs))
         except Exception as error:

@@ -1,8 +1,8 @@
-"""Decides what follows an attempt: success, another attempt after a delay, or the end.
+"""Decides what follows an attempt: success, another attempt after a delay, or death.
 
-Pure. Attempts are numbered from 1; attempt n that fails is followed after the n-th delay of the schedule, and the
-attempt after the last delay is the last one. An attempt made by hand counts as the next one and moves the schedule on;
-beyond the schedule its failure is final. Waiting for a rate limit is no attempt and never comes here.
+Pure. Attempts are numbered from 1. After attempt n fails, the n-th delay of the schedule follows; the attempt after the
+last delay is the last one. A retry by hand counts as the next attempt of the schedule; if it fails beyond the schedule,
+the delivery is dead. Waiting for a rate limit is not an attempt.
 """
 
 import re
@@ -25,19 +25,19 @@ DEFAULT_SCHEDULE_S: Final[tuple[float, ...]] = tuple(
 """5 s, 15 s, 45 s … 9 h, then 10 h six times: 16 attempts over 3 days and 2 hours."""
 
 JITTER = 0.2
-"""Each delay is drawn from ± this part of it, so that what failed together does not come back together."""
+"""Each delay varies at random by up to this fraction, so that deliveries that failed together spread out."""
 
 DISABLE_GONE = "gone"
 
 _RETRY_AFTER_STATUSES = frozenset({429, 503})
 _NEVER_SUCCEEDS = frozenset({ErrorClass.TRANSFORM, ErrorClass.DISABLED})
 _GONE = 410
-_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # whole by the RFC; some servers write fractions
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")  # an integer by the RFC; some servers send fractions
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the delivery becomes. `pending` has a delay; `disable` is the reason to disable the subscription, if any."""
+    """The delivery's new status: `pending` has a delay. `disable` is the reason to disable the subscription, if any."""
 
     status: Literal["succeeded", "pending", "dead"]
     delay_s: float | None = None
@@ -52,7 +52,7 @@ def decide(
     now: float,
     random: Callable[[], float],
 ) -> Step:
-    """The step after attempt number `attempt`. `schedule` is in seconds, `now` in Unix seconds, `random` in [0, 1)."""
+    """The step after attempt `attempt`. `schedule` is in seconds, `now` in Unix seconds, `random` returns [0, 1)."""
     if attempt < 1:
         raise ValueError(f"attempts are numbered from 1, not {attempt}")
     if outcome.succeeded:
@@ -66,16 +66,16 @@ def decide(
 
 
 def parse_retry_after(value: str, now: float) -> float | None:
-    """Seconds from `now` that a Retry-After header asks for: a number or an HTTP date (RFC 9110, 10.2.3).
+    """The delay in seconds that a Retry-After header asks for, with a number or an HTTP date (RFC 9110, 10.2.3).
 
-    Never negative; None for what can't be read.
+    Never negative; None if the header cannot be parsed.
     """
     text = value.strip()
     if _SECONDS.fullmatch(text):
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-        if moment.tzinfo is None:  # `-0000`, or asctime, which HTTP means in UTC
+        if moment.tzinfo is None:  # `-0000`, or the asctime format, which is UTC in HTTP
             moment = moment.replace(tzinfo=UTC)
         return max(0.0, moment.timestamp() - now)
     except (ValueError, OverflowError, TypeError, IndexError):
@@ -83,7 +83,7 @@ def parse_retry_after(value: str, now: float) -> float | None:
 
 
 def _asked_s(outcome: Outcome, now: float) -> float:
-    """What the endpoint asks for; 0 when it does not ask, or when its answer is none that can ask."""
+    """The delay that the endpoint asks for; 0 if it asks for none, or if its status may not ask for one."""
     if outcome.retry_after is None or outcome.status_code not in _RETRY_AFTER_STATUSES:
         return 0.0
     return parse_retry_after(outcome.retry_after, now) or 0.0

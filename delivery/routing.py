@@ -1,12 +1,11 @@
-"""Which subscriptions may want an event: an index from event type to routes, in memory, changed in place.
+"""Finds the subscriptions that want an event: an index from event types to routes, in memory, and then their filters.
 
-Owns the index only; it reads no database. Its owner calls `put` and `remove` when it hears of a change, or
-`replace_all`. A look-up costs one dictionary access once an event type has been seen, whatever the number of
-subscriptions that do not match; the first one, and the first after a change that concerns the type, costs
-the number of those that do.
+Reads no database: delivery.routes fills the index and applies changes with `put`, `remove` and `replace_all`. A look-up
+of a known event type takes one dictionary access. The first one, and the first after a change that affects the type,
+takes time in proportion to the subscriptions that match, however many others there are.
 
-Any number of threads may look up while others change: a look-up sees the index before or after a change, never
-half of one. `select` asks the filters of what was looked up.
+Threads may look up while others change the index: a look-up sees it before or after a change, never in between.
+`select` evaluates the filters of the routes that were found.
 """
 
 import threading
@@ -21,12 +20,12 @@ from partners.filters import Filter
 from partners.patterns import candidates
 
 SEEN_TYPES_MAX = 10_000
-"""A producer that invents an event type for each event must not grow the process."""
+"""Bounds the memory when a producer invents an event type for each event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One subscription, as far as routing is concerned. `patterns` are checked ones; no filter means all of them."""
+    """What routing needs of a subscription. `patterns` are valid; without a filter it wants all events that match."""
 
     subscription_id: str
     partner_id: str
@@ -36,27 +35,27 @@ class Route:
 
 @dataclass(slots=True)
 class Selection:
-    """What the filters of some routes said about one event."""
+    """The result of the filters for one event."""
 
     wanted: list[Route] = field(default_factory=list)
     failed: list[tuple[Route, TransformError]] = field(default_factory=list)
 
 
 def select(routes: Iterable[Route], make_envelope: Callable[[], Envelope]) -> Selection:
-    """Which of these routes want this event.
+    """Evaluates the filters of these routes for this event.
 
-    A filter that gives up (`failed`) has neither found nor not found something: its delivery is for the caller to
-    record as dead, with the reason, so that nothing is lost silently. The event is made and read once, and only if
-    there is a filter; routes with the same filter share its answer. Raises JSONError when the data is not JSON.
+    When a filter fails (`failed`), nobody knows whether the event is wanted: the caller stores a dead delivery with the
+    reason, so that nothing is lost silently. The envelope is made once, and only if there is a filter; routes with the
+    same filter share its result. Raises JSONError when the data is not JSON.
     """
     selection = Selection()
-    questions: _Questions | None = None
+    filters: _Filters | None = None
     for route in routes:
         if route.filter is None:
             selection.wanted.append(route)
             continue
-        questions = questions or _Questions(make_envelope())
-        answer = questions.ask(route.filter, route.partner_id)
+        filters = filters or _Filters(make_envelope())
+        answer = filters.ask(route.filter, route.partner_id)
         if isinstance(answer, TransformError):
             selection.failed.append((route, answer))
         elif answer:
@@ -64,8 +63,8 @@ def select(routes: Iterable[Route], make_envelope: Callable[[], Envelope]) -> Se
     return selection
 
 
-class _Questions:
-    """What the filters say about one event: each is asked once, and those of one partner do only so much together."""
+class _Filters:
+    """Evaluates filters for one event: each different filter once, and those of a partner within a common budget."""
 
     def __init__(self, envelope: Envelope) -> None:
         self._envelope = envelope
@@ -73,9 +72,9 @@ class _Questions:
         self._of_each = FILTER.steps(envelope.data)
         self._of_partner = FILTERS_OF_PARTNER.steps(envelope.data)
         self._left: dict[str, int] = {}
-        """Steps, by partner."""
+        """The steps that each partner's filters have left."""
         self._budget = Budget(self._of_each)
-        """Of the filter that is asked."""
+        """The budget of the filter that is evaluated."""
 
     def ask(self, filter_: Filter, partner_id: str) -> bool | TransformError:
         answer = self._answers.get(filter_.text)
@@ -90,8 +89,8 @@ class _Questions:
             answer = filter_.matches(self._envelope, budget)
         except TransformError as error:
             answer = error if allowed == self._of_each else self._too_much_together()
-        self._left[partner_id] = left - 1 - allowed + max(budget.steps, 0)  # asking is a step, too
-        if left >= self._of_each:  # another partner may have room for what had none here
+        self._left[partner_id] = left - 1 - allowed + max(budget.steps, 0)  # each evaluation counts as a step, too
+        if left >= self._of_each:  # else the result is not kept: another partner may have enough steps left
             self._answers[filter_.text] = answer
         return answer
 
@@ -101,6 +100,8 @@ class _Questions:
 
 
 class RoutingIndex:
+    """An index from event types to routes. Thread-safe."""
+
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         self._lock = threading.Lock()
         self._routes: dict[str, Route] = {}
@@ -110,18 +111,18 @@ class RoutingIndex:
         self.replace_all(routes)
 
     def matching(self, event_type: str) -> tuple[Route, ...]:
-        """The routes whose patterns match, each once, in no promised order. Their filters are for the caller to ask."""
+        """The routes whose patterns match, each once, in any order. Does not evaluate their filters."""
         found = self._seen.get(event_type)
         return self._look_up(event_type) if found is None else found
 
     def put(self, route: Route) -> None:
-        """Add a route, or replace the one of the same subscription."""
+        """Adds a route, or replaces the one of the same subscription."""
         with self._lock:
             self._take_out(route.subscription_id)
             self._put_in(route)
 
     def remove(self, subscription_id: str) -> None:
-        """Nothing happens when it is not there."""
+        """Does nothing if there is no such route."""
         with self._lock:
             self._take_out(subscription_id)
 
@@ -166,7 +167,7 @@ class RoutingIndex:
         self._forget(route.patterns)
 
     def _forget(self, patterns: Iterable[str]) -> None:
-        """Only the event types that these patterns match are looked up again."""
+        """Drops the look-ups of event types that these patterns match."""
         for pattern in patterns:
             for event_type in tuple(self._seen_by_pattern.get(pattern, ())):
                 self._drop(event_type)

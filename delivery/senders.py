@@ -1,4 +1,4 @@
-"""The sender that the settings ask for, for the workers and for who tries an endpoint out."""
+"""The sender that the settings choose."""
 
 from django.conf import settings
 

@@ -1,8 +1,8 @@
-"""Signs what is sent, by the Standard Webhooks specification 1.0 (github.com/standard-webhooks/standard-webhooks).
+"""Signs requests by the Standard Webhooks specification 1.0 (github.com/standard-webhooks/standard-webhooks).
 
-Pure. Two kinds of secrets: `whsec_` and base64 of 24 to 64 bytes, shared with the partner, signs `v1,` with
-HMAC-SHA256; `whsk_` and base64 of an ed25519 key, ours alone, signs `v1a,` and is verified with its public half,
-`whpk_`. No error message here ever holds any part of a secret.
+Pure. There are two kinds of secrets. `whsec_` and base64 of 24 to 64 bytes is shared with the partner; it makes `v1,`
+signatures with HMAC-SHA256. `whsk_` and base64 of an ed25519 key is ours alone; it makes `v1a,` signatures, which its
+public key (`whpk_`) verifies. No error message contains any part of a secret.
 """
 
 import base64
@@ -30,8 +30,8 @@ SigningKey = bytes | Ed25519PrivateKey
 def sign(secrets: Sequence[str | SigningKey], message_id: str, timestamp: int, body: bytes) -> str:
     """The `webhook-signature` header: one signature per secret, in their order, separated by spaces.
 
-    `timestamp` is in whole Unix seconds, as the `webhook-timestamp` header says it. Secrets may be given decoded, which
-    saves their decoding at every attempt. Raises SecretError for one that is no secret, or when there is none.
+    `timestamp` is in whole Unix seconds, as in the `webhook-timestamp` header. Secrets may be decoded already, which
+    saves time. Raises SecretError for an invalid secret, or if there is none.
     """
     if not secrets:
         raise SecretError("there is no secret to sign with")
@@ -40,7 +40,7 @@ def sign(secrets: Sequence[str | SigningKey], message_id: str, timestamp: int, b
 
 
 def decode_secret(secret: str) -> SigningKey:
-    """The key of a secret in text form; raises SecretError, whose message holds nothing of it."""
+    """Decodes a secret. Raises SecretError, whose message contains no part of it."""
     if secret.startswith(SHARED_PREFIX):
         return _shared_key(secret.removeprefix(SHARED_PREFIX))
     if secret.startswith(PRIVATE_PREFIX):
@@ -49,22 +49,22 @@ def decode_secret(secret: str) -> SigningKey:
 
 
 def new_private_key() -> str:
-    """A new ed25519 key: `whsk_` and its 32 bytes, which stay with us."""
+    """A new ed25519 private key, as a `whsk_` secret."""
     return PRIVATE_PREFIX + base64.b64encode(Ed25519PrivateKey.generate().private_bytes_raw()).decode()
 
 
 def public_key(secret: str) -> str:
-    """The public half of a `whsk_` secret, `whpk_` and base64: what verifies `v1a` signatures. Raises SecretError."""
+    """The public key of a `whsk_` secret, `whpk_` and base64, which verifies `v1a` signatures. Raises SecretError."""
     key = decode_secret(secret)
     if isinstance(key, bytes):
-        raise SecretError("a shared secret has no public half")
+        raise SecretError("a shared secret has no public key")
     return PUBLIC_PREFIX + base64.b64encode(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
 
 
 def _signature(secret: str | SigningKey, content: bytes) -> str:
     key = decode_secret(secret) if isinstance(secret, str) else secret
     if isinstance(key, bytes):
-        mac = hmac.new(key, content, "sha256")  # unlike hmac.digest, it does not let go of the interpreter
+        mac = hmac.new(key, content, "sha256")  # unlike hmac.digest, it does not release the GIL
         return "v1," + base64.b64encode(mac.digest()).decode()
     return "v1a," + base64.b64encode(key.sign(content)).decode()
 
@@ -77,13 +77,13 @@ def _shared_key(text: str) -> bytes:
 
 
 def _private_key(text: str) -> Ed25519PrivateKey:
-    """From the 32 bytes of the key itself, or from the 64 of libsodium's form, which appends the public half."""
+    """The key from its 32 bytes, or from the 64 bytes of libsodium's form, which appends the public key."""
     raw = _base64(text)
     if len(raw) not in {_ED25519_SEED_BYTES, 2 * _ED25519_SEED_BYTES}:
-        raise SecretError(f"an ed25519 key has 32 bytes, or 64 with its public half, not {len(raw)}")
+        raise SecretError(f"an ed25519 key has 32 bytes, or 64 with its public key, not {len(raw)}")
     key = Ed25519PrivateKey.from_private_bytes(raw[:_ED25519_SEED_BYTES])
     if raw[_ED25519_SEED_BYTES:] not in {b"", key.public_key().public_bytes_raw()}:
-        raise SecretError("the two halves of the ed25519 key do not belong together")
+        raise SecretError("the private and the public half of the ed25519 key do not match")
     return key
 
 
@@ -92,4 +92,4 @@ def _base64(text: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise SecretError("what follows a secret's prefix must be base64") from None
+        raise SecretError("a secret must be base64 after its prefix") from None

@@ -1,4 +1,4 @@
-"""What our Celery workers start besides Celery's own parts. Added to the application in recart_hooks.celery."""
+"""Celery bootsteps of our workers, which recart_hooks.celery adds to the application."""
 
 import logging
 from typing import Any
@@ -8,7 +8,7 @@ from celery.fixups.django import DjangoFixup
 from celery.signals import task_postrun, task_prerun
 
 from delivery.flower_feed import flower_feed
-from delivery.garbage import spare_what_stays
+from delivery.garbage import tune_collector
 from delivery.metrics import server
 from delivery.metrics.process import broker_connected
 from delivery.worker import worker
@@ -19,7 +19,7 @@ LIMITS_WAIT_S = 10.0
 
 
 class MetricsStep(bootsteps.StartStopStep):
-    """The worker's port for Prometheus."""
+    """Serves the worker's metrics to Prometheus."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -36,30 +36,30 @@ class MetricsStep(bootsteps.StartStopStep):
 
 
 class PartsStep(bootsteps.StartStopStep):
-    """Makes the loader, the recorder and the listener before the first task comes, and has the limits written: a worker
-    that consumed first would serve a wiped broker's queues without them."""
+    """Creates delivery.worker's Worker before the first task comes, and waits until its listener has written the
+    limits: otherwise the queues of a wiped broker would be served without limits."""
 
     requires = ("celery.worker.components:Timer",)
 
     def start(self, parent: Any) -> None:
-        without_connection_care(parent.app)
+        skip_connection_checks(parent.app)
         made = worker()
-        spare_what_stays()
+        tune_collector()
         if not made.listener.connected.wait(LIMITS_WAIT_S):
             logger.warning("starting although PostgreSQL is away", extra={"waited_s": LIMITS_WAIT_S})
 
 
-def without_connection_care(app: Celery) -> None:
-    """Celery looks after Django's connections before and after each task, which is 50 µs. Deliveries use none in their
-    thread, and maintenance tasks do it themselves."""
-    for fixup in app._fixups:  # type: ignore[attr-defined]  # there is no other way to it
+def skip_connection_checks(app: Celery) -> None:
+    """Disconnects the handlers by which Celery checks Django's connections before and after each task, for 50 µs.
+    Deliveries use no connection in their thread, and maintenance tasks check theirs themselves."""
+    for fixup in app._fixups:  # type: ignore[attr-defined]  # Celery has no public way
         if isinstance(fixup, DjangoFixup):
             task_prerun.disconnect(fixup.worker_fixup.on_task_prerun)
             task_postrun.disconnect(fixup.worker_fixup.on_task_postrun)
 
 
 class ConnectionStep(bootsteps.StartStopStep):
-    """Counts connections to the broker: Celery starts its consumer anew after each loss."""
+    """Counts connections to the broker: Celery restarts its consumer after each lost connection."""
 
     requires = ("celery.worker.consumer:Connection",)
 
@@ -68,7 +68,7 @@ class ConnectionStep(bootsteps.StartStopStep):
 
 
 class FlowerStep(bootsteps.StartStopStep):
-    """Tells Flower of recorded attempts, through the dispatcher that this connection has."""
+    """Lets the Flower feed send its events through the event dispatcher of this connection."""
 
     requires = ("celery.worker.consumer.events:Events",)
 

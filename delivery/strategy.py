@@ -1,9 +1,9 @@
 # mypy: disable-error-code="no-untyped-call, attr-defined"
-"""What our workers do with the message of a delivery task: the pipeline takes it, and Celery's tracer does not see it.
+"""Passes the messages of delivery tasks to the pipeline, so that Celery does not run a task for each.
 
-A strategy is Celery's own place for this (`Task.Strategy`). Celery runs the task itself for what the pipeline leaves to
-it: a delivery that ended dead or broke, which is a task that failed; a task that was revoked; a message of a newer
-release; one of another queue than a partner's; and all deliveries where the pool is not ours.
+A strategy (`Task.Strategy`) is Celery's hook for this. Celery still runs the task if its delivery ended dead or raised
+an error, so that it is a failed task; if it was revoked; if a newer release sent the message, or it has other
+arguments; if the message is not of a fair queue; and in all cases if the pool is not ours.
 """
 
 import logging
@@ -29,7 +29,7 @@ Handler = Callable[[Any, Any, Any, Any, Any], Any]
 def pipelined(
     task: Task[Any, Any], app: Celery, consumer: Any, celerys_own: Callable[..., Handler] = default
 ) -> Handler:
-    """Called for each connection to the broker; the pipeline is the process'."""
+    """The strategy. Celery calls it for each connection to the broker; the process keeps its pipeline."""
     by_celery = celerys_own(task, app, consumer)
     executor = getattr(consumer.pool, "executor", None)
     if not isinstance(executor, WorkerExecutor):
@@ -53,7 +53,7 @@ def pipelined(
                 endings[headers["id"]] = error
                 try:
                     by_celery(message, body, ack, reject, callbacks)
-                except RuntimeError:  # the pool ends: the message goes back, and its delivery is found to be dead
+                except RuntimeError:  # the pool ends: the message returns, and a worker finds its delivery ended
                     logger.info("left to another worker", extra={"task_id": headers["id"]})
                     endings.pop(headers["id"], None)
 
@@ -64,17 +64,17 @@ def pipelined(
 
 
 endings: dict[str, Exception] = {}
-"""By task id: what the pipeline found out about a task that Celery runs next."""
+"""The pipeline's errors, by task id, for the tasks that Celery runs next: they raise them."""
 
 
 def is_newer(headers: Any) -> bool:
-    """Whether a newer release sent this; what says so in no way that we know is one."""
+    """Whether a newer release sent the message. A version of an unknown form counts as newer."""
     version = headers.get("message_version", VERSION)
     return not isinstance(version, int) or version > VERSION
 
 
 def _arguments(message: Any) -> tuple[str, int] | None:
-    """The delivery's id and the attempt's number; None for a message that does not hold just these."""
+    """The delivery's id and the attempt's number; None if the message has other arguments."""
     payload = message.payload
     if isinstance(payload, (list, tuple)):
         match payload[0]:

@@ -1,4 +1,4 @@
-"""The Celery task of a delivery. One task per attempt; a retry is a new message with its time in the broker."""
+"""The Celery task of a delivery. Each attempt is a task; a retry is a new message, which the broker delays."""
 
 import time
 from numbers import Real
@@ -19,11 +19,11 @@ PARKED_S = 30.0
 
 
 class DeliveryTask(Task):  # type: ignore[type-arg]
-    """Celery's autoretry ends here: the time comes from the delivery's schedule (delivery.retries), where exponential
-    backoff, jitter and Retry-After are, because PostgreSQL must know it before the broker does."""
+    """A task whose retries are due when delivery.retries says so, with backoff, jitter and Retry-After, instead of
+    Celery's autoretry: PostgreSQL must have the time before the broker does."""
 
     Strategy = "delivery.strategy:pipelined"
-    """In our workers, many deliveries are made at a time, and Celery runs what failed."""
+    """In our workers the pipeline makes the deliveries, and Celery runs the tasks of those that failed."""
 
     def retry(self, *args: Any, **kwargs: Any) -> NoReturn:
         exc = kwargs.get("exc")
@@ -33,8 +33,8 @@ class DeliveryTask(Task):  # type: ignore[type-arg]
         raise Retry(str(exc), exc, cast("Real", exc.due.due_at or 0.0))
 
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        if not isinstance(exc, DeliveryDead):  # a dead delivery was recorded, and Flower is told of what is recorded
-            flower_feed().broke(task_id, repr(exc)[:500])
+        if not isinstance(exc, DeliveryDead):  # a dead delivery has a record, from which Flower gets its event
+            flower_feed().task_failed(task_id, repr(exc)[:500])
 
 
 @app.task(
@@ -49,10 +49,10 @@ class DeliveryTask(Task):  # type: ignore[type-arg]
     ignore_result=True,
     store_errors_even_if_ignored=True,
 )
-def deliver(self: DeliveryTask, *told: Any) -> None:
-    """Told a delivery's id and the number of an attempt (from 1), makes the attempt, unless it was made already.
+def deliver(self: DeliveryTask, *arguments: Any) -> None:
+    """Makes an attempt, unless it was made already. The arguments are the delivery's id and the attempt's number.
 
-    A message of a newer release is parked: put back for a while, until a worker that can read it comes by.
+    A newer release's message is parked: put back for PARKED_S, until a worker of that release takes it.
     """
     request = self.request
     queue_name, task_id = str((request.delivery_info or {}).get("routing_key")), str(request.id)
@@ -61,7 +61,7 @@ def deliver(self: DeliveryTask, *told: Any) -> None:
     if is_newer(request):
         put_off(queue_name, task_id, time.time() + PARKED_S)
         raise Ignore
-    delivery_id, attempt = told
+    delivery_id, attempt = arguments
     try:
         make_delivery(delivery_id, attempt, worker().tools)
     except Postponed as postponed:

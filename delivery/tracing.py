@@ -1,8 +1,8 @@
-"""Spans of OpenTelemetry: of every attempt, every batch of the bridge, every publish. Off unless a collector is named.
+"""OpenTelemetry spans of every attempt, and of every batch that the bridge stores and publishes.
 
-Off, nothing of OpenTelemetry is imported and nothing is wrapped. On, the standard OTEL_* variables say where spans go
-(OTLP over HTTP), which are sampled, and what the service is called. A span continues the event's `traceparent`, and the
-partner gets the span's own, so that what the partner does with the event hangs below our attempt.
+Unless settings.TRACING is on, nothing of OpenTelemetry is imported and nothing is wrapped. The standard OTEL_*
+variables say where spans go (OTLP over HTTP), which are sampled, and what the service is called. The span of an attempt
+continues the event's `traceparent`; the partner gets the span's own, so the partner's spans are children of ours.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,32 +23,32 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Ended = Callable[[Outcome], object]
-"""To be told the outcome of an attempt."""
+"""Called with the outcome of an attempt."""
 Trace = Callable[[Job, int], tuple[Job, Ended]]
-"""An attempt begins: the job as it is to be sent, and who wants to hear of its end."""
+"""Called when an attempt begins; returns the job to send, and what to call when the attempt ends."""
 
 _NAME = "recart-hooks"
 _LINKS = 100
-"""As many events of a batch are linked to its span; the SDK keeps 128."""
+"""How many events of a batch its span links to; the SDK keeps 128."""
 
 
 def untraced(job: Job, attempt: int) -> tuple[Job, Ended]:
-    return job, _nobody
+    return job, _ignore
 
 
-def _nobody(outcome: Outcome) -> None:
+def _ignore(outcome: Outcome) -> None:
     pass
 
 
 def attempt_trace() -> Trace:
-    """Who is told of each attempt."""
+    """The Trace that the settings ask for."""
     return AttemptSpans(_tracer()) if settings.TRACING else untraced
 
 
 def traced(
     name: str, work: Callable[[Sequence[Item]], Result], traceparent: Callable[[Item], str] = lambda _: ""
 ) -> Callable[[Sequence[Item]], Result]:
-    """`work` with a span around it, linked to the traces that its items belong to."""
+    """`work` in a span, with links to the traces of its items."""
     if not settings.TRACING:
         return work
 
@@ -63,7 +63,7 @@ def traced(
 
 
 class AttemptSpans:
-    """A span for each attempt; no context is attached, for attempts take turns in one thread."""
+    """Makes a span for each attempt. Attaches no context, because attempts take turns in one thread."""
 
     def __init__(self, tracer: "Tracer") -> None:
         self._tracer = tracer
@@ -94,7 +94,7 @@ def _attributes(job: Job, attempt: int) -> dict[str, Any]:
     return {
         "http.request.method": "POST",
         "http.request.resend_count": attempt - 1,
-        "server.address": urlsplit(job.endpoint.url).hostname or "",  # no more of it: paths may be secret
+        "server.address": urlsplit(job.endpoint.url).hostname or "",  # without the path, which may be secret
         "messaging.message.id": job.event_id,
         "recart_hooks.event_type": job.event_type,
         "recart_hooks.delivery_id": job.delivery_id,
@@ -117,7 +117,7 @@ def _tracer() -> "Tracer":
 
 @lru_cache(maxsize=1)
 def _provider() -> "TracerProvider":
-    """This process' one; what it holds is sent at the end of the process."""
+    """The process' provider; it sends its last spans at the end of the process."""
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - optional
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415

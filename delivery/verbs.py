@@ -1,7 +1,7 @@
-"""What people do to deliveries: retry one, send a test event. For the admin, the API and the commands alike.
+"""What people can do with deliveries and events, for the admin, the API and the commands: retry, test, expunge.
 
-Each checks whether it makes sense (django.core.exceptions.ValidationError says why not), commits, and then queues the
-attempt. A broker that is away changes nothing about it: what is in PostgreSQL is queued later by reconciliation.
+A verb raises django.core.exceptions.ValidationError with the reason if it makes no sense; else it commits, and then
+queues the attempt. If the broker is away, reconciliation queues it later.
 """
 
 from datetime import timedelta
@@ -28,7 +28,7 @@ _ALREADY_DUE = timedelta(seconds=1)
 
 
 def retry_delivery(delivery: Delivery) -> None:
-    """The next attempt is made now; the schedule goes on from there. One that had ended is pending again."""
+    """Makes the delivery's next attempt now; the schedule goes on from there. A finished delivery is pending again."""
     with transaction.atomic():
         locked = Delivery.objects.select_for_update(of=("self",)).select_related("subscription", "event")
         current = locked.get(pk=delivery.pk)
@@ -47,9 +47,9 @@ def retry_delivery(delivery: Delivery) -> None:
 
 
 def send_test_event(subscription: Subscription, event_type: str = "") -> Delivery:
-    """An event with the catalogue's sample, for this subscription alone, on the way that every event goes.
+    """Sends an event with the catalogue's sample to this subscription alone, like any other event.
 
-    Without a type: one that the subscription's first pattern asks for. Its filter is not asked.
+    Without a type, sends one that matches the subscription's first pattern. The filter does not apply.
     """
     _check_enabled(subscription)
     type_ = event_type or type_for(subscription)
@@ -57,7 +57,7 @@ def send_test_event(subscription: Subscription, event_type: str = "") -> Deliver
 
 
 def send_to(subscription: Subscription, type_: str, data: str, source: str, *, event_id: str = "") -> Delivery:
-    """An event of ours for one subscription, whatever it asked for. `data` is JSON."""
+    """Sends an event of our own to one subscription, whatever it subscribed to. `data` is JSON."""
     now = timezone.now()
     with transaction.atomic():
         event = Event.objects.create(
@@ -76,9 +76,10 @@ def send_to(subscription: Subscription, type_: str, data: str, source: str, *, e
 
 
 def expunge_event(event: Event) -> bool:
-    """Removes what the event said, for good: its data, and what endpoints answered to it. False when it was done.
+    """Removes an event's data and the answers of endpoints, for good. Returns False if that was done before.
 
-    The event and its deliveries stay, so that they are not made anew; those that still wait are dead.
+    The rows of the event and its deliveries stay, so that the event is still a duplicate if it comes again. Pending
+    deliveries become dead.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -96,7 +97,8 @@ def expunge_event(event: Event) -> bool:
 
 
 def type_for(subscription: Subscription) -> str:
-    """A type that the first pattern asks for: itself, else one that is catalogued with a sample, else a made-up one."""
+    """A type that the first pattern matches: itself, else one in the catalogue (with a sample if possible), else a
+    made-up one."""
     pattern = subscription.event_types[0]
     if not pattern.endswith("*"):
         return pattern
@@ -105,13 +107,13 @@ def type_for(subscription: Subscription) -> str:
 
 
 def sample_of(type_: str) -> str:
-    """The catalogue's, or one that says that it is a test."""
+    """The catalogue's sample, or data that says that it is a test."""
     found = EventType.objects.filter(pk=type_).values_list("sample", flat=True).first()
     return found or _NO_SAMPLE
 
 
 def catalogued_types() -> QuerySet[EventType]:
-    """Types that a test event can be of, those with a sample first."""
+    """The types in the catalogue, those with a sample first."""
     without_sample = ExpressionWrapper(Q(sample=""), BooleanField())
     return EventType.objects.filter(is_catalogued=True).only("name").order_by(without_sample, "name")
 

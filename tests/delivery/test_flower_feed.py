@@ -130,7 +130,7 @@ def test_after_a_lost_connection_the_new_dispatcher_is_used() -> None:
 def test_a_mistake_of_ours_is_a_failed_task() -> None:
     dispatcher = Dispatcher()
     one = feed(dispatcher)
-    one.broke("dlv_9:1", "KeyError('x')")
+    one.task_failed("dlv_9:1", "KeyError('x')")
     one.flush()
     assert dispatcher.cluster.tasks["dlv_9:1"].state == "FAILURE"
 

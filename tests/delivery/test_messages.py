@@ -80,10 +80,10 @@ def test_a_binary_cloudevent_has_its_attributes_in_headers() -> None:
         (b"{}", {"ce_specversion": "1.0", "ce_id": "1", "ce_source": "s" * 600, "ce_type": "a"}, "source"),
         (b'{"specversion":"1.0","id":7,"source":"s","type":"a.b"}', {}, "'id'"),
         (b'{"specversion":"1.0","id":"1","source":"s","type":"a b"}', {}, "a b"),
-        (b'{"specversion":"1.0","id":"1","source":"s","type":"endpoint.challenge"}', {}, "is ours"),
-        (b'{"specversion":"1.0","id":"1","source":"recart-hooks:test","type":"a"}', {}, "are ours"),
+        (b'{"specversion":"1.0","id":"1","source":"s","type":"endpoint.challenge"}', {}, "is reserved"),
+        (b'{"specversion":"1.0","id":"1","source":"recart-hooks:test","type":"a"}', {}, "are reserved"),
         (b'{"specversion":"1.0","id":"1","source":"s","type":"a","time":"yesterday"}', {}, "RFC 3339"),
-        (b'{"specversion":"1.0","id":"1","source":"s","type":"a","time":"2026-01-01T00:00:00"}', {}, "no zone"),
+        (b'{"specversion":"1.0","id":"1","source":"s","type":"a","time":"2026-01-01T00:00:00"}', {}, "no time zone"),
         (b'{"specversion":"1.0","id":"1","source":"s","type":"a","ext":1e400,"data":{}}', {}, "64-bit floats"),
         (b'{"specversion":"1.0","id":"1","source":"s","type":"a","data_base64":"?"}', {}, "base64"),
         (b'{"specversion":"1.0","id":"1","source":"s","type":"a","data_base64":"eA=="}', {}, "JSON"),
@@ -100,7 +100,7 @@ def test_a_subject_without_a_type_is_unreadable() -> None:
 
 
 def test_nobody_else_sends_challenges() -> None:
-    with pytest.raises(Unreadable, match="is ours"):
+    with pytest.raises(Unreadable, match="is reserved"):
         read(b"{}", subject="events.endpoint.challenge")
 
 

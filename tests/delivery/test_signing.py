@@ -116,11 +116,11 @@ def test_a_new_private_key_signs_what_its_public_key_verifies() -> None:
     verifier.verify(signature, b"a.1.{}")
 
 
-def test_the_public_half_is_the_one_of_the_rfc() -> None:
+def test_the_public_key_is_the_one_of_the_rfc() -> None:
     assert public_key(ED25519_SECRET) == "whpk_" + base64.b64encode(ED25519_PUBLIC).decode()
 
 
-def test_a_private_key_with_its_public_half_is_the_same_key() -> None:
+def test_a_private_key_with_its_public_key_is_the_same_key() -> None:
     both = "whsk_" + base64.b64encode(ED25519_SEED + ED25519_PUBLIC).decode()
     assert sign([both], "a", 1, b"{}") == sign([ED25519_SECRET], "a", 1, b"{}")
 
@@ -144,7 +144,7 @@ def test_padding_may_be_missing() -> None:
         ("whsec_" + "é" * 40, "base64"),
         ("whsec_" + "A" * 41, "base64"),
         ("whsk_" + base64.b64encode(b"k" * 31).decode(), "32 bytes"),
-        ("whsk_" + base64.b64encode(ED25519_SEED + b"k" * 32).decode(), "do not belong together"),
+        ("whsk_" + base64.b64encode(ED25519_SEED + b"k" * 32).decode(), "do not match"),
         ("whsk_!", "base64"),
     ],
 )
@@ -161,8 +161,8 @@ def test_secrets_of_24_to_64_bytes_are_taken(length: int) -> None:
     assert decode_secret("whsec_" + base64.b64encode(b"k" * length).decode()) == b"k" * length
 
 
-def test_a_shared_secret_has_no_public_half() -> None:
-    with pytest.raises(SecretError, match="no public half"):
+def test_a_shared_secret_has_no_public_key() -> None:
+    with pytest.raises(SecretError, match="no public key"):
         public_key(SPEC_SECRET)
 
 

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 from delivery import publish
 from delivery.bridge import Bridge
 from delivery.catalogue import Catalogue
-from delivery.garbage import spare_what_stays
+from delivery.garbage import tune_collector
 from delivery.metrics.intake import BridgeMetrics
 from delivery.metrics.process import REGISTRY
 from delivery.metrics.server import serve_process
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         bridge = Bridge(source, router, catalogue, settings.EVENT_MAX_BYTES, settings.BRIDGE_BATCH_SIZE, send, hears)
         REGISTRY.register(BridgeMetrics(bridge.counts, lambda: read_lag(url, stream, consumer)))
         serve_process("bridge")
-        spare_what_stays()
+        tune_collector()
         try:
             asyncio.run(_run(bridge))
         finally:
