@@ -1,7 +1,7 @@
-"""Reads an answer as it comes in, line by line and piece by piece, within its bounds: one reading for all senders.
+"""Parses an answer as it comes in, line by line and piece by piece, within its limits: one parser for all senders.
 
-The libraries differ in what they forgive (http.client takes a header without a colon for the start of the body, libcurl
-takes spaces before one). So they only split the stream; what its head says, and whether it may say so, is decided here.
+The libraries tolerate different errors: http.client takes a header without a colon for the start of the body, libcurl
+accepts spaces before a colon. So they only split the stream, and the head is parsed and checked here.
 """
 
 import re
@@ -20,7 +20,7 @@ _SWITCHING_PROTOCOLS = 101
 
 
 class Answer:
-    """To one request. Starts again after an interim (1xx) answer; the bounds count those too."""
+    """The answer to one request. It starts again after an interim (1xx) answer, whose bytes count as well."""
 
     __slots__ = ("_head_bytes", "_interim", "_lines", "body", "headers", "is_head_complete", "status_code")
 
@@ -35,18 +35,18 @@ class Answer:
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything at all has come."""
+        """Whether any byte has come."""
         return self._head_bytes > 0
 
     @property
     def ends_with_connection(self) -> bool:
-        """Whether nothing but the end of the connection says where the body ends."""
+        """Whether the body ends where the connection ends."""
         return "content-length" not in self.headers and "transfer-encoding" not in self.headers
 
     def feed_line(self, line: bytes) -> None:
-        """The next line of the head with its line break, or a trailer after the body; empty where the stream ended.
+        """Parses the next line of the head with its line break, or a trailer; empty at the end of the stream.
 
-        Raises Failure when the head breaks off, is too long, or is no head of an answer in HTTP/1.
+        Raises Failure if the head is incomplete, too long, or not HTTP/1.
         """
         self._head_bytes += len(line)
         if self._head_bytes > HEAD_MAX_BYTES:
@@ -58,7 +58,7 @@ class Answer:
         text = line.rstrip(_LINE_BREAK)
         if self.status_code is None:
             self._feed_status_line(text)
-        elif text[:1] in _FOLD and self._lines:  # a line that goes on: obsolete but harmless
+        elif text[:1] in _FOLD and self._lines:  # a continuation line: obsolete but harmless
             self._lines[-1] += b" " + text.strip()
         elif text:
             self._lines.append(text)
@@ -68,13 +68,13 @@ class Answer:
             self._end_head()
 
     def feed_body(self, data: bytes) -> None:
-        """Raises Failure when the body is too long; what fits is kept."""
+        """Adds a piece of the body. Raises Failure if the body is too long, and keeps the part that fits."""
         self.body += data[: READ_MAX_BYTES - len(self.body) + 1]
         if len(self.body) > READ_MAX_BYTES:
             raise Failure(ErrorClass.TOO_LARGE, f"the answer is longer than {READ_MAX_BYTES} bytes")
 
     def check_complete(self) -> int:
-        """The final status; raises Failure when the stream ended before it."""
+        """Returns the final status. Raises Failure if the stream ended before the end of the head."""
         if self.status_code is None or not self.is_head_complete:
             raise Failure(*_broken_off(self.has_begun, b"", self.status_code))
         return self.status_code
@@ -99,15 +99,15 @@ class Answer:
 
 
 def read_headers(lines: list[bytes]) -> dict[str, str]:
-    """The header lines of one head: names in lower case, repeated ones joined with a comma.
+    """Parses the header lines of a head: names in lower case, the values of repeated headers joined with a comma.
 
-    Raises Failure when a line is no header, and when those that say how the body is framed are unclear.
+    Raises Failure if a line is not a header, or if the headers that frame the body are ambiguous.
     """
     headers: dict[str, str] = {}
     for line in lines:
         raw_name, colon, raw_value = line.partition(b":")
         if not colon:
-            raise _no_header(line)
+            raise _not_a_header(line)
         name = _name(raw_name)
         value = _value(raw_value, line)
         if name not in headers:
@@ -115,7 +115,7 @@ def read_headers(lines: list[bytes]) -> dict[str, str]:
         elif name not in _MAY_NOT_DIFFER:
             headers[name] += f", {value}"
         elif headers[name] != value:
-            raise Failure(ErrorClass.INVALID, f"there are several headers {name}")
+            raise Failure(ErrorClass.INVALID, f"there are several different headers {name}")
     _check_framing(headers)
     return headers
 
@@ -123,7 +123,7 @@ def read_headers(lines: list[bytes]) -> dict[str, str]:
 def _check_framing(headers: dict[str, str]) -> None:
     length = headers.get("content-length")
     if length is not None and not _LENGTH.fullmatch(length):
-        raise Failure(ErrorClass.INVALID, f"this is no content-length: {length[:60]}")
+        raise Failure(ErrorClass.INVALID, f"this is not a content-length: {length[:60]}")
     coding = headers.get("transfer-encoding")
     if coding is not None and coding.lower() != "chunked":
         raise Failure(ErrorClass.INVALID, f"we did not ask for a transfer-encoding {coding[:60]}")
@@ -131,15 +131,15 @@ def _check_framing(headers: dict[str, str]) -> None:
 
 @lru_cache(maxsize=1000)
 def _name(raw: bytes) -> str:
-    """Few names are used again and again. Raises Failure, which is not cached."""
+    """The name in lower case. Cached, because few names come often. Raises Failure, which is not cached."""
     if not _NAME.fullmatch(raw):
-        raise _no_header(raw)
+        raise _not_a_header(raw)
     return raw.decode("ascii").lower()
 
 
 def _value(raw: bytes, line: bytes) -> str:
     if b"\0" in raw or b"\r" in raw:
-        raise _no_header(line)
+        raise _not_a_header(line)
     raw = raw.strip()
     try:
         return raw.decode("utf-8")
@@ -147,7 +147,7 @@ def _value(raw: bytes, line: bytes) -> str:
         return raw.decode("latin-1")
 
 
-def _no_header(line: bytes) -> Failure:
+def _not_a_header(line: bytes) -> Failure:
     return Failure(ErrorClass.INVALID, f"this is not a header: {line[:60]!r}")
 
 

@@ -1,4 +1,5 @@
-"""How much has come at a socket, as the kernel counts it: libcurl shows no framing, neither of chunks nor of TLS."""
+"""Counts the bytes that come at sockets, by the kernel's count: libcurl does not report the framing of chunks and
+TLS."""
 
 import socket
 import struct
@@ -7,21 +8,22 @@ import sys
 from delivery.sending.sockets import RAW_MAX_BYTES
 
 _UNSEEN = 2
-"""So often a socket may be ready unseen, as with an ordinary answer; each time libcurl reads a megabyte at most."""
+"""How often a socket is ready before its bytes are counted: enough for an ordinary answer, which so costs nothing. Each
+time libcurl reads at most a megabyte."""
 _INFO = {"linux": (11, 128), "darwin": (0x106, 88)}
-"""TCP_INFO or TCP_CONNECTION_INFO, and where in it the bytes received are. Elsewhere nothing is counted."""
+"""TCP_INFO or TCP_CONNECTION_INFO, and the offset of the received bytes in it. On other systems nothing is counted."""
 
 
 class Arrivals:
-    """At the sockets of one thread's exchanges."""
+    """The bytes that came at the sockets of one thread's exchanges."""
 
     def __init__(self) -> None:
         self._times: dict[int, int] = {}
         self._before: dict[int, int] = {}
-        """What had come before the first look: a kept connection has had other answers."""
+        """The count of each socket at its first check: a kept connection has received other answers before."""
 
     def is_flood(self, descriptor: int) -> bool:
-        """Whether more has come than an answer may have. To be asked each time that the socket is ready."""
+        """Whether more bytes came than an answer may have. To be called each time that the socket is ready."""
         times = self._times[descriptor] = self._times.get(descriptor, 0) + 1
         if times <= _UNSEEN:
             return False
@@ -29,13 +31,13 @@ class Arrivals:
         return came - self._before.setdefault(descriptor, came) > RAW_MAX_BYTES
 
     def forget(self, descriptor: int) -> None:
-        """At the end of an exchange."""
+        """To be called at the end of an exchange."""
         if self._times.pop(descriptor, 0) > _UNSEEN:
             del self._before[descriptor]
 
 
 def received_bytes(descriptor: int) -> int:
-    """Since the socket was connected; 0 where the system does not say."""
+    """The bytes received since the socket was connected; 0 if the system does not count them."""
     if sys.platform not in _INFO:
         return 0
     option, place = _INFO[sys.platform]

@@ -1,4 +1,4 @@
-"""The frame of every sender: makes an Outcome of whatever comes of an exchange."""
+"""Turns the end of an exchange into an Outcome, for all senders."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class Attempt:
-    """One exchange, from now on. Its `answer` is to be filled."""
+    """One exchange, which begins now. The sender fills `answer`."""
 
     __slots__ = ("answer", "started")
 
@@ -24,17 +24,17 @@ class Attempt:
         return time.monotonic() - self.started
 
     def ends(self, ending: Callable[[], int]) -> Outcome:
-        """`ending` returns the final status; what it raises becomes an Outcome too.
+        """The outcome of the exchange. `ending` returns the final status or raises.
 
-        A bug must not cost the attempt its record: it is logged with its traceback and is an INTERNAL failure, which is
-        retried like others.
+        A bug must not prevent the record of the attempt: the exception is logged, and the outcome is INTERNAL, which is
+        retried.
         """
         try:
             status_code = ending()
         except Failure as failure:
             return self._failed(failure)
         except Exception as error:
-            logger.exception("a sender failed")
+            logger.exception("a sender raised an exception")
             return self._failed(caused(ErrorClass.INTERNAL, type(error).__name__))
         answer = self.answer
         return answered(status_code, answer.headers, bytes(answer.body), self.spent_s() * 1000)

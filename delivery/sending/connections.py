@@ -1,4 +1,4 @@
-"""The connections of the reference sender: made by our sockets, read by our streams, kept for a while."""
+"""The connections of the reference sender, with our sockets and our streams; they are kept for a while."""
 
 import http.client
 import time
@@ -15,7 +15,7 @@ from delivery.sending.streams import ChunkStream, HeadStream
 
 
 class _Response(http.client.HTTPResponse):
-    """Reads head and chunks through delivery.sending.streams instead of by http.client's own, laxer ways."""
+    """Reads head and chunks through delivery.sending.streams, which is stricter than http.client."""
 
     def begin(self) -> None:
         answer = current.exchange.answer
@@ -32,7 +32,7 @@ class _Response(http.client.HTTPResponse):
                 self.fp = ChunkStream(stream, answer)
 
     def _read_status(self) -> tuple[str, int, str]:
-        """http.client skips 100 and takes 103 for the final answer."""
+        """Skips all interim answers: http.client skips only 100, and takes 103 for the final answer."""
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc] # not in typeshed
             if not 102 <= status < 200:
@@ -41,7 +41,7 @@ class _Response(http.client.HTTPResponse):
 
 
 class _Connection(HTTPConnection):
-    """Knows when it was made and last used, to end its use in time."""
+    """Counts as disconnected when it is too old or was idle for too long, so that it is not used again."""
 
     response_class = _Response
     made_at = 0.0

@@ -1,7 +1,7 @@
-"""A libcurl handle: one exchange at a time, with the checks that we make beside libcurl's own.
+"""A libcurl handle, which performs one exchange at a time, with our own checks.
 
-It connects to the addresses that it is given; the socket callback checks each once more, so nothing that libcurl comes
-to by itself is ever connected to.
+It connects to the addresses that it is given. The socket callback checks each address again, so libcurl never connects
+to one that it found by itself.
 """
 
 import socket
@@ -22,7 +22,7 @@ from partners.endpoints import EndpointURL
 
 
 class _Lent(socket.socket):
-    """pycurl takes a copy of the descriptor and drops the socket, which is no leak to warn of."""
+    """Closes itself without a ResourceWarning: pycurl copies the descriptor and drops the socket."""
 
     def __del__(self) -> None:
         self.close()
@@ -33,14 +33,14 @@ class Origin:
     """What is remembered of one scheme, host and port."""
 
     pins: list[str] = field(default_factory=list)
-    """The addresses that its name stands for, in libcurl's notation; empty for an address."""
+    """The addresses of the host name, as libcurl's RESOLVE option takes them; empty if the host is an address."""
     looked_up_at: float = 0.0
     used_at: float = 0.0
     is_kept: bool = False
     """Whether the last exchange left its connection open."""
 
     def is_usable(self, keep: Keep) -> bool:
-        """Whether there is a connection that may still be used; otherwise its addresses must be found first."""
+        """Whether a kept connection may be used; otherwise the addresses must be looked up first."""
         now = time.monotonic()
         return self.is_kept and now - self.looked_up_at < keep.age_s and now - self.used_at < keep.idle_s
 
@@ -51,12 +51,12 @@ class Origin:
 
 
 class Handle:
-    """`set_up` it, have libcurl perform `curl`, and ask it for the `ending`."""
+    """Call `set_up`, let libcurl perform `curl`, and then call `ending`."""
 
     def __init__(self, bundle_path: str, policy: AddressPolicy, keep: Keep) -> None:
         self.curl = pycurl.Curl()
         self._refused: Failure | None = None
-        """What a callback stopped the exchange for; libcurl itself only knows that it was stopped."""
+        """Why a callback stopped the exchange; libcurl only reports that it was stopped."""
         self._lines: list[bytes] = []
         self._head_room = 0
         self._policy = policy
@@ -84,7 +84,7 @@ class Handle:
         connect_timeout_s: float,
         timeout_s: float,
     ) -> None:
-        """One exchange into `answer`; on a new connection, or on one that is kept."""
+        """Prepares an exchange that fills `answer`, on a new connection or on a kept one."""
         self._answer, self._origin = answer, origin
         self._refused = None
         self._lines = []
@@ -92,7 +92,7 @@ class Handle:
         self.curl.setopt(pycurl.HTTPHEADER, _header_lines(headers))
         self.curl.setopt(pycurl.POSTFIELDS, body)
         self._set_anew(pycurl.URL, url)
-        if is_new:  # into the cache that all handles share: this one may have been the last to set the same
+        if is_new:  # set it even if this handle has the same: it goes to a cache that all handles share
             self._set.pop(pycurl.RESOLVE, None)
         self._set_anew(pycurl.RESOLVE, origin.pins)
         self._set_anew(pycurl.FRESH_CONNECT, is_new)
@@ -100,18 +100,19 @@ class Handle:
         self._set_anew(pycurl.TIMEOUT_MS, _milliseconds(timeout_s))
 
     def _set_anew(self, option: int, value: Any) -> None:
-        """Unless that is what it was; most are, and each costs a microsecond."""
+        """Sets an option if its value changes, because each call takes a microsecond."""
         if self._set.get(option) != value:
             self.curl.setopt(option, value)
             self._set[option] = value
 
     def has_ended(self, ended: tuple[int, str] | None) -> None:
-        """Before libcurl forgets what became of the connection. It keeps none after an error."""
+        """Notes whether the connection stays open; after an error it never does. To be called before the handle is
+        freed."""
         self._origin.used_at = time.monotonic()
         self._origin.is_kept = ended is None and self.curl.getinfo(pycurl.ACTIVESOCKET) != -1
 
     def ending(self, ended: tuple[int, str] | None) -> tuple[int, str] | None:
-        """Raises Failure for what we do not take though libcurl might."""
+        """Returns libcurl's error, or None. Raises Failure if we refuse an answer that libcurl accepts."""
         if ended is None:
             self._read_lines()
             return None
@@ -120,13 +121,13 @@ class Handle:
         except Failure:
             if self._refused is None:
                 raise
-        if self._refused is not None:  # it says more than how the exchange ended
+        if self._refused is not None:  # it is more precise than libcurl's error
             raise self._refused
         return ended
 
     @property
     def was_connected(self) -> bool:
-        """Whether the last exchange got as far as to send: connected, and through with the TLS handshake."""
+        """Whether the last exchange sent anything: it was connected, and the TLS handshake was complete."""
         return bool(self.curl.getinfo(pycurl.REQUEST_SIZE) > 0)
 
     @property
@@ -137,7 +138,7 @@ class Handle:
         self.curl.close()
 
     def _open_socket(self, _purpose: int, address: Any) -> socket.socket | int:
-        """The last check, on the very address that is connected to next."""
+        """Creates a socket, after a last check of the address to which libcurl connects it."""
         family, kind, protocol, (host, port, *_) = address
         refusal = self._policy.refusal(ip_address(host), port)
         if refusal is not None:
@@ -146,7 +147,7 @@ class Handle:
         return _Lent(family, kind, protocol)
 
     def _on_line(self, line: bytes) -> int:
-        """Called for each line, so most are only kept; the answer reads them at the end of each head."""
+        """Called by libcurl for each line. The lines are collected, and parsed at the end of the head."""
         self._lines.append(line)
         self._head_room -= len(line)
         if line in _LINE_BREAKS or self._head_room < 0:
@@ -189,7 +190,7 @@ _OPTIONS: dict[int, object] = {
 _SOCKET_BAD = -1
 _LINE_BREAKS = frozenset({b"\r\n", b"\n"})
 _NOT_ADDED = (("expect", "Expect:"), ("content-type", "Content-Type:"), ("user-agent", "User-Agent:"))
-"""What libcurl would send of its own accord, `Expect` with large bodies, which it then holds back for a second."""
+"""Headers that libcurl adds by default. With `Expect`, it delays large bodies for a second."""
 
 
 def _bracketed(address: Address) -> str:
@@ -197,11 +198,11 @@ def _bracketed(address: Address) -> str:
 
 
 def _header_lines(headers: Mapping[str, tuple[str, str]]) -> list[str]:
-    """In libcurl's notation: `Name:` is for what is not to be sent, and `Name;` for what is sent empty."""
+    """The headers in libcurl's notation: `Name:` omits a header, `Name;` sends an empty one."""
     lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers.values()]
     return lines + [line for name, line in _NOT_ADDED if name not in headers]
 
 
 def _milliseconds(seconds: float) -> int:
-    """At least one: zero means no timeout to libcurl."""
+    """At least 1, because 0 means no timeout to libcurl."""
     return max(1, round(seconds * 1000))

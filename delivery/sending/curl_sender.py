@@ -1,8 +1,7 @@
-"""The fast sender: libcurl through pycurl, whose work is done in C without Python's global lock.
+"""The fast sender: libcurl through pycurl, which does its work in C without the GIL.
 
-libcurl keeps the deadline, speaks TLS and HTTP, keeps connections open, and repeats a request by itself when a kept
-connection turns out to be closed before anything of an answer came. What an answer may be is decided by
-delivery.sending.answers, line by line.
+libcurl keeps the deadline, speaks TLS and HTTP, keeps connections open, and sends a request again by itself if a kept
+connection was closed before any byte of an answer came. delivery.sending.answers parses the answer.
 """
 
 import errno
@@ -40,7 +39,7 @@ from partners.endpoints import EndpointURL
 
 _LOOKUPS = 8
 _ORIGINS = 10_000
-"""Remembered; of one that is forgotten the next exchange makes a new connection."""
+"""How many origins are remembered. The next exchange with a forgotten one makes a new connection."""
 _E_TOO_LARGE = 100  # CURLE_TOO_LARGE: headers beyond libcurl's own bounds; pycurl has no name for it
 
 _CLASSES = {
@@ -65,8 +64,8 @@ _CLASSES = {
 
 
 class CurlSender:
-    """See delivery.sending.request.Sender. All of its exchanges run in one thread of turns: that of who begins them, or
-    one of its own for those who call `send`."""
+    """See delivery.sending.request.Sender. Exchanges of `begin` run in the thread of its `turns`; those of `send` run
+    in one thread that the sender owns."""
 
     def __init__(
         self, policy: AddressPolicy, resolve: Resolver | None = None, ca_file: str = "", keep: Keep = DEFAULT_KEEP
@@ -115,7 +114,7 @@ class CurlSender:
 
 
 class Lane:
-    """The exchanges of one thread, and what they share: connections, handles, what is known of origins."""
+    """The exchanges of one thread, with the connections, handles and origins that they share."""
 
     def __init__(self, turns: Turns, bundle_path: str, policy: AddressPolicy, resolve: Resolver, keep: Keep) -> None:
         self._turns = turns
@@ -161,7 +160,7 @@ class Lane:
         return locate(post.endpoint, self._policy, self._resolve, post.request.connect_timeout_s)
 
     def _look_up(self, post: "_Post") -> None:
-        """As a task: a look-up takes its time."""
+        """Runs as a task, because a look-up may take long."""
         try:
             post.origin.aim(post.endpoint, offload(self._locate, post))
         except Exception as error:
@@ -193,14 +192,14 @@ class Lane:
                 timeout_s=min(request.timeout_s, LONGEST_TIMEOUT_S) - spent_s,
             )
             self._exchanges.begin(handle.curl, has_ended)
-        except Exception as error:  # libcurl refuses something: whatever it was, the attempt must end
+        except Exception as error:  # libcurl refuses an option, say: the attempt must end in any case
             handle.close()
             post.then(attempt.ends(_raising(error)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Post:
-    """What is to be sent, where, and who waits for it."""
+    """A request, where it goes, and what to call with its outcome."""
 
     request: Request
     endpoint: EndpointURL
@@ -226,15 +225,15 @@ def _ending(handle: Handle, answer: Answer, ended: Ended) -> int:
 
 
 def _raise_failure(handle: Handle, answer: Answer, code: int, message: str) -> None:
-    """What libcurl's error means. Returns for one that is none: a body that ended with its connection."""
+    """Raises the Failure of libcurl's error. Returns if it is not one for us: a body that ends with its connection."""
     if code == pycurl.E_OPERATION_TIMEDOUT:
         error = ErrorClass.TIMEOUT if handle.was_connected else ErrorClass.CONNECT_TIMEOUT
     elif code == pycurl.E_COULDNT_CONNECT and handle.os_errno == errno.ETIMEDOUT:
         error = ErrorClass.CONNECT_TIMEOUT
-    elif "chunk" in message:  # a chunk's length that is none has the code of a broken connection
+    elif "chunk" in message:  # an invalid chunk length, which has the code of a broken connection
         error = ErrorClass.INVALID
     elif "unexpected eof" in message and answer.is_head_complete and answer.ends_with_connection:
-        return  # many servers close without TLS's own goodbye; of the body nothing depends on it
+        return  # many servers close without TLS's close_notify
     else:
         error = _CLASSES.get(code, ErrorClass.INTERNAL)
     raise caused(error, f"{message}, {code}" if message else str(code))

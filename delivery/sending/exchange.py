@@ -1,7 +1,7 @@
-"""Drives all of libcurl's exchanges of one thread of delivery.turns, side by side, and their kept connections.
+"""Drives all libcurl exchanges of one thread of delivery.turns in parallel, and keeps their connections.
 
-libcurl says which sockets and which time it waits for, and is told when they are there. What begins together is begun
-in one call, and what ended is collected once for all sockets that were ready.
+libcurl says for which sockets and until when it waits, and is called when a socket is ready or the time has come. One
+call starts all exchanges that began together, and one collects those that ended, for all sockets that were ready.
 """
 
 import logging
@@ -16,15 +16,15 @@ from delivery.turns import READS, WRITES, Timer, Turns
 logger = logging.getLogger(__name__)
 
 Ended = tuple[int, str] | None
-"""libcurl's error and its words; None for an exchange that ended well."""
+"""libcurl's error code and message; None for an exchange without an error."""
 FLOODED = (pycurl.E_FILESIZE_EXCEEDED, "the answer has more framing than content")
-"""How we end one ourselves."""
+"""The error of an exchange that we end ourselves."""
 
 _WAITS_FOR = {pycurl.POLL_IN: READS, pycurl.POLL_OUT: WRITES, pycurl.POLL_INOUT: READS | WRITES}
 
 
 class Exchanges:
-    """Used in the thread of `turns` only, but for `close`, which is called when that has ended."""
+    """To be used in the thread of `turns` only, except `close`, which is called after that thread has ended."""
 
     def __init__(self, turns: Turns, connections: int) -> None:
         self._turns = turns
@@ -39,7 +39,7 @@ class Exchanges:
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._note_time)
 
     def begin(self, curl: pycurl.Curl, then: Callable[[Ended], None]) -> None:
-        """`then` is called when the exchange has ended; the handle is free then."""
+        """Starts an exchange. `then` is called when it has ended, and must call `free`."""
         self._multi.add_handle(curl)
         self._running[curl] = then
         self._turns.begins()
@@ -54,7 +54,7 @@ class Exchanges:
             self._turns.soon(self._go_on)
 
     def _go_on(self) -> None:
-        """Once for all that was begun and all sockets that were ready since the last time."""
+        """Called once for all exchanges that began and all sockets that were ready since the last time."""
         self._is_called = False
         if self._due_at is not None and self._due_at <= time.monotonic():
             self._due_at = None  # libcurl says the next time
@@ -71,16 +71,16 @@ class Exchanges:
     def _end(self, curl: pycurl.Curl, ended: Ended) -> None:
         try:
             self._running.pop(curl)(ended)
-        except Exception:  # it must not cost the others their end
-            logger.exception("an exchange broke")
+        except Exception:  # the other exchanges must still end
+            logger.exception("ending an exchange raised an exception")
         self._turns.ends()
 
     def free(self, curl: pycurl.Curl) -> None:
-        """Called by `then`, when it has asked the handle what it wants to know."""
+        """Removes a handle whose exchange has ended. libcurl then forgets what happened to it."""
         self._multi.remove_handle(curl)
 
     def _watch(self, what: int, socket: int, _multi: pycurl.CurlMulti, _data: object) -> None:
-        """Called by libcurl, with what it waits for from now on at a socket."""
+        """Called by libcurl when what it waits for at a socket changes."""
         wanted = _WAITS_FOR.get(what)
         if wanted is None:
             self._arrivals.forget(socket)
@@ -96,21 +96,22 @@ class Exchanges:
         self._call()
 
     def _cut_off(self, socket: int) -> None:
-        """libcurl does not say whose a socket is; this is rare."""
+        """Ends the exchange of a socket. Searches for it, because libcurl does not say which one it is; this is
+        rare."""
         for curl in [curl for curl in self._running if curl.getinfo(pycurl.ACTIVESOCKET) == socket]:
             self._end(curl, FLOODED)
 
     def _act(self, socket: int, what: int) -> None:
-        """An error here is libcurl's own; every exchange still has its deadline."""
+        """Lets libcurl act. An error is libcurl's own; every exchange still ends at its deadline."""
         try:
             self._multi.socket_action(socket, what)
         except pycurl.error:
             logger.exception("libcurl failed")
 
-    # Time. A timer that is early is set again when it rings, not before: libcurl changes its mind at each step.
+    # Time. libcurl changes its next time often, so a timer that is too early is only set again when it rings.
 
     def _note_time(self, after_ms: int) -> None:
-        """Called by libcurl; it must not be called back from in here, however soon it wants it."""
+        """Called by libcurl with its next time. Must not call libcurl, even if that time is now."""
         self._due_at = None if after_ms < 0 else time.monotonic() + after_ms / 1000
 
     def _keep_time(self) -> None:

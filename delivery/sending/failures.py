@@ -1,4 +1,4 @@
-"""How the parts of a sender tell each other that an attempt has failed; it never leaves the package."""
+"""The exception by which a sender's parts report that an attempt failed. It never leaves the package."""
 
 from delivery.outcomes import ErrorClass
 
@@ -6,16 +6,16 @@ _IN_WORDS = {
     ErrorClass.DNS: "the name does not resolve",
     ErrorClass.REFUSED: "the connection was refused, or the host cannot be reached",
     ErrorClass.CONNECT_TIMEOUT: "connecting took too long",
-    ErrorClass.TIMEOUT: "the whole answer did not come in time",
-    ErrorClass.RESET: "the connection ended before the whole answer came",
+    ErrorClass.TIMEOUT: "the answer was not complete in time",
+    ErrorClass.RESET: "the connection ended before the answer was complete",
     ErrorClass.TLS: "the TLS handshake failed",
-    ErrorClass.INVALID: "what came is not an answer in HTTP/1",
+    ErrorClass.INVALID: "the answer is not HTTP/1",
     ErrorClass.INTERNAL: "the HTTP client failed",
 }
 
 
 class Failure(Exception):  # noqa: N818 - the endpoint's, which `send` turns into an Outcome
-    """Not an OSError, an HTTPException or a urllib3 error on purpose: no library on the way catches it."""
+    """Deliberately not an OSError, an HTTPException or a urllib3 error, which libraries on the way would catch."""
 
     def __init__(self, error: ErrorClass, detail: str) -> None:
         super().__init__(error, detail)
@@ -24,5 +24,5 @@ class Failure(Exception):  # noqa: N818 - the endpoint's, which `send` turns int
 
 
 def caused(error: ErrorClass, cause: str) -> Failure:
-    """In the same words from every sender, with what its library says about the cause."""
+    """A Failure with the same text from every sender, followed by what its library says about the cause."""
     return Failure(error, f"{_IN_WORDS[error]} ({cause})")

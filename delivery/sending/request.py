@@ -1,4 +1,4 @@
-"""What is sent, the interface of those who send it, and the checks before anything is connected to."""
+"""The request, the interface of senders, and the checks before connecting."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -31,15 +31,15 @@ _OURS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A POST. Host, Content-Length, Accept-Encoding and Connection are the senders' business, not part of `headers`."""
+    """A POST request. The senders add Host, Content-Length, Accept-Encoding and Connection to its headers."""
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes
     connect_timeout_s: float = CONNECT_TIMEOUT_S
-    """For looking up the name, connecting and the TLS handshake together."""
+    """The timeout of look-up, connecting and TLS handshake together."""
     timeout_s: float = TIMEOUT_S
-    """For everything, from the call to the last byte; at most LONGEST_TIMEOUT_S."""
+    """The timeout of the whole exchange, from the call to the last byte; at most LONGEST_TIMEOUT_S."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,41 +47,41 @@ class Keep:
     """How long connections are kept open for the next request, and how many."""
 
     connections: int = 500
-    """By one process, over all endpoints."""
+    """In one process, for all endpoints together."""
     idle_s: float = 30.0
     age_s: float = 60.0
-    """Not used beyond, so that a name's new address is noticed."""
+    """Older connections are not used, so that a name's new address is noticed."""
 
 
 DEFAULT_KEEP = Keep()
 
 
 Then = Callable[[Outcome], None]
-"""What is called when an exchange has ended."""
+"""Called with the outcome when an exchange has ended."""
 
 
 class Sender(Protocol):
-    """One per process, made after a fork and not before; `send` is called from many threads at the same time.
+    """There is one per process, created after a fork. Many threads may call `send` at the same time.
 
-    At least once: when a kept connection turns out to be closed and nothing of an answer came, the request is sent once
-    more on a new one, as part of the same attempt. The endpoint may then see it twice, and knows by `webhook-id`.
+    At least once: if a kept connection was closed before any byte of an answer came, the request is sent again on
+    another one, in the same attempt. The endpoint may then get it twice, and can recognise it by its `webhook-id`.
     """
 
     def send(self, request: Request) -> Outcome:
-        """Never raises for what an endpoint does; returns within the request's timeout."""
+        """Sends a request and returns its outcome within its timeout. Never raises for an endpoint's fault."""
         ...
 
     def begin(self, request: Request, turns: Turns, then: Then) -> None:
-        """The same in the thread of `turns`, which goes on; `then` is called there, maybe before this returns."""
+        """The same without waiting. `then` is called in the thread of `turns`, perhaps before this returns."""
         ...
 
     def close(self) -> None:
-        """Closes the idle connections. What is being sent ends normally."""
+        """Closes idle connections. Exchanges of `send` end normally; those of `begin` must have ended before."""
         ...
 
 
 def make_sender(name: str, policy: AddressPolicy, ca_file: str | None = None) -> Sender:
-    """The sender that the setting names: `requests` or `curl`. `ca_file` adds authorities to certifi's."""
+    """The sender of this name: `requests` or `curl`. `ca_file` adds authorities to certifi's."""
     if name == "curl":
         from delivery.sending.curl_sender import CurlSender  # noqa: PLC0415 - each takes 30 to 80 ms and 10 MB
 
@@ -92,7 +92,7 @@ def make_sender(name: str, policy: AddressPolicy, ca_file: str | None = None) ->
 
 
 def read_endpoint(request: Request, policy: AddressPolicy) -> EndpointURL:
-    """Where the request goes; raises Failure for a URL that may not be sent to whatever its address is."""
+    """The request's endpoint. Raises Failure for a URL that is not permitted, whatever its address is."""
     try:
         endpoint = read_url(request.url)
         check_scheme(endpoint, policy)
@@ -102,9 +102,9 @@ def read_endpoint(request: Request, policy: AddressPolicy) -> EndpointURL:
 
 
 def request_headers(request: Request, endpoint: EndpointURL) -> dict[str, tuple[str, str]]:
-    """All headers by their names in lower case, each with its name as given and its value.
+    """All headers, by their names in lower case: the name as given, and the value.
 
-    Raises Failure for one that could inject lines or speak for us.
+    Raises Failure for a header that is invalid, or that only the sender may set.
     """
     headers = {
         "host": ("Host", endpoint.authority),
@@ -128,7 +128,7 @@ def request_headers(request: Request, endpoint: EndpointURL) -> dict[str, tuple[
 
 @lru_cache(maxsize=1000)
 def _checked_name(name: str) -> str:
-    """In lower case. The same few come with every request. Raises Failure, which is not cached."""
+    """The name in lower case. Cached, because the same few come often. Raises Failure, which is not cached."""
     if not _NAME.fullmatch(name):
         raise Failure(ErrorClass.UNSENDABLE, f"{name[:60]!r} is not a header's name")
     if name.lower() in _OURS:
@@ -137,7 +137,7 @@ def _checked_name(name: str) -> str:
 
 
 def locate(endpoint: EndpointURL, policy: AddressPolicy, resolve: Resolver, timeout_s: float) -> tuple[Address, ...]:
-    """The addresses of the endpoint that may be connected to, best first; raises Failure when there is none."""
+    """The permitted addresses of the endpoint, best first. Raises Failure if there is none."""
     if endpoint.address is not None:
         addresses: tuple[Address, ...] = (endpoint.address,)
     else:

@@ -1,7 +1,7 @@
-"""The reference sender: `requests`, with its connections made, limited and read by our sockets and our reader.
+"""The reference sender: `requests`, on our own sockets and with our own parser.
 
-`requests` brings pooling, TLS and HTTP; from its session nothing is used, because a session knows proxies and
-passwords from the environment, cookies and redirects.
+`requests` provides pooling, TLS and HTTP. Its session is not used, because a session applies proxies and passwords from
+the environment, cookies and redirects.
 """
 
 import http.client
@@ -42,7 +42,7 @@ from partners.endpoints import EndpointURL
 _PIECE_BYTES = 16 * 1024
 _CONNECTIONS_PER_ENDPOINT = 32
 
-# What endpoints do is kept with the attempt. urllib3 would also log every odd header of theirs as a warning.
+# The attempt records what endpoints do. urllib3 would also log a warning for each of their odd headers.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
@@ -65,7 +65,7 @@ class RequestsSender:
         def run() -> None:
             try:
                 outcome = offload(self.send, request)
-            except Exception as error:  # no helper is left to do it: the process ends
+            except Exception as error:  # the helper threads have ended: the process ends
                 outcome = failed(ErrorClass.INTERNAL, type(error).__name__)
             then(outcome)
 
@@ -94,12 +94,12 @@ class RequestsSender:
 
 
 def _kept_connection_was_closed(failure: Failure, exchange: Exchange) -> bool:
-    """Whether to send again on another connection; each such failure uses one up, so it ends with a new one."""
+    """Whether to send again on another connection. Each such failure removes a kept one, so the last is a new one."""
     return failure.error is ErrorClass.RESET and not exchange.is_connected and not exchange.answer.has_begun
 
 
 def _prepare(request: Request, endpoint: EndpointURL) -> requests.PreparedRequest:
-    """By hand: what `requests` would do itself is done in our own words already, and must not be done twice."""
+    """Fills the request without `requests`' own preparation, which would change its URL and headers."""
     prepared = requests.PreparedRequest()
     prepared.method = "POST"
     prepared.url = endpoint.url
@@ -120,15 +120,15 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": TLSPool}
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """One TLS context for all pools: reading the authorities takes 10 ms."""
+        """Uses one TLS context for all pools, because reading the authorities takes 10 ms."""
         host, _ = super().build_connection_pool_key_attributes(*args, **kwargs)
         return host, ({"ssl_context": self._context} if host["scheme"] == "https" else {})
 
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:
-        """The context knows the authorities."""
+        """Does nothing: the context has the authorities."""
 
     def exchange(self, prepared: requests.PreparedRequest, exchange: Exchange) -> int:
-        """Sends and reads; the final status. Raises Failure."""
+        """Sends the request and reads the answer; returns the final status. Raises Failure."""
         current.exchange = exchange
         try:
             response = self.send(prepared, stream=True, timeout=None, proxies={})
@@ -145,13 +145,13 @@ class _Adapter(HTTPAdapter):
 
 
 def _pieces(raw: Any) -> Iterator[bytes]:
-    """The body as it comes: not decoded, or a kilobyte becomes a gigabyte."""
+    """The body as it comes. It is not decompressed, because a kilobyte might become a gigabyte."""
     while piece := raw.read1(_PIECE_BYTES, decode_content=False):
         yield piece
 
 
 def _failure(error: BaseException) -> Failure:
-    """The libraries wrap each other's exceptions: the first that says something counts, from the inside out."""
+    """The Failure of a library's exception. Libraries wrap exceptions: the innermost one that has a class counts."""
     for one in reversed(_chain(error)):
         found = _classify(one)
         if found is not None:
@@ -160,7 +160,7 @@ def _failure(error: BaseException) -> Failure:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """The exception, and all that led to it."""
+    """The exception with all its causes, contexts and arguments that are exceptions."""
     chain: list[BaseException] = []
     pending: list[object] = [error]
     while pending:

@@ -1,11 +1,11 @@
-"""Looks host names up within a bounded time.
+"""Looks up host names within a bounded time.
 
-`getaddrinfo` takes as long as it likes (half a minute when a name server is dead) and cannot be stopped, so it runs in
-a thread of its own; the caller waits no longer than it can afford. Lookups of the same name at the same time share one
-thread, so one partner's dead name server holds one thread, not one per attempt.
+`getaddrinfo` may take long (half a minute if a name server is dead) and cannot be stopped, so it runs in a thread of
+its own, and the caller waits no longer than its timeout. Simultaneous lookups of one name share a thread, so a dead
+name server occupies one thread for each name, not one for each attempt.
 
-Threads are bounded, and a dead DNS provider has many names: those whose last lookup failed hold half of the threads at
-most. Nothing is cached but for the moment when no thread is left.
+The number of threads is limited, and a dead DNS provider has many names: names whose last lookup failed or was slow
+occupy at most half of the threads. Results are only used again while no thread is free.
 """
 
 import socket
@@ -21,33 +21,33 @@ from ipaddress import ip_address
 from partners.addresses import Address
 
 MAX_LOOKUPS = 2048
-"""Twice what a worker sends at once: lookups of dead names go on when their attempts have ended."""
+"""Twice a worker's default concurrency, because lookups of dead names go on after their attempts have ended."""
 _SLOW_S = 5.0
 _REMEMBERED = 10_000
 _FORMER_S = 3600.0
 
 
-class LookupFailed(OSError):  # noqa: N818 - it says what happened
+class LookupFailed(OSError):  # noqa: N818 - says what happened
     """The name has no address, or none was found in time; `str()` is the reason."""
 
 
 class NoRoomToLookUp(LookupFailed):
-    """Too much is being looked up, which says nothing about this name."""
+    """Too many names are being looked up; nothing is known about this one."""
 
 
 Resolver = Callable[[str, float], tuple[Address, ...]]
-"""Called with a host name and a timeout in seconds, from many threads: the addresses of the name, best first, at least
-one; raises LookupFailed."""
+"""Called with a host name and a timeout in seconds, by many threads at the same time. Returns the name's addresses,
+best first, at least one; raises LookupFailed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a name stood for, if anything, when it was last found."""
+    """The addresses of a name when it was last found, empty if it never was."""
 
     addresses: tuple[Address, ...]
     at: float
     is_good: bool
-    """Whether its last lookup succeeded, and in time."""
+    """Whether the last lookup succeeded and was not slow."""
 
 
 class SystemResolver:
@@ -67,7 +67,7 @@ class SystemResolver:
         self._found: OrderedDict[str, _Found] = OrderedDict()
 
     def __call__(self, host: str, timeout_s: float) -> tuple[Address, ...]:
-        """With no room to look it up: what it stood for in the last hour; raises NoRoomToLookUp if that is unknown."""
+        """If no thread is free, returns the addresses found in the last hour, or raises NoRoomToLookUp."""
         try:
             lookup = self._join(host)
         except NoRoomToLookUp:
@@ -124,7 +124,7 @@ class SystemResolver:
         try:
             found = self._getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM)
             result = _addresses(found)
-        except Exception as error:  # whatever it is, the waiting attempts must hear of it
+        except Exception as error:  # of any kind: the waiting attempts must get it
             self._doubt(host)
             self._leave(host)
             lookup.set_exception(_as_failure(host, error))
@@ -140,7 +140,7 @@ class SystemResolver:
 
 
 def _addresses(found: Sequence[tuple[object, ...]]) -> tuple[Address, ...]:
-    """Of getaddrinfo's answer, each address once, in its order."""
+    """The different addresses in getaddrinfo's result, in its order."""
     hosts = [entry[4][0] for entry in found if isinstance(entry[4], tuple)]
     addresses = tuple(dict.fromkeys(ip_address(host) for host in hosts))
     if not addresses:

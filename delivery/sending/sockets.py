@@ -1,8 +1,8 @@
-"""Sockets with a deadline for everything that is done with them, connected to permitted addresses only.
+"""Sockets with one deadline for a whole exchange, connected to permitted addresses only.
 
-A timeout per read, as `requests` has it, never ends a partner that sends one byte a second. These sockets are given,
-before each call, no more time than is left of the exchange that the calling thread is in, and no more bytes than an
-answer may have. One exchange belongs to one thread.
+A timeout for each read, as in `requests`, never stops an endpoint that sends one byte a second. Before each call these
+sockets set their timeout to the time that is left of the calling thread's exchange, and they count its bytes. An
+exchange belongs to one thread.
 """
 
 import errno
@@ -20,11 +20,11 @@ from delivery.sending.request import Keep
 from partners.addresses import Address
 
 RAW_MAX_BYTES = HEAD_MAX_BYTES + READ_MAX_BYTES + 1024 * 1024
-"""With generous room for the framing of chunks; beyond, it is no answer but a flood."""
+"""The limit of an answer's bytes, with ample room for the framing of chunks."""
 
 
 class Exchange:
-    """One request and its answer, from the view of the sockets."""
+    """What the sockets know of one request and its answer."""
 
     def __init__(
         self,
@@ -40,17 +40,17 @@ class Exchange:
         self.connect_deadline = connect_deadline
         self.deadline = deadline
         self.locate = locate
-        """Called with the seconds that are left: the permitted addresses; raises Failure."""
+        """Called with the seconds that are left; returns the permitted addresses or raises Failure."""
         self.port = port
         self.keep = keep
         self.is_connected = False
-        """By this exchange: False while a kept connection is in use."""
+        """Whether this exchange made its connection; False if it uses a kept one."""
         self.is_ready = True
         """False from the start of connecting until the end of the TLS handshake."""
         self._raw_bytes = 0
 
     def seconds_left(self) -> float:
-        """Before the connection is ready its own deadline counts. Raises TimeoutError when there are none."""
+        """The time until the deadline: that of connecting until the connection is ready. Raises TimeoutError."""
         deadline = self.deadline if self.is_ready else min(self.deadline, self.connect_deadline)
         left = deadline - time.monotonic()
         if left <= 0:
@@ -98,7 +98,7 @@ class DeadlineTLSSocket(ssl.SSLSocket):
 
 
 def connect(exchange: Exchange) -> DeadlineSocket:
-    """A connection to the first permitted address that answers; raises Failure. Each one gets its share of the time."""
+    """Connects to the first permitted address that answers; each gets a share of the time. Raises Failure."""
     addresses = exchange.locate(exchange.connect_deadline - time.monotonic())
     failure = caused(ErrorClass.CONNECT_TIMEOUT, "looking up the name took all the time")
     for tried, address in enumerate(addresses):

@@ -1,7 +1,7 @@
-"""The byte stream of one answer, for http.client to read: its head shown to the answer, its chunks put together.
+"""Streams that http.client reads an answer from: one passes the head to our parser, one joins the chunks of the body.
 
-Chunks are read as strictly as libcurl reads them. http.client and urllib3 take `-1` and `0x10` for lengths, and do not
-notice when the stream ends after the last chunk's length.
+Chunks are parsed as strictly as by libcurl. http.client and urllib3 accept `-1` and `0x10` as lengths, and do not
+notice if the stream ends after the last chunk's length.
 """
 
 import re
@@ -19,7 +19,7 @@ _ANY_LINE = re.compile(rb"([^\r\n]*)")
 
 
 class HeadStream:
-    """While the head is read: all that http.client uses of a stream until then."""
+    """The stream while the head is read, with the methods that http.client calls until then."""
 
     def __init__(self, stream: BufferedIOBase, answer: Answer) -> None:
         self._stream = stream
@@ -35,18 +35,18 @@ class HeadStream:
 
 
 class ChunkStream:
-    """The body without its framing; the trailers are shown to the answer."""
+    """The body without its framing. Trailers are passed to the answer."""
 
     def __init__(self, stream: BufferedIOBase, answer: Answer) -> None:
         self._stream = stream
         self._answer = answer
         self._left = 0
-        """Of the chunk that is being read."""
+        """The bytes that are left of the current chunk."""
         self._is_first = True
         self._has_ended = False
 
     def read1(self, size: int = _PIECE_BYTES) -> bytes:
-        """Empty at the end of the body; raises Failure when the framing is wrong or breaks off."""
+        """The next piece, empty at the end of the body. Raises Failure if the framing is wrong or incomplete."""
         if not self._left and not self._has_ended:
             self._start_chunk()
         if self._has_ended:
@@ -67,14 +67,14 @@ class ChunkStream:
         if not self._is_first:
             self._line(_LINE_BREAK, "a chunk is longer than it says")
         self._is_first = False
-        self._left = int(self._line(_CHUNK_LENGTH, "this is no length of a chunk"), 16)
+        self._left = int(self._line(_CHUNK_LENGTH, "this is not the length of a chunk"), 16)
         if self._left == 0:
             self._has_ended = True
             while trailer := self._line(_ANY_LINE, ""):
                 self._answer.feed_line(trailer)
 
     def _line(self, pattern: re.Pattern[bytes], complaint: str) -> bytes:
-        """What the pattern's group found in the next line. A line that is wrong is wrong even when it breaks off."""
+        """The pattern's group in the next line. An incomplete line that does not match is INVALID, else RESET."""
         line: bytes = self._stream.readline(_LINE_MAX)
         match = pattern.match(line)
         if match is None:

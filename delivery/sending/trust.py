@@ -1,4 +1,4 @@
-"""Whom the senders trust: the authorities of certifi, and those of the operator's own file."""
+"""The certificate authorities that the senders trust: certifi's, and those of the operator's own file."""
 
 import ssl
 import tempfile
@@ -10,19 +10,19 @@ import certifi
 
 @lru_cache(maxsize=4)
 def client_context(ca_file: str) -> ssl.SSLContext:
-    """TLS 1.2 or newer, certificates and names verified. Shared: reading the authorities takes 10 ms and more."""
+    """TLS 1.2 or newer, certificates and names verified. Shared, because reading the authorities takes over 10 ms."""
     context = ssl.create_default_context(cafile=certifi.where())
     if ca_file:
         context.load_verify_locations(cafile=ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # As libcurl: a certificate that is trusted itself needs no root, and old certificates of private authorities pass.
+    # As in libcurl, a trusted certificate needs no root, and old certificates of private authorities are accepted.
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
     return context
 
 
 class Bundle:
-    """One file with all trusted certificates, for libraries that take a single one; removed with `close`."""
+    """One file with all trusted certificates, for libraries that take a single file. `close` removes it."""
 
     def __init__(self, ca_file: str) -> None:
         self._made: Path | None = None

@@ -67,7 +67,7 @@ def test_who_breaks_when_told_of_an_end_harms_no_other(
     sending.turns.soon(begin_all)
     assert all(one.result(10).succeeded for one in others)
     sending.turns.stop(10)
-    assert [record.message for record in caplog.records] == ["an exchange broke"]
+    assert [record.message for record in caplog.records] == ["ending an exchange raised an exception"]
 
 
 def test_the_thread_ends_only_after_what_was_begun(sending: Sending, receiver: Receiver) -> None:
