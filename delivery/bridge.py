@@ -1,10 +1,10 @@
-"""The bridge: takes batches out of a source, stores them, publishes their deliveries, acknowledges. In that order.
+"""The bridge: fetches batches of events from a source, stores them, publishes their deliveries, acknowledges them.
 
     fetch ─► read ─► (unreadable: dead letter) ─► ingest: one transaction ─► publish ─► acknowledge
 
-A crash between any two steps only makes the source hand the batch out again: the rows are there already, the broker
-drops what it holds already, and nobody is told twice. PostgreSQL away: the batch is kept in hand and tried again, and
-nothing more is fetched (back-pressure reaches the source). Valkey away: the events are stored and acknowledged;
+After a crash between two steps the source hands out the batch again. The rows are stored already and the broker drops
+messages that it holds, so nothing is delivered twice. While PostgreSQL is away, the bridge retries its batch and
+fetches nothing more (back-pressure on the source). While Valkey is away, events are stored and acknowledged;
 reconciliation queues their deliveries when it is back.
 """
 
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Store = Callable[[Sequence[SourceMessage]], list[SourceMessage]]
-"""Stores and publishes a batch; returns which messages became dead letters."""
+"""Stores and publishes a batch; returns the messages that became dead letters."""
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
@@ -47,21 +47,21 @@ _LONGEST_PAUSE_S = 5.0
 
 @dataclass(slots=True)
 class Counts:
-    """What went through since the start."""
+    """Totals since the start."""
 
     events: int = 0
     duplicates: int = 0
     dead_letters: int = 0
     deliveries: int = 0
     unpublished: int = 0
-    """Stored since the broker went away; 0 once it has taken something again."""
+    """Deliveries that could not be published since the broker went away; 0 after the next success."""
     fetched_at: float = 0.0
-    """When the source was last asked, in Unix seconds."""
+    """When the source last answered, in Unix seconds."""
 
 
 @dataclass(slots=True)
 class Bridge:
-    """Runs until `stop()`; the batch in hand is finished first."""
+    """Runs until `stop()`, and finishes its batch first."""
 
     source: Source
     router: Router
@@ -70,17 +70,17 @@ class Bridge:
     batch_size: int = 500
     send: Callable[[Sequence[Due]], int] = publish.publish_briefly
     is_current: Callable[[], bool] = lambda: True
-    """Whether the router hears of changes; while it does not, it may not know who wants an event."""
+    """Whether the change listener is connected. While it is not, the router may not know all subscriptions."""
     counts: Counts = field(default_factory=Counts)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _database: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "bridge-database"))
-    """One thread, and so one connection, for all that blocks."""
+    """One thread, and so one connection, for all blocking calls."""
 
     def stop(self) -> None:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Connects and pumps; starts over when the source goes away."""
+        """Connects and handles batches; connects again when the source was away."""
         try:
             await self._run()
         finally:
@@ -111,7 +111,7 @@ class Bridge:
     async def _handle(self, messages: Sequence[SourceMessage], store: Store) -> None:
         try:
             dead = await self._patiently(store, messages)
-        except DataError as error:  # one of them holds what PostgreSQL does not take: it must not hold up the rest
+        except DataError as error:  # PostgreSQL refuses something in one message, which must not stop the others
             if len(messages) > 1:
                 for message in messages:
                     await self._handle([message], store)
@@ -122,7 +122,7 @@ class Bridge:
         await self.source.terminate(dead)
 
     async def _patiently(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Until PostgreSQL is there, or the bridge is to stop. Raises what is not passing."""
+        """Calls `work` until it succeeds. Raises errors that are not temporary, and any error after `stop`."""
         pause = _Pause("the database is away", self._stopping)
         while True:
             try:
@@ -145,8 +145,9 @@ class Bridge:
                 unreadable.append((message, str(error)))
             except Error:
                 raise
-            except Exception as error:  # a fault of ours: one message must not hold up all the others
-                logger.exception("a message broke", extra={"subject": message.subject, "position": message.position})
+            except Exception as error:  # our own fault: the message must not stop all others
+                extra = {"subject": message.subject, "position": message.position}
+                logger.exception("reading a message raised an exception", extra=extra)
                 unreadable.append((message, f"it cannot be read: {type(error).__name__}: {str(error)[:300]}"))
         return accepted, unreadable
 
@@ -155,9 +156,9 @@ class Bridge:
 
     @with_lasting_connection
     def _store_and_publish(self, messages: Sequence[SourceMessage]) -> list[SourceMessage]:
-        """Returns which messages became dead letters."""
+        """Returns the messages that became dead letters."""
         if not self.is_current():
-            raise OperationalError("changes of subscriptions are not heard of")
+            raise OperationalError("the change listener is not connected")
         accepted, unreadable = self._read(messages)
         store_dead_letters(unreadable)
         result = ingest(accepted, self.router)
@@ -175,7 +176,7 @@ class Bridge:
         return [message]
 
     def _publish(self, due: Sequence[Due]) -> None:
-        if not due:  # the broker is not asked, so nobody knows whether it is back
+        if not due:  # nothing is sent to the broker, so whether it is back is unknown
             return
         if publish.publish_or_leave(due, "bridge", self.send):
             self.counts.unpublished = 0
@@ -184,7 +185,7 @@ class Bridge:
 
 
 def store_dead_letters(unreadable: Sequence[tuple[SourceMessage, str]]) -> None:
-    """Keeps the messages with the reasons; a message that is there already is not kept twice."""
+    """Stores messages with their reasons; one that is stored already is not stored twice."""
     if not unreadable:
         return
     with connection.cursor() as cursor:
@@ -220,7 +221,7 @@ def _dead_letter_columns(unreadable: Sequence[tuple[SourceMessage, str]]) -> lis
 
 
 def headers_json(headers: Mapping[str, str]) -> str:
-    """As JSON that PostgreSQL's jsonb takes: it refuses NUL."""
+    """The headers as JSON for PostgreSQL's jsonb, which refuses NUL."""
     return orjson.dumps({_storable(name): _storable(value) for name, value in headers.items()}).decode()
 
 
@@ -229,7 +230,7 @@ def _storable(text: str) -> str:
 
 
 class _Pause:
-    """Waits longer each time, and says what happened once."""
+    """Waits longer each time, and logs the trouble once."""
 
     def __init__(self, what: str, stopping: asyncio.Event) -> None:
         self._trouble = Trouble(logger, what)

@@ -1,4 +1,5 @@
-"""PostgreSQL for the hot path: Django's connection of a thread, without what its ORM and its cursors cost."""
+"""PostgreSQL for the hot path: statements on Django's connections without the cost of its ORM and cursors, and on
+connections of our own."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,14 +21,14 @@ Result = TypeVar("Result")
 
 @contextmanager
 def bulk_cursor() -> Iterator["psycopg.Cursor[tuple[Any, ...]]"]:
-    """For statements that carry a whole batch in arrays; in Django's transaction. Raises django.db.Error.
+    """A cursor for statements with a whole batch in arrays, in Django's transaction. Raises django.db.Error.
 
-    The values go to the server beside the SQL, in binary form. Django's cursors write them into the SQL as text: for an
-    array of JSON documents, whose quotes are escaped one by one, that took 110 µs a document, against 0.4 µs. Write
-    `%b` for an array, with its type: `%b::text[]`.
+    It sends values separately from the SQL, in binary form. Django's cursors put them into the SQL as text: escaping
+    the quotes of JSON documents in an array took 110 µs a document, against 0.4 µs. Write `%b` for an array, with its
+    type: `%b::text[]`.
     """
     with (
-        connection.cursor(),  # sees to it that there is a living connection
+        connection.cursor(),  # connects if there is no connection
         connection.wrap_database_errors,
         psycopg.Cursor(connection.connection) as cursor,
     ):
@@ -36,7 +37,7 @@ def bulk_cursor() -> Iterator["psycopg.Cursor[tuple[Any, ...]]"]:
 
 Rows = list[tuple[Any, ...]]
 Ask = Callable[[str, Sequence[Any]], Rows]
-"""One statement, which is a transaction unless one is open, and its rows. Raises django.db.Error."""
+"""Executes a statement, in its own transaction unless one is open; returns the rows. Raises django.db.Error."""
 
 
 def ask(sql: str, values: Sequence[Any]) -> Rows:
@@ -46,7 +47,7 @@ def ask(sql: str, values: Sequence[Any]) -> Rows:
 
 
 def with_living_connection(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """For threads that Django does not know: looks first whether the connection is good, which is a round trip."""
+    """For threads that run no Django requests: before `work`, closes a connection that is unusable or too old."""
 
     @wraps(work)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
@@ -59,11 +60,12 @@ def with_living_connection(work: Callable[Parameters, Result]) -> Callable[Param
 
 
 _helpers = ThreadPoolExecutor(2, "database")
-"""Threads with a connection each: enough that one slow statement is not in the way; a storm opens no more."""
+"""Threads with a connection each. Two, so that one slow statement does not block the others; never more."""
 
 
 def in_database(work: Callable[..., Result], *arguments: object) -> Result:
-    """Runs what uses Django's connection and is asked for by a delivery, which has none; see delivery.waits.offload."""
+    """Runs a function that needs Django's connection, for a task of delivery.turns, which has none; see
+    delivery.waits.offload."""
     return offload(with_living_connection(work), *arguments, to=_helpers)
 
 
@@ -71,16 +73,15 @@ _ONE_PLAN = (
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
     " SET plan_cache_mode = force_generic_plan"
 )
-"""A plan is kept for hours; one that was best while the tables were empty must not be among them. And it is kept: left
-alone, once it has statistics PostgreSQL plans anew for each small batch, which takes longer than to carry it out."""
+"""Forces PostgreSQL to keep plans, because planning a small batch anew takes longer than executing it; with statistics
+it would do so by default. A plan is kept for hours, so it must not be one that is best while the tables are empty."""
 _PREPARE_AFTER = 3
 _BATCH_WAIT_S = 120.0
-"""A batch of events that hundreds of subscriptions want is a statement of many seconds, and must not be begun again and
-again."""
+"""A batch of events that hundreds of subscriptions want takes many seconds, and must not be cancelled and repeated."""
 
 
 class _Connection(BoundedConnection):
-    """While it waits for the server, the other tasks of its thread go on."""
+    """A connection that lets the other tasks of its thread go on while it waits for the server."""
 
     def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
         task = current_task()
@@ -99,16 +100,16 @@ class _Connection(BoundedConnection):
 
 
 class OwnConnection:
-    """`Ask` on a connection that does the same few statements again and again, so PostgreSQL keeps their plans.
+    """`Ask` on a connection for a few statements that are executed often: PostgreSQL keeps their plans.
 
-    For one task at a time; opened when it is first needed, and anew after an error.
+    For one task at a time. It connects when it is first called, and again after an error.
     """
 
     def __init__(self, longest_wait_s: float = LONGEST_WAIT_S) -> None:
         self._longest_wait_s = longest_wait_s
         self._connection: _Connection | None = None
         self._errors = connection.wrap_database_errors
-        """Kept: each task that asked Django for its own would be given a connection of its own."""
+        """Kept, because Django's `connection` would be another one, new, in each task."""
 
     def __call__(self, sql: str, values: Sequence[Any]) -> Rows:
         with self._errors:
@@ -137,16 +138,16 @@ def _connect(parameters: Mapping[str, Any], longest_wait_s: float) -> _Connectio
 
 
 def with_lasting_connection(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """For a thread that does the same few statements again and again on Django's connection: see OwnConnection.
+    """For a thread that executes a few statements often, on Django's connection: PostgreSQL keeps their plans.
 
-    An error closes the connection, so that the next try gets a new one.
+    An error closes the connection, so that the next call gets a new one.
     """
 
     @wraps(work)
     def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         try:
             bound_connection(_BATCH_WAIT_S)
-            if connection.connection.prepare_threshold is None:  # Django's default: it is a new one
+            if connection.connection.prepare_threshold is None:  # Django's default, so the connection is new
                 connection.connection.prepare_threshold = _PREPARE_AFTER
                 with connection.wrap_database_errors:
                     connection.connection.execute(_ONE_PLAN)

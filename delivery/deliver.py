@@ -1,10 +1,10 @@
-"""One attempt, from load to record. What a delivery task does, without Celery.
+"""The steps of one attempt, without Celery.
 
-    load ─► is it still to be done? ─► prepare ─► send ─► decide ─► record ─► (try later | dead | done)
+    load ─► still pending? ─► prepare ─► send ─► decide ─► record ─► (try later | dead | done)
 
-At least once: the attempt is recorded after the request was made, so a crash in between makes the request again;
-a duplicate is allowed, a silent loss is not. Everything else that may come twice (a message published again by the
-bridge or by reconciliation) is recognised by the delivery's state.
+At least once: the attempt is recorded after the request was sent, so after a crash in between the request is sent
+again. A duplicate is allowed, a silent loss is not. Messages that the bridge or reconciliation publish twice are
+recognised by the delivery's state.
 """
 
 import logging
@@ -33,7 +33,7 @@ EXPUNGED = "the event's data was expunged"
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What an attempt works with; every part can be a fake."""
+    """The dependencies of an attempt. Tests replace them."""
 
     load: Callable[[str], Job | None]
     breaker: Breaker
@@ -47,13 +47,13 @@ class Tools:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     random: Callable[[], float] = random.random
     rest: Callable[[], None] | None = None
-    """Called now and then in a transformation that takes long."""
+    """A long transformation calls it from time to time."""
 
 
 def deliver(delivery_id: str, attempt: int, tools: Tools) -> None:
-    """Makes the attempt if it is due. Raises TryLater, Postponed or DeliveryDead to tell Celery.
+    """Makes the attempt if it is due. Raises TryLater, Postponed or DeliveryDead to report its result to Celery.
 
-    One alone, step by step; delivery.pipeline takes the same steps with many at a time.
+    delivery.pipeline runs the same steps for many deliveries at a time.
     """
     job = tools.load(delivery_id)
     if job is None or job.status != PENDING:
@@ -70,36 +70,36 @@ def deliver(delivery_id: str, attempt: int, tools: Tools) -> None:
 
 
 def refusal(job: Job, attempt: int, tools: Tools) -> TryLater | Postponed | None:
-    """Why this attempt is not to be made now, if so."""
+    """Why this attempt must not be made now; None if it may."""
     if job.attempt_count + 1 != attempt:
         return TryLater(_next(job, job.attempt_count + 1, job.next_attempt_at), "another attempt is next")
     until = tools.breaker.postponed_until(job.endpoint.subscription_id)
     if until is not None:
-        later = until + tools.random() * FIRST_PERIOD_S  # not all in the same moment
+        later = until + tools.random() * FIRST_PERIOD_S  # so that postponed deliveries do not come all at once
         return Postponed(later, job.endpoint.subscription_id, job.endpoint.partner_id)
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An attempt that is being made: its request, or the outcome of one that cannot be sent."""
+    """An attempt in progress: its request, or its outcome if there is nothing to send."""
 
     job: Job
     number: int
     started_at: datetime
     headers: str
-    """The request's headers as they are written down; empty: nothing was sent."""
+    """The request's headers as they are recorded; empty if nothing is sent."""
     request: Request
     outcome: Outcome | None
     ended: Ended
-    """To be told the outcome."""
+    """Ends the attempt's span; called with the outcome."""
 
 
 NOTHING_TO_SEND = Request("", {}, b"")
 
 
 def begin(job: Job, attempt: int, tools: Tools) -> Begun:
-    """Never raises for what partner or event did wrong."""
+    """Prepares the request. A fault of the partner or of the event is an outcome, not an exception."""
     started_at = tools.now()
     traced, ended = tools.trace(job, attempt)
     request, outcome = _request(traced, started_at, tools)
@@ -108,7 +108,7 @@ def begin(job: Job, attempt: int, tools: Tools) -> Begun:
 
 
 def end(begun: Begun, outcome: Outcome, tools: Tools) -> AttemptRecord:
-    """Decides what the outcome means."""
+    """Decides what follows the outcome; returns the record of the attempt."""
     begun.ended(outcome)
     job, attempt, started_at = begun.job, begun.number, begun.started_at
     ended_at = tools.now()
@@ -141,7 +141,7 @@ def end(begun: Begun, outcome: Outcome, tools: Tools) -> AttemptRecord:
 
 
 def result_of(job: Job, made: AttemptRecord, tools: Tools) -> TryLater | DeliveryDead | None:
-    """After its attempt was recorded: what becomes of the delivery, if it has not succeeded."""
+    """How the delivery goes on after its attempt was recorded; None if it succeeded. Tells the breaker, and logs."""
     _tell_breaker(job, made, tools.breaker)
     if logger.isEnabledFor(logging.INFO):
         _log(job, made)
@@ -157,7 +157,7 @@ def worker_name(process_id: int) -> str:
 
 
 def _request(job: Job, now: datetime, tools: Tools) -> tuple[Request, Outcome | None]:
-    """What to send, or why that is nothing."""
+    """The request, or NOTHING_TO_SEND and the outcome."""
     if job.is_expunged:
         return NOTHING_TO_SEND, failed(ErrorClass.DISABLED, EXPUNGED)
     if job.endpoint.stopped:
@@ -166,7 +166,7 @@ def _request(job: Job, now: datetime, tools: Tools) -> tuple[Request, Outcome | 
         return prepare(job, now, tools.user_agent, tools.connect_timeout_s, tools.rest), None
     except TransformError as error:
         return NOTHING_TO_SEND, failed(ErrorClass.TRANSFORM, str(error))
-    except Exception as error:  # a fault of ours must not lose the delivery: it is tried again like any other
+    except Exception as error:  # our own fault must not lose the delivery: it is retried like any other
         logger.exception("an attempt could not be prepared", extra=_marks(job))
         return NOTHING_TO_SEND, failed(ErrorClass.INTERNAL, type(error).__name__)
 
@@ -178,7 +178,7 @@ def _next(job: Job, attempt: int, due_at: datetime | None) -> Due:
 
 
 def _tell_breaker(job: Job, made: AttemptRecord, breaker: Breaker) -> None:
-    """Of a stopped subscription as well, which needs its breaker no longer: so it closes."""
+    """Counts the attempt. Closes the breaker of a disabled or deleted subscription, which needs it no longer."""
     if made.outcome.error in _NOT_THE_ENDPOINT and not job.endpoint.stopped:
         breaker.saw_nothing(made.subscription_id)
     elif breaker.saw(made.subscription_id, failed=says_down(made.outcome)) is not None:
@@ -187,7 +187,7 @@ def _tell_breaker(job: Job, made: AttemptRecord, breaker: Breaker) -> None:
 
 
 def says_down(outcome: Outcome) -> bool:
-    """Whether the endpoint, and not this one event, is the trouble: nothing answered, or it answered 5xx or 429."""
+    """Whether the endpoint is at fault, and not this event: it did not answer, or answered with 5xx or 429."""
     if outcome.status_code is not None:
         return outcome.status_code >= 500 or outcome.status_code == 429
     return outcome.error not in _NOT_THE_ENDPOINT and not outcome.succeeded
@@ -197,7 +197,7 @@ _NOT_THE_ENDPOINT = frozenset({ErrorClass.TRANSFORM, ErrorClass.DISABLED, ErrorC
 
 
 def _marks(job: Job) -> dict[str, str]:
-    """By which the log lines of an attempt are found: from the partner's side, from ours, and from the producer's."""
+    """Ids by which to find an attempt's log lines: the partner's, our own, and the producer's."""
     marks = {"webhook_id": job.event_id, "delivery_id": job.delivery_id}
     return {**marks, "trace_id": job.traceparent.split("-")[1]} if job.traceparent else marks
 

@@ -1,7 +1,7 @@
-"""What a worker must know of a subscription to send to it, kept in memory and dropped when it changes.
+"""The subscriptions' endpoints: what a worker needs in order to send, kept in memory until it changes.
 
-Loaded on first use, for all ids of a batch in one query. `forget` is called by the change listener; until it runs
-(within a second of the change) an attempt may still use the former state.
+Endpoints are loaded on first use, all of a batch together. The change listener calls `forget`; until then (less than a
+second after the change) an attempt may still use the former state.
 """
 
 import logging
@@ -39,7 +39,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and how a subscription wants its events."""
+    """Where and how to send a subscription's events."""
 
     subscription_id: str
     partner_id: str
@@ -50,15 +50,18 @@ class Endpoint:
     timeout_s: float
     schedule_s: tuple[float, ...]
     stopped: str
-    """Why nothing may be sent (disabled, deleted), or empty."""
+    """Why nothing may be sent (disabled, deleted, unusable), or empty."""
 
     def live_secrets(self, now: datetime) -> list[SigningKey]:
-        """Newest first."""
+        """The keys that have not expired, newest first."""
         return [one.key for one in self.secrets if one.expires_at is None or one.expires_at > now]
 
 
 class EndpointCache:
-    """Thread-safe. `is_current`: whether changes are heard of; while they are not, nothing that is kept is used."""
+    """Keeps endpoints in memory. Thread-safe.
+
+    `is_current` says whether the change listener is connected. While it is not, kept endpoints are not used.
+    """
 
     def __init__(self, is_current: Callable[[], bool] = lambda: True) -> None:
         self._is_current = is_current
@@ -67,7 +70,7 @@ class EndpointCache:
         self._lock = threading.Lock()
 
     def get(self, subscription_ids: Iterable[str]) -> dict[str, Endpoint]:
-        """The endpoints of these subscriptions. Raises django.db.Error when they must be loaded and cannot."""
+        """The endpoints of these subscriptions, except those that do not exist. Raises django.db.Error."""
         wanted = set(subscription_ids)
         known = self._known if self._is_current() else {}
         found = {id_: endpoint for id_ in wanted if (endpoint := known.get(id_)) is not None}
@@ -76,13 +79,13 @@ class EndpointCache:
             generation = self._generation
             loaded = in_database(load_endpoints, unknown)
             with self._lock:
-                if generation == self._generation:  # else something changed while we read: use it, do not keep it
+                if generation == self._generation:  # else something changed meanwhile: use them, but do not keep them
                     self._known.update(loaded)
             found.update(loaded)
         return found
 
     def forget(self, change: Change) -> None:
-        """Takes a change over: what it touches is loaded anew on next use."""
+        """Drops the endpoints that the change affects."""
         with self._lock:
             self._generation += 1
             if change.kind == "subscription":
@@ -100,10 +103,10 @@ def load_endpoints(subscription_ids: Iterable[str]) -> dict[str, Endpoint]:
 
 
 def _usable(subscription: Subscription, tokens: Sequence[SubscriptionSecret]) -> Endpoint:
-    """What cannot be read of one subscription stops that one, and none that is loaded with it.
+    """The endpoint of a subscription, even if parts of it cannot be used: it must not affect the rest of the batch.
 
-    A transformation that does not compile any more ends its deliveries. Secrets or headers that no key opens are an
-    operator's mistake: nothing can be signed, the attempt fails as ours, and is tried again when the key is back.
+    If the transformation does not compile any more, deliveries become dead. If no key decrypts the secrets or headers,
+    that is an operator's mistake: requests cannot be signed, so attempts fail as INTERNAL and are retried.
     """
     stopped = _stopped(subscription)
     try:
@@ -111,7 +114,7 @@ def _usable(subscription: Subscription, tokens: Sequence[SubscriptionSecret]) ->
         secrets = shared + tuple(Secret(key, None) for key in own_keys())
         headers = dict(subscription.headers)
     except (SecretUnreadable, SecretError) as error:
-        logger.error("unusable secret", extra={"subscription_id": subscription.id, "error": str(error)})
+        logger.error("unusable secret or headers", extra={"subscription_id": subscription.id, "error": str(error)})
         secrets, headers = (), {}
     try:
         return _endpoint(subscription, secrets, headers, _transformation(subscription), stopped)

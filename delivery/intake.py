@@ -1,8 +1,8 @@
-"""Takes events in from requests, by the same steps as the bridge: catalogue, one transaction, then publish.
+"""Stores events from API requests by the same steps as the bridge: catalogue, one transaction, then publish.
 
-One per web process, made when the first event comes. A caller that has just changed a subscription may publish at once:
-what changed in the last seconds is looked up before routing, because the announcement of the change may still be on
-its way. With Valkey away the events are stored all the same; reconciliation queues their deliveries.
+There is one intake in each web process, created when the first event comes. A caller may change a subscription and
+publish at once, before the change was announced: so recent changes are looked up before routing. While Valkey is away,
+events are stored; reconciliation queues their deliveries.
 """
 
 import threading
@@ -25,14 +25,14 @@ from partners.changes import Change, ChangeListener
 from partners.models import Subscription
 
 _RECENT = timedelta(seconds=15)
-"""Longer than an announcement takes, than a listener needs to notice that it hears nothing, and than the clocks of two
-machines differ."""
+"""Longer than an announcement takes, than a listener needs to notice a dead connection, and than the clocks of two
+hosts differ."""
 _START_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of one event."""
+    """The result for one event."""
 
     id: str
     status: Literal["stored", "duplicate", "refused"]
@@ -40,7 +40,7 @@ class Taken:
 
 
 class Intake:
-    """Thread-safe. `send` publishes; the router and the catalogue are kept current by whoever made this."""
+    """Thread-safe. `send` publishes. The creator keeps the router and the catalogue current."""
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class Intake:
         self._catalogue = catalogue
         self._send = send
         self._taken_over: dict[str, datetime] = {}
-        """Of the subscriptions that have changed lately: which change the router has."""
+        """The recent changes that the router has: subscription ids with their `updated_at`."""
 
     def take(self, events: Sequence[NewEvent]) -> list[Taken]:
-        """Stores what may be stored, in one transaction; raises django.db.Error with nothing stored."""
+        """Stores the events that are not refused. After django.db.Error the caller must publish them again."""
         answers: dict[int, Taken] = {}
         accepted: list[Accepted] = []
         places: list[int] = []
@@ -77,7 +77,7 @@ class Intake:
         answers = []
         for event_id in done.ids:
             answers.append(Taken(event_id, "stored" if event_id in fresh else "duplicate"))
-            fresh.discard(event_id)  # the same id once more in this batch is a duplicate of the first
+            fresh.discard(event_id)  # another event of this batch with the same id is a duplicate of this one
         return answers
 
     def _take_over_recent(self) -> None:
@@ -108,8 +108,8 @@ _running: _Running | None = None
 
 
 def intake() -> Intake:
-    """This process' one. Raises OperationalError while the routes are not known."""
-    global _running  # noqa: PLW0603 - one per process is what it is
+    """The process' intake. Raises OperationalError while the subscriptions are not loaded."""
+    global _running  # noqa: PLW0603 - there is one per process
     with _lock:
         if _running is None:
             _running = _Running()
@@ -120,7 +120,7 @@ def intake() -> Intake:
 
 
 def stop_intake() -> None:
-    """Ends the listener; the next call of `intake` begins anew."""
+    """Stops the intake's listener; the next call of `intake` creates a new intake."""
     global _running
     with _lock:
         running, _running = _running, None

@@ -1,4 +1,4 @@
-"""Tells trouble of the servers that passes from mistakes of ours, and waits until it has passed."""
+"""Distinguishes temporary errors of the servers from our own mistakes, and retries until they are over."""
 
 import logging
 import time
@@ -22,21 +22,21 @@ _READ_ONLY = "25006"
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether PostgreSQL may do the same thing later: it is away, read-only, out of room, or ended our statement."""
+    """Whether the statement may succeed later: PostgreSQL is away, read-only, out of space, or cancelled it."""
     return isinstance(error, (OperationalError, InterfaceError)) or (
         isinstance(error, DatabaseError) and getattr(error.__cause__, "sqlstate", "") == _READ_ONLY
     )
 
 
 def is_away(error: BaseException) -> bool:
-    """The same of PostgreSQL and Valkey."""
+    """Whether it is a temporary error of PostgreSQL, or any error of Valkey."""
     return is_passing(error) or isinstance(error, redis.RedisError)
 
 
 def patiently(what: str, work: Callable[[Items], Answer], items: Items) -> Answer:
-    """Does it until PostgreSQL is there, with longer and longer pauses. Raises what does not pass.
+    """Calls `work` until PostgreSQL is back, with longer and longer pauses. Raises errors that are not temporary.
 
-    In a task of delivery.turns the others go on meanwhile. `what` is what the log says of it, once.
+    In a task of delivery.turns, other tasks go on meanwhile. `what` is logged once, when the trouble begins.
     """
     trouble, pause_s = Trouble(logger, what), FIRST_PAUSE_S
     while True:
@@ -54,7 +54,8 @@ def patiently(what: str, work: Callable[[Items], Answer], items: Items) -> Answe
 
 
 class Silence:
-    """Of a server that did not answer: it is left alone for a while, or everybody would wait for his own timeout."""
+    """The time after a server did not answer in which it is not asked again, so that not every caller waits for a
+    timeout of its own."""
 
     def __init__(self, for_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
         self._for_s, self._clock = for_s, clock

@@ -1,6 +1,6 @@
-"""Puts deliveries into the partner queues: the one place that names a queue and publishes a delivery task.
+"""Puts attempts into the partners' queues: the one place that names these queues and publishes delivery tasks.
 
-The broker drops a message that it holds already (same delivery, same attempt), so publishing twice is harmless.
+The broker drops a message that it already holds (same delivery, same attempt), so publishing twice is harmless.
 """
 
 import logging
@@ -19,20 +19,21 @@ from partners.trouble import Trouble
 
 TASK = "delivery.deliver"
 EVERY_PARTNER = Naming().every
-"""The queue that stands for all partners' queues."""
+"""The name under which workers consume all partners' queues."""
 MAINTENANCE = "maintenance"
-"""The queue of what is to be done now and then; an ordinary one."""
+"""The queue of periodic tasks, which is an ordinary one."""
 VERSION = 1
-"""Of what a task message holds: the delivery's id and the attempt's number. Raised when old workers would misread it;
-a worker parks what is newer than itself, and must go on reading the version before, so that workers can be replaced one
-by one. The task's name never changes: a worker drops tasks whose name it does not know."""
+"""The version of task messages, whose arguments are the delivery's id and the attempt's number. Raise it when old
+workers would misread new messages. A worker parks messages that are newer than itself, and must still read those of the
+version before, so that workers can be replaced one by one. Never change the task's name: a worker drops unknown tasks.
+"""
 _HEADERS = {"message_version": VERSION}
 
 BrokerUnavailable = redis.RedisError
-"""What publishing raises when Valkey cannot be reached; the deliveries stay in PostgreSQL and are queued later."""
+"""Raised when Valkey cannot be reached; the deliveries stay in PostgreSQL and are queued later."""
 
 BRIEF_S = 1.0
-"""For Valkey to answer where somebody waits who can do without."""
+"""The timeout where a caller waits for Valkey but does not need its answer."""
 _silence = Silence()
 _left = Trouble(logging.getLogger(__name__), "deliveries are queued later")
 
@@ -43,7 +44,7 @@ def queue_of(partner_id: str) -> str:
 
 @lru_cache(maxsize=2)
 def queues(timeout_s: float | None = None) -> FairQueues:
-    """The broker's queues, shared by the whole process."""
+    """The broker's queues; the process shares one object for each timeout."""
     timeouts = {} if timeout_s is None else {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
     return FairQueues(connect(settings.BROKER_URL, **timeouts))
 
@@ -66,7 +67,7 @@ def publish(due: Iterable[Due], to: FairQueues | None = None) -> int:
 
 
 def publish_briefly(due: Sequence[Due]) -> int:
-    """The same for those whom others wait for: a server that hangs must not hold them up."""
+    """The same with a short timeout, for callers that a hanging server must not delay."""
     return publish(due, queues(BRIEF_S))
 
 
@@ -76,15 +77,15 @@ def publish_or_leave(
     send: Callable[[Sequence[Due]], object] = publish_briefly,
     silence: Silence = _silence,
 ) -> bool:
-    """Queues the attempts; with the broker away they are left to reconciliation, which finds them in PostgreSQL.
+    """Queues the attempts. Returns False if the broker is away: reconciliation finds them in PostgreSQL later.
 
-    False: they are left, and an error of this part of us is counted.
+    `part` is the label under which the error is counted.
     """
-    if not due:  # the broker is not asked, so nobody knows whether it is there
+    if not due:  # nothing is sent to the broker, so whether it is away is unknown
         return True
     try:
         if silence.lasts:
-            raise redis.TimeoutError("it did not answer a moment ago")
+            raise redis.TimeoutError("Valkey did not answer a moment ago")
         send(due)
     except BrokerUnavailable as error:
         if isinstance(error, redis.TimeoutError) and not silence.lasts:
@@ -97,17 +98,18 @@ def publish_or_leave(
 
 
 def postpone(queue: str, message_id: str, until: float, of: FairQueues | None = None) -> None:
-    """Gives a leased message back, to come again at `until` (Unix seconds); its acknowledgement is then void."""
+    """Puts a leased message back into its queue, due at `until` (Unix seconds). Its acknowledgement then has no
+    effect."""
     (of or queues()).postpone(queue, message_id, until)
 
 
 def missing(partner_id: str, due: Sequence[Due], of: FairQueues | None = None) -> list[Due]:
-    """Those that the broker does not hold: neither queued, nor delayed, nor leased."""
+    """The attempts whose messages the broker does not hold: neither queued, nor delayed, nor leased."""
     unknown = set((of or queues()).missing(queue_of(partner_id), [one.message_id for one in due]))
     return [one for one in due if one.message_id in unknown]
 
 
 def leased_by(due: Due) -> str | None:
-    """Who is making the attempt, whichever of its messages was first; None: nobody. Raises redis.RedisError."""
+    """The worker that has one of the attempt's messages; None if no worker has. Raises redis.RedisError."""
     queue = queue_of(due.partner_id)
     return next(filter(None, (queues().leased_by(queue, message_id) for message_id in due.message_ids)), None)

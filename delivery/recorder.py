@@ -1,7 +1,7 @@
-"""Writes attempts down and moves their deliveries on: one statement, one commit for all that gathered.
+"""Records attempts and updates their deliveries: one statement, and so one commit, for a batch.
 
-An attempt is recorded once per (delivery, number). A second record of the same attempt (a worker that was thought dead
-came back) changes nothing: the first one stands.
+An attempt is recorded once for each delivery and number. A second record of the same attempt (from a worker that was
+taken for dead) changes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from partners.services import disable_subscription
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One attempt as it is written down, and where it brings its delivery."""
+    """One attempt as it is recorded, and the step that follows it."""
 
     delivery_id: str
     subscription_id: str
@@ -32,13 +32,13 @@ class AttemptRecord:
     outcome: Outcome
     step: Step
     next_attempt_at: datetime | None
-    """By this host's clock. What is written down is PostgreSQL's, plus the step's delay."""
+    """By this host's clock. The stored time is PostgreSQL's, plus the step's delay."""
     finished_at: datetime | None
     worker: str
     url: str
-    """Where it was sent."""
+    """The URL that it was sent to."""
     event_delay_s: float | None = None
-    """From the event's time to this request, of a first attempt that sent one."""
+    """The time from the event to the request; None if this is not the first attempt, or it sent nothing."""
 
 
 _SQL = """
@@ -68,17 +68,17 @@ FROM moved
 ON CONFLICT (delivery_id, number) DO NOTHING
 RETURNING delivery_id, number
 """
-"""The delivery's row is the lock: who moves it on writes the attempt. So no attempt is written twice, and none of a
-delivery that retention has removed. Attempts come straight from what was moved: a join of the two would compare each of
-a batch with each, as the connections that keep plans may not hash (delivery.database).
+"""The delivery's row is the lock: the statement that updates it inserts the attempt. So no attempt is stored twice, and
+none of a delivery that retention has removed. `RETURNING batch.*` avoids a join of updated rows and batch: hash joins
+are off on the connections that keep plans (delivery.database), so it would compare each row with each.
 
-A delivery that somebody ended meanwhile (its event was expunged, its queue drained) is not tried again; nothing of the
-answer is kept but how it ended, for it may say what was expunged. It has its end already, so it gets neither a next
-attempt nor the end of this one."""
+A delivery that was ended meanwhile (its event was expunged, or its queue drained) keeps its end and gets no next
+attempt, unless this attempt succeeded: then its status is `succeeded`. The answer's headers and excerpt are not stored,
+because they may contain what was expunged."""
 
 
 class Recorder:
-    """The pipeline's `record`; `observe` is told of what was written (counts, metrics)."""
+    """The pipeline's `record`. Calls `observe` with the attempts that are new, for counts and metrics."""
 
     def __init__(self, observe: Callable[[Sequence[AttemptRecord]], None], ask: Ask = ask) -> None:
         self._observe = observe
@@ -91,14 +91,14 @@ class Recorder:
 
 
 def record(records: Sequence[AttemptRecord], ask: Ask = ask) -> list[bool]:
-    """Says of each whether it was written, or was known already. Raises django.db.Error with nothing written."""
+    """Returns for each attempt whether it is new. After django.db.Error nothing is stored."""
     ordered = sorted(records, key=lambda one: one.delivery_id)  # every process locks rows in the same order
     written = set(ask(_SQL, _columns(ordered)))
-    return [_took(written, (one.delivery_id, one.number)) for one in records]
+    return [_remove(written, (one.delivery_id, one.number)) for one in records]
 
 
-def _took(written: set[tuple[Any, ...]], key: tuple[str, int]) -> bool:
-    """Once for each: the same attempt may be in a batch twice, when a lease was lost and taken again."""
+def _remove(written: set[tuple[Any, ...]], key: tuple[str, int]) -> bool:
+    """Returns True once for each key: a batch has an attempt twice if its lease was lost and it came again."""
     try:
         written.remove(key)
     except KeyError:
@@ -107,7 +107,7 @@ def _took(written: set[tuple[Any, ...]], key: tuple[str, int]) -> bool:
 
 
 def _columns(records: Sequence[AttemptRecord]) -> list[list[Any]]:
-    """An `int` where a `float` is meant must not be left one: psycopg takes no list that mixes them."""
+    """The values of each column. All floats must be `float`: psycopg refuses a list that mixes them with `int`."""
     rows = [
         (
             one.delivery_id,
@@ -131,16 +131,15 @@ def _columns(records: Sequence[AttemptRecord]) -> list[list[Any]]:
 
 
 def headers_text(headers: Any) -> str:
-    """`name: value` lines."""
+    """The headers as lines, `name: value`."""
     return "\n".join(f"{name}: {value}" for name, value in headers.items())
 
 
 def disable_gone(record: AttemptRecord, lock_wait_ms: int = 0) -> None:
     """Disables the attempt's subscription, if the endpoint asked for it. Raises django.db.Error with nothing changed.
 
-    Not one that has moved, was enabled again or was changed in any other way since the request left: the answer is not
-    about what it is now. If that is gone as well, the next answer says so. Who changes the subscription holds its row:
-    this waits `lock_wait_ms` for it, 0 is as long as it takes.
+    Does nothing if the subscription has changed since the request was sent, because the answer may not apply to it any
+    more; if it does, the next answer disables it. Waits `lock_wait_ms` for the subscription's row, 0 means for ever.
     """
     if not record.step.disable:
         return

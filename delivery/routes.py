@@ -1,7 +1,7 @@
-"""Keeps the routing index in step with the subscriptions in PostgreSQL, in every process that takes events in.
+"""Keeps the routing index equal to the subscriptions in PostgreSQL, in every process that stores events.
 
-The index is filled at the start and after every reconnection, and changed one subscription at a time when PostgreSQL
-announces a change.
+The index is loaded at the start and after every reconnection of the change listener; then each announced change
+reloads one subscription.
 """
 
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Router(Protocol):
-    """Says who gets an event, and for whom the filter could not say."""
+    """Selects the subscriptions that get an event, and those whose filter failed."""
 
     def route(self, event: NewEvent) -> Selection: ...
 
@@ -33,10 +33,10 @@ class SubscriptionRouter:
     def __init__(self) -> None:
         self._index = RoutingIndex()
         self._lock = threading.Lock()
-        """From reading to writing: what was read later is not overwritten by what was read before."""
+        """Held from reading rows to changing the index, so that an older read never overwrites a newer one."""
 
     def load(self) -> None:
-        """Reads everything anew. Raises django.db.Error."""
+        """Loads all subscriptions. Raises django.db.Error."""
         with self._lock:
             self._index.replace_all(load_routes(Subscription.objects.all()))
 
@@ -47,7 +47,7 @@ class SubscriptionRouter:
             self.reload([change.id])
 
     def reload(self, subscription_ids: Collection[str]) -> None:
-        """Reads these anew, in one query. Raises django.db.Error."""
+        """Loads these subscriptions again, in one query. Raises django.db.Error."""
         with self._lock:
             found = {
                 one.subscription_id: one for one in load_routes(Subscription.objects.filter(pk__in=subscription_ids))
@@ -63,13 +63,14 @@ class SubscriptionRouter:
 
 
 def load_routes(subscriptions: QuerySet[Subscription]) -> Iterator[Route]:
-    """One route per enabled subscription; one whose filter does not compile any more is left out, loudly."""
+    """A route for each enabled subscription. One whose filter does not compile any more is left out, with a log
+    message."""
     enabled = subscriptions.filter(is_enabled=True, deleted_at=None, is_operational=False)
     for row in enabled.values_list("id", "partner_id", "event_types", "filter").iterator(chunk_size=5000):
         subscription_id, partner_id, event_types, filter_ = row
         try:
             compiled = compile_filter(filter_) if filter_ else None
         except InvalidInput as error:
-            logger.error("unroutable", extra={"subscription_id": subscription_id, "error": str(error)})
+            logger.error("unusable filter", extra={"subscription_id": subscription_id, "error": str(error)})
         else:
             yield Route(subscription_id, partner_id, tuple(event_types), compiled)

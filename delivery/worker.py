@@ -1,6 +1,6 @@
-"""What a worker process holds for its tasks: the tools of an attempt, the pipeline, and the listener for changes.
+"""What the tasks of a worker process share: the tools of an attempt, the pipeline, and the change listener.
 
-Made on first use in a process, so that a process that only publishes never opens any of it.
+Created on first use, so a process that only publishes opens none of it.
 """
 
 import atexit
@@ -41,14 +41,14 @@ from partners.trouble import Trouble
 logger = logging.getLogger(__name__)
 
 _LOCK_WAIT_MS = 100
-"""Others want the threads of delivery.database."""
+"""Short, because other deliveries wait for the threads of delivery.database."""
 _restraint = Restraint()
-_not_put_off = Trouble(logger, "messages are not given back for later")
-_not_held_back = Trouble(logger, "a partner's queue is not held back")
+_not_put_off = Trouble(logger, "messages cannot be put back for later")
+_not_held_back = Trouble(logger, "partners' queues cannot be held back")
 
 
 class Worker:
-    """Everything the tasks of this process share. Starts its threads at once."""
+    """The objects that the tasks of this process share. Starts its threads when it is created."""
 
     def __init__(self) -> None:
         def take_over(change: Change) -> None:
@@ -84,7 +84,7 @@ class Worker:
         atexit.register(self.rollups.stop)
 
     def pipeline(self, turns: Turns) -> Pipeline:
-        """What makes many attempts at a time, in this thread."""
+        """A pipeline that runs in the thread of `turns`."""
         stages = Stages(
             load=process.timed("loader", JobLoader(self._endpoints, OwnConnection())),
             send=lambda request, then: self.sender.begin(request, turns, then),
@@ -104,12 +104,12 @@ class Worker:
 
 
 def queue(due: Sequence[Due]) -> None:
-    """Queues attempts, or leaves them to reconciliation."""
+    """Queues attempts; while the broker is away, leaves them to reconciliation."""
     publish.publish_or_leave(due, "retry")
 
 
 def put_off(queue: str, message_id: str, until: float) -> None:
-    """Gives a message that Celery runs back for later."""
+    """Puts the message of a task that Celery is running back into its queue, due at `until`."""
     try:
         publish.postpone(queue, message_id, until)
     except publish.BrokerUnavailable as error:
@@ -120,7 +120,7 @@ def put_off(queue: str, message_id: str, until: float) -> None:
 
 
 def hold_back(postponed: Sequence[Postponed]) -> None:
-    """Keeps the broker from handing out what would only be postponed again, where it can."""
+    """Pauses queues from which only messages to be postponed would come (delivery.limits.hold_back)."""
     try:
         in_database(_restraint, postponed)
     except Exception as error:
@@ -136,8 +136,8 @@ _worker: Worker | None = None
 
 
 def worker() -> Worker:
-    """This process' one."""
-    global _worker  # noqa: PLW0603 - one per process is what it is
+    """The process' Worker."""
+    global _worker  # noqa: PLW0603 - there is one per process
     if _worker is None:
         with _lock:
             if _worker is None:
