@@ -1,7 +1,7 @@
-"""Where events come from. Another source is one file here: a class with the five methods of `Source`.
+"""The sources of events. Each is a module here, with a class that has the five methods of `Source`.
 
-A source hands out messages, and keeps each until it is acknowledged or terminated; what it hands out and never hears
-of again it hands out once more. It decides nothing about their content (delivery.messages reads them).
+A source hands out messages, and keeps each until it is acknowledged or terminated. A message that is neither is handed
+out again. A source does not look at the content of messages (delivery.messages parses them).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,38 +12,38 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class SourceMessage:
-    """One message as it lay in the source."""
+    """A message as it is in the source."""
 
     source: str
-    """What handed it out, such as `nats`."""
+    """The source's name, such as `nats`."""
     subject: str
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes
     position: str
-    """Identifies the message in its source for ever, also over redeliveries."""
+    """Identifies the message in its source for ever: the same in each redelivery."""
     stored_at: datetime
     handle: Any
-    """What the source needs to acknowledge it."""
+    """The source's own object, with which it acknowledges the message."""
 
 
 class SourceUnavailable(Exception):  # noqa: N818 - a state, not a mistake
-    """The source cannot be reached now; the bridge says so once and tries again."""
+    """The source cannot be reached now. The bridge logs that once and tries again."""
 
 
 class Source(Protocol):
     """Every method may raise SourceUnavailable."""
 
     async def connect(self) -> None:
-        """Connects, and creates what is missing on the other side."""
+        """Connects, and creates what is missing on the server."""
 
     async def fetch(self, limit: int) -> list[SourceMessage]:
-        """At most about `limit` messages; waits a second or so when there are none, then returns an empty list."""
+        """Returns about `limit` messages at most. If there are none, waits about a second and returns an empty list."""
 
     async def acknowledge(self, messages: Sequence[SourceMessage]) -> None:
-        """These are stored with us: never hand them out again."""
+        """These messages are stored: never hand them out again."""
 
     async def terminate(self, messages: Sequence[SourceMessage]) -> None:
-        """These can never be read (and are kept as dead letters): never hand them out again."""
+        """These messages cannot be read, and are stored as dead letters: never hand them out again."""
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""How many messages wait in the stream, asked by a process that does not consume: so that a dead bridge is seen."""
+"""How many messages wait in the stream. A process other than the bridge asks, so that a dead bridge is noticed."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ _TIMEOUT_S = 2.0
 
 
 def read_lag(url: str, stream: str, consumer: str) -> int:
-    """Messages that the consumer has not been given yet. Raises SourceUnavailable."""
+    """The number of messages that were not delivered to the consumer yet. Raises SourceUnavailable."""
     try:
         return asyncio.run(asyncio.wait_for(_ask(url, stream, consumer), _TIMEOUT_S))
     except (TimeoutError, nats.errors.Error, nats.js.errors.Error, OSError) as error:
@@ -31,4 +31,4 @@ async def _ask(url: str, stream: str, consumer: str) -> int:
 
 
 async def _ignore(_error: Exception) -> None:
-    """It is raised as well."""
+    """Does nothing: the error is raised as well."""

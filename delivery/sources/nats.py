@@ -1,7 +1,7 @@
 """NATS JetStream as a source: a durable pull consumer, fetched in batches.
 
-The stream and the consumer are created when missing, and again when somebody deletes them while we run.
-Redelivery is unlimited (`max_deliver=-1`): a message with a limit would end in silence when it is reached.
+The stream and the consumer are created if they are missing, and again if somebody deletes them while the bridge runs.
+Redelivery is unlimited (`max_deliver=-1`): with a limit, a message would be dropped silently.
 """
 
 import asyncio
@@ -26,7 +26,8 @@ from partners.trouble import Trouble
 logger = logging.getLogger(__name__)
 
 ACK_WAIT_S = 20.0
-"""What a killed bridge had in hand comes again after this; a batch that takes longer comes twice, which is harmless."""
+"""The messages of a killed bridge come again after this time. A batch that takes longer comes twice, which is harmless.
+"""
 FETCH_WAIT_S = 1.0
 CONNECT_S = 5.0
 CLOSE_S = 2.0
@@ -36,9 +37,10 @@ _UNAVAILABLE = (nats.errors.Error, nats.js.errors.Error, OSError, asyncio.Timeou
 
 
 class NatsSource:
-    """`subjects` are what the stream takes in; the part of a subject after the first dot is the event type.
+    """`subjects` are those of the stream; the part of a subject after the first dot is the event type.
 
-    `kept_s`: how long a stream that is made here keeps a message, taken or not. One that is there stays as it is.
+    `kept_s` is how long the stream keeps a message, acknowledged or not, if it is created here. An existing stream is
+    not changed.
     """
 
     def __init__(self, url: str, stream: str, subjects: Sequence[str], consumer: str, *, kept_s: float) -> None:
@@ -60,11 +62,11 @@ class NatsSource:
                 connect_timeout=5,
                 reconnect_time_wait=1,
                 max_reconnect_attempts=-1,  # the default gives up after two minutes, for good
-                skip_subject_validation=True,  # each acknowledgement goes where the server said
+                skip_subject_validation=True,  # the subjects of acknowledgements come from the server
                 error_cb=self._met,
                 reconnected_cb=self._reconnected,
             )
-            await asyncio.wait_for(connecting, CONNECT_S)  # it would try for ever here as well
+            await asyncio.wait_for(connecting, CONNECT_S)  # otherwise it retries for ever as well
             await self._bind()
             self._trouble.over()
         except _UNAVAILABLE as error:
@@ -81,7 +83,8 @@ class NatsSource:
             return []
 
     async def acknowledge(self, messages: Sequence[SourceMessage]) -> None:
-        """On their way when this returns; one that gets lost only costs a redelivery, which changes nothing."""
+        """Sends acknowledgements, and does not wait for the server. A lost one only causes a redelivery, which is
+        harmless."""
         await self._answer(messages, "ack")
 
     async def terminate(self, messages: Sequence[SourceMessage]) -> None:
@@ -124,8 +127,8 @@ class NatsSource:
                 StreamConfig(
                     name=self._stream,
                     subjects=self._subjects,
-                    retention=RetentionPolicy.LIMITS,  # others may read it too
-                    discard=DiscardPolicy.NEW,  # a full stream refuses: what is oldest may not have been taken yet
+                    retention=RetentionPolicy.LIMITS,  # other consumers may read the stream, too
+                    discard=DiscardPolicy.NEW,  # refuse new messages when full: the oldest may not be stored yet
                     max_age=self._kept_s,
                     duplicate_window=120,
                 )
@@ -148,7 +151,7 @@ class NatsSource:
         await self._pull.start()
 
     async def _mend(self, error: BaseException) -> None:
-        """After an error of a fetch: the consumer or the stream may be gone; make them again on the same connection."""
+        """Creates the stream and the consumer again if they are gone, on the same connection, after a fetch failed."""
         if self._client is None or self._client.is_closed:
             raise SourceUnavailable(_words(error)) from error
         try:
@@ -157,8 +160,8 @@ class NatsSource:
             raise SourceUnavailable(_words(again)) from again
 
 
-# To the server only spaces and tabs part the words of a line. nats-py stops reading for good at a subject that holds
-# what Python takes for one more kind of space, such as a form feed.
+# For the server only spaces and tabs separate the words of a line. nats-py stops reading for good at a subject that
+# contains another kind of Python's white space, such as a form feed.
 _WORD, _GAP = rb"([^ \t\r\n]+)", rb"[ \t]+"
 _LINE = rb"\A%b" + _GAP + _WORD + _GAP + _WORD + _GAP + rb"(" + _WORD + _GAP + rb")?"
 parser.MSG_RE = re.compile(_LINE % b"MSG" + rb"(\d+)\r\n")
@@ -166,7 +169,8 @@ parser.HMSG_RE = re.compile(_LINE % b"HMSG" + rb"(\d+)" + _GAP + rb"(\d+)\r\n")
 
 
 class _Client(Client):
-    """The server takes any bytes as subject and headers; nats-py stops reading for good at what it cannot decode."""
+    """Accepts any bytes in subjects and headers, as the server does: nats-py stops reading for good if it cannot decode
+    them."""
 
     def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Any:
         readable = subject.decode(errors="backslashreplace").encode()
@@ -194,10 +198,10 @@ def _read(message: Msg) -> SourceMessage:
 
 
 def _place(reply: str) -> tuple[str, str, str]:
-    """The stream, the sequence in it, and when it was stored, in nanoseconds. Raises nats.errors.NotJSMessageError.
+    """A message's stream, its sequence in it, and when it was stored in nanoseconds, from its reply subject.
 
-    `$JS.ACK.`, then perhaps domain and account, then stream, consumer, deliveries, the two sequences, time, pending
-    (ADR-15 of NATS). `Msg.metadata` takes four times as long.
+    The subject is `$JS.ACK.`, then perhaps domain and account, then stream, consumer, deliveries, the two sequences,
+    time, pending (ADR-15 of NATS). `Msg.metadata` takes four times as long. Raises nats.errors.NotJSMessageError.
     """
     parts = reply.split(".")
     at = 2 if len(parts) == _PARTS_WITHOUT_DOMAIN else 4

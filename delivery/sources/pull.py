@@ -1,9 +1,9 @@
-"""Messages of a durable pull consumer of JetStream.
+"""Fetches messages from a durable pull consumer of JetStream.
 
-One request to the server is open at a time. It brings at once what is there, up to the limit, and ends; where nothing
-is there it waits for the first message. So one that comes alone is here in a millisecond, and those that come while
-others are worked on stay with the server and come together: one reading instead of one for each. After a full batch
-the next request is made ahead.
+One request to the server is open at a time. The server answers it with the messages that it has, up to the limit, and
+ends it; if it has none, it waits for the first. So a single message arrives within a millisecond, and messages that
+come while a batch is processed stay on the server and arrive together, in one read instead of one for each. After a
+full batch the next request is sent ahead.
 """
 
 import asyncio
@@ -15,21 +15,21 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 EXPIRES_S = 5.0
-"""The server forgets a request after this; so does a connection that broke, which nobody tells."""
+"""The server drops a request after this time. So it is sent again after it, in case a broken connection lost it."""
 GATHER_S = 0.02
-"""After the first message of a request, for the others and the word that it ended, which are right behind it."""
+"""After the first message of a request, how long to wait for the others and for its end, which come right after it."""
 STORED = "$JS.ACK."
-"""How the reply of a message of the stream begins: everything else is the server's own word."""
+"""The start of a stream message's reply subject. All other messages are the server's status messages."""
 _ENDED = frozenset({"404", "408"})
 _HEARTBEAT = "100"
 
 
 class PullFailedError(Exception):
-    """The server refused a request, or ended it: the consumer is gone, or a server is."""
+    """The server refused a request or ended it, because the consumer or a server is gone."""
 
 
 class Pull:
-    """`start` it before the first `take`. Used by one task at a time."""
+    """Call `start` before the first `take`. Only one task may use it at a time."""
 
     def __init__(self, client: Client, stream: str, consumer: str, expires_s: float = EXPIRES_S) -> None:
         self._client = client
@@ -40,7 +40,7 @@ class Pull:
         self._messages: list[Msg] = []
         self._has_news = asyncio.Event()
         self._open = 0
-        """Messages that the server may still send for our request."""
+        """How many messages the server may still send for the open request."""
         self._open_until = 0.0
         self._failure = ""
 
@@ -49,7 +49,7 @@ class Pull:
         self._subscription = await self._client.subscribe(self._inbox, cb=self._came)
 
     async def stop(self) -> None:
-        """Gives back what came and was not taken: it need not wait for its time. Raises nats.errors.Error."""
+        """Gives back messages that were not taken, so that they come again at once. Raises nats.errors.Error."""
         if self._subscription is not None:
             await self._subscription.drain()
         for message in self._messages:
@@ -57,7 +57,8 @@ class Pull:
         self._messages.clear()
 
     async def take(self, limit: int, wait_s: float) -> list[Msg]:
-        """At most `limit`; waits up to `wait_s` for the first. Raises PullFailedError, nats.errors.Error."""
+        """Returns at most `limit` messages; waits up to `wait_s` for the first. Raises PullFailedError and
+        nats.errors.Error."""
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._first(limit)
@@ -73,7 +74,7 @@ class Pull:
         return taken
 
     async def _first(self, limit: int) -> None:
-        """A message, or a failure; a request that ends meanwhile is made again at once."""
+        """Waits for a message or a failure. A request that ends meanwhile is sent again at once."""
         while not self._messages and not self._failure:
             self._has_news.clear()
             await self._ask(limit)
