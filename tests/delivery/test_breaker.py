@@ -11,7 +11,7 @@ from delivery.breaker_store import SharedBreakers
 
 
 class Memory:
-    """What Valkey would hold, shared by the breakers of several processes."""
+    """The state in Valkey, shared by the breakers of several processes."""
 
     def __init__(self) -> None:
         self.opened: dict[str, Opened] = {}
@@ -64,7 +64,7 @@ def fail(breaker: Breaker, times: int = FAILURES_IN_A_ROW) -> list[Opened | None
     return [breaker.saw("sub", failed=True) for _ in range(times)]
 
 
-def test_ten_failures_in_a_row_open_it_once(breaker: Breaker, clock: Clock) -> None:
+def test_ten_failures_in_a_row_open_the_breaker_once(breaker: Breaker, clock: Clock) -> None:
     answers = fail(breaker)
     assert answers == [None] * 9 + [Opened(clock.now + FIRST_PERIOD_S, FIRST_PERIOD_S)]
     assert breaker.postponed_until("sub") == clock.now + FIRST_PERIOD_S
@@ -91,7 +91,9 @@ def test_one_probe_passes_when_the_time_is_over(breaker: Breaker, clock: Clock) 
     assert breaker.postponed_until("sub") == clock.now + FIRST_PERIOD_S
 
 
-def test_who_is_not_the_probe_does_not_ask_again_at_once(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+def test_a_process_that_may_not_probe_does_not_ask_again_at_once(
+    breaker: Breaker, shared: Memory, clock: Clock
+) -> None:
     fail(breaker)
     assert breaker.answers_at_once("sub")
     clock.now += FIRST_PERIOD_S
@@ -105,7 +107,7 @@ def test_who_is_not_the_probe_does_not_ask_again_at_once(breaker: Breaker, share
     assert breaker.postponed_until("sub") is None
 
 
-def test_a_good_probe_closes_it_everywhere(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+def test_a_successful_probe_closes_the_breaker_everywhere(breaker: Breaker, shared: Memory, clock: Clock) -> None:
     other = Breaker(shared, clock)
     fail(breaker)
     clock.now += FIRST_PERIOD_S
@@ -118,7 +120,7 @@ def test_a_good_probe_closes_it_everywhere(breaker: Breaker, shared: Memory, clo
 
 def test_a_probe_that_was_not_sent_is_left_to_the_next_one(breaker: Breaker, shared: Memory, clock: Clock) -> None:
     fail(breaker)
-    breaker.saw_nothing("sub")  # was under way when it opened
+    breaker.saw_nothing("sub")  # was in progress when the breaker opened
     clock.now += FIRST_PERIOD_S
     for _ in range(3):
         assert breaker.postponed_until("sub") is None
@@ -130,7 +132,7 @@ def test_a_probe_that_was_not_sent_is_left_to_the_next_one(breaker: Breaker, sha
 
 @pytest.mark.servers
 @pytest.mark.usefixtures("valkey")
-def test_a_probe_that_is_left_can_be_taken_in_valkey() -> None:
+def test_a_probe_that_was_given_back_can_be_taken_in_valkey() -> None:
     one, other = SharedBreakers(), SharedBreakers()
     assert one.take_probe("sub_left", 60)
     assert not other.take_probe("sub_left", 60)
@@ -139,7 +141,7 @@ def test_a_probe_that_is_left_can_be_taken_in_valkey() -> None:
     other.close("sub_left")
 
 
-def test_breakers_that_are_not_shared_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_breakers_that_are_not_shared_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     class Valkey:
         is_away = True
 
@@ -170,7 +172,9 @@ def test_each_failed_probe_doubles_the_time_up_to_a_limit(breaker: Breaker, shar
     assert periods == [10, 20, 40, *[LONGEST_PERIOD_S] * 5]
 
 
-def test_failures_that_were_under_way_when_it_opened_change_nothing(breaker: Breaker, shared: Memory) -> None:
+def test_failures_that_were_in_progress_when_the_breaker_opened_change_nothing(
+    breaker: Breaker, shared: Memory
+) -> None:
     fail(breaker, FAILURES_IN_A_ROW + 5)
     assert shared.opened["sub"].period_s == FIRST_PERIOD_S
 
@@ -188,7 +192,7 @@ def test_old_failures_leave_the_window(breaker: Breaker, clock: Clock) -> None:
     assert breaker.saw("sub", failed=True) is None
 
 
-def test_a_clock_that_is_put_back_delays_nothing(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+def test_a_clock_that_is_set_back_delays_nothing(breaker: Breaker, shared: Memory, clock: Clock) -> None:
     fail(breaker)
     breaker.refresh()
     clock.now -= 900
@@ -197,7 +201,7 @@ def test_a_clock_that_is_put_back_delays_nothing(breaker: Breaker, shared: Memor
     assert breaker.postponed_until("sub") is None
 
 
-def test_a_clock_that_is_put_back_lets_a_probe_be_asked_for(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+def test_a_clock_that_is_set_back_does_not_prevent_a_probe(breaker: Breaker, shared: Memory, clock: Clock) -> None:
     fail(breaker)
     clock.now += FIRST_PERIOD_S
     shared.probes.add("sub")  # another process has it

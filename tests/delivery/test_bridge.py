@@ -63,7 +63,7 @@ class Script:
 
 
 class Broker:
-    """Remembers what was published; away for the first `away` calls, of which one with nothing is none, as in truth."""
+    """Remembers published attempts; away for the first `away` calls. A call without attempts does not count."""
 
     def __init__(self, away: int = 0) -> None:
         self.published: list[Due] = []
@@ -108,7 +108,7 @@ def test_a_batch_that_comes_again_is_published_again_and_stored_once() -> None:
     assert bridge.counts.duplicates == 1
 
 
-def test_nothing_is_stored_while_changes_of_subscriptions_are_not_heard_of() -> None:
+def test_nothing_is_stored_while_the_change_listener_is_not_connected() -> None:
     source, broker = Script([[message(1)]]), Broker()
     router = SubscriptionRouter()  # that knows of no subscription yet
     hears = iter([False, False, True])
@@ -125,7 +125,7 @@ def test_nothing_is_stored_while_changes_of_subscriptions_are_not_heard_of() -> 
     assert source.acknowledged == ["P_1"]
 
 
-def test_what_cannot_be_read_is_kept_with_its_reason_and_terminated() -> None:
+def test_an_unreadable_message_is_a_dead_letter_with_the_reason_and_is_terminated() -> None:
     source = Script([[message(1, b"\xff\x00nonsense"), message(2)], [message(1, b"\xff\x00nonsense")]])
     bridge = run(source, Broker())
     letter = DeadLetter.objects.get()
@@ -139,14 +139,14 @@ def test_what_cannot_be_read_is_kept_with_its_reason_and_terminated() -> None:
     assert bridge.counts.dead_letters == 2
 
 
-def test_a_subject_that_postgresql_does_not_take_is_kept_readable() -> None:
+def test_a_subject_that_postgresql_refuses_is_stored_in_readable_form() -> None:
     source = Script([[replace(message(1), subject="events.a\0b"), message(2)]])
     run(source, Broker())
     assert DeadLetter.objects.get().subject == "events.a\N{SYMBOL FOR NULL}b"
     assert (source.terminated, source.acknowledged) == (["P_1"], ["P_2"])
 
 
-def test_numbers_that_no_float_holds_stop_nothing() -> None:
+def test_a_number_too_large_for_a_float_does_not_stop_the_bridge() -> None:
     EventType.objects.create(name="orders.created", schema='{"properties": {"n": {"maximum": 5}}}')
     head = b'{"specversion":"1.0","source":"s","type":"orders.created","id":'
     long = b"9" * 5000
@@ -165,7 +165,7 @@ def test_numbers_that_no_float_holds_stop_nothing() -> None:
     assert set(Event.objects.exclude(schema_error="").values_list("id", flat=True)) == {"e2", "e3"}
 
 
-def test_a_message_that_breaks_the_reading_is_kept_as_a_dead_letter_and_holds_up_nobody(
+def test_a_message_that_raises_an_exception_is_a_dead_letter_and_does_not_stop_the_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Strange(Catalogue):
@@ -205,7 +205,7 @@ def test_without_the_broker_events_are_stored_and_acknowledged_all_the_same() ->
     assert source.acknowledged == ["P_1", "P_2"]
 
 
-def test_what_is_not_queued_is_counted_until_the_broker_is_asked_again() -> None:
+def test_a_batch_without_deliveries_does_not_reset_the_count_of_unpublished_ones() -> None:
     unwanted = replace(message(2), subject="events.customers.created")
     bridge = run(Script([[message(1)], [unwanted], [message(3)]]), Broker(away=2))
     assert Event.objects.count() == 3
@@ -238,7 +238,7 @@ def test_a_source_that_is_away_is_tried_again() -> None:
     assert source.acknowledged == ["P_1"]
 
 
-def test_an_event_that_cannot_be_stored_is_kept_as_a_dead_letter_and_holds_up_nobody() -> None:
+def test_an_event_that_cannot_be_stored_is_a_dead_letter_and_does_not_stop_the_others() -> None:
     class Strange(SubscriptionRouter):
         def route(self, event):  # type: ignore[no-untyped-def]
             if event.id == "e2":
@@ -255,7 +255,7 @@ def test_an_event_that_cannot_be_stored_is_kept_as_a_dead_letter_and_holds_up_no
     assert DeadLetter.objects.get().reason == "it cannot be stored: invalid byte sequence"
 
 
-def test_a_database_that_goes_away_while_a_message_is_buried_holds_it_up_and_ends_nothing() -> None:
+def test_a_database_that_goes_away_while_a_dead_letter_is_stored_is_waited_for() -> None:
     failures = [OperationalError("server closed the connection"), OperationalError("still away")]
 
     def away(execute: Any, sql: str, *rest: Any) -> Any:

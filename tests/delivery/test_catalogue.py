@@ -1,4 +1,5 @@
-"""Events are held against their type's row: unknown types and broken schemas are delivered, flagged or refused."""
+"""Events are checked against the row of their type: unknown types and broken schemas are delivered, flagged or
+refused."""
 
 from datetime import UTC, datetime
 
@@ -51,7 +52,7 @@ def test_data_that_breaks_its_schema_is_flagged_or_refused_with_the_place() -> N
         catalogue.accept(order(b'{"total": "much"}'))
 
 
-def test_a_schema_is_kept_until_its_change_is_heard_of() -> None:
+def test_a_schema_is_kept_until_its_change_is_announced() -> None:
     EventType.objects.create(name="orders.created", schema=SCHEMA)
     catalogue = Catalogue()
     catalogue.accept(order(b"{}"))
@@ -61,6 +62,6 @@ def test_a_schema_is_kept_until_its_change_is_heard_of() -> None:
     assert catalogue.accept(order(b"{}")).schema_error == ""
 
 
-def test_a_schema_that_does_not_compile_holds_nothing_up() -> None:
+def test_a_schema_that_does_not_compile_does_not_stop_events() -> None:
     EventType.objects.create(name="orders.created", schema='{"type": "nonsense"}')
     assert Catalogue().accept(order(b"{}")).schema_error == ""

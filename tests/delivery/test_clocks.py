@@ -1,4 +1,4 @@
-"""What several hosts go by is a server's time; that this host's is wrong is said, once."""
+"""Times that several hosts share are a server's; a wrong clock of this host is logged once."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ def an_hour_ahead() -> float:
     return time.time() + HOUR_S
 
 
-def test_a_wrong_clock_is_said_once_and_when_it_is_right_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_clock_is_logged_once_and_when_it_is_right_again(caplog: pytest.LogCaptureFixture) -> None:
     ahead_of_s((int(time.time()), 0))
     caplog.set_level(logging.INFO, "delivery.clocks")
     caplog.clear()

@@ -1,9 +1,8 @@
-"""A model of bridge, broker, worker and recorder that crash between any two of their steps, on real servers.
+"""A model of bridge, broker, worker and recorder, which crash between any two of their steps, on real servers.
 
-The code is the real one: the bridge's batch, the ingest, the scripts of the broker, the attempt, the recorder, the
-reconciliation. The source, the endpoint and the moments of the crashes are the model's. Whatever happened: in the end
-each event has one delivery that ended, its attempts are numbered without a gap, each was POSTed, and what was POSTed
-beyond that was in flight at a crash.
+It runs the real code of the bridge's batch, ingest, the broker's scripts, the attempt, the recorder and reconciliation.
+The source, the endpoint and the times of the crashes are the model's. In the end each event has one delivery that
+ended, its attempts are numbered without a gap, each was POSTed, and every further POST was in flight at a crash.
 """
 
 import asyncio
@@ -54,17 +53,17 @@ CRASHES_OF_WORKER = ["", "before sending", "after sending", "after recording", "
 
 
 class CrashError(Exception):
-    """The process is gone, here and now."""
+    """The process ends here."""
 
 
 @dataclass
 class Source:
-    """Hands out what was not acknowledged, again and again."""
+    """Hands out messages again until they are acknowledged."""
 
     waiting: dict[str, SourceMessage] = field(default_factory=dict)
     crash: str = ""
     bridge: Bridge | None = None
-    """Stopped when it comes again: one batch is one step."""
+    """Is stopped when it fetches a second time, because a step is one batch."""
 
     def add(self, number: int) -> None:
         position = f"EVENTS_{number}"
@@ -96,7 +95,7 @@ class Source:
 
 
 class System(RuleBasedStateMachine):
-    """Each rule is one step of one part, with or without a crash in it."""
+    """Each rule is one step of one part, with or without a crash."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +131,7 @@ class System(RuleBasedStateMachine):
         router = FailingRouter(self.router) if crash == "before the commit" else self.router
         bridge = Bridge(self.source, router, Catalogue(), 10_000, batch_size=2, send=send)
         self.source.crash, self.source.bridge = crash, bridge
-        with suppress(CrashError):  # a batch of duplicates does not come by every place
+        with suppress(CrashError):  # with a batch of duplicates, not every crash happens
             asyncio.run(bridge.run())
 
     @rule(which=st.integers(0, 1), room=st.integers(1, 3))
@@ -166,7 +165,7 @@ class System(RuleBasedStateMachine):
 
         def write(made: AttemptRecord) -> None:
             if record([made]) == [False]:
-                self.cut_off[delivery_id] += 1  # two had it: a lease was given back while its holder was at work
+                self.cut_off[delivery_id] += 1  # two workers made it: a lease was returned while its holder was working
             if crash == "after recording":
                 raise CrashError
 
@@ -184,7 +183,7 @@ class System(RuleBasedStateMachine):
         self.die(self.workers[which])
 
     def die(self, worker: ManualWorker) -> None:
-        """Its leases go back when others notice."""
+        """Kills a worker. Its leases are returned when another one notices."""
         self.held[worker.name] = []
         workers = self.queues.naming.key("workers")
         self.queues.client.zadd(workers, {worker.name: 0}, xx=True)
@@ -192,7 +191,7 @@ class System(RuleBasedStateMachine):
 
     @rule()
     def lose_the_broker(self) -> None:
-        """What is held is held no more: who still works on it is not believed."""
+        """Wipes the broker. Workers go on with messages whose leases are lost."""
         self.queues.client.flushdb()
 
     @rule()
@@ -207,7 +206,7 @@ class System(RuleBasedStateMachine):
             retry_delivery(data.draw(st.sampled_from(ended)))
 
     def teardown(self) -> None:
-        """Nothing crashes any more: everything ends, and the books are compared."""
+        """Runs everything to its end without crashes, and checks the result."""
         for worker in self.workers:
             self.die(worker)
         while self.source.waiting:
@@ -234,7 +233,7 @@ class System(RuleBasedStateMachine):
 
 
 class FailingRouter(SubscriptionRouter):
-    """Breaks off in the middle of the transaction."""
+    """Crashes in the middle of the transaction."""
 
     def __init__(self, _: SubscriptionRouter) -> None:
         super().__init__()

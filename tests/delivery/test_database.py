@@ -1,4 +1,4 @@
-"""What deliveries ask of PostgreSQL lets the others go on, and takes few connections."""
+"""While a delivery waits for PostgreSQL the others go on, on few connections."""
 
 import threading
 import time
@@ -38,7 +38,7 @@ def own() -> Iterator[OwnConnection]:
     own.close()
 
 
-def test_however_many_ask_at_once_they_share_two_threads(turns: Turns) -> None:
+def test_all_tasks_share_two_threads_for_djangos_connections(turns: Turns) -> None:
     def ask() -> int:
         time.sleep(0.001)
         connection.close()
@@ -61,7 +61,7 @@ def test_a_task_that_waits_for_its_own_connection_lets_the_others_go_on(turns: T
     other.close()
 
 
-def test_a_large_answer_and_a_large_question_come_whole(turns: Turns, own: OwnConnection) -> None:
+def test_large_results_and_large_parameters_are_complete(turns: Turns, own: OwnConnection) -> None:
     texts = [f"{number}" * 1000 for number in range(3000)]
     rows = start(turns, own, "SELECT unnest(%b::text[])", [texts]).result(60)
     assert [row[0] for row in rows] == texts
@@ -73,7 +73,7 @@ def test_times_are_as_django_gives_them(turns: Turns, own: OwnConnection) -> Non
     assert rows[0][0].isoformat() == "2026-11-23T06:00:00+00:00"
 
 
-def test_a_broken_connection_is_passing_trouble_and_the_next_try_gets_a_new_one(
+def test_a_broken_connection_is_a_temporary_error_and_the_next_call_gets_a_new_one(
     turns: Turns, own: OwnConnection
 ) -> None:
     with pytest.raises(OperationalError) as broken:
@@ -83,7 +83,7 @@ def test_a_broken_connection_is_passing_trouble_and_the_next_try_gets_a_new_one(
 
 
 @pytest.mark.parametrize("in_a_task", [True, False])
-def test_an_answer_that_does_not_come_is_passing_trouble_and_the_next_try_gets_a_new_connection(
+def test_a_missing_answer_is_a_temporary_error_and_the_next_call_gets_a_new_connection(
     turns: Turns, postgres_wire: Proxy, in_a_task: bool
 ) -> None:
     own = OwnConnection(longest_wait_s=0.5)
@@ -100,7 +100,7 @@ def test_an_answer_that_does_not_come_is_passing_trouble_and_the_next_try_gets_a
     own.close()
 
 
-def test_what_was_given_up_is_ended_in_the_server_too(own: OwnConnection) -> None:
+def test_a_statement_that_was_given_up_ends_in_the_server_too(own: OwnConnection) -> None:
     assert own("SHOW client_connection_check_interval", []) == [("10s",)]
 
 
@@ -129,7 +129,7 @@ def test_djangos_connection_of_a_thread_that_delivers_gives_up_as_well(postgres_
         threads.submit(work).result(30)
 
 
-def test_a_mistake_is_not_passing(turns: Turns, own: OwnConnection) -> None:
+def test_a_mistake_is_not_a_temporary_error(turns: Turns, own: OwnConnection) -> None:
     with pytest.raises(ProgrammingError) as mistake:
         start(turns, own, "SELECT nothing", []).result(30)
     assert not is_passing(mistake.value)

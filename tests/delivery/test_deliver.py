@@ -69,7 +69,7 @@ class NothingShared:
 
 
 class World:
-    """Everything an attempt touches."""
+    """Fakes of everything that an attempt uses."""
 
     def __init__(self, job: Job | None = JOB, outcome: Outcome = OK) -> None:
         self.sent: list[Request] = []
@@ -77,7 +77,7 @@ class World:
         self.shared = NothingShared()
         self.job = job
         self.outcome = outcome
-        self.now = datetime.now(UTC)  # the verifying library looks at the clock
+        self.now = datetime.now(UTC)  # the verifying library compares it with the clock
 
     def send(self, request: Request) -> Outcome:
         self.sent.append(request)
@@ -128,7 +128,7 @@ def test_the_last_failure_is_the_end() -> None:
     assert (world.recorded[0].step.status, world.recorded[0].finished_at) == ("dead", world.now)
 
 
-def test_a_410_ends_it_and_disables_the_subscription() -> None:
+def test_a_410_ends_the_delivery_and_disables_the_subscription() -> None:
     world = World(outcome=answered(410, {}, b"", 1))
     with pytest.raises(DeliveryDead):
         world.deliver()
@@ -136,7 +136,7 @@ def test_a_410_ends_it_and_disables_the_subscription() -> None:
 
 
 @pytest.mark.parametrize("job", [None, replace(JOB, status="succeeded"), replace(JOB, status="dead")])
-def test_what_is_not_pending_is_left_alone(job: Job | None) -> None:
+def test_a_delivery_that_is_not_pending_is_left_alone(job: Job | None) -> None:
     world = World(job)
     world.deliver()
     assert (world.sent, world.recorded) == ([], [])
@@ -206,7 +206,7 @@ def test_an_open_breaker_postpones_without_an_attempt() -> None:
         (failed(ErrorClass.DISABLED, ""), False),
     ],
 )
-def test_only_what_says_that_the_endpoint_is_down_counts_for_the_breaker(outcome: Outcome, down: bool) -> None:
+def test_only_failures_that_say_down_count_for_the_breaker(outcome: Outcome, down: bool) -> None:
     assert says_down(outcome) is down
 
 
@@ -236,14 +236,14 @@ def test_a_stopped_subscription_needs_no_breaker() -> None:
 
 
 def half_open(job: Job, outcome: Outcome) -> World:
-    """Where the next attempt is the probe."""
+    """A world in which the next attempt is the probe."""
     world = World(job, outcome)
     world.shared.opened["sub_1"] = Opened(until=0, period_s=5)
     world.shared.gives_probe = True
     return world
 
 
-def test_the_values_of_a_subscriptions_own_headers_are_sent_and_not_written_down() -> None:
+def test_the_values_of_a_subscriptions_own_headers_are_sent_and_not_recorded() -> None:
     world = World()
     world.deliver()
     assert world.sent[0].headers["x-shop"] == "7"
@@ -251,7 +251,7 @@ def test_the_values_of_a_subscriptions_own_headers_are_sent_and_not_written_down
     assert "webhook-id: evt_1" in world.recorded[0].request_headers
 
 
-def test_the_log_line_of_an_attempt_tells_the_webhook_id_and_the_trace(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_line_of_an_attempt_has_the_webhook_id_and_the_trace_id(caplog: pytest.LogCaptureFixture) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     with caplog.at_level("INFO", "delivery.attempt"):
         World(replace(JOB, traceparent=f"00-{trace}-00f067aa0ba902b7-01")).deliver()

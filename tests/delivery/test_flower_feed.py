@@ -1,4 +1,4 @@
-"""Flower is told of what was recorded: all of it while it is little, and how much it was when it is more."""
+"""Flower gets events of recorded attempts: of all if they are few, and the number of the others if they are many."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Known(Names):
 
 
 class Dispatcher:
-    """In place of Celery's: hands each flushed event to Celery's own view of a cluster, which Flower builds on."""
+    """Replaces Celery's dispatcher: passes each flushed event to Celery's view of a cluster, on which Flower builds."""
 
     def __init__(self, *groups: str) -> None:
         self.enabled = True
@@ -85,7 +85,7 @@ def test_a_retry_is_shown_as_one() -> None:
     assert (task.state, task.exception, task.worker.hostname) == ("RETRY", "no answer within 15 s", "worker@here")
 
 
-def test_what_is_not_shown_is_counted() -> None:
+def test_attempts_that_are_not_shown_are_counted() -> None:
     dispatcher = Dispatcher()
     one = feed(dispatcher, per_s=10)
     one.add([replace(GOOD, delivery_id=f"dlv_{n}") for n in range(100)])
@@ -97,7 +97,7 @@ def test_what_is_not_shown_is_counted() -> None:
     assert rest.result == "90 more succeeded, 7 more failed in this second"
 
 
-def test_the_next_second_has_room_again() -> None:
+def test_the_limit_applies_to_each_second() -> None:
     dispatcher = Dispatcher()
     one = feed(dispatcher, per_s=1)
     for number in range(3):
@@ -106,7 +106,7 @@ def test_the_next_second_has_room_again() -> None:
     assert len(dispatcher.cluster.tasks) == 3
 
 
-def test_nothing_is_gathered_while_nobody_listens() -> None:
+def test_nothing_is_collected_while_task_events_are_off() -> None:
     dispatcher = Dispatcher("worker")
     one = feed(dispatcher)
     one.add([GOOD])
@@ -127,7 +127,7 @@ def test_after_a_lost_connection_the_new_dispatcher_is_used() -> None:
     assert (len(old.messages), len(new.messages)) == (0, 1)
 
 
-def test_a_mistake_of_ours_is_a_failed_task() -> None:
+def test_an_error_of_ours_is_a_failed_task() -> None:
     dispatcher = Dispatcher()
     one = feed(dispatcher)
     one.task_failed("dlv_9:1", "KeyError('x')")

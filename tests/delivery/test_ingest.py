@@ -1,4 +1,4 @@
-"""A batch is stored once, whatever is handed in again; only PostgreSQL decides."""
+"""A batch is stored once, however often it comes; PostgreSQL alone decides."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -89,13 +89,13 @@ def test_the_same_id_from_two_cloudevents_sources_is_two_events(reviews: Subscri
 
 
 class Undecided(Everybody):
-    """Its subscriptions' filters cannot digest any event."""
+    """A router whose filters fail for every event."""
 
     def route(self, event: NewEvent) -> Selection:
         return Selection(failed=[(route, TransformError("too_much_work", "gave up")) for route in self.routes])
 
 
-def test_an_event_that_a_filter_cannot_digest_is_a_dead_delivery_with_the_reason(reviews: Subscription) -> None:
+def test_an_event_for_which_a_filter_fails_has_a_dead_delivery_with_the_reason(reviews: Subscription) -> None:
     done = ingest([new("e1")], Undecided(reviews))
     delivery = Delivery.objects.get()
     assert (done.due, delivery.status) == ([], "dead")

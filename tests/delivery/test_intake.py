@@ -1,4 +1,4 @@
-"""Publishing by the API knows at once of what was changed before, and looks it up no more often than it must."""
+"""Publishing by the API applies earlier changes of subscriptions at once, and loads each change only once."""
 
 import pytest
 from django.db import connection
@@ -24,12 +24,12 @@ def subscriptions() -> list[Subscription]:
 
 @pytest.fixture
 def intake() -> Intake:
-    """One whose listener has not heard of anything yet."""
+    """An intake whose listener has not received any change yet."""
     return Intake(SubscriptionRouter(), Catalogue(), send=len)
 
 
 def publish(intake: Intake, id_: str) -> int:
-    """Returns how many queries that took."""
+    """Returns the number of queries that it took."""
     with CaptureQueriesContext(connection) as queries:
         intake.take([NewEvent(id_, "orders.created", "", timezone.now(), b"{}")])
     return len([one for one in queries if "partners_subscription" in one["sql"]])

@@ -1,4 +1,4 @@
-"""The broker's limits are the partners' rows; a breaker may hold a whole queue back when that harms nobody else."""
+"""The broker's limits equal the partners' rows; breakers may hold back a queue if it has no other subscription."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -85,7 +85,7 @@ def test_a_queue_is_held_back_when_all_who_share_it_are_down(queues: FairQueues,
     assert paused_until(queues, subscription.partner_id) == pytest.approx(until)
 
 
-def test_for_the_same_subscription_it_is_asked_once_in_a_while() -> None:
+def test_for_the_same_subscription_hold_back_is_called_once_a_second() -> None:
     asked: list[list[str]] = []
     restrain = Restraint(lambda postponed: asked.append([one.subscription_id for one in postponed]))
     restrain([Postponed(9, "sub_1", "ptr_1"), Postponed(9, "sub_1", "ptr_1")])
@@ -94,7 +94,7 @@ def test_for_the_same_subscription_it_is_asked_once_in_a_while() -> None:
     assert asked == [["sub_1"], ["sub_2"]]
 
 
-def test_a_second_subscription_that_is_down_is_told_with_the_first() -> None:
+def test_a_second_subscription_that_is_down_is_passed_with_the_first() -> None:
     asked: list[list[str]] = []
     restrain = Restraint(lambda postponed: asked.append([one.subscription_id for one in postponed]))
     for _ in range(3):
@@ -164,7 +164,7 @@ def test_a_pause_by_staff_that_is_missing_or_shorter_is_wrong(queues: FairQueues
     assert wrong_limits(queues) == [subscription.partner_id]
 
 
-def test_what_breakers_hold_back_is_not_wrong(queues: FairQueues, subscription: Subscription) -> None:
+def test_a_queue_that_breakers_hold_back_has_no_wrong_limits(queues: FairQueues, subscription: Subscription) -> None:
     pause_partner(subscription.partner, timezone.now() - timedelta(hours=1))
     push_limits([subscription.partner_id], queues)
     hold_back([down(subscription, time.time() + 60)], queues)
@@ -173,7 +173,7 @@ def test_what_breakers_hold_back_is_not_wrong(queues: FairQueues, subscription: 
     assert wrong_limits(queues) == [], "a pause that is over is none"
 
 
-def test_a_rate_that_cannot_be_read_is_told_and_keeps_nobody_elses_limits_from_being_written(
+def test_an_invalid_rate_is_logged_and_the_limits_of_other_partners_are_written(
     queues: FairQueues, subscription: Subscription
 ) -> None:
     bad = create_partner("Loyal Llama", rate_limit="5/s")
@@ -201,8 +201,8 @@ def test_a_pause_that_ends_while_limits_are_mended_is_ended(
     assert paused_until(queues, subscription.partner_id) is None
 
 
-@pytest.mark.django_db(transaction=True)  # as the thread that hears of changes has none open
-def test_limits_that_wait_for_valkey_are_said_once(
+@pytest.mark.django_db(transaction=True)  # as in the listener's thread, which has no open transaction
+def test_limits_that_wait_for_valkey_are_logged_once(
     subscription: Subscription, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broker:
@@ -214,7 +214,7 @@ def test_limits_that_wait_for_valkey_are_said_once(
 
     partner, event_type = Change("partner", subscription.partner_id), Change("event_type", "orders.created")
     broker: Any = Broker()
-    take_over(partner, broker)  # whatever other tests left
+    take_over(partner, broker)  # ends trouble that other tests left
     caplog.set_level("INFO")
     caplog.clear()
 

@@ -1,4 +1,4 @@
-"""A transformation that takes long holds up no delivery but its own, and neither sockets nor timers."""
+"""A long transformation delays no other delivery, no socket and no timer."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ ALL_SENT = b"[2.00,2.00,2.00]"
 
 @pytest.fixture
 def turns() -> Iterator[Turns]:
-    """Begins when a test says so, and rests whenever it may."""
+    """A loop that the test starts, and in which each call of `rest` gives way."""
     turns = Turns("test", helpers=4, longest_turn_s=0)
     yield turns
     turns.stop(10)
@@ -38,7 +38,7 @@ def world(turns: Turns) -> World:
     return world
 
 
-def test_a_long_transformation_holds_up_no_other_delivery(world: World) -> None:
+def test_a_long_transformation_does_not_delay_other_deliveries(world: World) -> None:
     short = replace(ENDPOINT, transform=SHORT)
     world.jobs["dlv_short"] = replace(JOB_WITH_ITEMS, delivery_id="dlv_short", endpoint=short)
     world.take("dlv_short", "dlv_plain")
@@ -52,7 +52,7 @@ def test_a_long_transformation_holds_up_no_other_delivery(world: World) -> None:
 
 def test_sockets_and_timers_are_served_during_long_transformations(world: World) -> None:
     sent: list[int] = []
-    """At each turn of the loop."""
+    """Runs at each turn of the loop."""
 
     def ring() -> None:
         sent.append(len(world.sent))

@@ -1,4 +1,4 @@
-"""Source messages of the three forms become events; what cannot be read says why."""
+"""Source messages of the three forms become events; unreadable ones raise the reason."""
 
 import base64
 from datetime import UTC, datetime
@@ -89,7 +89,7 @@ def test_a_binary_cloudevent_has_its_attributes_in_headers() -> None:
         (b'{"specversion":"1.0","id":"1","source":"s","type":"a","data_base64":"eA=="}', {}, "JSON"),
     ],
 )
-def test_what_cannot_be_read_says_why(body: bytes, headers: dict[str, str], reason: str) -> None:
+def test_an_unreadable_message_raises_the_reason(body: bytes, headers: dict[str, str], reason: str) -> None:
     with pytest.raises(Unreadable, match=reason):
         read(body, **headers)
 
@@ -99,7 +99,7 @@ def test_a_subject_without_a_type_is_unreadable() -> None:
         read(b"{}", subject="events")
 
 
-def test_nobody_else_sends_challenges() -> None:
+def test_producers_may_not_send_challenges() -> None:
     with pytest.raises(Unreadable, match="is reserved"):
         read(b"{}", subject="events.endpoint.challenge")
 

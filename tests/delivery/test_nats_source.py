@@ -1,4 +1,4 @@
-"""The NATS source against a real server: it makes what is missing, and hands out again what it never heard of."""
+"""The NATS source with a real server: it creates what is missing, and hands out again what was not acknowledged."""
 
 import asyncio
 import uuid
@@ -41,7 +41,7 @@ async def publish(url: str, *messages: tuple[str, bytes, dict[str, str] | None])
 
 
 async def publish_raw(url: str, *commands: bytes) -> None:
-    """Of the protocol: what the library would not send."""
+    """Sends a command of the protocol that the library would not send."""
     host, port = url.removeprefix("nats://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     await reader.readline()
@@ -80,7 +80,7 @@ def test_it_creates_stream_and_consumer_and_reads_what_was_published(nats: str, 
     run(test)
 
 
-def test_what_was_not_acknowledged_comes_again_at_the_same_position(nats: str, name: str) -> None:
+def test_a_message_that_was_not_acknowledged_comes_again_with_the_same_position(nats: str, name: str) -> None:
     async def test() -> None:
         first = source(nats, name)
         await first.connect()
@@ -102,7 +102,7 @@ def test_what_was_not_acknowledged_comes_again_at_the_same_position(nats: str, n
 @pytest.mark.parametrize(
     ("subject", "shown"), [(b"caf\xe9", r"caf\xe9"), (b"caf\x0b", "caf\x0b"), (b"caf\x0ca", "caf\x0ca")]
 )
-def test_a_subject_that_nobody_thought_of_makes_a_dead_letter_and_holds_nothing_up(
+def test_an_odd_subject_makes_a_dead_letter_and_does_not_stop_the_source(
     nats: str, name: str, subject: bytes, shown: str
 ) -> None:
     async def test() -> None:
@@ -123,7 +123,7 @@ def test_a_subject_that_nobody_thought_of_makes_a_dead_letter_and_holds_nothing_
 
 
 @pytest.mark.parametrize("headers", [b"NATS/1.0", b"\r\n\r\n"])
-def test_headers_that_are_none_hold_nothing_up(nats: str, name: str, headers: bytes) -> None:
+def test_invalid_headers_do_not_stop_the_source(nats: str, name: str, headers: bytes) -> None:
     async def test() -> None:
         bridge = source(nats, name)
         await bridge.connect()
@@ -137,7 +137,7 @@ def test_headers_that_are_none_hold_nothing_up(nats: str, name: str, headers: by
     run(test)
 
 
-def test_a_stored_message_that_looks_like_the_servers_own_word_is_handed_out(nats: str, name: str) -> None:
+def test_a_stored_message_that_looks_like_a_status_message_is_handed_out(nats: str, name: str) -> None:
     async def test() -> None:
         bridge = source(nats, name)
         await bridge.connect()
@@ -180,7 +180,7 @@ def test_a_message_comes_at_once_though_the_request_expired_meanwhile(nats: str,
         await pull.start()
         asked = asyncio.create_task(pull.take(10, wait_s=3600))
         requests = await client.subscribe(f"$JS.API.CONSUMER.MSG.NEXT.{name}.bridge")
-        await requests.next_msg(timeout=60)  # the second: the first was made before we listened
+        await requests.next_msg(timeout=60)  # the second request: the first was sent before we subscribed
         await publish(nats, (f"{name}.orders.created", b"{}", None))
         (message,) = await asyncio.wait_for(asked, 60)
         await message.ack()
@@ -210,12 +210,12 @@ def test_a_message_that_is_not_of_a_stream_has_no_place(reply: str) -> None:
         _place(reply)
 
 
-def test_nobody_there_is_said_as_such(name: str) -> None:
+def test_an_unreachable_server_is_reported_as_such(name: str) -> None:
     with pytest.raises(SourceUnavailable):
         asyncio.run(source("nats://127.0.0.1:1", name).connect())
 
 
-def test_a_server_that_is_away_is_said_once_and_again_when_it_is_back(
+def test_a_server_that_is_away_is_logged_once_and_again_when_it_is_back(
     nats: str, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test() -> None:

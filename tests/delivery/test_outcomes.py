@@ -1,4 +1,4 @@
-"""What is kept of an answer, and how it is judged."""
+"""Which part of an answer is kept, and which outcome it has."""
 
 import pytest
 from hypothesis import given
@@ -48,7 +48,7 @@ def test_a_success_has_no_detail() -> None:
     assert answered(200, {}, b"ok", 1.0).detail == ""
 
 
-def test_a_failure_keeps_what_had_come_of_the_answer() -> None:
+def test_a_failure_keeps_the_part_of_the_answer_that_came() -> None:
     outcome = failed(ErrorClass.RESET, "it ended", 2.5, status_code=200, headers={"a": "b"}, body=b"par")
     assert (outcome.error, outcome.status_code, outcome.response_headers) == (ErrorClass.RESET, 200, {"a": "b"})
     assert (outcome.response_excerpt, outcome.latency_ms, outcome.succeeded) == ("par", 2.5, False)

@@ -1,4 +1,4 @@
-"""With keys of ours every request is signed as `v1a` too, and anybody can verify it."""
+"""With our own keys every request is also signed as `v1a`, which anybody can verify."""
 
 import base64
 from datetime import UTC, datetime
@@ -48,7 +48,7 @@ def test_without_keys_the_well_known_list_is_empty() -> None:
 
 
 @pytest.mark.parametrize("key", ["nonsense", "whsk_AAAA", "whsec_AAAA"])
-def test_a_key_that_is_none_is_said_without_showing_it(settings: Any, key: str) -> None:
+def test_an_invalid_key_is_reported_without_showing_it(settings: Any, key: str) -> None:
     settings.SIGNING_KEYS = [key]
     (error,) = check_keys()
     assert error.id == "delivery.E004"

@@ -1,4 +1,4 @@
-"""Many deliveries at a time: loaded, sent and recorded together, each settled once, and only after its commit."""
+"""Many deliveries at a time are loaded, sent and recorded together; each is settled once, after its commit."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ FAILED = answered(500, {}, b"", 1)
 
 
 class World:
-    """What the pipeline touches. Everything it does is written down in `log`, in order."""
+    """Fakes of everything that the pipeline uses. `log` has all that it does, in order."""
 
     def __init__(self, turns: Turns, linger_s: float = 0.0) -> None:
         self.turns = turns
@@ -140,7 +140,7 @@ def names(count: int, start: int = 0) -> list[str]:
     return [f"dlv_{number}" for number in range(start, start + count)]
 
 
-def test_what_comes_while_a_batch_is_loaded_is_the_next_batch(world: World) -> None:
+def test_messages_that_come_while_a_batch_is_loaded_are_the_next_batch(world: World) -> None:
     world.load_gate = threading.Event()
     world.take("dlv_first")
     until(lambda: bool(world.loads), "it comes")
@@ -150,7 +150,7 @@ def test_what_comes_while_a_batch_is_loaded_is_the_next_batch(world: World) -> N
     assert [len(batch) for batch in world.loads] == [1, LARGEST_BATCH, 1]
 
 
-def test_a_record_that_is_awaited_waits_for_what_is_under_way_and_no_longer(turns: Turns) -> None:
+def test_a_record_that_a_queue_waits_for_waits_for_attempts_in_progress_only(turns: Turns) -> None:
     world = World(turns, linger_s=3600)
     world.take("dlv_alone", is_awaited=True)
     world.wait(1)
@@ -165,7 +165,7 @@ def test_a_record_that_is_awaited_waits_for_what_is_under_way_and_no_longer(turn
     assert [{one.delivery_id for one in batch} for batch in world.records] == [{"dlv_alone"}, {"dlv_slow", "dlv_quick"}]
 
 
-def test_what_ends_without_a_record_is_not_waited_for(turns: Turns) -> None:
+def test_a_delivery_that_ends_without_a_record_is_not_waited_for(turns: Turns) -> None:
     world = World(turns, linger_s=3600)
     world.jobs["dlv_gone"] = None
     world.take("dlv_quick", is_awaited=True)
@@ -173,7 +173,7 @@ def test_what_ends_without_a_record_is_not_waited_for(turns: Turns) -> None:
     world.wait(2)
 
 
-def test_a_record_that_nobody_waits_for_waits_for_others(turns: Turns) -> None:
+def test_a_record_that_no_queue_waits_for_waits_for_more_attempts(turns: Turns) -> None:
     world = World(turns, linger_s=0.2)
     world.take("dlv_first")
     until(lambda: len(world.loads) == 1, "it is sent")
@@ -194,7 +194,7 @@ def test_a_record_does_not_wait_for_long(turns: Turns) -> None:
     world.wait(2)
 
 
-def test_what_ends_while_one_is_recorded_is_recorded_together(world: World) -> None:
+def test_attempts_that_end_during_a_record_are_recorded_together(world: World) -> None:
     world.record_gate = threading.Event()
     world.take("dlv_first")
     until(lambda: bool(world.loads), "it comes")
@@ -215,7 +215,7 @@ def test_a_delivery_is_settled_after_its_attempt_is_recorded(world: World) -> No
     assert not world.pipeline.begun
 
 
-def test_one_that_hangs_holds_no_other_up(world: World) -> None:
+def test_a_hanging_request_does_not_delay_others(world: World) -> None:
     world.hangs = True
     world.take("dlv_hangs")
     until(lambda: bool(world.answers), "it comes")
@@ -227,7 +227,7 @@ def test_one_that_hangs_holds_no_other_up(world: World) -> None:
     world.wait(4)
 
 
-def test_what_failed_is_queued_again_together_and_then_settled(world: World) -> None:
+def test_retries_are_queued_together_and_then_settled(world: World) -> None:
     world.outcome = FAILED
     world.take(*names(3), is_awaited=True)
     world.wait(3)
@@ -235,7 +235,7 @@ def test_what_failed_is_queued_again_together_and_then_settled(world: World) -> 
     assert set(world.settled.values()) == {None}
 
 
-def test_a_subscription_is_disabled_apart_from_the_records_of_others_and_until_it_is_done(world: World) -> None:
+def test_a_subscription_is_disabled_in_a_task_of_its_own_until_that_succeeds(world: World) -> None:
     world.outcome = answered(410, {}, b"", 1)
     world.disable_gate = threading.Event()
     world.disable_errors = [OperationalError("its row is locked")]
@@ -250,7 +250,7 @@ def test_a_subscription_is_disabled_apart_from_the_records_of_others_and_until_i
     assert not world.disable_errors
 
 
-def test_the_last_failure_is_settled_with_what_celery_is_to_keep(world: World) -> None:
+def test_the_last_failure_is_settled_with_the_error_for_celery(world: World) -> None:
     world.outcome = FAILED
     world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", attempt_count=2)
     world.take("dlv_0", attempt=3)
@@ -259,14 +259,14 @@ def test_the_last_failure_is_settled_with_what_celery_is_to_keep(world: World) -
     assert world.records[0][0].step.status == "dead"
 
 
-def test_what_needs_no_attempt_is_settled_without_one(world: World) -> None:
+def test_a_delivery_that_needs_no_attempt_is_settled_without_one(world: World) -> None:
     world.jobs.update(dlv_gone=None, dlv_done=replace(JOB, status="succeeded"))
     world.take("dlv_gone", "dlv_done")
     world.wait(2)
     assert not world.records
 
 
-def test_what_cannot_be_sent_is_recorded_all_the_same(world: World) -> None:
+def test_an_attempt_that_cannot_be_sent_is_recorded(world: World) -> None:
     world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", endpoint=replace(ENDPOINT, stopped="it was deleted"))
     world.take("dlv_0")
     world.wait(1)
@@ -285,7 +285,7 @@ def test_two_messages_of_one_attempt_that_come_together_make_one(world: World) -
 
 
 def test_a_message_of_an_attempt_that_ends_while_the_next_batch_is_loaded_makes_no_other(world: World) -> None:
-    """What was loaded before the attempt was recorded says that it is still to be made."""
+    """The delivery was loaded before its attempt was recorded, and so still seems to need it."""
     settled: list[str] = []
     world.hangs = True
     world.take("dlv_0")
@@ -304,7 +304,7 @@ def test_a_message_of_an_attempt_that_ends_while_the_next_batch_is_loaded_makes_
     assert [one.delivery_id for batch in world.records for one in batch] == ["dlv_0", "dlv_1"]
 
 
-def test_an_attempt_that_came_to_nothing_is_made_when_it_comes_again(world: World) -> None:
+def test_an_attempt_that_was_not_made_is_made_when_its_message_comes_again(world: World) -> None:
     world.load_errors = [ValueError("a mistake")]
     world.take("dlv_0")
     world.wait(1)
@@ -322,7 +322,7 @@ def test_a_message_of_a_former_attempt_queues_the_one_that_is_next(world: World)
     assert not world.records
 
 
-def test_where_the_breaker_is_open_the_message_is_put_off(world: World) -> None:
+def test_a_message_whose_breaker_is_open_is_postponed(world: World) -> None:
     world.breaker.opened[ENDPOINT.subscription_id] = Opened(until=4e9, period_s=5)
     world.load_gate = threading.Event()
     world.take("dlv_first")
@@ -349,7 +349,7 @@ def test_a_database_that_is_away_is_waited_for(world: World, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize("stage", ["load_errors", "record_errors"])
-def test_a_mistake_of_ours_ends_its_batch_and_the_next_one_goes_on(world: World, stage: str) -> None:
+def test_an_error_of_ours_ends_its_batch_and_the_next_one_goes_on(world: World, stage: str) -> None:
     mistake = ValueError("a mistake")
     setattr(world, stage, [mistake])
     world.take("dlv_0")
@@ -359,7 +359,7 @@ def test_a_mistake_of_ours_ends_its_batch_and_the_next_one_goes_on(world: World,
     assert world.settled == {"dlv_0": mistake, "dlv_1": None}
 
 
-def test_one_that_cannot_be_recorded_costs_no_other_its_record(turns: Turns) -> None:
+def test_an_attempt_that_cannot_be_recorded_does_not_prevent_the_records_of_others(turns: Turns) -> None:
     world = World(turns, linger_s=3600)
     strange = ValueError("PostgreSQL does not take it")
     world.unrecordable["dlv_1"] = strange
@@ -373,7 +373,7 @@ def test_one_that_cannot_be_recorded_costs_no_other_its_record(turns: Turns) -> 
     assert [[one.delivery_id for one in batch] for batch in world.records] == [["dlv_0"], ["dlv_2"]]
 
 
-def test_a_delivery_that_breaks_ends_alone(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_delivery_that_raises_an_exception_ends_alone(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", endpoint=None)  # type: ignore[arg-type]
     world.take("dlv_0", "dlv_1")
     world.wait(2)
@@ -383,7 +383,9 @@ def test_a_delivery_that_breaks_ends_alone(world: World, caplog: pytest.LogCaptu
     assert errors == ["a delivery raised an exception"]
 
 
-def test_what_cannot_be_held_back_is_put_off_all_the_same(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_are_postponed_even_if_their_queue_cannot_be_held_back(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.held_back = None  # type: ignore[assignment]  # so that it breaks
     world.breaker.opened[ENDPOINT.subscription_id] = Opened(until=4e9, period_s=5)
     world.take(*names(3), is_awaited=True)
@@ -393,7 +395,7 @@ def test_what_cannot_be_held_back_is_put_off_all_the_same(world: World, caplog: 
     assert "queues were not held back" in [record.message for record in caplog.records]
 
 
-def test_nothing_is_sent_before_it_is_known_what_others_opened(world: World) -> None:
+def test_nothing_is_sent_before_shared_breakers_are_read(world: World) -> None:
     world.breaker.read_gate = threading.Event()
     world.take("dlv_0")
     until(lambda: bool(world.loads), "it is loaded")
@@ -404,7 +406,7 @@ def test_nothing_is_sent_before_it_is_known_what_others_opened(world: World) -> 
     assert not world.records
 
 
-def test_one_that_may_be_the_probe_holds_up_nobody(world: World) -> None:
+def test_a_delivery_that_may_be_the_probe_does_not_delay_others(world: World) -> None:
     world.breaker.opened["sub_down"] = Opened(until=0, period_s=5)
     world.breaker.gate = threading.Event()
     world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", endpoint=replace(ENDPOINT, subscription_id="sub_down"))
@@ -427,7 +429,9 @@ def test_retries_that_cannot_be_queued_are_left_to_reconciliation(
     assert "retries were not queued" in [record.message for record in caplog.records]
 
 
-def test_one_that_cannot_be_settled_costs_no_other_its_end(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_that_cannot_be_settled_does_not_prevent_others_from_ending(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     def breaks(_: Exception | None) -> None:
         raise OSError("Celery broke")
 
@@ -439,7 +443,7 @@ def test_one_that_cannot_be_settled_costs_no_other_its_end(world: World, caplog:
     world.turns.stop(10)
 
 
-def test_at_the_end_what_began_is_finished_and_what_did_not_is_left(world: World) -> None:
+def test_at_the_end_attempts_that_began_are_finished_and_other_messages_are_left(world: World) -> None:
     world.hangs = True
     world.take("dlv_begun")
     until(lambda: bool(world.answers), "it comes")

@@ -1,4 +1,4 @@
-"""A worker has enough sockets for all the requests it makes at once, and threads for deliveries that ended."""
+"""A worker has enough sockets for all its simultaneous requests, and threads for deliveries that ended."""
 
 import resource
 import threading
@@ -14,7 +14,7 @@ FILES = resource.RLIMIT_NOFILE
 
 @pytest.fixture
 def hard() -> Iterator[int]:
-    """The limit that this process may go up to; its own is as it was afterwards."""
+    """The hard limit of this process; restores its soft limit afterwards."""
     soft, hard = resource.getrlimit(FILES)
     yield soft if hard == resource.RLIM_INFINITY else hard
     resource.setrlimit(FILES, (soft, hard))
@@ -30,7 +30,7 @@ def test_the_limit_is_raised_as_far_as_it_may_be(hard: int, caplog: pytest.LogCa
     assert not caplog.records
 
 
-def test_a_limit_that_is_too_low_is_said(hard: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_limit_that_is_too_low_is_logged(hard: int, caplog: pytest.LogCaptureFixture) -> None:
     given = resource.getrlimit(FILES)[1]
     if given == resource.RLIM_INFINITY:
         pytest.skip("there is no limit on this system")

@@ -1,4 +1,4 @@
-"""Deliveries are queued, or left to reconciliation, which is counted each time and said once."""
+"""Deliveries are queued, or left to reconciliation, which is counted each time and logged once."""
 
 import time
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ def errors() -> float:
     return REGISTRY.get_sample_value("recart_hooks_broker_errors_total", {"part": "some part"}) or 0.0
 
 
-def test_what_cannot_be_queued_is_left_and_counted_each_time_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    publish_or_leave(DUE, "some part", len)  # whatever other tests left
+def test_attempts_that_cannot_be_queued_are_counted_each_time_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    publish_or_leave(DUE, "some part", len)  # ends trouble that other tests left
     caplog.set_level("INFO")
     caplog.clear()
 
@@ -57,7 +57,7 @@ def test_a_broker_that_does_not_answer_is_left_alone_for_a_while() -> None:
     assert publish_or_leave(DUE, "another part", len, silence)
 
 
-def test_one_that_refuses_costs_no_time_and_is_asked_each_time() -> None:
+def test_a_broker_that_refuses_connections_is_asked_each_time() -> None:
     silence = Silence()
 
     def refuses(_: Sequence[Due]) -> int:
@@ -67,7 +67,7 @@ def test_one_that_refuses_costs_no_time_and_is_asked_each_time() -> None:
     assert publish_or_leave(DUE, "another part", len, silence)
 
 
-def test_an_answer_that_does_not_come_is_not_waited_for_for_long(valkey: str, settings: Any) -> None:
+def test_a_broker_that_does_not_answer_is_not_waited_for_for_long(valkey: str, settings: Any) -> None:
     port = urlsplit(valkey).port
     assert port is not None
     with Proxy(("127.0.0.1", port)) as wire:

@@ -1,4 +1,4 @@
-"""Attempts are written down in batches and move their deliveries on; the first record of an attempt stands."""
+"""Attempts are recorded in batches and update their deliveries; the first record of an attempt counts."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -73,7 +73,7 @@ def succeeded(due: Due, subscription: Subscription, number: int = 1) -> AttemptR
     )
 
 
-def test_a_batch_of_attempts_moves_each_delivery_on(due: list[Due], subscription: Subscription) -> None:
+def test_a_batch_of_attempts_updates_each_delivery(due: list[Due], subscription: Subscription) -> None:
     good = succeeded(due[0], subscription)
     later = AT + timedelta(seconds=5)
     bad = replace(
@@ -139,7 +139,7 @@ def test_nothing_is_recorded_of_a_delivery_that_was_removed(due: list[Due], subs
     assert Attempt.objects.get().delivery_id == due[1].delivery_id
 
 
-def test_an_attempt_under_way_when_its_event_is_expunged_leaves_nothing_of_the_answer_and_is_the_last(
+def test_an_attempt_in_progress_when_its_event_is_expunged_is_the_last_and_its_answer_is_not_stored(
     due: list[Due], subscription: Subscription
 ) -> None:
     verbs.expunge_event(Event.objects.get(pk="e0"))
@@ -158,7 +158,7 @@ def test_an_attempt_under_way_when_its_event_is_expunged_leaves_nothing_of_the_a
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_attempt_that_is_recorded_while_its_event_is_being_expunged_leaves_nothing_either(
+def test_the_answer_of_an_attempt_that_is_recorded_while_its_event_is_expunged_is_not_stored(
     due: list[Due], subscription: Subscription
 ) -> None:
     def expunge() -> None:
@@ -190,9 +190,7 @@ def test_gone_disables_the_subscription(due: list[Due], subscription: Subscripti
     assert (subscription.is_enabled, subscription.disabled_reason) == (False, "gone")
 
 
-def test_gone_from_where_the_endpoint_was_before_it_moved_disables_nothing(
-    due: list[Due], subscription: Subscription
-) -> None:
+def test_gone_from_a_former_url_disables_nothing(due: list[Due], subscription: Subscription) -> None:
     update_subscription(subscription, {"url": "https://hooks.reviews.com/moved"})
     before = replace(gone(due[0], subscription), url="https://hooks.reviews.com/in")
     disable_gone(before)
@@ -239,7 +237,7 @@ def test_jobs_are_loaded_in_the_order_asked_for(due: list[Due], subscription: Su
     assert job.endpoint.url == subscription.url
 
 
-def test_an_endpoint_is_kept_until_its_change_is_heard_of(due: list[Due], subscription: Subscription) -> None:
+def test_an_endpoint_is_kept_until_its_change_is_announced(due: list[Due], subscription: Subscription) -> None:
     cache = EndpointCache()
     assert len(cache.get([subscription.id])[subscription.id].secrets) == 1
     rotate_secret(subscription)
@@ -252,7 +250,9 @@ def test_an_endpoint_is_kept_until_its_change_is_heard_of(due: list[Due], subscr
     assert "whsec" not in repr(endpoint)
 
 
-def test_no_endpoint_is_kept_while_changes_are_not_heard_of(due: list[Due], subscription: Subscription) -> None:
+def test_no_kept_endpoint_is_used_while_the_change_listener_is_not_connected(
+    due: list[Due], subscription: Subscription
+) -> None:
     hears = True
     cache = EndpointCache(lambda: hears)
     cache.get([subscription.id])
@@ -261,7 +261,7 @@ def test_no_endpoint_is_kept_while_changes_are_not_heard_of(due: list[Due], subs
     assert "disabled (staff)" in cache.get([subscription.id])[subscription.id].stopped
 
 
-def test_what_cannot_be_read_stops_its_own_subscription_only(due: list[Due], subscription: Subscription) -> None:
+def test_an_unusable_part_stops_its_own_subscription_only(due: list[Due], subscription: Subscription) -> None:
     other = create_subscription(subscription.partner, "https://hooks.reviews.com/other", ["orders.*"])
     Subscription.objects.filter(pk=subscription.pk).update(transformation='{"map": {"$nonsense": 1}}')
     endpoints = EndpointCache().get([subscription.id, other.id])
@@ -269,7 +269,7 @@ def test_what_cannot_be_read_stops_its_own_subscription_only(due: list[Due], sub
     assert endpoints[other.id].stopped == ""
 
 
-def test_a_secret_that_no_key_opens_leaves_nothing_to_sign_with_but_ends_nothing(subscription: Subscription) -> None:
+def test_a_secret_that_no_key_decrypts_prevents_signing_but_ends_no_delivery(subscription: Subscription) -> None:
     subscription.secrets.update(token="gAAAAA-not-ours")
     endpoint = EndpointCache().get([subscription.id])[subscription.id]
     assert (endpoint.secrets, endpoint.stopped) == ((), "")

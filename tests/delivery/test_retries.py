@@ -18,7 +18,7 @@ SCHEDULE = (5.0, 60.0, 600.0)
 
 
 def middle() -> float:
-    """A random number that leaves a delay as the schedule says it."""
+    """The random number for which a delay is exactly that of the schedule."""
     return 0.5
 
 

@@ -1,4 +1,4 @@
-"""The routing index follows the subscriptions, whoever hears of a change first."""
+"""The routing index follows the subscriptions, whichever thread applies a change first."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -43,7 +43,7 @@ def test_of_two_threads_that_take_a_change_over_the_one_that_read_first_does_not
         assert has_read.wait(30)
         enable_subscription(subscription)
         latter = threads.submit(take_over)
-        wait([latter], timeout=0.5)  # it comes first where it may
+        wait([latter], timeout=0.5)  # it would end first if it could
         goes_on.set()
         for one in (former, latter):
             one.result(30)

@@ -148,7 +148,7 @@ def test_padding_may_be_missing() -> None:
         ("whsk_!", "base64"),
     ],
 )
-def test_what_is_no_secret_is_refused_without_repeating_it(secret: str, reason: str) -> None:
+def test_an_invalid_secret_is_refused_without_repeating_it(secret: str, reason: str) -> None:
     with pytest.raises(SecretError, match=reason) as refused:
         decode_secret(secret)
     material = secret.partition("_")[2]
@@ -157,7 +157,7 @@ def test_what_is_no_secret_is_refused_without_repeating_it(secret: str, reason: 
 
 
 @pytest.mark.parametrize("length", [24, 64])
-def test_secrets_of_24_to_64_bytes_are_taken(length: int) -> None:
+def test_secrets_of_24_to_64_bytes_are_accepted(length: int) -> None:
     assert decode_secret("whsec_" + base64.b64encode(b"k" * length).decode()) == b"k" * length
 
 

@@ -1,4 +1,4 @@
-"""Who gets the message of a delivery task: the pipeline, unless it is one for Celery."""
+"""The messages of delivery tasks go to the pipeline, except those that are left to Celery."""
 
 import time
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ LEASE = object()
 
 
 class Message:
-    """As a worker gets it."""
+    """A message as a worker gets it."""
 
     def __init__(self, payload: Any, **headers: Any) -> None:
         self.payload = payload
@@ -100,7 +100,7 @@ def test_the_pipeline_takes_a_delivery_and_its_end_is_acknowledged(executor: Wor
     assert state.all_total_count[0] == counted + 1
 
 
-def test_what_is_postponed_goes_back_for_so_long(executor: WorkerExecutor) -> None:
+def test_a_postponed_message_goes_back_until_its_time(executor: WorkerExecutor) -> None:
     world = World(executor)
     message = Message([["dlv_1", 1], {}, {}])
     world.come(message)
@@ -110,14 +110,14 @@ def test_what_is_postponed_goes_back_for_so_long(executor: WorkerExecutor) -> No
     assert (world.acknowledged, world.by_celery) == (0, [])
 
 
-def test_a_message_of_another_queue_is_celerys(executor: WorkerExecutor) -> None:
+def test_a_message_of_an_ordinary_queue_is_left_to_celery(executor: WorkerExecutor) -> None:
     world = World(executor)
-    message = SimpleNamespace(headers=GOOD.headers, payload=GOOD.payload)  # kombu's own cannot be put off
+    message = SimpleNamespace(headers=GOOD.headers, payload=GOOD.payload)  # without `put_off`, as kombu's own
     world.come(message)  # type: ignore[arg-type]
     assert (world.by_celery, taken(executor)) == ([message], [])
 
 
-def test_what_failed_is_run_by_celery_which_is_told_how_it_ended(executor: WorkerExecutor) -> None:
+def test_a_failed_delivery_is_run_by_celery_and_raises_its_error(executor: WorkerExecutor) -> None:
     world = World(executor)
     world.come(GOOD)
     dead = DeliveryDead("status 500 (attempt 1)")
@@ -129,7 +129,7 @@ def test_what_failed_is_run_by_celery_which_is_told_how_it_ended(executor: Worke
     assert endings == {}
 
 
-def test_what_failed_while_the_pool_ends_is_left_to_another_worker(executor: WorkerExecutor) -> None:
+def test_a_delivery_that_failed_while_the_pool_ends_is_left_to_another_worker(executor: WorkerExecutor) -> None:
     world = World(executor)
     world.ends = True
     world.come(GOOD)
@@ -159,7 +159,7 @@ def test_what_failed_while_the_pool_ends_is_left_to_another_worker(executor: Wor
         "revoked",
     ],
 )
-def test_what_is_not_for_the_pipeline_is_left_to_celery(executor: WorkerExecutor, message: Message) -> None:
+def test_other_messages_are_left_to_celery(executor: WorkerExecutor, message: Message) -> None:
     world = World(executor)
     world.revoked.add("revoked")
     world.come(message)

@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry: they continue the event's trace, say what came of the attempt, and cost nothing when off."""
+"""OpenTelemetry spans continue the event's trace, have the outcome of the attempt, and cost nothing when off."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def spans(exporter: InMemorySpanExporter) -> AttemptSpans:
 
 
 def parent_of(job: Job) -> str:
-    """What the endpoint is told, without the flags."""
+    """The `traceparent` that the endpoint gets, without the flags."""
     return job.traceparent.rpartition("-")[0]
 
 
@@ -61,7 +61,7 @@ def test_an_attempt_continues_the_events_trace_and_hands_its_own_span_on(
     assert not any("/" in str(value) for value in told.values()), "no path of an endpoint: it may be secret"
 
 
-def test_a_failure_is_told_with_its_class(spans: AttemptSpans, exporter: InMemorySpanExporter) -> None:
+def test_the_span_of_a_failure_has_its_class(spans: AttemptSpans, exporter: InMemorySpanExporter) -> None:
     outcome = failed(ErrorClass.TIMEOUT, "timed out after 15 s")
     spans(TRACED, 1)[1](outcome)
     span = only(exporter)
@@ -84,7 +84,7 @@ def test_off_nothing_is_wrapped() -> None:
 
 
 def test_off_nothing_is_imported() -> None:
-    """By us: the Redis client imports the metrics of an SDK that is installed."""
+    """Not by our code: the Redis client imports the metrics of an SDK that is installed."""
     program = "import django, sys; django.setup(); import delivery.worker, delivery.bridge; print(*sys.modules)"
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)

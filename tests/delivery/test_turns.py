@@ -52,7 +52,7 @@ def test_a_wake_before_the_wait_is_not_lost(turns: Turns) -> None:
     assert woken_already() == "went on", "in a plain thread too"
 
 
-def test_what_blocks_is_offloaded_and_its_answer_or_error_comes_back(turns: Turns) -> None:
+def test_offload_returns_the_result_or_raises_the_error(turns: Turns) -> None:
     gate = threading.Event()
 
     def blocks() -> str:
@@ -77,7 +77,7 @@ def test_a_task_sleeps_while_the_others_go_on(turns: Turns) -> None:
     sleeping.result(10)
 
 
-def test_a_socket_is_heard_though_one_of_its_number_was_closed_without_a_word(turns: Turns) -> None:
+def test_a_socket_is_polled_though_one_with_its_number_was_closed_without_unwatch(turns: Turns) -> None:
     ours, theirs = socket.socketpair()
     gone, other = socket.socketpair()
     number = gone.fileno()
@@ -101,7 +101,7 @@ def test_a_socket_is_heard_though_one_of_its_number_was_closed_without_a_word(tu
         end.close()
 
 
-def test_a_socket_that_ended_is_ready_for_whatever_is_waited_for(turns: Turns) -> None:
+def test_a_socket_whose_peer_closed_it_is_ready_for_everything(turns: Turns) -> None:
     ours, theirs = socket.socketpair()
 
     def hears() -> int:
@@ -114,7 +114,7 @@ def test_a_socket_that_ended_is_ready_for_whatever_is_waited_for(turns: Turns) -
     ours.close()
 
 
-def test_a_socket_of_which_nothing_comes_is_waited_for_no_longer_than_was_asked(turns: Turns) -> None:
+def test_waiting_for_a_socket_ends_with_the_timeout(turns: Turns) -> None:
     ours, theirs = socket.socketpair()
 
     def hears(timeout_s: float) -> int:
@@ -144,13 +144,13 @@ def test_timers_ring_in_the_order_of_their_times_and_not_once_cancelled(turns: T
     assert rang == ["first", "second"]
 
 
-def test_a_task_that_breaks_harms_no_other(turns: Turns, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_in_a_task_does_not_affect_others(turns: Turns, caplog: pytest.LogCaptureFixture) -> None:
     turns.spawn(lambda: 1 / 0)
     assert start(turns, lambda: "unharmed").result(10) == "unharmed"
     assert [record.message for record in caplog.records] == ["a task raised an exception"]
 
 
-def test_stopping_waits_for_what_began_and_refuses_what_did_not(turns: Turns) -> None:
+def test_stop_waits_for_tasks_that_began_and_drops_the_others(turns: Turns) -> None:
     gate = threading.Event()
     began = start(turns, offload, gate.wait)
     start(turns, lambda: None).result(10)
@@ -162,7 +162,7 @@ def test_stopping_waits_for_what_began_and_refuses_what_did_not(turns: Turns) ->
     assert not refused.done()
 
 
-def test_stopping_waits_for_what_was_said_to_have_begun(turns: Turns) -> None:
+def test_stop_waits_until_begins_and_ends_are_balanced(turns: Turns) -> None:
     in_the_thread(turns, lambda: turns.begins(2))
     in_the_thread(turns, turns.ends)
     turns.stop(0.01)

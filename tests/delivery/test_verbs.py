@@ -89,7 +89,7 @@ def test_a_delivery_that_waits_for_its_time_is_brought_forward(
     assert queued(delivery) == [f"orders.created {delivery.pk} attempt 3"]
 
 
-def test_what_was_brought_forward_and_not_queued_is_queued_when_it_is_asked_for_again(
+def test_an_attempt_that_was_brought_forward_but_not_queued_is_queued_by_the_next_retry(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
     delivery = brought_forward_and_lost(django_capture_on_commit_callbacks)
@@ -101,7 +101,7 @@ def test_what_was_brought_forward_and_not_queued_is_queued_when_it_is_asked_for_
 
 
 @pytest.mark.parametrize("is_wiped", [False, True])
-def test_what_was_brought_forward_and_not_queued_is_queued_by_reconciliation_once(
+def test_an_attempt_that_was_brought_forward_but_not_queued_is_queued_by_reconciliation_once(
     is_wiped: bool, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
 ) -> None:
     delivery = brought_forward_and_lost(django_capture_on_commit_callbacks)
@@ -132,7 +132,7 @@ def test_the_attempt_after_one_that_was_brought_forward_is_an_ordinary_one(
 
 
 def brought_forward_and_lost(capture: DjangoCaptureOnCommitCallbacks) -> Delivery:
-    """The process ended between the commit and the publishing: the broker holds the attempt for later."""
+    """The process ended between the commit and publishing: the broker still holds only the message for later."""
     later = timezone.now() + timedelta(hours=2)
     delivery = new_delivery("pending", later)
     publish.publish([Due(delivery.pk, 3, delivery.partner_id, delivery.event_type, later.timestamp())])
@@ -215,7 +215,7 @@ def test_a_test_event_goes_to_one_subscription_with_the_sample_of_its_type(
         ("loyalty.*", "loyalty.test"),
     ],
 )
-def test_the_type_of_a_test_event_is_one_that_is_asked_for(pattern: str, chosen: str) -> None:
+def test_the_type_of_a_test_event_matches_the_first_pattern(pattern: str, chosen: str) -> None:
     EventType.objects.create(name="orders.created")
     EventType.objects.create(name="orders.fulfilled", sample="{}")
     EventType.objects.create(name="orders.a", sample="{}", is_catalogued=False)

@@ -1,4 +1,4 @@
-"""The senders, a receiver, and an authority for its certificates. Every test here takes all senders."""
+"""The senders, a receiver, and an authority for its certificates. Each test here runs with all senders."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -24,7 +24,7 @@ MakeSender = Callable[..., Sender]
 
 
 class InTurns:
-    """A sender as our workers use it: everything begins in one thread, which goes on meanwhile."""
+    """A sender as workers use it: all exchanges begin in one thread, which goes on meanwhile."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -56,7 +56,7 @@ _CLASSES: dict[str, Callable[[AddressPolicy, Resolver | None, str, Keep], Sender
 
 
 class Names:
-    """A resolver that knows a few names: each look-up takes the next of a name's answers, the last one stays."""
+    """A resolver of a few names: each look-up returns the name's next address, and in the end always the last one."""
 
     def __init__(self, **answers: list[str]) -> None:
         self._answers = {name.replace("_", "."): list(found) for name, found in answers.items()}
@@ -73,7 +73,7 @@ class Names:
 
 @pytest.fixture(params=list(_CLASSES))
 def make_sender(request: pytest.FixtureRequest) -> Iterator[MakeSender]:
-    """Makes senders of one of the kinds; they are closed at the end."""
+    """Creates senders of one kind, and closes them at the end."""
     made: list[Sender] = []
 
     def make(

@@ -1,4 +1,4 @@
-"""What an endpoint may not reach is not reached: decided at every attempt, on the address that is connected to."""
+"""Forbidden addresses are never connected to: each attempt checks the address that it connects to."""
 
 import threading
 from ipaddress import ip_address, ip_network
@@ -23,12 +23,12 @@ ONLY_SECOND = AddressPolicy(allow=[ip_network("127.0.0.2/32")])
 
 
 def to_loopback(host: str, timeout_s: float) -> tuple[Address, ...]:
-    """What the owner of a name can answer."""
+    """The addresses that the owner of a name can return."""
     return (ip_address("127.0.0.1"),)
 
 
-def test_nothing_of_the_corpus_is_connected_to(make_sender: MakeSender) -> None:
-    """Not by what it says, nor by what its names resolve to; a connection would be REFUSED here, or time out."""
+def test_no_address_of_the_corpus_is_connected_to(make_sender: MakeSender) -> None:
+    """Neither as addresses nor through names. A connection would be REFUSED here, or time out."""
     sender = make_sender(STRICT, to_loopback)
     outcomes = {url: sender.send(Request(url, {}, b"{}", timeout_s=2)) for url in REFUSED_URLS}
     assert {url: outcome for url, outcome in outcomes.items() if outcome.error is not ErrorClass.BLOCKED} == {}
@@ -43,7 +43,7 @@ def test_a_name_for_a_special_address_is_blocked(make_sender: MakeSender, port: 
         assert f"the address {ip_address(address)} is not a public one" in outcome.detail
 
 
-def test_a_blocked_request_says_nothing_of_what_is_there(make_sender: MakeSender, receiver: Receiver) -> None:
+def test_a_blocked_request_does_not_reveal_what_listens_there(make_sender: MakeSender, receiver: Receiver) -> None:
     sender = make_sender(STRICT, to_loopback)
     for host in ("127.0.0.1", "hooks.example.com"):
         outcome = sender.send(Request(receiver.url("/ok", host=host), {}, b"{}"))
@@ -62,7 +62,7 @@ def test_a_redirect_to_a_special_address_is_not_followed(make_sender: MakeSender
 
 
 def test_a_name_that_changes_its_address_after_the_check_is_blocked(make_sender: MakeSender) -> None:
-    """DNS rebinding: each look-up is checked, and what was checked is what is connected to."""
+    """DNS rebinding: each look-up is checked, and the checked address is the one that is connected to."""
     with second_address() as endpoint, Receiver(port=endpoint.port) as inner:
         names = Names(rebind_example_com=["127.0.0.2", "127.0.0.1", "127.0.0.2", "127.0.0.1"])
         sender = make_sender(ONLY_SECOND, names, keep=Keep(age_s=0))
@@ -73,7 +73,7 @@ def test_a_name_that_changes_its_address_after_the_check_is_blocked(make_sender:
 
 
 def test_a_name_is_looked_up_once_per_connection(make_sender: MakeSender) -> None:
-    """No second look-up between the check and the connection could give another answer."""
+    """No second look-up between the check and the connection can return another address."""
     with second_address() as endpoint:
         names = Names(rebind_example_com=["127.0.0.2"])
         sender = make_sender(ONLY_SECOND, names, keep=Keep(age_s=0))
@@ -104,7 +104,7 @@ def test_of_several_addresses_only_the_permitted_ones_are_tried(make_sender: Mak
 
 
 def test_another_hosts_connection_is_not_borrowed(make_sender: MakeSender) -> None:
-    """A handle or pool that was used for one endpoint knows nothing about another's permission."""
+    """A handle or pool that was used for one endpoint must not be used for another without a check."""
     with second_address() as endpoint, Receiver() as inner:
         names = Names(good_example_com=["127.0.0.2"], evil_example_com=["127.0.0.1"], localhost=["127.0.0.1"])
         sender = make_sender(ONLY_SECOND, names, keep=Keep(connections=1))
@@ -124,8 +124,8 @@ def test_the_services_own_addresses_are_blocked_even_where_loopback_is_open(make
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "hooks.example.com"])
-def test_libcurls_own_socket_is_the_second_wall(receiver: Receiver, host: str) -> None:
-    """Even a handle that was aimed at a refused address opens no socket to it."""
+def test_the_socket_callback_refuses_addresses_as_well(receiver: Receiver, host: str) -> None:
+    """Even a handle that was given a forbidden address opens no socket to it."""
     endpoint = read_url(receiver.url("/ok", host=host))
     origin, handle, answer = Origin(), Handle("", STRICT, DEFAULT_KEEP), Answer()
     origin.aim(endpoint, (ip_address("127.0.0.1"),))
@@ -161,7 +161,7 @@ def test_an_environment_full_of_threads_blocks_and_sends_the_right_ones(make_sen
 
 
 class second_address:  # noqa: N801 - reads as the statement it is
-    """A receiver on 127.0.0.2: an address to allow while 127.0.0.1 stays closed."""
+    """A receiver on 127.0.0.2, an address to allow while 127.0.0.1 is forbidden."""
 
     def __enter__(self) -> Receiver:
         try:

@@ -1,4 +1,4 @@
-"""Reading an answer line by line, within its bounds."""
+"""Parsing an answer line by line, within its limits."""
 
 from io import BytesIO
 
@@ -41,7 +41,7 @@ def test_an_interim_answer_is_skipped() -> None:
 @pytest.mark.parametrize(
     "line", [b"HTTP/1.1 200", b"HTTP/1.0 200 OK", b"HTTP/1.1 200 ", b"HTTP/1.1 200 \xe9\xff", b"HTTP/1.1 200 two words"]
 )
-def test_status_lines_of_http_1_are_taken(line: bytes) -> None:
+def test_status_lines_of_http_1_are_accepted(line: bytes) -> None:
     assert fed(line + b"\r\n", b"\r\n").status_code == 200
 
 
@@ -59,12 +59,12 @@ def test_other_first_lines_are_invalid(line: bytes) -> None:
              b"content-length: -1", b"content-length: 1, 2", b"content-length: +1", b"content-length: " + b"9" * 19,
              b"transfer-encoding: gzip", b"transfer-encoding: gzip, chunked"],
 )  # fmt: skip
-def test_what_is_no_header_is_invalid(line: bytes) -> None:
+def test_a_line_that_is_not_a_header_is_invalid(line: bytes) -> None:
     assert error_of(b"HTTP/1.1 200 OK\r\n", line + b"\r\n", b"\r\n") is ErrorClass.INVALID
 
 
 @pytest.mark.parametrize("name", [b"content-length", b"location"])
-def test_a_header_that_may_come_once_may_not_contradict_itself(name: bytes) -> None:
+def test_a_header_that_may_come_once_may_not_have_two_values(name: bytes) -> None:
     assert read_headers([name + b": 1", name + b": 1"])
     with pytest.raises(Failure):
         read_headers([name + b": 1", name + b": 2"])
@@ -93,7 +93,7 @@ def test_values_are_utf_8_or_else_latin_1() -> None:
         ([b"\x15\x03"], ErrorClass.INVALID),
     ],
 )
-def test_a_head_that_breaks_off_is_a_reset_unless_it_was_no_http(lines: list[bytes], error: ErrorClass) -> None:
+def test_an_incomplete_head_is_a_reset_unless_it_is_not_http(lines: list[bytes], error: ErrorClass) -> None:
     assert error_of(*lines) is error
 
 
@@ -135,7 +135,7 @@ def chunks(data: bytes) -> bytes:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=8), st.sampled_from([b"", b";ext=1", b" "]))
-def test_chunks_are_put_together(pieces: list[bytes], extension: bytes) -> None:
+def test_chunks_are_joined(pieces: list[bytes], extension: bytes) -> None:
     framed = b"".join(b"%x%s\r\n%s\r\n" % (len(piece), extension, piece) for piece in pieces)
     assert chunks(framed + b"0\r\ntrailer: 1\r\n\r\nafter") == b"".join(pieces)
 

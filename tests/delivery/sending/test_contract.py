@@ -1,4 +1,4 @@
-"""What both senders do with each behaviour of an endpoint."""
+"""The outcome of each behaviour of an endpoint, with both senders."""
 
 import http.client
 import socket
@@ -178,7 +178,7 @@ def test_the_total_deadline_is_30_s_at_most(sender: Sender, receiver: Receiver) 
     assert sender.send(post(receiver.url("/ok"), timeout_s=1e9, connect_timeout_s=1e9)).succeeded
 
 
-def test_nobody_listening_is_refused(sender: Sender, receiver: Receiver) -> None:
+def test_a_port_without_a_listener_is_refused(sender: Sender, receiver: Receiver) -> None:
     receiver.close()
     outcome = sender.send(post(receiver.url("/ok")))
     assert summary(outcome) == (None, ErrorClass.REFUSED)
@@ -210,7 +210,7 @@ def test_a_name_that_takes_too_long_is_a_dns_failure_within_the_connect_timeout(
     assert 0.3 < asked[0] <= 0.5
 
 
-def test_a_name_that_there_is_no_room_to_look_up_is_our_own_fault(make_sender: MakeSender) -> None:
+def test_too_many_look_ups_are_our_own_fault(make_sender: MakeSender) -> None:
     def full(host: str, timeout_s: float) -> tuple[Address, ...]:
         raise NoRoomToLookUp("2048 names are being looked up already")
 
@@ -240,7 +240,7 @@ def test_a_gzip_bomb_is_not_unpacked(sender: Sender, receiver: Receiver) -> None
 
 
 def test_an_answer_before_the_request_was_read_counts(sender: Sender) -> None:
-    """413, and no more reading: as proxies answer bodies that are too large for them."""
+    """Answers 413 without reading the body, as proxies do if it is too large."""
 
     def refuse(connection: socket.socket) -> socket.socket:
         connection.recv(100)
@@ -329,7 +329,7 @@ def test_passwords_from_netrc_are_ignored(
     ],
     ids=repr,
 )
-def test_headers_that_could_inject_or_speak_for_us_are_not_sent(
+def test_invalid_headers_and_those_that_only_the_sender_may_set_are_not_sent(
     sender: Sender, receiver: Receiver, headers: dict[str, str]
 ) -> None:
     outcome = sender.send(Request(receiver.url("/ok"), headers, b"{}"))
@@ -392,7 +392,7 @@ def test_an_https_only_policy_sends_nothing_over_http(make_sender: MakeSender, r
 
 
 class _full_listener:  # noqa: N801 - reads as the statement it is
-    """A port whose queue of connections is full, so that the next one waits."""
+    """A port whose queue of connections is full, so that the next connection waits."""
 
     def __enter__(self) -> int:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)

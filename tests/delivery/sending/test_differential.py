@@ -1,4 +1,4 @@
-"""Both senders side by side: for every behaviour of the receiver, and for random bytes, the same outcome."""
+"""Both senders have the same outcome for every behaviour of the receiver, and for random bytes."""
 
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -68,7 +68,7 @@ def shared_receiver() -> Iterator[Receiver]:
 
 
 def comparable(outcome: Outcome) -> dict[str, object]:
-    """All but the words of the libraries and the time; of a timeout not how much had come by then."""
+    """The outcome without the libraries' texts, the latency, and the part of an answer that came before a timeout."""
     excerpt = outcome.response_excerpt if outcome.error is not ErrorClass.TIMEOUT else ""
     return {
         "status": outcome.status_code,
@@ -85,7 +85,9 @@ def differing(both: Both, request: Request) -> tuple[dict[str, object], dict[str
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_both_say_the_same_of_every_behaviour(both: Both, shared_receiver: Receiver, path: str) -> None:
+def test_both_senders_have_the_same_outcome_for_every_behaviour(
+    both: Both, shared_receiver: Receiver, path: str
+) -> None:
     request = Request(shared_receiver.url(path), {"webhook-id": "evt_1"}, b"{}", timeout_s=0.3)
     first, second, details = differing(both, request)
     assert first == second, details
@@ -146,7 +148,7 @@ END = st.sampled_from([b"\r\n", b"\n"])
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(LINE, st.lists(HEADER, max_size=4), BODY, END)
 @example(b"HTTP/1.1 200 OK", [b"transfer-encoding: chunked", b"content-length: 2"], b"2\r\nok\r\n0\r\n\r\n", b"\r\n")
-def test_both_say_the_same_of_answers_put_together_at_random(
+def test_both_senders_have_the_same_outcome_for_random_answers(
     both: Both, shared_receiver: Receiver, line: bytes, headers: list[bytes], body: bytes, end: bytes
 ) -> None:
     _compare_raw(both, shared_receiver, end.join([line, *headers, b"", body]))

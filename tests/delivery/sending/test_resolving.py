@@ -1,4 +1,4 @@
-"""Looking names up within a bounded time."""
+"""Looking up names within a bounded time."""
 
 import socket
 import threading
@@ -16,7 +16,7 @@ def entries(*addresses: str) -> list[tuple[object, ...]]:
 
 
 class StuckLookup:
-    """A getaddrinfo that does not answer until it is told to."""
+    """A getaddrinfo that does not return until the test lets it."""
 
     def __init__(self) -> None:
         self.calls: list[bytes] = []
@@ -50,7 +50,7 @@ def test_a_name_without_addresses_fails() -> None:
         SystemResolver(lambda *_, **__: [])("example.com", 1)
 
 
-def test_an_error_that_is_none_of_the_resolvers_ends_the_lookup_too() -> None:
+def test_an_unexpected_error_ends_the_lookup_too() -> None:
     def broken(*_: object, **__: object) -> list[tuple[object, ...]]:
         raise MemoryError
 
@@ -93,7 +93,7 @@ def test_a_name_is_looked_up_again_after_its_lookup_ended() -> None:
 
 
 class PartlyStuck(StuckLookup):
-    """One that finds all names but those in `dead`, which fail in the end."""
+    """A getaddrinfo that finds all names except those in `dead`, which fail in the end."""
 
     def __init__(self) -> None:
         super().__init__()

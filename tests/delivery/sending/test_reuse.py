@@ -1,4 +1,4 @@
-"""Keeping connections open, and noticing in time that they are not."""
+"""Connections are kept open, and those that the server closed are noticed."""
 
 import ssl
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def test_one_connection_serves_many_requests(sender: Sender, receiver: Receiver)
     assert receiver.connections <= 2  # `/chunks` closes
 
 
-def test_no_answer_is_blamed_for_those_before_it_on_its_connection(sender: Sender, receiver: Receiver) -> None:
+def test_the_bytes_of_earlier_answers_on_a_connection_do_not_count(sender: Sender, receiver: Receiver) -> None:
     def in_pieces(exchange: Exchange) -> None:
         exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n")
         exchange.drip(iter([b"x" * 10_000] * 6), every_s=0.005)
@@ -68,7 +68,7 @@ def close_before_answering(exchange: Exchange) -> None:
 def test_a_request_that_a_kept_connection_swallowed_is_sent_once_more_on_a_new_one(
     sender: Sender, receiver: Receiver
 ) -> None:
-    """At least once: the endpoint may have acted on the first one, and sees the same webhook-id again."""
+    """At least once: the endpoint may have processed the first request, and gets the same webhook-id again."""
     receiver.answer("/second", close_before_answering, Exchange.answer)
     sender.send(post(receiver))
     assert sender.send(post(receiver, "/second")).succeeded

@@ -1,4 +1,4 @@
-"""Many exchanges of libcurl in one thread: none waits for another, none harms another."""
+"""Many libcurl exchanges run in one thread without affecting each other."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.receiver import Receiver
 
 
 class Sending:
-    """A sender and the thread that it is used in."""
+    """A sender, and the thread in which it is used."""
 
     def __init__(self, resolve: Resolver | None = None, keep: Keep = DEFAULT_KEEP) -> None:
         self.sender = CurlSender(LOOPBACK, resolve, keep=keep)
@@ -44,7 +44,7 @@ def sending() -> Iterator[Sending]:
     sending.close()
 
 
-def test_two_hundred_that_hang_hold_nobody_up(sending: Sending, receiver: Receiver) -> None:
+def test_two_hundred_hanging_requests_delay_no_other(sending: Sending, receiver: Receiver) -> None:
     hanging = [sending.send(Request(receiver.url("/hang"), {}, b"{}", timeout_s=3)) for _ in range(200)]
     receiver.wait_until(lambda: len(receiver.requests) >= 200)
     for _ in range(20):
@@ -53,7 +53,7 @@ def test_two_hundred_that_hang_hold_nobody_up(sending: Sending, receiver: Receiv
     assert {one.result(30).error for one in hanging} == {ErrorClass.TIMEOUT}
 
 
-def test_who_breaks_when_told_of_an_end_harms_no_other(
+def test_an_exception_in_a_callback_does_not_affect_others(
     sending: Sending, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     def breaks(_: Outcome) -> None:
@@ -70,7 +70,7 @@ def test_who_breaks_when_told_of_an_end_harms_no_other(
     assert [record.message for record in caplog.records] == ["ending an exchange raised an exception"]
 
 
-def test_the_thread_ends_only_after_what_was_begun(sending: Sending, receiver: Receiver) -> None:
+def test_the_thread_ends_only_after_exchanges_that_began(sending: Sending, receiver: Receiver) -> None:
     gate = threading.Event()
     slow = sending.send(Request(receiver.url("/hang"), {}, b"{}", timeout_s=0.5))
     receiver.wait_until(lambda: bool(receiver.requests))
@@ -81,7 +81,7 @@ def test_the_thread_ends_only_after_what_was_begun(sending: Sending, receiver: R
 
 
 def test_a_name_that_comes_back_to_an_address_is_followed_by_every_handle() -> None:
-    """They share one cache of addresses: what a handle was told last may not be what is in there."""
+    """Handles share one cache of addresses, which may not have the address that a handle was given last."""
     with Receiver() as first:
         try:
             second = Receiver(host="127.0.0.2", port=first.port)
@@ -94,12 +94,12 @@ def test_a_name_that_comes_back_to_an_address_is_followed_by_every_handle() -> N
             def post(path: str, timeout_s: float = 5.0) -> Request:
                 return Request(first.url(path, host="hooks.example.com"), {}, b"{}", timeout_s=timeout_s)
 
-            slow = [sending.send(post("/hang", 1.0)) for _ in range(2)]  # two handles that were told the first address
+            slow = [sending.send(post("/hang", 1.0)) for _ in range(2)]  # two handles with the first address
             assert [one.result(10).error for one in slow] == [ErrorClass.TIMEOUT] * 2
             assert sending.send(post("/ok")).result(10).succeeded
             assert len(second.requests) == 1
             elsewhere = Request(first.url("/hang"), {}, b"{}", timeout_s=1.0)
-            other = sending.send(elsewhere)  # takes the handle of the last one
+            other = sending.send(elsewhere)  # uses the handle of the last request
             assert sending.send(post("/ok")).result(10).succeeded
             other.result(10)
             assert len(second.requests) == 1

@@ -1,4 +1,4 @@
-"""Certificates are verified, names too, and every way a handshake can fail is one error class."""
+"""Certificates and names are verified, and all failures of a handshake have one error class."""
 
 import socket
 import ssl
@@ -18,7 +18,7 @@ from tests.receiver import OnConnect, Receiver, over_tls
 def send(
     make_sender: MakeSender, ca_file: Path | str, on_connect: OnConnect, host: str = "", timeout_s: float = 5.0
 ) -> tuple[Outcome, int]:
-    """The outcome, and how many requests got through."""
+    """The outcome, and the number of requests that arrived."""
     sender = make_sender(ca_file=ca_file, resolve=Names(localhost=["127.0.0.1"], hooks_example_com=["127.0.0.1"]))
     with Receiver(on_connect=on_connect, scheme="https") as receiver:
         request = Request(receiver.url("/ok", host=host), {}, b"{}", connect_timeout_s=timeout_s, timeout_s=timeout_s)
@@ -26,7 +26,7 @@ def send(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_a_certificate_of_an_authority_we_were_told_to_trust_is_taken(
+def test_a_certificate_of_a_trusted_authority_is_accepted(
     make_sender: MakeSender, authority: Authority, host: str
 ) -> None:
     outcome, arrived = send(make_sender, authority.ca_file, over_tls(authority.server()), host)
@@ -82,7 +82,7 @@ def test_an_old_version_of_tls_is_refused(make_sender: MakeSender, authority: Au
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_current_versions_of_tls_are_taken(
+def test_current_versions_of_tls_are_accepted(
     make_sender: MakeSender, authority: Authority, version: ssl.TLSVersion
 ) -> None:
     context = authority.server("current")
@@ -137,7 +137,7 @@ def test_an_answer_that_drips_over_tls_is_a_timeout(make_sender: MakeSender, aut
             assert outcome.latency_ms < 1500
 
 
-def test_a_body_that_ends_with_the_connection_counts_with_and_without_tls_own_goodbye(
+def test_a_body_that_ends_with_the_connection_counts_with_and_without_close_notify(
     make_sender: MakeSender, authority: Authority
 ) -> None:
     def with_goodbye(exchange: Exchange) -> None:
