@@ -2,21 +2,14 @@
 
 from django.contrib import admin
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from recart_hooks.admin.navigation import quick_search
+from recart_hooks.api_docs import Docs, Schema
 from recart_hooks.guides import guide
 from recart_hooks.health import healthz, readyz
 from recart_hooks.home import home
 from recart_hooks.metrics import metrics
 from recart_hooks.well_known import webhook_keys
-
-
-class Docs(SpectacularSwaggerSplitView):
-    """Only GET and HEAD: the answer to OPTIONS would need a template that does not exist."""
-
-    http_method_names = ["get", "head"]  # noqa: RUF012 - Django's
-
 
 urlpatterns = [
     path("", home),
@@ -24,7 +17,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("delivery.api.urls")),
     path("api/v1/", include("partners.api.urls")),
-    path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("api/schema/", Schema.as_view(), name="api-schema"),
     path("api/docs/", Docs.as_view(url_name="api-schema"), name="api-docs"),
     path("api/docs/<str:name>", guide),
     path("metrics", metrics),
