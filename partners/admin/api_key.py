@@ -1,4 +1,4 @@
-"""API keys: staff make and revoke them here. A token is on one page only, the answer to making it."""
+"""API keys: staff create and revoke them here. The token is shown once, on the page that answers the creation."""
 
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from partners.models import ApiKey
 
 
 class NewKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the checker only
-    """What a new key is made of."""
+    """The form of a new key. It also checks the expiry and the number of live keys."""
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = super().clean() or self.cleaned_data
@@ -48,7 +48,7 @@ class ApiKeyAdmin(StaffAdmin[ApiKey]):
         return self.fields if obj is None else ("name", "scope", "partner", "expires_at", *self.readonly_fields)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A key is made, used and revoked; it never changes. The list needs the permission for the dialog."""
+        """Only for the list, without an object: nobody edits a key, and `revoke` checks the permission itself."""
         return obj is None and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -58,13 +58,13 @@ class ApiKeyAdmin(StaffAdmin[ApiKey]):
         new = keys.create_key(**{name: form.cleaned_data[name] for name in self.fields})
         obj.pk = new.key.pk
         obj.refresh_from_db()
-        obj._token = new.token  # type: ignore[attr-defined]  # for response_add alone
+        obj._token = new.token  # type: ignore[attr-defined]  # only for response_add
 
     def response_add(self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
             "title": f"The API key {obj.name}",
-            "token": obj._token,  # type: ignore[attr-defined]  # see save_model
+            "token": obj._token,  # type: ignore[attr-defined]  # set in save_model
             "key_url": change_url(obj),
         }
         answer = TemplateResponse(request, "partners/admin/new_key.html", context)
@@ -81,13 +81,13 @@ class ApiKeyAdmin(StaffAdmin[ApiKey]):
         "Revoke",
         "block",
         title="Revoke this API key",
-        text="At once and for good: who still uses it gets 401.",
+        text="The key stops working at once and for good: requests that use it are answered with 401.",
         permissions=(),
     )
     def revoke(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         key = self.wanted(request, object_id)
         if not super().has_change_permission(request):
-            return self.refused(request, key, "You may not do that.")
+            return self.refused(request, key, "You may not revoke API keys.")
         keys.revoke_key(key)
         return self.done(request, key, "Revoked.")
 

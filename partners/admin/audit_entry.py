@@ -1,4 +1,4 @@
-"""The audit log: who changed what, as the verbs wrote it down. Read-only for everybody."""
+"""The audit log: who changed what. Read-only for everybody."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,6 +1,6 @@
-"""What every admin page of ours has in common.
+"""The base classes and helpers of all admin pages.
 
-Unfold carries no types: for the checker its classes are Django's own, which they extend.
+Unfold has no type hints. For the type checker its classes are those of Django that they extend.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -38,7 +38,7 @@ Shown = TypeVar("Shown")
 
 
 class StaffAdmin(_ModelAdmin[Row]):
-    """No deletion in bulk; what changes something is a dialog that posts, never a link."""
+    """The base of all admin pages. There is no bulk deletion, and dialogs that POST make the changes, never links."""
 
     list_per_page = 50
     show_facets = ShowFacets.NEVER
@@ -56,7 +56,7 @@ class StaffAdmin(_ModelAdmin[Row]):
         return ()
 
     def page_context(self, request: HttpRequest, obj: Row) -> dict[str, Any]:
-        """What `change_form_outer_after_template` shows below the form."""
+        """The context of `change_form_outer_after_template`, which is shown below the form."""
         return {"panels": self.panels(obj)}
 
     def render_change_form(
@@ -73,26 +73,26 @@ class StaffAdmin(_ModelAdmin[Row]):
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def wanted(self, request: HttpRequest, object_id: str) -> Row:
-        """The object of a dialog; 404 when there is none."""
+        """The object that a dialog is about. Raises Http404 if there is none."""
         found = self.get_object(request, unquote(object_id))
         if found is None:
             raise Http404
         return found
 
     def done(self, request: HttpRequest, obj: Row, message: str, *, log: str = "") -> HttpResponse:
-        """Ends a dialog: the change is in the object's history, the message on its page."""
+        """Ends a dialog: writes the change to the object's history and shows the message on its page."""
         self.log_change(request, obj, log or message)
         messages.success(request, message)
         return self.back_to(obj)
 
     def done_to_all(self, request: HttpRequest, changed: Collection[Row], verb: str, *, log: str = "") -> None:
-        """Ends an action on a list, as `done` ends a dialog. `verb` is a participle: paused."""
+        """Ends an action on a list, as `done` ends a dialog. `verb` is a participle, such as "paused"."""
         for one in changed:
             self.log_change(request, one, log or f"{verb.capitalize()}.")
         messages.success(request, f"{len(changed)} {verb}.")
 
     def refused(self, request: HttpRequest, obj: Row, message: str) -> HttpResponse:
-        """Ends a dialog that changed nothing."""
+        """Ends a dialog that changed nothing: shows the message as an error."""
         messages.error(request, message)
         return self.back_to(obj)
 
@@ -100,7 +100,7 @@ class StaffAdmin(_ModelAdmin[Row]):
         return HttpResponse(headers={"HX-Redirect": change_url(obj)})
 
     def answer(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        """Ends a dialog with something to read in its place; kept by no cache and no history."""
+        """Ends a dialog: shows this template in its place. No cache may store the answer."""
         html = render_to_string(template, context, request)
         return HttpResponse(
             html, headers={"HX-Retarget": "#dialog", "HX-Reselect": "#dialog", "Cache-Control": "no-store"}
@@ -108,7 +108,7 @@ class StaffAdmin(_ModelAdmin[Row]):
 
 
 class ReadOnlyAdmin(StaffAdmin[Row]):
-    """Looked at, never written."""
+    """A page that nobody can change anything on."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -121,17 +121,17 @@ class ReadOnlyAdmin(StaffAdmin[Row]):
 
 
 def per_object(show: Callable[[Any, Row], Shown]) -> Callable[[Any, Row], Shown]:
-    """Remembers on the object what a page shows of it: Unfold asks for each read-only field several times."""
+    """Caches the value of a field on the object: Unfold asks for each read-only field several times."""
     name = f"_shown_{show.__name__}"
 
     @wraps(show)
-    def remembering(self: Any, obj: Row) -> Shown:
+    def cached(self: Any, obj: Row) -> Shown:
         if name not in obj.__dict__:
             obj.__dict__[name] = show(self, obj)
         shown: Shown = obj.__dict__[name]
         return shown
 
-    return remembering
+    return cached
 
 
 def change_url(obj: Model) -> str:
@@ -139,7 +139,7 @@ def change_url(obj: Model) -> str:
 
 
 def url_of(model: type[Model], key: Any) -> str:
-    """The page of an object that need not be loaded."""
+    """The URL of an object's page. The object need not be loaded."""
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[quote(key)])
 
 

@@ -1,4 +1,4 @@
-"""What many lists and pages show of an object: a time, an identifier, a link to what it belongs to."""
+"""Columns that many lists and pages have: times, identifiers and links to related objects."""
 
 from collections.abc import Callable
 from typing import Any

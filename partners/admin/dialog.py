@@ -1,4 +1,4 @@
-"""The buttons of an object's page that change something: each opens a dialog, which posts."""
+"""Buttons on the page of an object. Each opens a dialog, whose form is POSTed."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -20,7 +20,10 @@ def dialog(
     submit: str = "",
     permissions: Sequence[str] = ("change",),
 ) -> Callable[[Act], Act]:
-    """The method behind it gets the valid form and the object's id; it ends with `done`, `refused` or `answer`."""
+    """Decorates the method that handles the submitted dialog.
+
+    The method gets the valid form and the object's id; it returns `done`, `refused` or `answer` of StaffAdmin.
+    """
     shown: dict[str, Any] = {"title": title, "form_submit_text": submit or button}
     if text:
         shown["description"] = text

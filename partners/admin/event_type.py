@@ -1,4 +1,4 @@
-"""The catalogue's pages: event types with schema and sample, and those that were seen but nobody described yet."""
+"""The pages of event types: those of the catalogue, and those that were seen in events but are not described yet."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -77,7 +77,7 @@ class EventTypeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         wanted = wanted_patterns()
-        self.result_list = list(self.result_list)  # read here, not in the template
+        self.result_list = list(self.result_list)  # runs the query here, so that the template gets these very rows
         for row in self.result_list:
             row.subscribers_now = subscribers_of(row.name, wanted)
 
@@ -118,7 +118,7 @@ class EventTypeAdmin(StaffAdmin[EventType]):
         return EventTypeList
 
     def get_readonly_fields(self, request: HttpRequest, obj: EventType | None = None) -> tuple[str, ...]:
-        """The name is the key, and producers and patterns know it: it does not change."""
+        """The name cannot be changed: it is the primary key, and producers and patterns refer to it."""
         return (*self.readonly_fields, "name") if obj else self.readonly_fields
 
     @display(description="Category")
@@ -158,7 +158,7 @@ def _record(what: str, event_type: EventType, before: dict[str, Any], after: dic
 
 
 def wanted_patterns() -> list[tuple[list[str], int]]:
-    """Each combination of patterns that enabled subscriptions ask for, and how many ask for it: one query."""
+    """Each distinct list of patterns of enabled subscriptions, with the number of subscriptions that have it."""
     live = Subscription.objects.filter(is_enabled=True, deleted_at=None, is_operational=False).order_by()
     return list(live.values_list("event_types").annotate(Count("pk")))
 

@@ -1,6 +1,6 @@
-"""Form fields for what people write: patterns, request headers, delays and JSON, each in the form that reads best.
+"""Form fields for patterns, request headers, delays and JSON, as people write them.
 
-They only read the text; whether its content is acceptable is the model's validators' business.
+The fields only parse the text; the model's validators check its content.
 """
 
 import re
@@ -23,7 +23,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 
 class CodeArea(UnfoldAdminTextareaWidget):
-    """A text area in which columns line up. With `language="json"` it is checked while somebody types."""
+    """A text area for code. With `language="json"` the browser checks the text while it is typed."""
 
     def __init__(self, language: str = "", rows: int = 4, placeholder: str = "") -> None:
         attrs = {"rows": str(rows), "spellcheck": "false", "autocomplete": "off", "placeholder": placeholder}
@@ -37,7 +37,7 @@ class CodeArea(UnfoldAdminTextareaWidget):
 
 
 class WordsField(forms.CharField):
-    """A list, written one per line or separated by commas or spaces."""
+    """A list of words, separated by line breaks, commas or spaces."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("widget", CodeArea(rows=4))
@@ -53,7 +53,7 @@ class WordsField(forms.CharField):
         return bool(list(initial or []) != self.to_python(data))
 
     def run_validators(self, value: Any) -> None:
-        """A list has no length in characters."""
+        """CharField's validators are for text, not for lists."""
 
 
 class DelaysField(forms.CharField):
@@ -74,11 +74,11 @@ class DelaysField(forms.CharField):
             return True
 
     def run_validators(self, value: Any) -> None:
-        """A list has no length in characters."""
+        """CharField's validators are for text, not for lists."""
 
 
 class HeadersField(forms.CharField):
-    """Request headers, one `Name: value` a line. Stored values are not shown; a masked one stays as it is."""
+    """Request headers, one `Name: value` per line. Stored values are masked; a value that stays masked is kept."""
 
     stored: Mapping[str, str]
 
@@ -101,7 +101,7 @@ class HeadersField(forms.CharField):
             if not colon:
                 raise ValidationError(f"line {number}: write a name, a colon and a value")
             if name in headers:
-                raise ValidationError(f"line {number}: the header {name!r} is there twice")
+                raise ValidationError(f"line {number}: the header {name!r} is given twice")
             try:
                 headers[name] = self.stored[name] if content == MASK else content
             except (KeyError, SecretUnreadable):
@@ -115,7 +115,7 @@ class HeadersField(forms.CharField):
             return True
 
     def run_validators(self, value: Any) -> None:
-        """A mapping has no length in characters."""
+        """CharField's validators are for text, not for mappings."""
 
 
 def delay(seconds: float) -> str:

@@ -1,8 +1,7 @@
-"""Lists of tables that grow without end: pages by key, never counted, never skipped through.
+"""Lists of large tables: a page starts after the last key of the page before, without OFFSET and without a count.
 
-A page costs the same wherever it lies: it starts behind the last key of the page before. What the database cannot
-answer in `query_timeout_s` is cut off, and staff are told to narrow the search: an admin page must not be
-what slows deliveries down.
+So every page costs the same. A query that takes longer than `query_timeout_s` is cancelled, and staff are asked to
+narrow the search: an admin page must not slow deliveries down.
 """
 
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ Row = TypeVar("Row", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class KeysetPages:
-    """What the template of the pager needs."""
+    """The variables of the pager's template."""
 
     newer: str
     older: str
@@ -42,7 +41,7 @@ class KeysetPages:
 
 
 class KeysetChangeList(ChangeList):
-    """Newest first, by `model_admin.keyset`: names of columns that are unique together and have an index."""
+    """Orders by `model_admin.keyset`, newest first: columns that are unique together and have an index."""
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         for name in (OLDER, NEWER):
@@ -70,7 +69,7 @@ class KeysetChangeList(ChangeList):
         )
 
     def _page(self, request: HttpRequest, cursor: dict[str, str]) -> tuple[list[Any], bool]:
-        """The page's rows, newest first, and whether there are more in the direction that was gone."""
+        """The page's rows, newest first, and whether there are more in the direction of the cursor."""
         backwards = NEWER in cursor
         timeout_s = self.model_admin.query_timeout_s  # type: ignore[attr-defined]
         fields = self.model_admin.keyset  # type: ignore[attr-defined]
@@ -98,7 +97,7 @@ class KeysetChangeList(ChangeList):
         return _SEPARATOR.join(value.isoformat() if hasattr(value, "isoformat") else str(value) for value in values)
 
     def _beyond(self, cursor: str, comparison: str) -> Q:
-        """(a, b) beyond (x, y), written so that an index on `a` alone serves as well."""
+        """The condition that (a, b) is beyond (x, y), in a form that can also use an index on `a` alone."""
         fields = self.model_admin.keyset  # type: ignore[attr-defined]
         texts = cursor.split(_SEPARATOR, len(fields) - 1)
         try:
@@ -117,7 +116,7 @@ class KeysetChangeList(ChangeList):
 
 
 class KeysetAdmin(StaffAdmin[Row]):
-    """For a big table. `keyset` is the order of its list, newest first."""
+    """The admin of a large table. Its list is ordered by `keyset`, newest first."""
 
     keyset: ClassVar[tuple[str, ...]] = ("id",)
     query_timeout_s: ClassVar[float] = 5
@@ -130,7 +129,7 @@ class KeysetAdmin(StaffAdmin[Row]):
 
 
 def estimated_rows(model: type[Model]) -> int | None:
-    """PostgreSQL's own idea of the table's size, as of its last vacuum; None when it has none yet."""
+    """PostgreSQL's estimate of the number of rows, by the last VACUUM or ANALYZE; None if there is none yet."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass", [model._meta.db_table])
         row = cursor.fetchone()

@@ -1,4 +1,4 @@
-"""Filters of lists: one of a few named conditions, a text, a time range. None of them asks the table for its values."""
+"""Filters of lists: named conditions, texts, time ranges. They do not query the table for their choices."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ __all__ = ["ConditionFilter", "DropdownFilter", "TextFilter", "TimeRangeFilter"]
 
 
 class ConditionFilter(DropdownFilter):
-    """`conditions`: value in the address -> what is read, what is asked. `otherwise` holds when nothing is chosen."""
+    """`conditions` maps values in the URL to labels and conditions. `otherwise` applies if nothing is chosen."""
 
     conditions: ClassVar[Mapping[str, tuple[str, Q]]]
     otherwise: ClassVar[Q] = Q()
@@ -45,7 +45,7 @@ class TimeRangeForm(forms.Form):
 
 
 class TimeRangeFilter(ListFilter):
-    """From one time to another, either may be left out. `condition` says what that means for the table."""
+    """From one time to another; either may be left out. Subclasses define the `condition` on their table."""
 
     name: ClassVar[str]
     template = "unfold/filters/filters_field.html"
@@ -73,10 +73,10 @@ class TimeRangeFilter(ListFilter):
         raise NotImplementedError
 
     def _time(self, edge: str) -> datetime | None:
-        """A time that cannot be read counts as left out; the form shows what is wrong with it."""
+        """An invalid time counts as left out; the form shows its error."""
         try:
             moment = datetime.fromisoformat(str(self.used_parameters.get(f"{self.name}_{edge}", "")))
         except ValueError:
             return None
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return min(max(moment, EARLIEST), FOREVER)  # so that there is room for sums and differences
+        return min(max(moment, EARLIEST), FOREVER)  # leaves room for adding and subtracting durations

@@ -1,6 +1,6 @@
-"""How values look on a page: badges, times, JSON and HTTP headers. Everything that is not ours is escaped here.
+"""Renders values as HTML: badges, times, JSON and HTTP headers. All values are escaped here.
 
-JSON is laid out by its tokens, so that the spelling of numbers and repeated keys stay as they came.
+JSON is indented token by token, which keeps the spelling of numbers and repeated keys.
 """
 
 import re
@@ -21,7 +21,7 @@ _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _CREDENTIAL = re.compile(r"authorization|cookie|token|secret|password|api-?key|credential", re.IGNORECASE)
 MASK = "••••••••"
 LARGEST_SHOWN = 300_000
-"""Characters. Longer JSON is shown as it is."""
+"""In characters. Longer JSON is shown without indentation and colours."""
 
 
 def badge(text: str, kind: Kind = "", title: str = "") -> SafeString:
@@ -29,7 +29,7 @@ def badge(text: str, kind: Kind = "", title: str = "") -> SafeString:
 
 
 def moment(value: datetime | None, empty: str = "-") -> SafeString:
-    """A time in UTC, with how long ago it was when the mouse rests on it."""
+    """A time in UTC; the tooltip says how long ago it was."""
     if value is None:
         return conditional_escape(empty)
     return format_html(
@@ -38,7 +38,7 @@ def moment(value: datetime | None, empty: str = "-") -> SafeString:
 
 
 def ago(value: datetime, now: datetime | None = None) -> str:
-    """`3 min ago`, `in 2 h`: one unit is enough to know what is meant."""
+    """`3 min ago`, `in 2 h`: in one unit, rounded down."""
     left = value - (now or timezone.now())
     text = span(abs(left))
     return f"in {text}" if left > timedelta() else f"{text} ago"
@@ -57,7 +57,7 @@ def milliseconds(value: float) -> str:
 
 
 def short(identifier: str) -> SafeString:
-    """An identifier by its random end, for narrow columns; the whole of it when the mouse rests on it."""
+    """The prefix and the random end of an identifier, for narrow columns; the tooltip has the whole."""
     prefix, _, rest = identifier.partition("_")
     text = f"{prefix}_…{rest[-8:]}" if len(rest) > 24 else identifier
     return format_html('<span class="rh-id" title="{}">{}</span>', identifier, text)
@@ -68,19 +68,19 @@ def lines(values: Iterable[str]) -> SafeString:
 
 
 def code(text: str, kind: str = "") -> SafeString:
-    """Text as it is, in a box that scrolls."""
+    """Unchanged text, in a box that scrolls."""
     return format_html('<pre class="rh-code {}">{}</pre>', kind, text)
 
 
 def json_code(text: str) -> SafeString:
-    """JSON, indented and coloured. What is not JSON comes out as it is."""
+    """JSON, indented and coloured. Other text is shown unchanged."""
     if len(text) > LARGEST_SHOWN or not is_json(text):
         return code(text)
-    return format_html('<pre class="rh-code rh-json">{}</pre>', mark_safe("".join(_coloured(text))))  # noqa: S308 - escaped there
+    return format_html('<pre class="rh-code rh-json">{}</pre>', mark_safe("".join(_coloured(text))))  # noqa: S308 - escaped in _coloured
 
 
 def headers_code(text: str) -> SafeString:
-    """`name: value` lines, with the values of credentials left out."""
+    """`name: value` lines. The values of credentials are masked."""
     return format_html('<pre class="rh-code">{}</pre>', format_html_join("\n", "<b>{}</b>: {}", _headers(text)))
 
 
@@ -109,7 +109,7 @@ def _coloured(text: str) -> Iterator[str]:
 
 
 def _laid_out(text: str) -> Iterator[tuple[str, str]]:
-    """Pieces of output and what they are: `key`, `string`, `value` or nothing in particular."""
+    """Pieces of output and their kinds: `key`, `string`, `value`, or empty for punctuation."""
     parts = _PART.findall(text)
     level = 0
     for position, part in enumerate(parts):

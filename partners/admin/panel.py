@@ -1,4 +1,4 @@
-"""Tables below a form: what belongs to the object and has pages of its own."""
+"""Tables below a form, of related objects that have pages of their own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """`link` leads to all of it."""
+    """A table. `link` leads to the list of all its rows; `empty` is the text if there are none."""
 
     title: str
     headers: Sequence[str]

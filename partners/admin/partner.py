@@ -1,4 +1,4 @@
-"""The page of a partner: pace, contact, notes, subscriptions; pausing and resuming."""
+"""The page of a partner: its pace, contact, notes and subscriptions; pausing and resuming."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -86,18 +86,18 @@ class PartnerAdmin(StaffAdmin[Partner]):
     created = time_column("created_at", "Created", ordering="created_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Partner]:
-        """The number of subscriptions is asked for the rows of the page only."""
+        """Counts subscriptions in a subquery, which PostgreSQL runs only for the rows of the page."""
         own = Subscription.objects.filter(partner=OuterRef("pk"), deleted_at=None).order_by().values("partner")
         count = Subquery(own.annotate(n=Count("pk")).values("n"), output_field=IntegerField())
         return super().get_queryset(request).annotate(subscriptions_now=Coalesce(count, Value(0)))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A partner that ever had a subscription stays: its delivery log hangs on it."""
+        """A partner that ever had a subscription cannot be deleted: its delivery log refers to it."""
         unused = not isinstance(obj, Partner) or not obj.subscriptions.exists()
         return unused and super().has_delete_permission(request, obj)
 
     def save_model(self, request: HttpRequest, obj: Partner, form: Any, change: bool) -> None:
-        """Of a change only the fields that were written, so that a pause made meanwhile stays."""
+        """Saves only the fields that were changed in the form, so that a pause made meanwhile is kept."""
         if change:
             services.update_partner(obj, {name: form.cleaned_data[name] for name in form.changed_data})
         else:
@@ -116,7 +116,7 @@ class PartnerAdmin(StaffAdmin[Partner]):
                 title="Subscriptions",
                 headers=("Endpoint", "Event types", "State"),
                 rows=[(link(one), ", ".join(one.event_types[:6]), state_badge(one)) for one in newest],
-                empty="This partner has not asked for anything yet.",
+                empty="This partner has no subscriptions.",
                 link=list_url(Subscription, partner__id__exact=partner.pk),
             )
         ]
@@ -147,7 +147,7 @@ class PartnerAdmin(StaffAdmin[Partner]):
         "Pause",
         "pause",
         title="Pause deliveries to this partner",
-        text="What is in flight ends normally. Events keep coming in and wait in the partner's queue.",
+        text="Requests in flight end normally. New events wait in the partner's queue.",
         form=PauseForm,
     )
     def pause(self, request: HttpRequest, form: PauseForm, object_id: str) -> HttpResponse:
@@ -161,7 +161,7 @@ class PartnerAdmin(StaffAdmin[Partner]):
         "Resume",
         "play_arrow",
         title="Resume deliveries to this partner",
-        text="What has waited is sent at the partner's pace.",
+        text="The events that wait are sent, within the partner's rate limit.",
     )
     def resume(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         partner = self.wanted(request, object_id)
@@ -169,7 +169,7 @@ class PartnerAdmin(StaffAdmin[Partner]):
         return self.done(request, partner, "Resumed.")
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """Only the one of pause and resume that changes something."""
+        """Offers either pause or resume: the one that changes something."""
         partner = self.get_object(request, unquote(object_id))
         idle = "resume" if partner is None or not partner.is_paused else "pause"
         offered = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # Unfold's

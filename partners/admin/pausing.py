@@ -1,4 +1,4 @@
-"""The dialog that asks how long a partner is to be paused."""
+"""The dialog that asks how long to pause a partner."""
 
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from partners.models import FOREVER
 
 
 class PauseForm(DialogForm):
-    """A length or an end; neither means until somebody resumes."""
+    """Asks for a length or an end. Without either, the pause lasts until somebody resumes."""
 
     length = forms.ChoiceField(
         label="Send nothing",
@@ -34,7 +34,7 @@ class PauseForm(DialogForm):
     def clean_until(self) -> datetime | None:
         until: datetime | None = self.cleaned_data["until"]
         if until is not None and until <= timezone.now():
-            raise forms.ValidationError("This time is over.")
+            raise forms.ValidationError("This time is in the past.")
         return until
 
     @property

@@ -1,4 +1,4 @@
-"""The page of a subscription: endpoint, what is sent and how, its state; secrets are shown once, when they are made."""
+"""The page of a subscription: its endpoint, what is sent, its state. Signing secrets are shown by the actions only."""
 
 from typing import Any, ClassVar
 
@@ -73,7 +73,7 @@ class SubscriptionAdmin(SubscriptionActions):
     created = time_column("created_at", "Created", ordering="id")
 
     def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
-        """To those who only look, fields are shown in the form in which they are written, with credentials masked."""
+        """Staff who may only view get fields formatted for reading, and of the headers only the names."""
         if obj is None or self.has_change_permission(request, obj):
             return super().get_fieldsets(request, obj)
         return (
@@ -92,7 +92,7 @@ class SubscriptionAdmin(SubscriptionActions):
         return not deleted and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Its log stays, so the row does: the action `delete` marks it."""
+        """The delivery log refers to the row, so it stays: the action `delete` only marks it."""
         return False
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
@@ -102,7 +102,7 @@ class SubscriptionAdmin(SubscriptionActions):
         else:
             obj.pk = services.create_subscription(**values).pk
             obj.refresh_from_db()
-            messages.info(request, "It signs with a new secret. Secret > Reveal shows it, to be handed to the partner.")
+            messages.info(request, "A new secret signs its requests. Secret > Reveal shows it, for you to pass on.")
 
     @display(description="Endpoint", header=True)
     def endpoint(self, subscription: Subscription) -> tuple[str, str]:

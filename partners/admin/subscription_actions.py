@@ -1,6 +1,6 @@
-"""What staff do to a subscription: enable, disable, delete, and its signing secrets.
+"""The actions of staff on a subscription: enable, disable, delete, and rotate or reveal its signing secrets.
 
-A secret is in one answer only: that of rotating or revealing it. The history says that it was done, never what it was.
+Only the answers to rotating and revealing contain secrets. The history records these actions, not the secrets.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
     )
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """Nothing for a deleted one; of enable, disable and verify only what changes something."""
+        """Offers nothing for a deleted subscription, and enable, disable and verify only if they change something."""
         found = self.get_object(request, unquote(object_id))
         if found is None or not self.has_change_permission(request, found):
             return []
@@ -59,7 +59,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
         "Enable",
         "play_arrow",
         title="Enable this subscription",
-        text="New events are delivered again. What came meanwhile is not sent, unless it is replayed.",
+        text="New events are delivered again. Events that came meanwhile are sent only by a replay.",
     )
     def enable(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
@@ -70,7 +70,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
         "Disable",
         "block",
         title="Disable this subscription",
-        text="New events are not delivered to it any more, until somebody enables it.",
+        text="New events are not delivered to it until somebody enables it.",
     )
     def disable(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
@@ -81,7 +81,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
         "Delete",
         "delete",
         title="Delete this subscription",
-        text="It ends for good and its secrets are removed. Its delivery log stays readable.",
+        text="The subscription ends for good and its secrets are removed. Its delivery log stays readable.",
     )
     def delete(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
@@ -99,7 +99,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
             {
                 "title": "The new signing secret",
                 "secrets": [secret],
-                "note": f"It signs from now on; the one before signs as well for {span(_overlap())}.",
+                "note": f"It signs every request from now on. The former one signs them too for {span(_overlap())}.",
             },
         )
 
@@ -107,7 +107,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
         "Reveal",
         "visibility",
         title="Reveal the signing secrets",
-        text="That you saw them is written into the history.",
+        text="The history and the audit log record that you saw them.",
     )
     def reveal_secrets(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
@@ -116,7 +116,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
         return self.answer(
             request,
             "partners/admin/secrets.html",
-            {"title": "Signing secrets", "secrets": secrets, "note": "Newest first; each of them signs every request."},
+            {"title": "Signing secrets", "secrets": secrets, "note": "Newest first. Each of them signs every request."},
         )
 
     @admin.action(description="Enable", permissions=["change"])

@@ -1,4 +1,4 @@
-"""What people write about a subscription, in the form that reads best."""
+"""The form of a subscription, with lists, headers and delays as people write them."""
 
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ class SubscriptionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic fo
         help_text="Names or patterns, one per line or separated by commas: orders.created, orders.*, *"
     )
     headers = HeadersField(
-        required=False, help_text="Sent with each request, one per line. A value that is masked stays as it is."
+        required=False, help_text="Sent with each request, one per line. A value that stays masked is kept."
     )
     retry_schedule_s = DelaysField(
         label="Retry schedule",

@@ -74,7 +74,7 @@ def test_a_pause_that_is_over_already_is_refused(admin_client: Client) -> None:
 
     partner.refresh_from_db()
     assert partner.paused_until is None
-    assert b"This time is over." in answer.content
+    assert b"This time is in the past." in answer.content
 
 
 def test_resuming_takes_the_pause_away(admin_client: Client) -> None:
@@ -226,7 +226,7 @@ def test_a_subscription_is_written_in_words_and_lines(admin_client: Client) -> N
     [
         ("event_types", "orders.*.created", "a star stands alone or after the last dot"),
         ("headers", "no colon", "line 1: write a name, a colon and a value"),
-        ("headers", "X-A: 1\nX-A: 2", "line 2: the header &#x27;X-A&#x27; is there twice"),
+        ("headers", "X-A: 1\nX-A: 2", "line 2: the header &#x27;X-A&#x27; is given twice"),
         ("headers", "webhook-id: 7", "is set by us"),
         ("retry_schedule_s", "5s, soon", "&#x27;soon&#x27; is not a delay"),
         ("retry_schedule_s", "0", "every delay must be between"),
@@ -271,7 +271,7 @@ def test_rotating_shows_the_new_secret_once_and_tells_the_overlap(admin_client: 
     answer = admin_client.post(dialog_url(subscription, "rotate_secret"), DIALOG)
 
     new, kept = services.reveal_secrets(subscription)
-    assert b"signs beside it for\n  24 h" in asked.content
+    assert b"signs them too for\n  24 h" in asked.content
     assert SECRET.findall(answer.content) == [new.encode()]
     assert "no-store" in answer["Cache-Control"]
     assert kept == old

@@ -1,5 +1,5 @@
-// Text areas for JSON: says where a mistake is, and lays the text out. Only white space is ever changed,
-// so that long numbers and repeated keys stay as they were written.
+// Text areas for JSON: shows the first error, and formats the text. Only white space is changed, which keeps
+// the spelling of numbers and repeated keys.
 
 (function () {
   "use strict";
@@ -29,7 +29,7 @@
     return out;
   }
 
-  // What is wrong with the text, and where; null when it is JSON or empty.
+  // The error in the text, with its position if the browser gives it; null if the text is JSON or empty.
   function fault(text) {
     if (!text.trim()) return null;
     try {
@@ -48,7 +48,7 @@
     const button = document.createElement("button");
     button.type = "button";
     button.className = "text-link";
-    button.textContent = "Lay out";
+    button.textContent = "Format";
     button.addEventListener("click", () => {
       if (fault(area.value)) return;
       area.value = layOut(area.value);
