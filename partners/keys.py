@@ -96,7 +96,7 @@ def hash_of(token: str) -> str:
 def check_new(partner: Partner | None, expires_at: datetime | None) -> None:
     """Whether there may be such a key now; raises ValidationError."""
     if expires_at is not None and expires_at <= timezone.now():
-        raise ValidationError({"expires_at": "this time is over"})
+        raise ValidationError({"expires_at": "this time is in the past"})
     if partner is not None and live_keys(partner) >= MAX_LIVE_KEYS:
         raise ValidationError(f"at most {MAX_LIVE_KEYS} live keys: revoke one first")
 

@@ -23,5 +23,5 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest, *args: Any) -> HttpResponse:
     if is_api(request.path):
-        return problem_response(request, 500, "internal", "a fault of ours; it was noted with the request id")
+        return problem_response(request, 500, "internal", "an internal error; it was logged with the request id")
     return defaults.server_error(request)

@@ -1,4 +1,4 @@
-"""The audit log of the caller's partner: what was changed, by its own keys, by staff, or by the system."""
+"""The audit log of the caller's partner: changes by its own keys, by staff, or by the system."""
 
 from functools import partial
 from typing import Any
@@ -34,13 +34,15 @@ class AuditShape(serializers.Serializer[Any]):
     id = serializers.CharField()
     at = Moment()
     actor_kind = serializers.ChoiceField(AuditEntry.ActorKind.values)
-    actor_id = serializers.SerializerMethodField(help_text="The key's id; of staff, nothing but that it was staff.")
+    actor_id = serializers.SerializerMethodField(help_text="The key's id. Empty for staff and the system.")
     actor_name = serializers.SerializerMethodField()
     action = serializers.CharField()
     subject_type = serializers.CharField()
     subject_id = serializers.CharField()
-    before = serializers.SerializerMethodField(help_text="Changed fields as they were. Credentials are hidden.")
-    after = serializers.SerializerMethodField(help_text="The same fields, as they became.")
+    before = serializers.SerializerMethodField(
+        help_text="The changed fields before the change. Credentials are hidden."
+    )
+    after = serializers.SerializerMethodField(help_text="The changed fields after the change. Credentials are hidden.")
     request_id = serializers.CharField()
 
     def get_actor_id(self, entry: AuditEntry) -> str:
@@ -57,7 +59,7 @@ class AuditShape(serializers.Serializer[Any]):
 
 
 def _of_the_partner(fields: dict[str, Any]) -> dict[str, Any]:
-    """Without what staff write for themselves."""
+    """The fields without those that are for staff only."""
     return {name: value for name, value in fields.items() if name not in {"notes", "created_by"}}
 
 
@@ -73,7 +75,7 @@ class AuditLog(ApiView):
         answer=page_of(AuditShape, "AuditPage"),
         parameters=[AuditQuery],
         example={"items": [_EXAMPLE], "next_cursor": None},
-        description="Every change of yours, newest first.",
+        description="All changes to your data, by your keys, by staff or by the system, newest first.",
     )
     def get(self, request: Request) -> Response:
         query = AuditQuery.read(request)

@@ -1,4 +1,4 @@
-"""`Authorization: Bearer rk_…`, and who that is."""
+"""Authenticates API requests by `Authorization: Bearer rk_…`."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ _INVALID = "this API key is unknown, expired or revoked"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What the key of a request stands for. `request.user` of every authenticated request."""
+    """Who calls, by the API key. It is the `request.user` of every authenticated request."""
 
     key: ApiKey
     is_authenticated: bool = True
@@ -33,9 +33,9 @@ class Caller:
 
     @property
     def partner(self) -> Partner:
-        """Whose things the caller may see. Only for keys that belong to a partner: scopes are checked before."""
+        """The partner that the key belongs to. Scopes keep keys without a partner from the views that ask for it."""
         if self.key.partner is None:
-            raise LookupError("a producer's key has no partner")
+            raise LookupError("this key belongs to no partner")
         return self.key.partner
 
     def actor(self, request_id: str) -> audit.Actor:
@@ -43,8 +43,11 @@ class Caller:
 
 
 class Bearer(BaseAuthentication):
-    """A key as a bearer token. Browsers, which can't send one, may give it as the password of HTTP Basic to look
-    around (GET and HEAD): what changes something is never authenticated by what a browser sends on its own."""
+    """An API key as a bearer token.
+
+    Browsers, which can't send one, may send the key as the password of HTTP Basic, but only to read (GET and HEAD):
+    credentials that a browser adds by itself must not authenticate changes.
+    """
 
     def authenticate(self, request: Request) -> tuple[Caller, ApiKey] | None:
         scheme, _, credentials = get_authorization_header(request).partition(b" ")

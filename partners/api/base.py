@@ -1,4 +1,4 @@
-"""The view that every resource extends: who may call, how errors read, whose rows there are."""
+"""The base class of all views of the API."""
 
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
@@ -18,14 +18,14 @@ from partners.models import Partner
 
 
 class ApiView(APIView):
-    """`scopes` says per method which keys may call; see partners.api.scopes for what is not said."""
+    """`scopes` maps methods to the scopes of keys that may call them; partners.api.scopes has the defaults."""
 
     scopes: ClassVar[Scopes] = {}
     query_time_s: ClassVar[float] = 5
-    """What one statement may take. A thread that waits for PostgreSQL answers nobody else."""
+    """The limit for each SQL statement. A thread that waits for PostgreSQL cannot serve other requests."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Changes inside are written down as the caller's; the entry is completed once the caller is known."""
+        """Scopes the actor of changes to the request: `initial` replaces the system by the caller."""
         try:
             with audit.acting(audit.SYSTEM):
                 return super().dispatch(request, *args, **kwargs)
@@ -33,7 +33,7 @@ class ApiView(APIView):
             query_time.free_connection()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        query_time.limit_connection(self.query_time_s)  # first: who calls is asked of PostgreSQL too
+        query_time.limit_connection(self.query_time_s)  # first, because authentication queries PostgreSQL too
         super().initial(request, *args, **kwargs)
         if request.META.get("HTTP_TRANSFER_ENCODING"):
             raise Refused(HTTPStatus.LENGTH_REQUIRED, "length_required", "send the body with a Content-Length")
@@ -47,9 +47,9 @@ class ApiView(APIView):
 
     @property
     def partner(self) -> Partner:
-        """The caller's."""
+        """The caller's partner."""
         return self.caller.partner
 
     @property
     def caller(self) -> Caller:
-        return cast("Caller", self.request.user)  # nobody else passes HasScope
+        return cast("Caller", self.request.user)  # HasScope admits no other user

@@ -1,8 +1,8 @@
-"""JSON in and out: strict, bounded, and without changing what was written.
+"""Reads and writes JSON: strictly, within limits, and without changing what people wrote.
 
-A request's body is read once, if it is not too long, and must be JSON that we accept: UTF-8, not too
-deep, no key twice, no number beyond 64-bit floats. `Body.members` gives the untouched bytes of its parts, so
-that what people wrote (a transformation, an event's data) is stored as it was. Answers hold such bytes as `RawJSON`.
+A request's body must be JSON in UTF-8, not too long or deep, without repeated keys in an object and without numbers
+beyond 64-bit floats. `Body.members` has the exact bytes of its members, so that what people wrote (a transformation, a
+sample) is stored unchanged. Answers contain such bytes as `RawJSON`.
 """
 
 from functools import cached_property
@@ -23,9 +23,9 @@ from partners.exact_json import Limits, check, loads_unique, members
 
 MAX_DEPTH = 70
 MAX_BYTES = 1_048_576
-"""Of everything but publishing, which `settings.API_BODY_MAX_BYTES` bounds."""
+"""For all bodies but those of publishing; `settings.API_BODY_MAX_BYTES` applies to all."""
 RawJSON = orjson.Fragment
-"""JSON text that goes into an answer as it is."""
+"""JSON text that is put into an answer unchanged."""
 
 
 class Body(dict[str, Any]):
@@ -46,7 +46,7 @@ def limits() -> Limits:
 
 
 def read_body(stream: IO[bytes], meta: dict[str, Any], max_bytes: int) -> bytes:
-    """The whole body; refuses one that is too long before reading it."""
+    """Returns the whole body. Refuses one that is too long before reading it."""
     length = int(meta.get("CONTENT_LENGTH") or 0)
     if length > max_bytes:
         raise Refused(
@@ -58,7 +58,7 @@ def read_body(stream: IO[bytes], meta: dict[str, Any], max_bytes: int) -> bytes:
 
 
 def parse(raw: bytes) -> Any:
-    """What a body says: an object as a Body. Raises ParseError with the place."""
+    """Parses a body; an object becomes a Body. Raises ParseError with the reason."""
     try:
         check(raw, limits())
         value = orjson.loads(raw)
@@ -80,7 +80,7 @@ class StrictJSONParser(BaseParser):
 
 
 class OrjsonRenderer(BaseRenderer):
-    """Compact JSON. Times and enumerations are text already: serializers made them."""
+    """Compact JSON. Serializers have made text of times and enumerations already."""
 
     media_type = "application/json"
     format = "json"
@@ -92,7 +92,7 @@ class OrjsonRenderer(BaseRenderer):
 
 
 class PageOrJSON(DefaultContentNegotiation):
-    """A page for who asks for HTML, JSON for everybody else, whatever they accept."""
+    """HTML for clients that accept it, JSON for all others, whatever they accept."""
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
         wants_page = "text/html" in request.META.get("HTTP_ACCEPT", "")

@@ -1,7 +1,7 @@
-"""Questions whose price is how much there is to look through: the quick are answered as they come, the slow one by one.
+"""Limits queries whose cost depends on the amount of data: quick ones always run, slow ones only in a free place.
 
-A slow one holds a thread of the web process and a part of PostgreSQL. Each partner has one of them at a time in a
-process, and all partners together hold a quarter of its threads, so that who publishes always finds one.
+A slow query holds a thread of the web process and resources of PostgreSQL. In each process a partner runs one at a
+time, and all partners together hold at most a quarter of the threads, so that publishing always finds one.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,15 +18,15 @@ from partners.query_time import TooSlow, limited
 QUICK_S = 0.25
 LONGEST_S = 5.0
 slow_questions = Places(max(1, settings.WEB_THREADS // 4))
-"""This process' ones."""
+"""The places for slow queries in this process."""
 previews = Places(max(1, settings.WEB_THREADS // 4))
-"""The same for what takes our own time: the largest event and the most work allowed are a second or two of it."""
+"""The places for previews: the largest event with the most work allowed takes a second or two of our CPU."""
 
 Answer = TypeVar("Answer")
 
 
 def ask(partner_id: str, question: Callable[[], Answer]) -> Answer:
-    """Asks once more, with more time, what is not quick. Raises Refused or TooSlow."""
+    """Runs the query, and once more with more time if it is not quick. Raises Refused or TooSlow."""
     try:
         with limited(QUICK_S):
             return question()
@@ -38,7 +38,7 @@ def ask(partner_id: str, question: Callable[[], Answer]) -> Answer:
 
 @contextmanager
 def one_at_a_time(partner_id: str, places: Places = slow_questions) -> Iterator[None]:
-    """For what may be slow. Raises Refused."""
+    """Holds a place for slow work. Raises Refused if there is none."""
     try:
         with places.taken(partner_id):
             yield

@@ -1,7 +1,7 @@
-"""Entity tags: nobody overwrites what somebody else changed in between, if they say which state they saw.
+"""Entity tags, with which clients avoid lost updates.
 
-`If-Match` is not demanded. Given, it must name the state as it is, else 412 and nothing is changed. The tag is a hash
-of the answer's body, so it changes whenever anything in it does.
+`If-Match` is optional. If it does not name the current state, the answer is 412 and nothing changes. The tag is a hash
+of the answer's body, so it changes whenever the body does.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ def tagged(body: Any, status: int = 200) -> Response:
 
 
 def tagged_or_unchanged(request: Request, body: Any) -> Response:
-    """304 without a body for who has this state already."""
+    """An answer with its entity tag, or 304 if `If-None-Match` names this state."""
     tag = tag_of(body)
     known = _tags(request.META.get("HTTP_IF_NONE_MATCH", ""))
     if "*" in known or tag in {one.removeprefix("W/") for one in known}:
@@ -34,7 +34,7 @@ def tagged_or_unchanged(request: Request, body: Any) -> Response:
 
 
 def check_match(request: Request, current: Any) -> None:
-    """Raises Refused (412) when the request names another state than the current one."""
+    """Raises Refused (412) if `If-Match` names another state than the current one."""
     wanted = request.META.get("HTTP_IF_MATCH")
     if wanted is None:
         return

@@ -1,4 +1,4 @@
-"""The catalogue of event types: what can be subscribed to, and how its data looks."""
+"""The catalogue of event types: what partners can subscribe to, and what the data looks like."""
 
 from http import HTTPStatus
 from typing import Any
@@ -35,7 +35,7 @@ _EXAMPLE: dict[str, Any] = {
 
 @extend_schema_field({"type": ["object", "boolean", "null"], "additionalProperties": True})
 class SchemaText(ExactJSON):
-    """A JSON Schema, as staff wrote it."""
+    """A JSON Schema, exactly as it was written."""
 
 
 @extend_schema_field({})
@@ -45,7 +45,7 @@ class SampleText(ExactJSON):
 
 class EventTypeShape(serializers.Serializer[Any]):
     name = serializers.CharField()
-    category = serializers.CharField(help_text="The part before the first dot.")
+    category = serializers.CharField(help_text="The part of the name before the first dot.")
     description = serializers.CharField()
     schema = SchemaText(help_text="JSON Schema 2020-12 of the data; null: not described.")
     sample = SampleText(help_text="An example of the data; null: none.")
@@ -60,17 +60,17 @@ class EventTypeInput(StrictSerializer):
 
     description = Text(max_length=5000, allow_blank=True, default="")
     schema = SchemaText(default="", help_text="JSON Schema 2020-12 of the data; null: not described.")
-    sample = SampleText(default="", help_text="An example of the data, which must keep to the schema; null: none.")
+    sample = SampleText(default="", help_text="An example of the data, which must match the schema; null: none.")
     version = Whole(min_value=1, max_value=1_000_000, default=1)
     is_deprecated = Flag(default=False)
     on_schema_error = Word(
-        EventType.OnSchemaError.values, default="flag", help_text="What becomes of events that break the schema."
+        EventType.OnSchemaError.values, default="flag", help_text="What happens to events that break the schema."
     )
 
 
 class EventTypeQuery(PageQuery):
     category = serializers.RegexField(
-        "^[A-Za-z0-9_.-]+$", required=False, max_length=200, help_text="Only names that begin with it."
+        "^[A-Za-z0-9_.-]+$", required=False, max_length=200, help_text="Only names that begin with this and a dot."
     )
 
 
@@ -87,7 +87,7 @@ class EventTypes(ApiView):
         answer=page_of(EventTypeShape, "EventTypePage"),
         parameters=[EventTypeQuery],
         example={"items": [_EXAMPLE], "next_cursor": None},
-        description="By name.",
+        description="Ordered by name.",
     )
     def get(self, request: Request) -> Response:
         query = EventTypeQuery.read(request)
@@ -127,8 +127,8 @@ class EventTypeView(ApiView):
         problems=[412],
         parameters=[IF_MATCH],
         more_answers={201: EventTypeShape},
-        description="For keys of the catalogue, which staff make. What is not given gets its default. "
-        "An event type never goes away, since old events have it: deprecate it.",
+        description="Needs a key of the scope `catalogue`, which staff create. Omitted fields get their defaults. "
+        "An event type cannot be deleted, since old events have it: deprecate it.",
     )
     def put(self, request: Request, name: str) -> Response:
         wanted = EventTypeInput(data=request.data)

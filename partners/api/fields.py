@@ -1,4 +1,4 @@
-"""Serializer fields that take what they say and nothing that could be read as it: `"1"` is no number, `1` no text."""
+"""Serializer fields that do not convert types: `"1"` is not a number, and `1` is not text."""
 
 import re
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ _NAME_SHOWN = 100
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses members that it does not know: a typing error must not be taken for silence."""
+    """Refuses unknown members: a misspelt member must not be ignored."""
 
     reads_as: type[serializers.Serializer[Any]] | None = None
-    """How the same thing is answered: what only that has is read-only."""
+    """The serializer of answers: a member that only it has is refused as read-only, not as unknown."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -49,7 +49,7 @@ class Text(serializers.CharField):
 
 
 class Matching(serializers.RegexField):
-    """Text that the whole pattern matches, a line break at the end included."""
+    """Text that matches the pattern as a whole: `$` alone would also match before a line break at the end."""
 
     def __init__(self, pattern: str, **options: Any) -> None:
         self._pattern = re.compile(pattern)
@@ -62,7 +62,7 @@ class Matching(serializers.RegexField):
 
 
 class Elements(serializers.ListField):
-    """Counted before any is looked at: each of a million would be an error of its own."""
+    """A list, counted before its elements are validated: a million of them could make a million errors."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if isinstance(data, list) and self.max_length is not None and len(data) > self.max_length:
@@ -71,7 +71,7 @@ class Elements(serializers.ListField):
 
 
 class Members(serializers.DictField):
-    """Counted as `Elements` are."""
+    """An object, counted before its members are validated, as `Elements` is."""
 
     default_error_messages = {"max_length": "at most {max_length} members"}  # noqa: RUF012
 
@@ -107,7 +107,7 @@ class Seconds(serializers.FloatField):
 
 
 class Whole(serializers.IntegerField):
-    """2.0 is an integer too, by JSON Schema."""
+    """An integer. 2.0 is one too, by JSON Schema."""
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, bool) or not isinstance(data, (int, float)) or not float(data).is_integer():
@@ -116,7 +116,7 @@ class Whole(serializers.IntegerField):
 
 
 class Moment(serializers.DateTimeField):
-    """A time with its zone, in RFC 3339; answered in UTC with six digits."""
+    """A time with its zone, in RFC 3339. Answers have it in UTC, with microseconds."""
 
     default_error_messages = {"invalid": "expected a time with its zone, such as 2026-05-01T12:00:00Z"}  # noqa: RUF012
 
@@ -127,14 +127,14 @@ class Moment(serializers.DateTimeField):
             moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail("invalid", format="RFC 3339")
-        return min(max(moment, EARLIEST), FOREVER)  # so that there is room for sums and differences
+        return min(max(moment, EARLIEST), FOREVER)  # leaves room for adding and subtracting durations
 
     def to_representation(self, value: datetime) -> str:
         return rfc3339(value)
 
 
 class Pause(Moment):
-    """When a pause ends; a pause without an end reads as null."""
+    """The end of a pause. A pause without an end is answered as null."""
 
     def get_attribute(self, instance: Any) -> Any:
         value = super().get_attribute(instance)
@@ -142,7 +142,7 @@ class Pause(Moment):
 
 
 class ExactJSON(serializers.Field[Any, Any, Any, Any]):
-    """Any JSON, kept as the bytes that came and answered as them. Stored as text; null is an empty text."""
+    """Any JSON, stored as text and answered unchanged. Null is stored as empty text."""
 
     def get_value(self, dictionary: Any) -> Any:
         if isinstance(dictionary, Body) and self.field_name in dictionary.members:

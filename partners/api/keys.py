@@ -1,4 +1,4 @@
-"""API keys of the caller's partner: making, listing and revoking them."""
+"""API keys of the caller's partner: creating, listing and revoking them."""
 
 from http import HTTPStatus
 from typing import Any
@@ -37,19 +37,21 @@ class KeyShape(serializers.Serializer[Any]):
     id = serializers.CharField()
     name = serializers.CharField()
     scope = serializers.ChoiceField([PARTNER, READ_ONLY])
-    hint = serializers.CharField(help_text="How the key begins.")
+    hint = serializers.CharField(help_text="The first characters of the key.")
     created_at = Moment()
-    created_by = serializers.SerializerMethodField(help_text="`staff`, or the key that made it.")
+    created_by = serializers.SerializerMethodField(
+        help_text="`staff`, `system`, or the name of the key that created it."
+    )
     expires_at = Moment(allow_null=True)
-    last_used_at = Moment(allow_null=True, help_text="To the minute.")
+    last_used_at = Moment(allow_null=True, help_text="Updated at most once a minute.")
 
     def get_created_by(self, key: ApiKey) -> str:
-        """Of staff, nothing but that it was staff."""
+        """Hides the names of staff."""
         return "staff" if key.created_by.startswith("staff") else key.created_by.removeprefix("key ")
 
 
 class NewKeyShape(KeyShape):
-    token = serializers.CharField(help_text="The key itself. It is in this answer only.")
+    token = serializers.CharField(help_text="The key itself. No other answer contains it.")
 
 
 class KeyInput(StrictSerializer):
@@ -66,14 +68,14 @@ class Keys(ApiView):
         answer=page_of(KeyShape, "KeyPage"),
         parameters=[PageQuery],
         example={"items": [_EXAMPLE], "next_cursor": None},
-        description="Keys that are revoked are not listed.",
+        description="Revoked keys are not listed.",
     )
     def get(self, request: Request) -> Response:
         query = PageQuery.read(request)
         return page(own_keys(self), query, lambda rows: KeyShape(rows, many=True).data)
 
     @describe(
-        "Make an API key",
+        "Create an API key",
         tag=TAG,
         name="keys_create",
         request=KeyInput,
@@ -82,7 +84,7 @@ class Keys(ApiView):
         problems=[409],
         request_example={"name": "production server", "scope": "partner", "expires_at": "2027-05-01T00:00:00Z"},
         example={**_EXAMPLE, "expires_at": "2027-05-01T00:00:00.000000Z", "token": "rk_8Zk2Qp…"},
-        description="To rotate: make a new key, use it, then revoke the old one.",
+        description="To rotate: create a new key, use it, then revoke the old one.",
     )
     def post(self, request: Request) -> Response:
         wanted = KeyInput(data=request.data)
@@ -103,7 +105,7 @@ class Key(ApiView):
         name="keys_revoke",
         status=204,
         problems=[404, 409],
-        description="At once and for good. The key that makes this request can't revoke itself.",
+        description="The key stops working at once and for good. A key can't revoke itself.",
     )
     def delete(self, request: Request, key_id: str) -> Response:
         key = own_key(self, key_id)

@@ -1,7 +1,7 @@
-"""Lists in pages: newest first, by a cursor that says where the last page ended.
+"""Lists in pages, by a cursor that says where the page before ended.
 
-A cursor is opaque, not secret: what it leads to is filtered by the caller's partner like everything else. Pages never
-shift when rows are added, and the thousandth costs what the first does.
+A cursor is opaque, not secret: the rows are filtered by the caller's partner anyway. Pages do not shift when rows are
+added, and the thousandth page costs the same as the first.
 """
 
 import base64
@@ -30,7 +30,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 class Query(serializers.Serializer[Any]):
-    """The parameters after the question mark. Unknown ones are refused: a misspelled filter must not be ignored."""
+    """The query parameters. Unknown ones are refused: a misspelt filter must not be ignored."""
 
     @classmethod
     def read(cls, request: Request) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Query(serializers.Serializer[Any]):
 
 
 class Count(serializers.IntegerField):
-    """In ASCII digits: Python would read `1_0` and the digits of other scripts too."""
+    """An integer in ASCII digits: Python's `int` also accepts `1_0` and the digits of other scripts."""
 
     def to_internal_value(self, data: Any) -> int:
         if not _DIGITS.fullmatch(data):
@@ -57,12 +57,14 @@ class Count(serializers.IntegerField):
 
 
 class PageQuery(Query):
-    limit = Count(min_value=1, max_value=MAX_LIMIT, default=DEFAULT_LIMIT, help_text="How many items at most.")
+    limit = Count(
+        min_value=1, max_value=MAX_LIMIT, default=DEFAULT_LIMIT, help_text="The largest number of items on the page."
+    )
     cursor = serializers.RegexField(
         "^[A-Za-z0-9_-]+$",
         required=False,
         max_length=_CURSOR_MAX,
-        help_text="`next_cursor` of the page before; it works with that page's filters.",
+        help_text="The `next_cursor` of the page before. Use it with the same filters.",
     )
 
 
@@ -76,7 +78,7 @@ def page(
     ascending: bool = False,
     ask: Callable[[Callable[[], list[Row]]], list[Row]] = lambda question: question(),
 ) -> Response:
-    """The page that `query` asks for. `key` is unique, of this kind, and decides the order; `ask` gets the rows."""
+    """The page that `query` asks for, ordered by `key`, a unique column of type `kind`. `ask` runs the query."""
     ordered = rows.order_by(key if ascending else f"-{key}")
     if cursor := query.get("cursor"):
         ordered = ordered.filter(**{f"{key}__{'gt' if ascending else 'lt'}": read_cursor(cursor, kind)})
@@ -99,4 +101,4 @@ def read_cursor(cursor: str, kind: type[str] | type[int] = str) -> str | int:
             return last
     except (ValueError, TypeError, binascii.Error):
         pass
-    raise Invalid([{"parameter": "cursor", "detail": "not a cursor that a page gave"}], status=HTTPStatus.NOT_FOUND)
+    raise Invalid([{"parameter": "cursor", "detail": "not the next_cursor of a page"}], status=HTTPStatus.NOT_FOUND)

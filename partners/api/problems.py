@@ -1,10 +1,10 @@
-"""Every error as RFC 9457 problem details, with the places of what is wrong, and never a traceback.
+"""Answers every error with RFC 9457 problem details, which name the places that are wrong, never with a traceback.
 
     {"type": "about:blank", "title": "Bad Request", "status": 400, "code": "invalid", "detail": "…",
      "request_id": "…", "errors": [{"pointer": "#/event_types/0", "detail": "…"}]}
 
-`pointer` is a JSON pointer into the request's body; `parameter` and `header` name the other places. `code` is for
-programs, `detail` for people.
+`pointer` is a JSON pointer into the request's body; `parameter` or `header` is there instead if the error is in one.
+`code` is for programs, `detail` for people.
 """
 
 import logging
@@ -59,7 +59,7 @@ def problem(
 
 
 def problem_response(request: HttpRequest, status: int, code: str, detail: str) -> JsonResponse:
-    """For errors that never reach REST framework: unknown addresses, refused hosts, our own faults."""
+    """For errors outside of REST framework: unknown paths, refused hosts, internal errors."""
     return JsonResponse(problem(status, code, detail, request_id_of(request)), status=status, content_type=CONTENT_TYPE)
 
 
@@ -71,19 +71,22 @@ def _known(error: Exception) -> exceptions.APIException:
     if isinstance(error, exceptions.APIException):
         return error
     if isinstance(error, Http404):
-        return exceptions.NotFound("there is nothing here")
+        return exceptions.NotFound("there is no such resource")
     if isinstance(error, PermissionDenied):
         return exceptions.PermissionDenied()
     if isinstance(error, ModelInvalid):
         return Invalid(list(_model_places(error)))
     if is_too_slow(error):
-        detail = "this takes the database too long: narrow it by time or by more filters, or try again later"
+        detail = "the database takes too long for this: narrow it by time or by more filters, or try again later"
         return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too_slow", detail, {"Retry-After": "10"})
     if isinstance(error, (OperationalError, InterfaceError)):
         return Refused(
-            HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "the database is away; try again", {"Retry-After": "2"}
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the database is unavailable; try again",
+            {"Retry-After": "2"},
         )
-    return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "a fault of ours; it was noted with the request id")
+    return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "an internal error; it was logged with the request id")
 
 
 def _code(error: exceptions.APIException) -> str:
@@ -110,7 +113,7 @@ def _headers(error: exceptions.APIException) -> dict[str, str]:
 
 
 def _content_type(request: Request | None) -> str | None:
-    """A page for a browser stays a page."""
+    """None for the browsable page, which keeps its own type."""
     renderer = getattr(request, "accepted_renderer", None)
     return CONTENT_TYPE if renderer is None or renderer.format == "json" else None
 

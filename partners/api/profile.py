@@ -1,4 +1,4 @@
-"""The caller's partner: its pace, whom we tell of trouble, and pausing."""
+"""The profile of the caller's partner: its rate limit, where operational events go, pausing and resuming."""
 
 from http import HTTPStatus
 from typing import Any
@@ -40,15 +40,17 @@ _PAUSED = {**_EXAMPLE, "is_paused": True, "paused_until": "2026-05-01T14:00:00.0
 class PartnerShape(serializers.Serializer[Partner]):
     id = serializers.CharField()
     name = serializers.CharField()
-    rate_limit = serializers.CharField(help_text="Deliveries per time: `50/s`, `600/m`, `1000/h`. Empty: the ceiling.")
-    rate_limit_ceiling = serializers.CharField(help_text="What you may set at most. Empty: no ceiling.")
-    max_in_flight = serializers.IntegerField(help_text="Requests to you at the same time, at most.")
+    rate_limit = serializers.CharField(
+        help_text="Deliveries per second, minute or hour: `50/s`, `600/m`, `1000/h`. Empty: the ceiling."
+    )
+    rate_limit_ceiling = serializers.CharField(help_text="The highest rate limit that you may set. Empty: none.")
+    max_in_flight = serializers.IntegerField(help_text="The largest number of requests to you at the same time.")
     is_paused = serializers.BooleanField()
-    paused_until = Pause(allow_null=True, help_text="Null while paused: until somebody resumes.")
-    paused_by = serializers.CharField(help_text="partner or staff; empty: nobody.")
+    paused_until = Pause(allow_null=True, help_text="May be past. Null while `is_paused`: until somebody resumes.")
+    paused_by = serializers.CharField(help_text="`partner` or `staff`. Empty: nobody, or somebody resumed.")
     operational_url = serializers.CharField(help_text="Where we send operational events.")
     operational_subscription_id = serializers.SerializerMethodField(
-        help_text="Whose secret signs operational events; null before there was an operational URL."
+        help_text="Its secret signs operational events; null before there was an operational URL."
     )
     operational_email = serializers.CharField()
     created_at = Moment()
@@ -66,7 +68,7 @@ class PartnerInput(StrictSerializer):
         RATE_PATTERN,
         allow_blank=True,
         error_messages={"invalid": "expected a number per second, minute or hour, such as 50/s, 600/m or 1000/h"},
-        help_text="`50/s`, `600/m`, `1000/h`, never above the ceiling. Empty: the ceiling.",
+        help_text="`50/s`, `600/m`, `1000/h`, at most the ceiling. Empty: the ceiling.",
     )
     operational_url = Text(allow_blank=True, max_length=2048)
     operational_email = Text(allow_blank=True, max_length=254)
@@ -99,7 +101,7 @@ class Profile(ApiView):
         request_example={"rate_limit": "50/s"},
         parameters=[IF_MATCH],
         problems=[412],
-        description="Only what is given is changed. A new rate limit holds within a second.",
+        description="Changes only the fields that are given. A new rate limit applies within a second.",
     )
     def patch(self, request: Request) -> Response:
         wanted = PartnerInput(data=request.data, partial=True)
@@ -121,14 +123,14 @@ class PauseView(ApiView):
         example=_PAUSED,
         request_example={"until": "2026-05-01T14:00:00Z"},
         problems=[409],
-        description="Nothing is sent to you before that time, or until you resume. Events are kept for you meanwhile.",
+        description="Nothing is sent to you until that time, or until you resume. Events wait for you meanwhile.",
     )
     def post(self, request: Request) -> Response:
         wanted = PauseInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         until = wanted.validated_data["until"] or FOREVER
         if until <= timezone.now():
-            raise Invalid([{"pointer": "#/until", "detail": "this time is over"}])
+            raise Invalid([{"pointer": "#/until", "detail": "this time is in the past"}])
         with transaction.atomic():
             partner = _not_paused_by_staff(self.partner)
             services.pause_partner(partner, min(until, FOREVER), Partner.PausedBy.PARTNER)
@@ -143,7 +145,7 @@ class ResumeView(ApiView):
         answer=PartnerShape,
         example=_EXAMPLE,
         problems=[409],
-        description="What has waited is sent at your pace. A pause that staff made is theirs to end: 409.",
+        description="The events that wait are sent, within your rate limit. Only staff can end a pause of theirs: 409.",
     )
     def post(self, request: Request) -> Response:
         with transaction.atomic():

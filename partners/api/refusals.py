@@ -1,4 +1,4 @@
-"""How a view says no: raised anywhere below it, written as a problem by partners.api.problems."""
+"""Exceptions with which views refuse requests. partners.api.problems makes the answers."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -7,7 +7,7 @@ from rest_framework.exceptions import APIException
 
 
 class Refused(APIException):
-    """A request that can't be done, for a reason of its own."""
+    """Refuses a request with a status, a problem code and a detail."""
 
     def __init__(self, status: HTTPStatus, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail, code)
@@ -16,7 +16,7 @@ class Refused(APIException):
 
 
 class Invalid(APIException):
-    """Wrong at known places. `places` are `{"pointer" | "parameter" | "header": …, "detail": …}`."""
+    """The request is wrong at these places: `{"pointer" | "parameter" | "header": …, "detail": …}`."""
 
     status_code = 400
     default_code = "invalid"

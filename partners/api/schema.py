@@ -1,7 +1,7 @@
-"""How the API describes itself: what drf-spectacular can't see from the code is added here.
+"""The OpenAPI document: adds what drf-spectacular can't derive from the code.
 
-`describe` is the one way in which an operation is documented: summary, shapes, examples, and which problems it answers
-with. `complete` adds what is the same for all of them.
+`describe` documents one operation: its summary, serializers, examples and problems. `complete` adds what is the same
+for all operations.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,23 +20,26 @@ PROBLEMS = {
     400: "Something in the request is not valid; `errors` says where.",
     401: "No API key, or one that is unknown, expired or revoked.",
     403: "The API key's scope does not allow this.",
-    404: "There is no such thing, or it is another partner's.",
-    409: "It is not in a state in which this can be done.",
+    404: "There is no such resource, or it is another partner's.",
+    409: "The resource is in a state in which this can't be done.",
     411: "The body came without a Content-Length.",
-    412: "It was changed since you read it (`If-Match`).",
+    412: "The resource was changed since you read it (`If-Match`).",
     413: "The body is too large.",
     415: "The body is not `application/json`.",
     422: "The `Idempotency-Key` was used for another request.",
-    429: "Too many requests, or with the code `busy` too many slow ones at a time: wait `Retry-After` seconds.",
-    503: "The service is unavailable for a moment: try again. `too_slow`: this takes the database too long, narrow it.",
+    429: "Too many requests, or (`busy`) too many slow ones at a time: wait `Retry-After` seconds.",
+    503: "The service is unavailable for a moment: try again. `too_slow`: the database takes too long, narrow it.",
 }
 IF_MATCH = OpenApiParameter(
     "If-Match", str, OpenApiParameter.HEADER, description="The `ETag` of the state that you mean to change."
 )
 IF_NONE_MATCH = OpenApiParameter(
-    "If-None-Match", str, OpenApiParameter.HEADER, description="The `ETag` that you have: 304 when it is still that."
+    "If-None-Match",
+    str,
+    OpenApiParameter.HEADER,
+    description="The `ETag` of the state that you have: 304 if it is the current one.",
 )
-NOT_MODIFIED = OpenApiResponse(description="It is still in the state that you have.")
+NOT_MODIFIED = OpenApiResponse(description="The state that you have is the current one.")
 
 
 class ProblemPlace(serializers.Serializer[Any]):
@@ -56,7 +59,7 @@ class Problem(serializers.Serializer[Any]):
     status = serializers.IntegerField(min_value=400, max_value=599)
     code = serializers.CharField(help_text="For programs: `invalid`, `not_found`, `changed_meanwhile`, …")
     detail = serializers.CharField(help_text="For people.")
-    request_id = serializers.CharField(help_text="Tell us this when you ask for help.")
+    request_id = serializers.CharField(help_text="Quote it when you ask for help.")
     errors = ProblemPlace(many=True, required=False)  # type: ignore[assignment]  # RFC 9457's own example has it
 
 
@@ -75,7 +78,7 @@ def describe(  # noqa: PLR0913 - keywords, the parts of one operation
     description: str = "",
     more_answers: Mapping[int, Any] | None = None,
 ) -> Callable[[F], F]:
-    """Documents one operation. `example` is its answer's, `request_example` its body's (or several by name)."""
+    """Documents one operation. `example` is of its answer, `request_example` of its body (`Several` by name)."""
     examples = (
         [OpenApiExample(summary, value=example, response_only=True, status_codes=[str(status)])] if example else []
     )
@@ -110,14 +113,14 @@ class Several(dict[str, Any]):
 
 
 def page_of(shape: type[serializers.Serializer[Any]], name: str) -> type[serializers.Serializer[Any]]:
-    """The shape of a page of these items."""
+    """The serializer of a page of these items."""
     return type(
         name,
         (serializers.Serializer,),
         {
             "items": shape(many=True),
             "next_cursor": serializers.CharField(
-                allow_null=True, help_text="Give it as `cursor` for the next page; null at the end."
+                allow_null=True, help_text="Pass it as `cursor` to get the next page; null: this is the last."
             ),
             "__doc__": "One page.",
         },
@@ -125,7 +128,7 @@ def page_of(shape: type[serializers.Serializer[Any]], name: str) -> type[seriali
 
 
 class Schema(AutoSchema):
-    """Names its components as people would: a generated client has Subscription and SubscriptionInput."""
+    """Drops `Shape` from the names of components: a generated client has Subscription and SubscriptionInput."""
 
     def get_serializer_name(self, serializer: Any, direction: Any) -> str:
         return type(serializer).__name__.removesuffix("Shape")
@@ -140,7 +143,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 class StrictShape(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # theirs
-    """What refuses unknown members says so."""
+    """Documents that a strict serializer refuses unknown members."""
 
     target_class = "partners.api.fields.StrictSerializer"
     match_subclasses = True
@@ -155,7 +158,7 @@ class StrictShape(OpenApiSerializerExtension):  # type: ignore[no-untyped-call] 
 _HEADERS: dict[str, Any] = {
     "X-Request-Id": {"description": "The id of this request, yours if you sent one.", "schema": {"type": "string"}},
     "RateLimit": {
-        "description": 'What is left: `"default";r=599;t=1` (draft-ietf-httpapi-ratelimit-headers).',
+        "description": 'What is left of the limit: `"default";r=599;t=1` (draft-ietf-httpapi-ratelimit-headers).',
         "schema": {"type": "string"},
     },
     "RateLimit-Policy": {"description": 'The limit: `"default";q=600;w=60`.', "schema": {"type": "string"}},
@@ -174,11 +177,11 @@ _LINKS = {
     "event_types_list": ("event_types_read", {"name": "$response.body#/items/0/name"}),
     "events_publish": ("events_read", {"event_id": "$response.body#/items/0/id"}),
 }
-"""What is named in one answer and read by another operation, where names do not tell."""
+"""Which operation reads what an answer names, where tools cannot tell from the names of parameters."""
 
 
 def complete(result: Any, generator: Any, request: Any, public: bool) -> Any:
-    """drf-spectacular's postprocessing hook: headers of every answer, a problem for what else comes, needed bodies."""
+    """drf-spectacular's postprocessing hook: adds headers, links, a problem as the default answer, required bodies."""
     problem = {"$ref": "#/components/schemas/Problem"}
     for path in result["paths"].values():
         for method, operation in path.items():

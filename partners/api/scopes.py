@@ -1,4 +1,4 @@
-"""Which keys may do what: every view says it in one line, and nothing is open that does not say so."""
+"""Which keys may call which views. Only partners' keys may, unless a view names other scopes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,17 +17,17 @@ PRODUCERS: frozenset[str] = frozenset([PRODUCER])
 CATALOGUERS: frozenset[str] = frozenset([CATALOGUE])
 
 Scopes = Mapping[str, Iterable[str]]
-"""Per method; what is not there is by the default: partners' keys write, read-only ones read."""
+"""Scopes by method. The default: keys of the scopes `partner` and `read_only` read, and `partner` also writes."""
 
 
 class HasScope(BasePermission):
-    """Lets a key in whose scope the view names for this method (`scopes`)."""
+    """Admits a key whose scope the view allows for the method."""
 
     message = "this API key's scope does not allow that"
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.auth, ApiKey):
-            return False  # no key: answered 401, with how to authenticate
+            return False  # without a key; REST framework answers 401
         return request.auth.scope in allowed_scopes(view, request.method or "")
 
 

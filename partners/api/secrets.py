@@ -1,4 +1,4 @@
-"""Signing secrets of a subscription: the two answers in the whole API that hold one."""
+"""Signing secrets of a subscription. Only the answers to these two operations contain any."""
 
 from typing import Any
 
@@ -35,11 +35,11 @@ _ROTATED = {
 
 
 class SecretShape(serializers.Serializer[SubscriptionSecret]):
-    """A secret that signs now."""
+    """A secret that currently signs requests."""
 
-    secret = serializers.SerializerMethodField(help_text="For a Standard Webhooks library, as it is.")
+    secret = serializers.SerializerMethodField(help_text="Pass it unchanged to a Standard Webhooks library.")
     created_at = Moment()
-    expires_at = Moment(allow_null=True, help_text="When it stops to sign; null: it is not being replaced.")
+    expires_at = Moment(allow_null=True, help_text="When it stops signing; null: it has not been replaced.")
 
     def get_secret(self, row: SubscriptionSecret) -> str:
         return decrypt(row.token)
@@ -56,12 +56,12 @@ class RotationInput(StrictSerializer):
         min_value=0,
         max_value=LONGEST_OVERLAP_S,
         required=False,
-        help_text="How long the former secrets sign as well; without it, a day.",
+        help_text="How long the former secrets go on signing. By default a day, unless the operator sets another time.",
     )
 
 
 class Secrets(ApiView):
-    scopes = {"GET": PARTNER_WRITES}  # noqa: RUF012 - who reads a secret can sign in our name
+    scopes = {"GET": PARTNER_WRITES}  # noqa: RUF012 - whoever has a secret can sign in our name
 
     @describe(
         "Reveal signing secrets",
@@ -70,7 +70,7 @@ class Secrets(ApiView):
         answer=SecretsShape,
         example=_EXAMPLE,
         problems=[404],
-        description="That they were read is written into the audit log. Not for read-only keys.",
+        description="The audit log records it. Read-only keys may not do it.",
     )
     def get(self, request: Request, subscription_id: str) -> Response:
         subscription = own_subscription(self, subscription_id)
@@ -88,8 +88,8 @@ class Rotation(ApiView):
         example=_ROTATED,
         request_example={"overlap_s": 86400},
         problems=[404],
-        description="A new secret signs at once, and the former ones with it until the overlap is over: "
-        "teach your server the new one within that time. At most 10 are alive.",
+        description="A new secret signs every request from now on. The former ones sign too until the overlap ends: "
+        "have your server accept the new one by then. There are at most 10 at a time.",
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         subscription = own_subscription(self, subscription_id)

@@ -1,4 +1,4 @@
-"""How a subscription reads and is written."""
+"""The serializers of subscriptions, with the reference of their fields."""
 
 from typing import Any
 
@@ -56,8 +56,8 @@ this order; `$` is the event, as in a filter:
 - `omit`, a list of paths: what they find is removed.
 - `rename`, an object of path to new name: the keys that they lead to get that name.
 - `map`, a template of the body. Text that is a path becomes the value at that place, and what is not there is left out.
-  An object whose key is a function becomes what that makes. Everything else stays. Without `map` the body is the whole
-  event, as `omit` and `rename` left it.
+  An object with a function as a key becomes the function's result. Everything else stays. Without `map` the body is the
+  whole event, as `omit` and `rename` left it.
 
 Of the event
 
@@ -83,8 +83,8 @@ makes
 
 Functions: values `$path`, `$value`, `$coalesce`, `$if` (with `$then`, `$else`); lists `$each` (with `$to`), `$all`,
 `$count`, `$first`, `$last`, `$merge`; text `$string`, `$lower`, `$upper`, `$trim`, `$substring`, `$concat`, `$join`,
-`$split`; numbers `$number`, `$sum`, `$multiply`; `$date`. `$default` beside one says what it makes of nothing. Try it
-with `POST /preview`. """
+`$split`; numbers `$number`, `$sum`, `$multiply`; `$date`. `$default` beside a function is the value if it has none. Try
+it with `POST /preview`. """
     + _REFERENCE
 )
 
@@ -112,7 +112,7 @@ class SubscriptionShape(serializers.Serializer[Subscription]):
     filter = serializers.CharField(help_text="The event is sent if this path finds something; empty: every event.")
     transformation = Transformation(help_text="Null: events are sent as they are.")
     header_names = serializers.ListField(
-        child=serializers.CharField(), help_text="Of `headers`, whose values are not shown again."
+        child=serializers.CharField(), help_text="The names of `headers`. Their values are not shown again."
     )
     retry_schedule_s = serializers.ListField(
         child=serializers.FloatField(), allow_null=True, help_text="Seconds between attempts; null: the default."
@@ -123,8 +123,10 @@ class SubscriptionShape(serializers.Serializer[Subscription]):
     disabled_reason = serializers.CharField(
         help_text="`gone`, `failing`, `partner`, `staff` or `unverified`; empty while it is enabled."
     )
-    failing_since = Moment(allow_null=True, help_text="Every attempt has failed since; null: the last one did not.")
-    is_operational = serializers.BooleanField(help_text="Made for your operational URL, and goes with it.")
+    failing_since = Moment(allow_null=True, help_text="When every attempt began to fail; null: the last one did not.")
+    is_operational = serializers.BooleanField(
+        help_text="Created for your operational URL: gets operational events only."
+    )
     created_at = Moment()
     updated_at = Moment()
 
@@ -150,8 +152,8 @@ class SubscriptionInput(StrictSerializer):
         child=Text(allow_blank=True, max_length=4096),
         max_length=MAX_HEADERS,
         required=False,
-        help_text=f"Sent with every request, at most {MAX_HEADERS} of {MAX_HEADERS_BYTES:,} bytes together; they take "
-        "the place of all former ones. Values are stored encrypted and never shown.",
+        help_text=f"Sent with every request, at most {MAX_HEADERS} of {MAX_HEADERS_BYTES:,} bytes together; they "
+        "take the place of all former ones. Values are stored encrypted and never shown.",
     )
     retry_schedule_s = Elements(
         child=Seconds(min_value=1, max_value=LONGEST_DELAY_S),
@@ -161,7 +163,7 @@ class SubscriptionInput(StrictSerializer):
         required=False,
         help_text="Seconds between attempts; null: the default, about three days.",
     )
-    timeout_s = Seconds(min_value=1, max_value=30, required=False, help_text="For one attempt, all in all.")
+    timeout_s = Seconds(min_value=1, max_value=30, required=False, help_text="For one attempt as a whole.")
 
 
 class NewSubscriptionInput(SubscriptionInput):

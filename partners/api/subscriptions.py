@@ -1,4 +1,4 @@
-"""Subscriptions of the caller's partner: what it wants, where, in which form."""
+"""Subscriptions of the caller's partner: which events it gets, at which URL, in which form."""
 
 from http import HTTPStatus
 
@@ -67,8 +67,8 @@ class Subscriptions(ApiView):
         problems=[409],
         request_example=EXAMPLE_INPUT,
         example=EXAMPLE,
-        description="Events that come from now on are sent; or, where endpoints have to be verified, from when "
-        "`POST /subscriptions/{id}/verify` has enabled it. Its signing secret: `GET /subscriptions/{id}/secrets`.",
+        description="Events that come from now on are sent. Where endpoints must be verified, that begins when "
+        "`POST /subscriptions/{id}/verify` has enabled it. `GET /subscriptions/{id}/secrets` has its signing secret.",
     )
     def post(self, request: Request) -> Response:
         wanted = NewSubscriptionInput(data=request.data)
@@ -109,8 +109,8 @@ class SubscriptionView(ApiView):
         request_example={"event_types": ["orders.created"], "filter": ""},
         problems=[404, 412],
         parameters=[IF_MATCH],
-        description="Only what is given is changed, for every attempt from about a second later on. "
-        "Where endpoints have to be verified, a new URL makes it `unverified` again.",
+        description="Changes only the fields that are given, for all attempts from about a second later. "
+        "Where endpoints must be verified, a new URL makes the subscription `unverified` again.",
     )
     def patch(self, request: Request, subscription_id: str) -> Response:
         own_subscription(self, subscription_id)
@@ -129,14 +129,14 @@ class SubscriptionView(ApiView):
         status=204,
         problems=[404, 409, 412],
         parameters=[IF_MATCH],
-        description="For good: nothing more is sent, its secrets are removed. Its deliveries stay in the log.",
+        description="It ends for good: nothing more is sent, and its secrets are removed. Its deliveries stay.",
     )
     def delete(self, request: Request, subscription_id: str) -> Response:
         with transaction.atomic():
             current = own_subscription(self, subscription_id, lock=True)
             check_match(request, shape(current))
             if current.is_operational:
-                raise Refused(HTTPStatus.CONFLICT, "operational", "it goes with your profile's operational_url")
+                raise Refused(HTTPStatus.CONFLICT, "operational", "it is that of your profile's operational_url")
             services.delete_subscription(current)
         return Response(status=HTTPStatus.NO_CONTENT)
 
@@ -149,9 +149,9 @@ class EnableView(ApiView):
         answer=SubscriptionShape,
         example=EXAMPLE,
         problems=[404, 409],
-        description="New events are sent again. To get what came meanwhile, make a replay with the mode `missing`, and "
-        "one with `failed` for what waited when it was disabled, and is dead now. 409: staff disabled it, so that it "
-        "is theirs to enable, or its endpoint has to be verified first.",
+        description="New events are sent again. For the events that came meanwhile, create a replay with the mode "
+        "`missing`; for deliveries that waited when it was disabled and are dead now, one with `failed`. 409: staff "
+        "disabled it, so only they can enable it, or its endpoint must be verified first.",
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         with transaction.atomic():
@@ -171,7 +171,7 @@ class DisableView(ApiView):
         answer=SubscriptionShape,
         example=_DISABLED,
         problems=[404],
-        description="Nothing more is sent to it, until it is enabled.",
+        description="Nothing is sent to it until it is enabled.",
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         current = own_subscription(self, subscription_id)
@@ -186,7 +186,7 @@ def check_verified(subscription: Subscription) -> None:
 
 
 def own_subscriptions(view: ApiView) -> "QuerySet[Subscription]":
-    """With that of the operational URL, which is in no list but can be read by its id."""
+    """Includes that of the operational URL, which no list contains but can be read by its id."""
     return Subscription.objects.filter(partner=view.partner, deleted_at=None)
 
 

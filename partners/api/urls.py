@@ -1,4 +1,4 @@
-"""What this package answers under `/api/v1/`. Ids that can't be ours match no address."""
+"""The URLs of this package, below `/api/v1/`. A path with an id of the wrong form is answered with 404."""
 
 from django.urls import path, register_converter
 
@@ -11,7 +11,7 @@ from partners.api.subscriptions import DisableView, EnableView, Subscriptions, S
 
 
 class IdConverter:
-    """One of our ids, of any kind; that it is of the right kind and of the caller's is for the query to say."""
+    """An id of any kind. The view's query finds only ids of the right kind and of the caller."""
 
     regex = "[a-z]{2,8}_[0-9a-f]{32}"
 

@@ -49,7 +49,7 @@ def test_a_key_that_would_be_expired_is_refused_in_the_form(admin_client: Client
         "/admin/partners/apikey/add/", {**form, "expires_at_0": "2020-01-01", "expires_at_1": "00:00"}
     )
 
-    assert "this time is over" in answer.content.decode()
+    assert "this time is in the past" in answer.content.decode()
     assert not ApiKey.objects.exists()
 
 
