@@ -1,9 +1,9 @@
-"""Which IP addresses an endpoint may have: public unicast ones, and what the operator allows beside them.
+"""Which IP addresses an endpoint may have: public unicast ones, and those that the operator allows.
 
-Pure, and the one place that decides. It is asked when an endpoint is saved and again at every attempt, with the
-address that is about to be connected to. The lists follow the IANA special-purpose registries (RFC 6890 and its
-updates), not `ipaddress.is_global`: on the Pythons we run on that one calls NAT64, 6to4 and IPv4-compatible forms of
-private addresses global, and the clouds have metadata services on addresses that no registry knows.
+This is the only place that decides, without I/O. It is called when a URL with an address is saved, and at every attempt
+with the address that is about to be connected to. The lists follow the IANA special-purpose registries (RFC 6890 and
+its updates), not `ipaddress.is_global`: that calls NAT64 and IPv4-compatible forms of private addresses global. Clouds
+also have metadata services on addresses that are in no registry.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ _REFUSED_V4 = {
         "198.51.100.0/24": "documentation",
         "203.0.113.0/24": "documentation",
         "224.0.0.0/4": "multicast",
-        "240.0.0.0/4": "reserved",  # with the broadcast address
+        "240.0.0.0/4": "reserved",  # includes the broadcast address
     }.items()
 }
 
@@ -67,7 +67,7 @@ _OUTSIDE_V6 = {
         "ff00::/8": "multicast",
     }.items()
 }
-"""Names for the refusal; whatever lies outside global unicast is refused, named here or not."""
+"""Names for the message. All other addresses outside of global unicast are refused too, as reserved."""
 
 _ISATAP_MASK = 0xFDFF_FFFF << 32
 _ISATAP = 0x0000_5EFE << 32
@@ -79,23 +79,23 @@ DEFAULT_PORTS = (80, 443, 8080, 8443)
 
 @dataclass(frozen=True, slots=True)
 class AddressPolicy:
-    """Where endpoints may be. Immutable: a process builds it once from its settings and hands it on."""
+    """The schemes, addresses and ports that endpoints may have. Immutable and hashable."""
 
     allow: Sequence[Network] = ()
-    """Networks opened on purpose, for development or internal partners; any port may be used there."""
+    """Networks that the operator opens, for development or internal partners, on any port."""
     deny: Sequence[Network] = ()
-    """Public addresses that are closed all the same: the service's own. Stronger than `allow`."""
+    """Networks that are closed even if public or in `allow`, such as the service's own."""
     schemes: Sequence[str] = DEFAULT_SCHEMES
     ports: Sequence[int] = DEFAULT_PORTS
-    """Outside `allow`; empty for any."""
+    """The ports allowed outside of `allow`; empty: any."""
 
     def __post_init__(self) -> None:
-        """Whatever sequences were given: hashable, and nobody's to change later."""
+        """Makes tuples of the given sequences, so that the policy is hashable and cannot change."""
         for name in ("allow", "deny", "schemes", "ports"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def refusal(self, address: Address, port: int) -> str | None:
-        """Why nothing may be sent to this address and port; None when it may."""
+        """Why an endpoint may not have this address and port; None if it may."""
         if _within(address, self.deny):
             return f"the address {address} is closed to endpoints by the operator"
         if _within(address, self.allow):
@@ -112,7 +112,7 @@ class AddressPolicy:
 
 
 def special_kind(address: Address) -> str | None:
-    """What sort of address this is, when it is not a public unicast one; None for public ones."""
+    """The kind of an address that is not public unicast; None for public unicast ones."""
     if isinstance(address, IPv4Address):
         return _first(address, _REFUSED_V4)
     if address.scope_id is not None:

@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class PartnersConfig(AppConfig):
-    """Who wants what, where."""
+    """Partners, their subscriptions, and the catalogue of event types."""
 
     name = "partners"
     verbose_name = "Partners"

@@ -1,7 +1,7 @@
-"""The audit log: who changed what. The verbs write it, in the transaction of the change itself.
+"""The audit log: who changed what. The functions that change something write it, in the same transaction.
 
-Who acts is known from where a request came in (`acting`), so that the verbs need not be told. What may be a credential
-is never written down: header values, tokens and secrets are left out, only that they changed is said.
+The actor is set where a request comes in (`acting`), so that those functions need no argument for it. Credentials
+(values of headers, tokens, secrets) are never recorded, only that they changed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ KINDS = AuditEntry.ActorKind
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody who changes something, and the request in which it happens."""
+    """Who changes something, and in which request."""
 
     kind: str
     id: str = ""
@@ -30,14 +30,14 @@ class Actor:
 
 
 SYSTEM = Actor(KINDS.SYSTEM)
-"""Workers, commands and everything else that nobody asked for in a request."""
+"""The actor of workers, commands and everything else outside of requests."""
 
 _acting: ContextVar[Actor] = ContextVar("acting", default=SYSTEM)
 
 
 @contextmanager
 def acting(actor: Actor) -> Iterator[None]:
-    """Changes inside are this actor's."""
+    """Sets the actor of changes made in this block."""
     token = _acting.set(actor)
     try:
         yield
@@ -46,7 +46,7 @@ def acting(actor: Actor) -> Iterator[None]:
 
 
 def act_as(actor: Actor) -> None:
-    """From here to the end of the surrounding `acting`."""
+    """Sets the actor until the end of the surrounding `acting`."""
     _acting.set(actor)
 
 
@@ -62,7 +62,7 @@ def record(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
-    """Writes one entry. Of fields that are in both `before` and `after`, only those that differ are kept."""
+    """Writes one entry, without the fields that are the same in `before` and `after`."""
     old, new = dict(before or {}), dict(after or {})
     same = {name for name in old.keys() & new.keys() if old[name] == new[name]}
     actor = _acting.get()
@@ -81,7 +81,7 @@ def record(
 
 
 def last_made(action: str, subject: Model) -> datetime | None:
-    """When this was last done to the subject; None when no entry is kept of it."""
+    """When the action was last done to the subject; None if there is no entry."""
     entries = AuditEntry.objects.filter(subject_id=subject.pk, action=action).order_by("-id")
     return entries.values_list("at", flat=True).first()
 

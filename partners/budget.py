@@ -1,9 +1,9 @@
-"""How much a filter or a transformation may do with one event, counted in steps and not on the clock.
+"""Limits the work of a filter or a transformation on one event, in steps instead of time.
 
-The same specification and event always end the same way, on a fast machine and on a busy one. A step is one value
-looked at or one value made, and takes half a microsecond. What honest work takes grows with the event, by a third of a
-step for each byte and look through it; what is made to be slow grows with its square or cube. So a small event allows
-few steps, and a large one more.
+So the same specification and event have the same result on every machine, busy or not. A step is one value read or one
+value made, and takes about half a microsecond. Normal work grows with the size of the event: a third of a step for each
+byte and pass over it. Work that is meant to be slow grows with the square or the cube. So the number of steps that are
+allowed grows with the size of the event.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from partners.errors import TransformError
 from partners.exact_json import EVENT_LIMITS
 
 MAX_OUTPUT_BYTES = EVENT_LIMITS.max_bytes + 65_536
-"""The largest event, copied whole, still fits."""
+"""A copy of the largest event fits."""
 
 
 STEPS_PER_BYTE = 4
-"""Enough for a dozen looks through the whole event, however large it is (`omit` with `$..email`, `$..phone`, …)."""
+"""Enough for a dozen passes over the event (`omit` with `$..email`, `$..phone`, …), until an Allowance's `most`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """So many steps, and some for each byte of the event's data; `most` for the largest events."""
+    """`base` steps and STEPS_PER_BYTE for each byte of the event's data, but at most `most`."""
 
     base: int
     most: int
@@ -33,16 +33,16 @@ class Allowance:
 
 TRANSFORMATION = Allowance(20_000, 500_000)
 FILTER = Allowance(20_000, 100_000)
-"""Filters run where events come in, one after another for all subscriptions."""
+"""Less than for transformations: where events come in, the filters of all subscriptions run one after another."""
 FILTERS_OF_PARTNER = Allowance(50_000, 200_000)
-"""All of them together: a thousand subscriptions of one partner must not keep the events of the others waiting."""
+"""For all filters of a partner together: its thousand subscriptions must not delay the events of other partners."""
 STEPS_BETWEEN_RESTS = 500
 
 
 class Budget:
-    """What is left of it for one run. Running out raises TransformError.
+    """The steps and bytes of output that are left to one run. Exceeding them raises TransformError.
 
-    `rest` is called now and then by a run that is long, for a thread that has other things to do.
+    `rest` is called every STEPS_BETWEEN_RESTS steps, so that the thread can do other work during a long run.
     """
 
     __slots__ = ("_floor", "_rest", "max_bytes", "max_steps", "room", "steps")
@@ -61,7 +61,7 @@ class Budget:
         self.max_bytes = max_bytes
 
     def take(self, steps: int) -> None:
-        """Before the work that it is for, whenever the work could be much."""
+        """Takes steps. Where the work can be much, it is called before the work."""
         self.steps -= steps
         if self.steps < self._floor:
             self._look_up()
@@ -74,7 +74,7 @@ class Budget:
             self._rest()
 
     def keep(self, size: int) -> None:
-        """`size` bytes or characters more in the output."""
+        """Takes room for `size` more bytes or characters of output."""
         self.room -= size
         if self.room < 0:
             raise self.too_large()

@@ -1,4 +1,4 @@
-"""The event catalogue as a file in a repository: YAML or JSON in, checked entries out.
+"""Reads the event catalogue from a YAML or JSON file, and checks it.
 
     event_types:
       - name: orders.created
@@ -9,9 +9,9 @@
         schema: {type: object, required: [id]}
         sample: {id: 820982911946154508, total_price: "199.00"}
 
-Pure: who writes the entries to the database is the command. YAML is read as JSON with less punctuation: no tags, no
-aliases (a `$ref` does that better), no dates, `no` is text; numbers keep their spelling. A key that is there
-twice is an error, and so is a sample that breaks its own schema.
+The command `event_types` writes the entries to the database. YAML is read as JSON with less punctuation: there are no
+tags, no aliases (use `$ref`) and no dates, `no` is text, and numbers keep their spelling. A repeated key is an error,
+and so is a sample that breaks its schema.
 """
 
 import re
@@ -38,7 +38,7 @@ _STANDARD_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq"
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """One event type, as the table has it: schema and sample as JSON text, empty when there is none."""
+    """One event type, with the columns of the table: schema and sample are JSON text, empty if there is none."""
 
     name: str
     description: str = ""
@@ -105,15 +105,15 @@ def _mapping(node: yaml.MappingNode, seen: set[int], depth_left: int) -> Value:
     found: dict[str, Value] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise _at_line("a key is text", key)
+            raise _at_line("a key must be text", key)
         if key.value in found:
-            raise _at_line(f"the key {key.value!r} is there twice", key)
+            raise _at_line(f"the key {key.value!r} is given twice", key)
         found[key.value] = _from_yaml(value, seen, depth_left)
     return found
 
 
 def _plain_scalar(text: str) -> Value:
-    """An unquoted word, as YAML 1.2's JSON schema reads it."""
+    """The value of an unquoted scalar, by the JSON schema of YAML 1.2."""
     if text in _PLAIN_WORDS:
         return _PLAIN_WORDS[text]
     return loads(text.encode(), FILE_LIMITS) if _PLAIN_NUMBER.fullmatch(text) else text
@@ -144,9 +144,9 @@ def _entry(entry: Value, at: str) -> CatalogueEntry:
 
 def _unknown(key: str) -> str:
     if key == "category":
-        return "the category is what stands before the first dot of the name"
+        return "the category is the part of the name before the first dot"
     near = get_close_matches(key, _KEYS, n=1)
-    return f"unknown; did you mean {near[0]}?" if near else f"unknown; there are {', '.join(_KEYS)}"
+    return f"unknown; did you mean {near[0]}?" if near else f"unknown; the keys are {', '.join(_KEYS)}"
 
 
 def _name(entry: dict[str, Value], at: str) -> str:
@@ -218,6 +218,6 @@ def _check_unique(entries: tuple[CatalogueEntry, ...]) -> None:
         if entry.name in seen:
             first = seen[entry.name]
             raise CatalogueError(
-                f"{entry.name} is there twice, first at /event_types/{first}", f"/event_types/{number}/name"
+                f"{entry.name} is given twice, first at /event_types/{first}", f"/event_types/{number}/name"
             )
         seen[entry.name] = number

@@ -1,9 +1,9 @@
-"""Hears of every committed change of the configuration, so that processes can keep it in memory.
+"""Notifies a process of committed changes to the configuration, so that it can keep the configuration in memory.
 
-PostgreSQL announces them (migration 0002). `ChangeListener` is one thread with one connection of its own; when that
-connection breaks, announcements may have been missed, so after each (re)connection it says "anything may have changed".
-Nothing is announced by a server that has vanished either, so it is asked twice a second whether it is there.
-It needs a direct connection: PgBouncer in transaction mode does not pass LISTEN on.
+PostgreSQL announces the changes (migration 0002). `ChangeListener` has a thread and a connection of its own. While the
+connection is broken, announcements are missed, so after each connect it reports that everything may have changed. Twice
+a second it checks that the server answers, since one that has vanished announces nothing. It needs a direct connection:
+PgBouncer in transaction mode does not support LISTEN.
 """
 
 import logging
@@ -26,7 +26,7 @@ _POLL_S = 0.5
 _RECONNECT_S = 1.0
 _LONGEST_SILENCE_S = 5.0
 _LONGEST_LOAD_S = 10.0
-"""Of one statement of those who take a change over."""
+"""For the answer to each SQL statement of `on_change`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,10 @@ EVERYTHING = Change("everything", "")
 
 
 class ChangeListener:
-    """Calls `on_change` from its own thread, in order of the commits. An exception in it is logged and survived."""
+    """Calls `on_change` in its own thread, in the order of the commits.
+
+    An exception in `on_change` is logged; one of the database makes the listener connect again.
+    """
 
     def __init__(self, on_change: Callable[[Change], None], longest_silence_s: float = _LONGEST_SILENCE_S) -> None:
         self._on_change = on_change
@@ -49,7 +52,7 @@ class ChangeListener:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="change-listener", daemon=True)
         self.connected = threading.Event()
-        """Whether everything is known that has changed; what has changed lately is known a moment later."""
+        """Set while changes are received, from when `on_change` has returned from EVERYTHING."""
 
     def start(self) -> None:
         self._thread.start()
@@ -60,7 +63,7 @@ class ChangeListener:
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        trouble = Trouble(logger, "cannot hear of changes; trying again")
+        trouble = Trouble(logger, "cannot listen for changes; trying again")
         while not self._stopping.is_set():
             try:
                 with BoundedConnection.connect(**_connection_parameters(), autocommit=True) as listening:
@@ -91,7 +94,7 @@ class ChangeListener:
             connection.close()
             raise
         except Exception:
-            logger.exception("a change could not be taken over", extra={"kind": change.kind, "id": change.id})
+            logger.exception("a change could not be applied", extra={"kind": change.kind, "id": change.id})
 
 
 def _connection_parameters() -> dict[str, Any]:

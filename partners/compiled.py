@@ -1,7 +1,7 @@
 """A bounded cache of compiled specifications, keyed by their text.
 
-Workers meet the same few thousand texts again and again, and compiling costs a hundred times what applying does.
-The bound is on the length of all texts together, because what a text compiles to grows with its length.
+Workers need the same few thousand texts again and again, and compiling costs a hundred times as much as applying.
+The limit is on the length of all texts together, because the compiled form grows with the length of its text.
 """
 
 import threading
@@ -16,7 +16,7 @@ MAX_CHARS = 1_000_000
 
 
 class CompiledCache(Generic[T]):
-    """`get(text)` is `compile_(text)`, remembered. Errors are not. For any number of threads."""
+    """`get(text)` is `compile_(text)`, cached. Exceptions are not cached. Thread-safe."""
 
     def __init__(self, compile_: Callable[[str], T], max_chars: int = MAX_CHARS) -> None:
         self._compile = compile_

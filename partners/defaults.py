@@ -1,4 +1,4 @@
-"""What partners and subscriptions have unless somebody says otherwise, by the settings. Migrations name these."""
+"""Defaults of partners and subscriptions, from the settings. Migrations refer to these functions."""
 
 from django.conf import settings
 

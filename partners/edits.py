@@ -1,8 +1,8 @@
-"""`omit` and `rename`: the event again, without some of it or under other names.
+"""`omit` and `rename`: a copy of the event without some values, or with other keys.
 
-All paths of one edit are looked up first, in the event as the edit found it, and what they found is then changed at
-once: the order of the paths does not matter, removing one element does not move the next one away. The given value is
-never changed: what is touched is copied, all else is shared.
+All paths of an edit are looked up before anything changes, so no path affects what another one finds: removing an
+element does not move the next one. The given value is never changed: containers around a change are copied, all else
+is shared.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from partners.paths import Node, Path, Scope
 
 
 def omit(paths: Sequence[Path], scope: Scope) -> Value:
-    """Lists close up; what a path does not find is no error."""
+    """Removes what the paths find. Lists close up; a path may find nothing."""
     gone: dict[int, set[str | int]] = {}
     touched: set[int] = set()
     for path in paths:
@@ -26,7 +26,7 @@ def omit(paths: Sequence[Path], scope: Scope) -> Value:
 
 
 def rename(names: Sequence[tuple[Path, str]], scope: Scope) -> Value:
-    """Keys keep their places. A renamed key replaces one of that name; of two renamed alike the later rule wins."""
+    """Renames keys in place. A renamed key replaces one of that name; of two renamed alike, the later rule wins."""
     renamed: dict[int, dict[str | int, tuple[int, str]]] = {}
     touched: set[int] = set()
     for rank, (path, name) in enumerate(names):
@@ -39,7 +39,7 @@ def rename(names: Sequence[tuple[Path, str]], scope: Scope) -> Value:
 
 
 def _touch(node: Node | None, touched: set[int]) -> None:
-    """This container and all around it have to be copied."""
+    """Marks this container and all around it to be copied."""
     while node is not None and id(node[0]) not in touched:
         touched.add(id(node[0]))
         node = node[2]

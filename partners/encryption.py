@@ -1,7 +1,7 @@
-"""The one reader of the encryption keys: secrets and the values of request headers are stored as Fernet tokens.
+"""Encrypts signing secrets and the values of request headers, as Fernet tokens. Nothing else uses ENCRYPTION_KEYS.
 
-The first key encrypts, every key decrypts, so that keys rotate: put the new one first, run
-`manage.py reencrypt_secrets`, then drop the old one.
+The first key encrypts, every key decrypts. To rotate keys, put the new one first, run `manage.py reencrypt_secrets`,
+then remove the old one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,25 +19,25 @@ def _keys(keys: tuple[str, ...]) -> MultiFernet:
 
 
 def encrypt(secret: str) -> str:
-    """A token that only the configured keys open."""
+    """Returns a token that only the configured keys decrypt."""
     return _keys(tuple(settings.ENCRYPTION_KEYS)).encrypt(secret.encode()).decode()
 
 
 def decrypt(token: str) -> str:
-    """The secret in a token; raises SecretUnreadable."""
+    """Returns the secret in a token. Raises SecretUnreadable."""
     try:
         return _keys(tuple(settings.ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
     except InvalidToken:
-        raise SecretUnreadable("no key of ENCRYPTION_KEYS opens this secret") from None
+        raise SecretUnreadable("no key of ENCRYPTION_KEYS decrypts this secret") from None
 
 
 def reencrypt(token: str) -> str:
-    """The same secret under the first key."""
+    """Returns a token of the same secret by the first key."""
     return _keys(tuple(settings.ENCRYPTION_KEYS)).rotate(token.encode()).decode()
 
 
 class Sealed(Mapping[str, str]):
-    """Named values whose names are read freely; a value is decrypted when it is asked for (SecretUnreadable)."""
+    """A mapping with encrypted values, which are decrypted on access. Raises SecretUnreadable."""
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
         self.tokens = tokens
@@ -52,12 +52,12 @@ class Sealed(Mapping[str, str]):
         return len(self.tokens)
 
     def __eq__(self, other: object) -> bool:
-        """Decrypts only when nothing else tells."""
+        """Decrypts only if the tokens differ and the names are the same."""
         if isinstance(other, Sealed) and self.tokens == other.tokens:
             return True
         return isinstance(other, Mapping) and self.keys() == other.keys() and dict(self) == dict(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as any mapping that is compared by its content
+    __hash__ = None  # type: ignore[assignment]  # compared by its content
 
     def __repr__(self) -> str:
         return f"Sealed({', '.join(self.tokens)})"

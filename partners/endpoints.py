@@ -1,8 +1,8 @@
-"""Reads the URL of an endpoint strictly, and says what is wrong with one that may not be.
+"""Parses the URL of an endpoint strictly, and says why a URL is refused.
 
-Pure: no name is looked up here. There is one reading of a URL, used when it is saved and at every attempt, so that no
-two parsers can disagree about where a request goes: what libraries read differently (backslashes, user names, octal
-addresses, percent signs in a host, control characters) is refused, and what remains is written anew in one form.
+No host name is resolved here. The same parser is used when a URL is saved and at every attempt, so that no two parsers
+can disagree about where a request goes. What libraries parse differently (backslashes, user names, octal addresses,
+percent signs in a host, control characters) is refused, and the rest is normalized.
 """
 
 import re
@@ -36,19 +36,19 @@ _LOCAL_SUFFIXES = (
     *(".local", ".localdomain", ".svc", ".internal", ".intranet", ".private", ".corp", ".home", ".lan", ".home.arpa"),
     *(".invalid", ".test", ".example", ".onion", ".arpa", ".alt"),
 )
-"""Names that no public resolver answers (RFC 6761 and neighbours), or that only mean something inside a network."""
+"""Names that public resolvers do not know (RFC 6761 and similar), or that have a meaning only inside a network."""
 
 _POINT_ANYWHERE = (
     *("nip.io", "sslip.io", "xip.io", "localtest.me", "lvh.me", "vcap.me", "lacolhost.com", "yoogle.com"),
     *("1u.ms", "rbndr.us", "rebind.it", "rebind.network", "nip.lol", "traefik.me", "backname.io", "local.gd", "fuf.me"),
     *("metadata.tencentyun.com", "metadata.packet.net", "metadata.platformequinix.com"),
 )
-"""Public services whose names resolve to any address one writes into them, and metadata services with public names."""
+"""Services whose names resolve to the address that is written into them, and metadata services with public names."""
 
 
 @dataclass(frozen=True)
 class EndpointURL:
-    """A URL, read. Its parts are ASCII and in one canonical form."""
+    """A parsed URL. Its parts are ASCII and normalized."""
 
     scheme: str
     host: str
@@ -57,11 +57,11 @@ class EndpointURL:
     target: str
     """Path and query, as they stand in the request line."""
     address: Address | None
-    """When the host is an address and not a name."""
+    """Set if the host is an address and not a name."""
 
     @cached_property
     def authority(self) -> str:
-        """The Host header: with the port only when it is not the scheme's own."""
+        """The value of the Host header: without the port if it is the default of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -73,7 +73,7 @@ class EndpointURL:
 def check_url(url: str, policy: AddressPolicy) -> None:
     """Raises EndpointRefused, with the reason, for a URL that may not be saved as an endpoint.
 
-    A name that passes may still resolve to an address that is refused: the senders decide on the address they
+    A name that is accepted may still resolve to an address that is refused: senders check the address that they
     connect to.
     """
     endpoint = read_url(url)
@@ -87,7 +87,7 @@ def check_url(url: str, policy: AddressPolicy) -> None:
 
 
 def origin(url: str) -> str:
-    """Scheme and host: what logs and mail may say. To many receivers, path and query are all that proves a sender."""
+    """Scheme, host and port, for logs and mail. Path and query are left out: many receivers use them as credentials."""
     shape = _SHAPE.match(url)
     return f"{shape['scheme']}://{shape['authority'].rpartition('@')[2]}" if shape else ""
 
@@ -99,7 +99,7 @@ def check_scheme(endpoint: EndpointURL, policy: AddressPolicy) -> None:
 
 @lru_cache(maxsize=10_000)
 def read_url(url: str) -> EndpointURL:
-    """The parts of an http or https URL; raises EndpointRefused for what is none or could be read in two ways."""
+    """Parses an http or https URL. Raises EndpointRefused if it is invalid or ambiguous."""
     match = _match(url)
     scheme = match["scheme"].lower()
     if scheme not in _DEFAULT_PORTS:
@@ -152,7 +152,7 @@ def _read_host(authority: re.Match[str]) -> tuple[str, Address | None]:
 
 
 def _ascii(name: str) -> str:
-    """In lower case; Unicode names as IDNA 2008 with the mapping of UTS 46, as browsers do."""
+    """The name in lower case; a Unicode name by IDNA 2008 with the mapping of UTS 46, as in browsers."""
     if name.isascii():
         return name.lower()
     try:
@@ -171,7 +171,7 @@ def _v6(text: str) -> IPv6Address:
 
 
 def _v4(text: str) -> IPv4Address:
-    """Only four decimal numbers: some parsers, not all, read `0177.1`, `0x7f000001` and `2130706433` as addresses."""
+    """Accepts only four decimal numbers: some parsers read `0177.1`, `0x7f000001` and `2130706433` as addresses."""
     try:
         return IPv4Address(text)
     except ValueError:
@@ -179,7 +179,10 @@ def _v4(text: str) -> IPv4Address:
 
 
 def _name_refusal(endpoint: EndpointURL, policy: AddressPolicy) -> str | None:
-    """With an allow list a name may lead into it, where any port is open: then the address decides, at the attempt."""
+    """Why a host name is refused; None if it is not.
+
+    With `policy.allow` a name may resolve into its networks, where any port is open: the attempt's address decides.
+    """
     host = endpoint.host
     if host == "localhost" or host.endswith(".localhost"):
         return None if policy.opens_loopback() else f"{host} is this machine"
@@ -195,7 +198,7 @@ def _name_refusal(endpoint: EndpointURL, policy: AddressPolicy) -> str | None:
 
 
 def _escape(text: str, also_safe: str) -> str:
-    """Percent-encodes what a request line can't hold; escapes that are there already stay, in capitals."""
+    """Percent-encodes what a request line can't contain. Existing escapes are kept, in capitals."""
     pieces: list[str] = []
     end = 0
     for escape in _ESCAPE.finditer(text):
@@ -205,7 +208,7 @@ def _escape(text: str, also_safe: str) -> str:
 
 
 def _without_dot_segments(path: str) -> str:
-    """RFC 3986, 5.2.4."""
+    """Removes dot segments as in RFC 3986, 5.2.4."""
     if "/." not in path:
         return path
     kept: list[str] = []

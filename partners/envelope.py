@@ -1,7 +1,7 @@
-"""What a partner receives when nothing reformats it: `{"id","type","timestamp","data"}`.
+"""What a partner receives without a transformation: `{"id","type","timestamp","data"}`.
 
-The data is spliced in as the bytes that came, spaces and all. Filters and transformations see the same envelope as a
-tree of exact values, read once however many subscriptions look at it; nobody may change that tree.
+The bytes of the data are inserted unchanged, white space included. Filters and transformations get the envelope as a
+tree of exact values, which is parsed once for all subscriptions. Nobody may change that tree.
 """
 
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ def rfc3339(moment: datetime) -> str:
 
 
 class Envelope:
-    """One event as it leaves. `timestamp` is ISO 8601 text; `data` is JSON that `exact_json.check` accepted."""
+    """One event as it is sent. `timestamp` is ISO 8601 text; `data` is JSON that `exact_json.check` accepted."""
 
     __slots__ = ("_limits", "_tree", "data", "id", "timestamp", "type")
 

@@ -4,22 +4,22 @@
     ├── IdentifierError         not an event id that can be sent as a header
     ├── PatternError            not an event type or an event type pattern
     ├── EndpointRefused         not a URL that an endpoint may have, with the reason
-    ├── SecretError             not a signing secret (the message holds nothing of it)
+    ├── SecretError             not a signing secret (the message does not quote it)
     ├── JSONError               not the JSON we accept: too large, too deep, bad UTF-8, NaN ... with a position
     └── PlacedError             wrong at a place of a document
         ├── SpecError           a filter or a transformation that can't be compiled
         ├── SchemaError         an event schema that can't be compiled
         └── CatalogueError      an event type file that can't be read
     DataInvalid                 an event's data breaks its event type's schema
-    TransformError              an event that a transformation or a filter can't digest (the delivery is dead at once)
-    SecretUnreadable            no configured key opens a stored secret: an operator's mistake, nobody else's
+    TransformError              an event that a transformation or a filter can't process (the delivery is dead at once)
+    SecretUnreadable            no configured key decrypts a stored secret: an operator's mistake
 
 `InvalidInput` is about what people wrote and can correct; `DataInvalid` and `TransformError` are about one event.
 """
 
 
 class InvalidInput(ValueError):  # noqa: N818 - it names what is wrong, as its children do
-    """Something that a person or a producer gave us can't be used; `str()` is fit to be shown to them."""
+    """Something that a person or a producer gave us can't be used. `str()` is a message for them."""
 
 
 class IdentifierError(InvalidInput):
@@ -39,7 +39,7 @@ class SecretError(InvalidInput):
 
 
 class JSONError(InvalidInput):
-    """`position` is where it was noticed, when that is known: in characters, or in bytes when they are not UTF-8."""
+    """`position` is where the error was found, if known: in characters, or in bytes if they are not UTF-8."""
 
     def __init__(self, message: str, position: int | None = None) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ class JSONError(InvalidInput):
 
 
 class PlacedError(InvalidInput):
-    """Wrong at a place of a document: `path` is a JSON pointer (`/map/items/0`; empty for the whole document)."""
+    """A place of a document is wrong: `path` is a JSON pointer (`/map/items/0`; empty for the whole document)."""
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(f"{path}: {message}" if path else message)

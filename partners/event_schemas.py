@@ -1,9 +1,8 @@
-"""What the data of an event type must look like: JSON Schema 2020-12, compiled once, asked of every event.
+"""Schemas for the data of event types: JSON Schema 2020-12, compiled once, checked for every event.
 
-Schemas are written by staff and still bounded: in length, in depth, and in what they unfold to when every `$ref` is
-followed (a few lines of schema can ask for a million checks). Nothing is ever fetched: `$ref` stays within the schema.
-Patterns run on a linear-time engine, so they have no look-around and no back-references. `format` is an annotation, as
-the standard has it.
+Schemas are limited although staff write them: in length, in depth, and in size with every `$ref` followed (a few lines
+can require a million checks). Nothing is fetched: `$ref` stays within the schema. Patterns run on a linear-time engine,
+so they have no look-around and no back-references. `format` is an annotation, as in the standard.
 """
 
 import json
@@ -29,7 +28,7 @@ _NOT_SCHEMAS = frozenset(["const", "default", "enum", "examples"])
 
 @dataclass(frozen=True, slots=True)
 class EventSchema:
-    """Compiled; may be used from any number of threads."""
+    """A compiled schema. Thread-safe."""
 
     text: str
     validator: jsonschema_rs.Draft202012Validator
@@ -37,7 +36,7 @@ class EventSchema:
     def check(self, data: bytes) -> None:
         """Raises DataInvalid with the first place where the data breaks the schema, JSONError when it is not JSON.
 
-        The message never quotes the data: it ends up in logs and on dead letters.
+        The message never quotes the data: it gets into logs and dead letters.
         """
         try:
             self.validator.validate(_plain(data))
@@ -46,11 +45,11 @@ class EventSchema:
         except JSONError:
             raise
         except (ValueError, ArithmeticError):  # thousands of digits, or an exponent beyond what decimals have
-            raise DataInvalid("a number is too large to be held against the schema", "") from None
+            raise DataInvalid("a number is too large to be checked against the schema", "") from None
 
 
 def compile_schema(text: str) -> EventSchema:
-    """Remembered by its text. Raises SchemaError, whose `path` is a JSON pointer into the schema."""
+    """Compiles a schema; cached by its text. Raises SchemaError, whose `path` is a JSON pointer into the schema."""
     return _COMPILED.get(text)
 
 
@@ -64,7 +63,7 @@ def _compile(text: str) -> EventSchema:
     if not isinstance(schema, (dict, bool)):
         raise SchemaError("expected a JSON Schema: an object, or true or false")
     if isinstance(schema, dict) and str(schema.get("$schema", DIALECT)).rstrip("#") != DIALECT:
-        raise SchemaError(f"only JSON Schema 2020-12 is read here: {DIALECT}", "/$schema")
+        raise SchemaError(f"only JSON Schema 2020-12 is supported: {DIALECT}", "/$schema")
     try:
         validator = jsonschema_rs.Draft202012Validator(
             schema, offline=True, pattern_options=_PATTERNS, mask="the value"
@@ -81,11 +80,11 @@ def _check_numbers(text: str) -> None:
     try:
         json.loads(text, parse_float=Decimal)
     except (ValueError, ArithmeticError):
-        raise SchemaError("a number is too large: it has thousands of digits, or such an exponent") from None
+        raise SchemaError("a number is too large: it, or its exponent, has too many digits") from None
 
 
 def _plain(raw: bytes) -> Any:
-    """For the validator: as orjson reads it, or with decimals when a number is beyond 64-bit floats."""
+    """Parses for the validator: by orjson, or with decimals if a number is beyond 64-bit floats."""
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -100,7 +99,7 @@ def _pointer(path: list[str | int]) -> str:
 
 
 class _Unfolding:
-    """How many parts a schema has when every `$ref` is followed. One that leads back into itself counts once."""
+    """Counts the parts of a schema with every `$ref` followed. One that leads back into itself counts once."""
 
     def __init__(self, root: Any) -> None:
         self.root = root
@@ -124,7 +123,7 @@ class _Unfolding:
         return inner + [self._resolve(found) for found in references if isinstance(found, str)]
 
     def _resolve(self, reference: str) -> Any:
-        """Only what is in this schema; all else was refused when it was compiled, or is a known meta-schema."""
+        """The part of the schema that is meant. Others were refused at compilation, or are known meta-schemas."""
         fragment = reference.partition("#")[2]
         if not fragment.startswith("/"):
             return self.anchors.get(fragment) if fragment else self.root

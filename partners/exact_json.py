@@ -1,14 +1,14 @@
-"""JSON in and out without changing what it says: key order and the spelling of every number survive.
+"""Reads and writes JSON exactly: key order and the spelling of every number are kept.
 
-`check` is the common path: it says whether bytes are JSON that we accept, at orjson's speed, and keeps nothing.
+`check` is the common path: it checks that bytes are JSON that we accept, at orjson's speed, and returns nothing.
 `loads` and `dumps` are the exact path, for filters and transformations: integers of up to 18 digits are `int`, every
 other number is a `Number` that keeps its spelling (`1.10`, `1e5`, `-0`, a 40-digit id).
-`members` and `elements` cut a document into the untouched bytes of its parts.
+`members` and `elements` split a document into the exact bytes of its parts.
 
-Accepted is RFC 8259 within `Limits`, as UTF-8 without a byte order mark. Refused, with the place: NaN and Infinity, bad
-UTF-8, half surrogate pairs (UTF-8 can't carry them), what is too long or too deep. A NUL in a string (`\\u0000`) is
-JSON and passes. A repeated key passes too: whoever reads it here gets its last value (as in PostgreSQL, JavaScript and
-Python), while data passed on untouched keeps both.
+RFC 8259 within `Limits` is accepted, in UTF-8 without a byte order mark. NaN and Infinity, bad UTF-8, half surrogate
+pairs (UTF-8 can't encode them) and text that is too long or too deep are refused. A NUL in a string (`\\u0000`) is
+accepted. So is a repeated key: readers here get its last value (as in PostgreSQL, JavaScript and Python), while data
+that is passed on unchanged keeps both.
 """
 
 import json
@@ -23,7 +23,7 @@ from partners.errors import JSONError
 
 
 class Number:
-    """A number as it was spelled. Equal to another of the same spelling; `decimal_of` gives what it is worth."""
+    """A number in its original spelling. Equal to another of the same spelling; `decimal_of` gives its value."""
 
     __slots__ = ("text",)
 
@@ -46,14 +46,14 @@ Value: TypeAlias = dict[str, "Value"] | list["Value"] | str | int | Number | boo
 @dataclass(frozen=True, slots=True)
 class Limits:
     max_bytes: int
-    max_depth: int  # lists and objects inside each other; 1 is a flat object
+    max_depth: int  # of nested lists and objects; 1 is a flat object
 
 
 EVENT_LIMITS = Limits(max_bytes=1_048_576, max_depth=64)
 
 
 def check(raw: bytes, limits: Limits = EVENT_LIMITS) -> None:
-    """Raises JSONError when these bytes are not JSON that we accept; says what and where."""
+    """Raises JSONError, which says what is wrong and where, if these bytes are not JSON that we accept."""
     _check_size(raw, limits)
     try:
         orjson.loads(raw)
@@ -65,24 +65,24 @@ def check(raw: bytes, limits: Limits = EVENT_LIMITS) -> None:
 
 
 def loads(raw: bytes, limits: Limits = EVENT_LIMITS) -> Value:
-    """The exact reading. Raises JSONError as `check` does."""
+    """Parses JSON exactly. Raises JSONError as `check` does."""
     _check_size(raw, limits)
     _check_depth(raw, limits)
     return _decode(raw, limits)
 
 
 def loads_unique(raw: bytes, limits: Limits) -> Value:
-    """As `loads`, for what people write: a key that is there twice is a mistake, not a value to choose."""
+    """Like `loads`, for what people write: a repeated key is an error."""
     _check_size(raw, limits)
     _check_depth(raw, limits)
     return _decode(raw, limits, _EXACT_UNIQUE)
 
 
 def dumps(value: Value) -> bytes:
-    """Compact JSON in UTF-8. What `loads` gave comes out with its key order and its spelling of numbers.
+    """Compact JSON in UTF-8, with the key order and the spelling of numbers that `loads` gave.
 
     The result is a copy, because orjson's own bytes keep the buffer they were written in: 4 KB at least, and up to
-    fifteen times what they hold (measured with 3.13).
+    fifteen times their length (measured with orjson 3.13).
     """
     return memoryview(orjson.dumps(value, default=_spelling)).tobytes()
 
@@ -114,7 +114,7 @@ def elements(raw: bytes, limits: Limits = EVENT_LIMITS, at_most: int | None = No
 
 
 def decimal_of(value: int | Number) -> Decimal:
-    """What a number is worth, exactly. Beyond 18 digits of exponent it is an infinity or a zero."""
+    """The exact value of a number. If its exponent has more than 18 digits, that is infinity or zero."""
     if isinstance(value, int):
         return Decimal(value)
     try:
@@ -137,7 +137,7 @@ def _unique(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for key, value in pairs:
         if key in found:
-            raise JSONError(f"the key {key!r} is there twice in one object")
+            raise JSONError(f"the key {key!r} is given twice in one object")
         found[key] = value
     return found
 
@@ -181,12 +181,12 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 def _check_depth(raw: bytes, limits: Limits) -> None:
-    """A few passes in C instead of a walk in Python: drop the strings, keep the brackets, peel layer after layer.
+    """A few passes in C instead of a walk in Python: drops strings, keeps brackets, removes layer after layer.
 
-    Exact for valid JSON. For anything else it may say yes or no, and the parser has the last word.
+    Exact for valid JSON. Invalid JSON may pass here, and the parser refuses it.
     """
     if len(raw.translate(None, _NO_BRACKETS)) <= 2 * limits.max_depth:
-        return  # each layer has two
+        return  # each layer has two brackets
     bare = raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw
     brackets = b"".join(bare.split(b'"')[::2]).translate(_ALL_SQUARE, _NO_BRACKETS)
     layers = 0
@@ -212,7 +212,7 @@ def _decode(raw: bytes, limits: Limits, decoder: json.JSONDecoder = _EXACT) -> V
 
 
 def _explained(raw: bytes, error: Exception) -> JSONError:
-    """orjson knows the place better than the exact parser does."""
+    """The error of orjson, whose position is better than that of the exact parser."""
     try:
         orjson.loads(raw)
     except orjson.JSONDecodeError as known:

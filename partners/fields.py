@@ -37,7 +37,7 @@ class IdField(TextColumn):
 
 
 class SealedField(models.JSONField):
-    """Names and values, as JSON whose values are encrypted. Assigned plain, read as `Sealed`."""
+    """A JSON object with encrypted values. Assigned as a plain mapping, read as `Sealed`."""
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         stored = super().from_db_value(value, expression, connection)
@@ -49,16 +49,16 @@ class SealedField(models.JSONField):
         return {name: encrypt(one) for name, one in value.items()} if isinstance(value, Mapping) else value
 
     def clean(self, value: Any, model_instance: Any) -> Any:
-        """What is stored was looked at when it was written."""
+        """Does not validate a `Sealed`: its values were validated when they were written."""
         if not isinstance(value, Sealed):
             self.validate(value, model_instance)
             self.run_validators(value)
         return value
 
     def value_to_string(self, obj: models.Model) -> Any:
-        """For a dump, which stays encrypted."""
+        """For `dumpdata`: values stay encrypted."""
         return self.get_prep_value(self.value_from_object(obj))
 
     def to_python(self, value: Any) -> Any:
-        """From a dump."""
+        """For `loaddata`: values are encrypted."""
         return Sealed(value)

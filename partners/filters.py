@@ -1,6 +1,6 @@
-"""Which events a subscription wants of those it is asked for: a path, and the event is delivered if it finds something.
+"""Filters of subscriptions: paths. An event is delivered if the path finds something in it.
 
-`$` is the envelope. The language is that of `partners.paths`; docs/transformations.md is its reference.
+`$` is the envelope. `partners.paths` has the language; docs/transformations.md is its reference.
 """
 
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from partners.paths import Path, Scope, compile_path
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Compiled; may be used from any number of threads."""
+    """A compiled filter. Thread-safe."""
 
     text: str
     path: Path
 
     def matches(self, envelope: Envelope, budget: Budget | None = None) -> bool:
-        """Whether it finds something; null counts as something.
+        """Whether the path finds something, null included. By default the budget is that of one filter for this event.
 
-        Raises TransformError (`too_much_work`) when it needs more steps than the budget has, or than this event allows
-        to one filter, and JSONError when the event's data is not JSON.
+        Raises TransformError (`too_much_work`) if it needs more steps than the budget has, and JSONError if the
+        event's data is not JSON.
         """
         return self.path.finds(Scope(envelope.tree, budget or Budget(FILTER.steps(envelope.data))))
 
 
 def compile_filter(text: str) -> Filter:
-    """Remembered by its text. Raises SpecError, with the place among the characters in its message."""
+    """Compiles a filter; cached by its text. Raises SpecError, whose message names the character."""
     return _COMPILED.get(text)
 
 

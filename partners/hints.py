@@ -1,6 +1,6 @@
-"""What of a transformation comes to nothing with one event: often a typing error in a path, which nothing else tells.
+"""Parts of a transformation that have no value for one event, often because of a misspelt path.
 
-None of it is wrong: another event may have what this one lacks. So it is for a preview, and nothing depends on it.
+They are not errors: another event may have what this one lacks. So they are only for previews.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class Hint:
 
 
 def hints_for(transformation: str, envelope: Envelope, body: bytes) -> Iterator[Hint]:
-    """Of a transformation that made this body of this event."""
+    """The hints for a transformation that made this body of this event."""
     compiled = compile_transformation(transformation)
     max_steps = TRANSFORMATION.steps(envelope.data)
     scope = Scope(envelope.tree, Budget(max_steps))
@@ -44,7 +44,7 @@ def hints_for(transformation: str, envelope: Envelope, body: bytes) -> Iterator[
 
 
 def _left_out(template: Value, made: Value, at: str) -> Iterator[Hint]:
-    """The parts of a template that are not in what it made."""
+    """The parts of a template that are missing in what it made."""
     if isinstance(template, dict):
         if not TAKES.keys().isdisjoint(template):
             yield from _left_out_of_each(template, made, at)
@@ -52,7 +52,7 @@ def _left_out(template: Value, made: Value, at: str) -> Iterator[Hint]:
             yield from _left_out_of_object(template, made, at)
     elif isinstance(template, list) and isinstance(made, list):
         if len(made) < len(template):
-            yield Hint(at, f"{len(template) - len(made)} of its {len(template)} elements come to nothing in this event")
+            yield Hint(at, f"{len(template) - len(made)} of its {len(template)} elements have no value in this event")
             return
         for number, (part, value) in enumerate(zip(template, made, strict=True)):
             yield from _left_out(part, value, f"{at}/{number}")
@@ -64,12 +64,12 @@ def _left_out_of_object(template: dict[str, Value], made: dict[str, Value], at: 
         if name in made:
             yield from _left_out(part, made[name], place)
         else:
-            message = _nothing_at(part) if isinstance(part, str) else "comes to nothing in this event"
+            message = _nothing_at(part) if isinstance(part, str) else "has no value in this event"
             yield Hint(place, f"{message}, so that {name} is left out")
 
 
 def _left_out_of_each(call: dict[str, Value], made: Value, at: str) -> Iterator[Hint]:
-    """What all items lack; other functions make something or nothing, and that shows around them."""
+    """The parts that all items lack. For other functions, the object around them shows whether they have a value."""
     if "$each" not in call or "$default" in call or not isinstance(made, list) or not made:
         return
     of_items = [{hint.path: hint for hint in _left_out(call["$to"], item, f"{at}/$to")} for item in made]

@@ -1,7 +1,7 @@
-"""Identifiers: a prefix that says what it is, and a UUIDv7 in hex that sorts by the time it was made.
+"""Identifiers: a prefix for the kind of thing, and a UUIDv7 in hex, which sorts by the time of creation.
 
-Owns their form and nothing else. An event's own identifier is its producer's, verbatim, when the producer gave one;
-`check_event_id` holds what such an identifier may look like (it becomes the `webhook-id` header, so visible ASCII).
+Producers may give events identifiers of their own, which are kept verbatim. Such an identifier becomes the `webhook-id`
+header, so `check_event_id` allows only visible ASCII.
 """
 
 import re
@@ -23,13 +23,13 @@ def new_id(prefix: str) -> str:
 
 
 def first_id(prefix: str, moment: datetime) -> str:
-    """Not after any identifier made at this time: a UUIDv7 begins with its milliseconds."""
+    """Sorts before all identifiers made from this time on: a UUIDv7 begins with its milliseconds."""
     milliseconds = max(int(moment.timestamp() * 1000), 0)
     return f"{prefix}_{milliseconds:012x}"
 
 
 def check_event_id(identifier: str) -> str:
-    """The producer's own event identifier when it can be sent as a header; raises IdentifierError otherwise."""
+    """Returns an event's identifier if it can be sent as a header. Raises IdentifierError otherwise."""
     if not _VISIBLE_ASCII.fullmatch(identifier):
         raise IdentifierError(f"an event id is 1 to {EVENT_ID_MAX} visible ASCII characters, not {identifier[:60]!r}")
     return identifier

@@ -1,4 +1,4 @@
-"""API keys: `rk_` and 32 random bytes. A token is in the answer that makes it and nowhere else, ever."""
+"""API keys: `rk_` and 32 random bytes. Only the answer to the creation contains the token; it is never stored."""
 
 import hashlib
 import secrets
@@ -15,14 +15,14 @@ from partners.models import ApiKey, Partner
 
 PREFIX = "rk_"
 MAX_LIVE_KEYS = 50
-"""Of one partner: a loop that makes keys ends somewhere."""
+"""Per partner, so that a loop that creates keys ends."""
 _USED_EVERY = timedelta(minutes=1)
 _HINT_CHARS = len(PREFIX) + 6
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key with its token, which is shown once and never in a repr."""
+    """A new key with its token, which the repr leaves out."""
 
     key: ApiKey
     token: str
@@ -34,7 +34,7 @@ class NewKey:
 def create_key(
     name: str, scope: str = ApiKey.Scope.PARTNER, partner: Partner | None = None, expires_at: datetime | None = None
 ) -> NewKey:
-    """Raises ValidationError."""
+    """Creates a key. Raises ValidationError."""
     token = PREFIX + secrets.token_urlsafe(32)
     key = ApiKey(
         partner=partner,
@@ -47,7 +47,8 @@ def create_key(
     )
     with transaction.atomic():
         if partner is not None:
-            Partner.objects.select_for_update().get(pk=partner.pk)  # so that two at once cannot pass the limit
+            # Locked, so that requests at the same time cannot exceed the limit.
+            Partner.objects.select_for_update().get(pk=partner.pk)
         key.full_clean()
         check_new(partner, expires_at)
         key.save(force_insert=True)
@@ -69,7 +70,7 @@ def revoke_key(key: ApiKey) -> bool:
 
 
 def find_key(token: str) -> ApiKey | None:
-    """The live key of a token. Looked up by its hash, so the time it takes says nothing about other tokens."""
+    """The live key of a token. It is looked up by its hash, so the time says nothing about other tokens."""
     if not token.startswith(PREFIX):
         return None
     found = ApiKey.objects.select_related("partner").filter(token_hash=hash_of(token)).first()
@@ -77,7 +78,7 @@ def find_key(token: str) -> ApiKey | None:
 
 
 def mark_used(key: ApiKey) -> None:
-    """Notes the time, at most once a minute for each key."""
+    """Saves the time, at most once a minute for each key."""
     now = timezone.now()
     if key.last_used_at is None or key.last_used_at < now - _USED_EVERY:
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now - _USED_EVERY)
@@ -94,7 +95,7 @@ def hash_of(token: str) -> str:
 
 
 def check_new(partner: Partner | None, expires_at: datetime | None) -> None:
-    """Whether there may be such a key now; raises ValidationError."""
+    """Raises ValidationError if there may not be such a key now."""
     if expires_at is not None and expires_at <= timezone.now():
         raise ValidationError({"expires_at": "this time is in the past"})
     if partner is not None and live_keys(partner) >= MAX_LIVE_KEYS:

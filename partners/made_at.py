@@ -1,4 +1,4 @@
-"""Rows by the time they were made, which their identifiers carry: the primary key finds the range."""
+"""Selects rows by the time of creation with the primary key, since identifiers contain that time."""
 
 from datetime import datetime, timedelta
 
@@ -7,7 +7,7 @@ from django.db.models import Q
 from partners.identifiers import first_id
 
 ID_SLACK = timedelta(minutes=10)
-"""An id is made shortly before its row; by clocks that differ a little."""
+"""An id is made shortly before the time in its row, perhaps by a clock that differs a little."""
 
 
 def made_between(prefix: str, column: str, since: datetime | None, until: datetime | None) -> Q:

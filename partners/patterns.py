@@ -1,9 +1,8 @@
 """Event type names (`orders.created`) and the patterns that subscriptions use to ask for them.
 
 A pattern is an exact name, `<prefix>.*` or `*`. `orders.*` means everything below `orders`, at any depth:
-`orders.created` and `orders.items.added`, but not `orders` itself, nor `ordersbook.x`. Names are compared as they are
-written, capitals included. A star anywhere else is refused, which keeps routing a few dictionary look-ups
-(`candidates`) and leaves no pattern whose cost depends on the event.
+`orders.created` and `orders.items.added`, but not `orders` itself, nor `ordersbook.x`. Names are case-sensitive. A star
+anywhere else is refused, so that routing an event takes a few dictionary look-ups (`candidates`).
 """
 
 import re
@@ -16,7 +15,7 @@ EVENT_TYPE_MAX = 200
 SEGMENTS_MAX = 10
 PATTERNS_MAX = 100
 TYPE_REGEX = rf"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){{0,{SEGMENTS_MAX - 1}}}"
-"""What an event type looks like, for the API's description."""
+"""The form of an event type, for the OpenAPI document."""
 
 EVERYTHING = "*"
 
@@ -25,13 +24,13 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_-]+")
 
 @lru_cache(maxsize=10_000)
 def check_event_type(name: str) -> str:
-    """The name itself; raises PatternError that says what is wrong with it, and where."""
+    """Returns the name. Raises PatternError, which says what is wrong and where."""
     _check_segments(name, "event type")
     return name
 
 
 def check_pattern(text: str) -> str:
-    """The pattern itself; raises PatternError that says what is wrong with it, and where."""
+    """Returns the pattern. Raises PatternError, which says what is wrong and where."""
     if text == EVERYTHING:
         return text
     _check_segments(text.removesuffix(".*"), "pattern")
@@ -73,7 +72,7 @@ def asks_for(patterns: Iterable[str], event_type: str) -> bool:
 
 
 def category(event_type: str) -> str:
-    """What stands before the first dot; the whole name when there is none."""
+    """The part before the first dot; the whole name if there is none."""
     return event_type.partition(".")[0]
 
 

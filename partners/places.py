@@ -1,4 +1,4 @@
-"""Who does something of which there is to be little at a time, because it holds a thread of the web process."""
+"""Limits how many partners do something at the same time that holds a thread of the web process."""
 
 import threading
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 
 class Busy(Exception):  # noqa: N818 - a name for what it is
-    """The partner is at it already, or too many others are."""
+    """The partner has a place already, or all places are taken."""
 
 
 class Places:
-    """Each partner has at most one, and all of them together at most `limit`. Thread-safe."""
+    """Each partner has at most one place, and all together have at most `limit`. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -19,7 +19,7 @@ class Places:
 
     @contextmanager
     def taken(self, partner_id: str) -> Iterator[None]:
-        """Raises Busy."""
+        """Holds a place. Raises Busy."""
         with self._lock:
             if partner_id in self._partners or len(self._partners) >= self._limit:
                 raise Busy

@@ -1,7 +1,7 @@
-"""What a filter and a transformation make of one event, for people who are writing them.
+"""Applies a filter and a transformation to one event, for people who are writing them.
 
-The admin's editor, the API's preview and the sending of a test event show the same answer, and it is the one that
-deliveries get. Nothing is raised for what people wrote: it comes back as problems, each with its place.
+The admin's editor, the API's preview and test events get the same result as deliveries. Errors in what people wrote are
+not raised but returned as problems, each with its place.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from partners.transform import body_for
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`path` is a JSON pointer into the transformation, empty for the filter and the data, whose messages say where."""
+    """`path` is a JSON pointer into the transformation, empty for the filter and the data: their messages have it."""
 
     where: Literal["filter", "transformation", "data"]
     path: str
@@ -26,9 +26,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """`wanted` is None when the filter can't tell; `body` is None when there is none, else the exact bytes.
+    """`wanted` is None if the filter fails; `body` has the exact bytes, or is None if there are none.
 
-    Hints are no problems: the body is sent as it is.
+    Hints are not problems: the body can be sent.
     """
 
     wanted: bool | None
@@ -38,7 +38,7 @@ class Preview:
 
 
 def preview(filter_: str, transformation: str, envelope: Envelope) -> Preview:
-    """Empty texts mean no filter and no transformation. The body is shown for events the filter leaves out, too."""
+    """Empty texts mean no filter and no transformation. Events that the filter refuses get a body too."""
     try:
         _ = envelope.tree
     except JSONError as error:

@@ -1,4 +1,4 @@
-"""A bound on what a query may cost, for questions whose price depends on how much there is to look through."""
+"""Limits the time of SQL statements whose cost depends on the amount of data."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from psycopg.errors import QueryCanceled
 
 
 class TooSlow(Exception):  # noqa: N818 - a name for what it is
-    """PostgreSQL would have taken longer than it may."""
+    """A statement took longer than its limit."""
 
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """A transaction (or a part of one) of which no statement takes longer. Raises TooSlow."""
+    """A transaction (or a savepoint) with a limit for each of its statements. Raises TooSlow."""
     try:
         with transaction.atomic():
             limit_query_time(seconds)
@@ -25,7 +25,7 @@ def limited(seconds: float) -> Iterator[None]:
 
 
 def limit_query_time(seconds: float) -> None:
-    """For the rest of this transaction; what takes longer raises OperationalError caused by QueryCanceled."""
+    """Limits each statement until the end of the transaction. Longer ones raise OperationalError from QueryCanceled."""
     _set_timeout(seconds, only_here=True)
 
 
@@ -34,18 +34,18 @@ def is_too_slow(error: BaseException) -> bool:
 
 
 def limit_connection(seconds: float) -> None:
-    """All that this thread's connection is asked, until `free_connection`: the connection outlives the request."""
+    """Limits each statement on this thread's connection until `free_connection`; it outlives the request."""
     _set_timeout(seconds, only_here=False)
 
 
 def free_connection() -> None:
-    """What is asked next, perhaps by a page of the admin, may take its time."""
+    """Removes the limit for the next request on this connection, perhaps one for the admin."""
     if connection.connection is None:
         return
     try:
         with connection.cursor() as cursor:
             cursor.execute("RESET statement_timeout")
-    except Error:  # it is broken: the next one is a new one
+    except Error:  # the connection is broken: the next request opens a new one
         connection.close()
 
 

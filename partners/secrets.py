@@ -1,11 +1,11 @@
-"""Makes signing secrets, in the form of Standard Webhooks. Pure; delivery.signing reads and uses them."""
+"""Makes signing secrets in the format of Standard Webhooks. delivery.signing parses and uses them."""
 
 import base64
 import os
 
 SHARED_PREFIX = "whsec_"
 HIDDEN = "(hidden)"
-"""Stands where a credential is left out."""
+"""Written in place of a credential."""
 
 _NEW_SECRET_BYTES = 32
 

@@ -1,7 +1,7 @@
-"""The verbs: every change of a partner, a subscription or a secret, for the admin, the API and the commands alike.
+"""The functions that change partners, subscriptions, secrets and event types, for the admin, the API and commands.
 
 Each checks its input (django.core.exceptions.ValidationError says what is wrong, field by field) and commits or changes
-nothing. The processes hear of the change from PostgreSQL (partners.changes); nobody has to be told here.
+nothing. PostgreSQL notifies the processes of the change (partners.changes).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ _Reason = Subscription.DisabledReason
 
 
 def put_event_type(name: str, fields: Mapping[str, Any]) -> Literal["added", "changed", "unchanged"]:
-    """Makes the catalogue's entry of this name what `fields` say; says what that came to."""
+    """Adds or updates an event type of the catalogue; returns what it did."""
     with transaction.atomic():
         known = EventType.objects.select_for_update().filter(pk=name).first()
         before = audit.snapshot(known) if known else {}
@@ -59,7 +59,7 @@ def update_partner(partner: Partner, changes: Mapping[str, Any]) -> None:
 
 
 def pause_partner(partner: Partner, until: datetime = FOREVER, by: str = Partner.PausedBy.STAFF) -> None:
-    """Sends nothing before `until`; the queue fills meanwhile. What is in flight ends normally."""
+    """Sends nothing until then; events wait in the queue meanwhile. Requests in flight end normally."""
     with _changed_partner(partner, "partner.pause"):
         partner.paused_until, partner.paused_by = until, by
         partner.save(update_fields=["paused_until", "paused_by", "updated_at"])
@@ -82,7 +82,7 @@ def _changed_partner(partner: Partner, action: str) -> Iterator[None]:
 def create_subscription(
     partner: Partner, url: str, event_types: Sequence[str], *, secret: str | None = None, **fields: Any
 ) -> Subscription:
-    """With a signing secret (a new one unless given). Enabled, unless `is_enabled` is False or it must be verified."""
+    """Creates it with a signing secret. It is enabled unless `is_enabled` is False or it must be verified."""
     subscription = Subscription(partner=partner, url=url, event_types=list(event_types), **fields)
     if settings.ENDPOINT_PROOF:
         _disable(subscription, _Reason.UNVERIFIED)
@@ -97,7 +97,7 @@ def create_subscription(
 
 
 def update_subscription(subscription: Subscription, changes: Mapping[str, Any]) -> None:
-    """With ENDPOINT_PROOF a new URL has to be verified, and what still waits for the former one ends as dead."""
+    """With ENDPOINT_PROOF a new URL must be verified, and deliveries that wait for the former one become dead."""
     with transaction.atomic():
         row = Subscription.objects.select_for_update().get(pk=subscription.pk)
         before, written = audit.snapshot(row), [*changes, "updated_at"]
@@ -111,14 +111,14 @@ def update_subscription(subscription: Subscription, changes: Mapping[str, Any]) 
 
 
 def _disable(subscription: Subscription, reason: str) -> list[str]:
-    """Before it is stored; returns the fields that this changes."""
+    """Disables it without saving; returns the names of the changed fields."""
     subscription.is_enabled, subscription.disabled_reason = False, reason
     subscription.disabled_at = subscription.disabled_at or timezone.now()
     return ["is_enabled", "disabled_reason", "disabled_at"]
 
 
 def disable_subscription(subscription: Subscription, reason: str) -> bool:
-    """Stops deliveries to it; False when it was disabled already. Safe against a change made at the same time."""
+    """Stops deliveries to it; False if it was disabled already. Safe against concurrent changes."""
     with transaction.atomic():
         changed = Subscription.objects.filter(pk=subscription.pk, is_enabled=True).update(
             is_enabled=False, disabled_at=timezone.now(), disabled_reason=reason, updated_at=timezone.now()
@@ -131,12 +131,12 @@ def disable_subscription(subscription: Subscription, reason: str) -> bool:
 
 
 def enable_subscription(subscription: Subscription) -> bool:
-    """Starts deliveries of new events; what came while it was disabled can be replayed. False when it was enabled."""
+    """Starts deliveries of new events; those that came meanwhile can be replayed. False if it was enabled already."""
     return _enable(subscription, "subscription.enable")
 
 
 def verify_subscription(subscription: Subscription) -> bool:
-    """Enables one whose endpoint has echoed its challenge at this URL. False when that is not what it waits for."""
+    """Enables one whose endpoint echoed its challenge; False if it is not unverified, or has another URL now."""
     return _enable(subscription, "subscription.verify", url=subscription.url, disabled_reason=_Reason.UNVERIFIED)
 
 
@@ -154,7 +154,7 @@ def _enable(subscription: Subscription, action: str, **only: str) -> bool:
 
 
 def try_again(subscription: Subscription) -> bool:
-    """Enables one that was disabled for its failures, on trial: it keeps the reason until something succeeds."""
+    """Enables one that was disabled for its failures, on trial: it keeps the reason until a delivery succeeds."""
     with transaction.atomic():
         changed = Subscription.objects.filter(
             pk=subscription.pk, is_enabled=False, deleted_at=None, disabled_reason=_Reason.FAILING
@@ -165,9 +165,9 @@ def try_again(subscription: Subscription) -> bool:
 
 
 def operational_subscription(partner: Partner) -> Subscription | None:
-    """Where the partner's operational events go: made on first use, moved when the URL has changed.
+    """The subscription for the partner's operational events: created on first use, updated when the URL changes.
 
-    None without an operational URL, or when it is disabled or not verified yet. Raises ValidationError when the URL is
+    None without an operational URL, or if it is disabled or not verified yet. Raises ValidationError if the URL is
     refused now.
     """
     current = Subscription.objects.filter(partner=partner, is_operational=True, deleted_at=None).first()
@@ -184,7 +184,7 @@ def operational_subscription(partner: Partner) -> Subscription | None:
 
 
 def delete_subscription(subscription: Subscription) -> None:
-    """Ends it for good; its delivery log stays readable for staff."""
+    """Ends it for good. Its delivery log stays readable."""
     with transaction.atomic():
         before = audit.snapshot(subscription)
         disable_subscription(subscription, _Reason.PARTNER)
@@ -213,7 +213,7 @@ def add_secret(subscription: Subscription, secret: str) -> SubscriptionSecret:
 
 
 def rotate_secret(subscription: Subscription, overlap_s: float | None = None) -> str:
-    """A new secret signs from now on; the old ones sign as well until the overlap ends. Returns the new secret."""
+    """A new secret signs from now on; the former ones sign too until the overlap ends. Returns the new secret."""
     now = timezone.now()
     ends = now + timedelta(seconds=settings.SECRET_OVERLAP_S if overlap_s is None else overlap_s)
     secret = new_secret()
@@ -234,11 +234,11 @@ def live_secrets(subscription: Subscription) -> Any:
 
 
 def reveal_secrets(subscription: Subscription) -> list[str]:
-    """The live secrets in plain text, newest first. That somebody saw them is written down."""
+    """The live secrets in plain text, newest first. The audit log records that they were revealed."""
     note_reveal(subscription)
     return [decrypt(secret.token) for secret in live_secrets(subscription)]
 
 
 def note_reveal(subscription: Subscription) -> None:
-    """Writes down that somebody is shown the secrets."""
+    """Records in the audit log that the secrets are revealed."""
     _record("subscription.reveal_secrets", subscription)

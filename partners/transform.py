@@ -1,8 +1,8 @@
-"""What a partner gets instead of the default body: `{"omit": [path], "rename": {path: name}, "map": template}`.
+"""Transformations, which replace the default body: `{"omit": [path], "rename": {path: name}, "map": template}`.
 
-The three parts are optional and apply in that order. `$` is the envelope. Pure: the same specification and event always
-give the same bytes, the event is never changed, and the only errors are `SpecError` when it is compiled and
-`TransformError` when it is applied, whose `reason` is one of
+The three parts are optional and apply in that order. `$` is the envelope. The same specification and event always give
+the same bytes, and the event is never changed. The only errors are `SpecError` on compiling, and on applying
+`TransformError`, whose `reason` is one of
 
     too_much_work       more steps than Budget allows        not_a_list        a function got something else
     output_too_large    more bytes than Budget allows        not_an_object     a function got something else
@@ -33,7 +33,7 @@ PARTS = ("omit", "rename", "map")
 
 @dataclass(frozen=True, slots=True)
 class Transformation:
-    """Compiled; may be used from any number of threads."""
+    """A compiled transformation. Thread-safe."""
 
     text: str
     omit: Sequence[Path]
@@ -43,7 +43,7 @@ class Transformation:
     def apply(
         self, envelope: Envelope, max_output_bytes: int = MAX_OUTPUT_BYTES, rest: Callable[[], None] | None = None
     ) -> bytes:
-        """The body to send. `rest` is that of Budget. Raises TransformError."""
+        """Returns the body to send. `rest` is passed to Budget. Raises TransformError."""
         if not (self.omit or self.rename or self.build):
             return envelope.body
         budget = Budget(TRANSFORMATION.steps(envelope.data), max_output_bytes, rest)
@@ -68,16 +68,16 @@ class Transformation:
         body = self.build(Scope(tree, budget))
         if body is MISSING:
             raise TransformError("nothing_to_send", "the map finds nothing in this event", "/map")
-        return dumps(body)  # type: ignore[arg-type]  # what is placed may be fragments, which dumps writes as they are
+        return dumps(body)  # type: ignore[arg-type]  # it may contain fragments, which dumps writes unchanged
 
 
 def compile_transformation(text: str) -> Transformation:
-    """Remembered by its text. Raises SpecError, whose `path` is a JSON pointer into the specification."""
+    """Compiles it; cached by its text. Raises SpecError, whose `path` is a JSON pointer into the specification."""
     return _COMPILED.get(text)
 
 
 def body_for(transformation: str, envelope: Envelope) -> bytes:
-    """What to send for a subscription's transformation; the default body when it has none (empty text)."""
+    """The body to send for a subscription's transformation; the default body if it has none (empty text)."""
     return compile_transformation(transformation).apply(envelope) if transformation else envelope.body
 
 
@@ -133,7 +133,7 @@ def _renaming(text: str, name: Value, compiler: TemplateCompiler) -> tuple[Path,
 
 
 def _inside(path: Path, at: str) -> Path:
-    """Omitting the whole event would leave nothing to send."""
+    """Refuses a path to the whole event, without which there would be nothing to send."""
     if all(isinstance(step, Filter) and not step.of_children for step in path.steps):
         raise SpecError("this is the whole event; omit parts of it, or use a filter to not get it at all", at)
     return path

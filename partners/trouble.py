@@ -1,4 +1,4 @@
-"""Says trouble that lasts once when it begins and once when it is over."""
+"""Logs a lasting problem once when it begins and once when it is over."""
 
 import logging
 import threading
@@ -6,7 +6,7 @@ import time
 
 
 class Trouble:
-    """Something that is tried again and again: logged when it begins to fail and when it is over. Thread-safe."""
+    """A problem of an operation that is retried: logged when it begins and when it is over. Thread-safe."""
 
     def __init__(self, logger: logging.Logger, what: str) -> None:
         self._logger, self._what = logger, what

@@ -1,6 +1,6 @@
-"""Django validators of what partners and staff write: each says what is wrong and where.
+"""Django validators of what partners and staff write. Each error says what is wrong and where.
 
-The rules live in the pure modules; here their errors become ValidationErrors.
+Most rules are in modules without Django, whose errors become ValidationErrors here.
 """
 
 import re
@@ -47,7 +47,7 @@ _OUR_HEADERS = frozenset(
 )
 MAX_HEADERS = 20
 MAX_HEADERS_BYTES = 28 * 1024
-"""Names and values. The senders refuse more than 32 KB, of which ours, with all their signatures, take up to four."""
+"""Of names and values. Senders refuse more than 32 KB of headers; ours, with all signatures, take up to 4 KB."""
 MAX_ATTEMPTS = 30
 LONGEST_DELAY_S = 24 * 3600.0
 
@@ -58,12 +58,12 @@ def _as_validation_error() -> Iterator[None]:
         yield
     except InvalidInput as error:
         refused = ValidationError(str(error))
-        refused.path = getattr(error, "path", "")  # type: ignore[attr-defined]  # the API points there
+        refused.path = getattr(error, "path", "")  # type: ignore[attr-defined]  # the API adds it to its pointer
         raise refused from None
 
 
 def per_second(rate_limit: str) -> float | None:
-    """Tokens a second of a limit in Celery's grammar; None for no limit."""
+    """The rate per second of a limit in Celery's grammar; None for no limit."""
     return float(rate(rate_limit)) if rate_limit else None
 
 
@@ -75,7 +75,7 @@ def validate_rate_limit(value: str) -> None:
 
 
 def validate_headers(value: Any) -> None:
-    """Extra request headers: an object of strings that cannot inject lines or pretend to be ours."""
+    """Extra request headers: an object of strings that cannot inject lines or replace headers of ours."""
     if not isinstance(value, dict):
         raise ValidationError("headers must be an object of names and values")
     if len(value) > MAX_HEADERS:
@@ -96,7 +96,7 @@ def _check_headers_together(headers: Mapping[str, str]) -> None:
     seen: set[str] = set()
     for name in headers:
         if name.lower() in seen:
-            raise ValidationError(f"the header {name!r} is given twice: capitals do not count")
+            raise ValidationError(f"the header {name!r} is given twice: names are not case-sensitive")
         seen.add(name.lower())
     size = sum(len(name) + len(content) for name, content in headers.items())
     if size > MAX_HEADERS_BYTES:
@@ -148,14 +148,14 @@ def validate_transformation(value: str) -> None:
 
 
 def validate_mail_address(value: str) -> None:
-    """One that stands in a message's head as it is: what quotes may hold can end the line, or the building of it."""
+    """One that is safe in the headers of a message: quoted parts and control characters could end a line there."""
     if '"' in value or not value.isprintable():
         raise ValidationError("expected an e-mail address without quotes and control characters")
     validate_email(value)
 
 
 def endpoint_policy() -> AddressPolicy:
-    """Where endpoints may be, by the settings."""
+    """The policy for endpoints, from the settings."""
     return AddressPolicy(
         allow=settings.ENDPOINT_ALLOWED_NETWORKS,
         deny=settings.ENDPOINT_DENIED_NETWORKS,
@@ -165,7 +165,7 @@ def endpoint_policy() -> AddressPolicy:
 
 
 def validate_endpoint_url(value: str) -> None:
-    """A URL that may be an endpoint; what its name resolves to is decided at every attempt."""
+    """A URL that an endpoint may have. The addresses of its host name are checked at every attempt."""
     if value:
         with _as_validation_error():
             check_url(value, endpoint_policy())

@@ -64,8 +64,8 @@ def test_an_empty_list_is_a_catalogue() -> None:
         (b"event_types: {}", "/event_types: expected a list"),
         (b"event_types: [1]", "/event_types/0: expected an event type"),
         (b"event_types: [{name: a}, {nam: b}]", "/event_types/1/nam: unknown; did you mean name?"),
-        (b"event_types: [{name: a, zzz: b}]", "/event_types/0/zzz: unknown; there are name, description"),
-        (b"event_types: [{name: a.b, category: a}]", "the category is what stands before the first dot"),
+        (b"event_types: [{name: a, zzz: b}]", "/event_types/0/zzz: unknown; the keys are name, description"),
+        (b"event_types: [{name: a.b, category: a}]", "the category is the part of the name before the first dot"),
         (b"event_types: [{description: a}]", "/event_types/0/name: every event type needs a name"),
         (b"event_types: [{name: 5}]", "/event_types/0/name: every event type needs a name"),
         (b"event_types: [{name: a/b}]", "/event_types/0/name: .*write `a.b`"),
@@ -81,11 +81,11 @@ def test_an_empty_list_is_a_catalogue() -> None:
             b"event_types: [{name: a, schema: {properties: {x: {type: string}}}, sample: {x: 1}}]",
             "/event_types/0/sample/x: breaks the schema: the value is not of type",
         ),
-        (b"event_types: [{name: a}, {name: b}, {name: a}]", "/event_types/2/name: a is there twice, .*/event_types/0"),
-        (b"event_types:\n  - name: a\n    name: b", "the key 'name' is there twice, at line 3 column 5"),
+        (b"event_types: [{name: a}, {name: b}, {name: a}]", "/event_types/2/name: a is given twice, .*/event_types/0"),
+        (b"event_types:\n  - name: a\n    name: b", "the key 'name' is given twice, at line 3 column 5"),
         (b"event_types: [{name: a, sample: &x [1], schema: *x}]", "aliases are not supported; .* at line 1"),
         (b"event_types: [{name: !!python/name:os.system x}]", "tags such as .* are not supported, at line 1 column 22"),
-        (b"event_types: [{[a]: 1}]", "a key is text, at line 1"),
+        (b"event_types: [{[a]: 1}]", "a key must be text, at line 1"),
         (b"event_types: " + b"[" * 60 + b"]" * 60, "too deep, at line 1"),
         (b"event_types: " + b"[" * 5000 + b"]" * 5000, "too deep"),
         (b"event_types: [", "not YAML: .*line 1, column 15"),
@@ -100,7 +100,7 @@ def test_a_wrong_file_is_refused_with_the_place(raw: bytes, message: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("raw", "message"), [(b"{", "line 1 column 2"), (b'{"event_types":[],"event_types":[]}', "is there twice")]
+    ("raw", "message"), [(b"{", "line 1 column 2"), (b'{"event_types":[],"event_types":[]}', "is given twice")]
 )
 def test_wrong_json_is_refused_with_the_place(raw: bytes, message: str) -> None:
     with pytest.raises(CatalogueError, match=message):

@@ -1,4 +1,4 @@
-"""Who keeps the configuration in memory knows whether it hears of changes."""
+"""A ChangeListener reports changes, and knows whether it receives them."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def listener(postgres_wire: Proxy, heard: list[Change]) -> Iterator[ChangeListen
     listener.stop()
 
 
-def test_a_change_is_heard_of(listener: ChangeListener, heard: list[Change]) -> None:
+def test_a_change_is_reported(listener: ChangeListener, heard: list[Change]) -> None:
     partner = create_partner("Awesome Reviews")
     until(lambda: Change("partner", partner.pk) in heard, "it is announced")
 
@@ -35,7 +35,7 @@ def test_a_server_that_has_vanished_without_a_word_is_noticed(
     listener: ChangeListener, postgres_wire: Proxy, heard: list[Change]
 ) -> None:
     postgres_wire.hold()
-    until(lambda: not listener.connected.is_set(), "it hears nothing any more")
+    until(lambda: not listener.connected.is_set(), "it receives nothing any more")
     heard.clear()
     postgres_wire.mend()
     assert listener.connected.wait(30)

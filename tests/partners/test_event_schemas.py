@@ -80,7 +80,7 @@ def test_data_that_is_not_json_is_the_producers_fault() -> None:
         ("", "", "not JSON"),
         ("\ud800", "", "not UTF-8"),
         ("[]", "", "expected a JSON Schema"),
-        ('{"type":"object","type":"array"}', "", "the key 'type' is there twice"),
+        ('{"type":"object","type":"array"}', "", "the key 'type' is given twice"),
         ('{"a":' * 40 + "1" + "}" * 40, "", "too deep"),
         ('{"description":"' + "x" * 140_000 + '"}', "", "too large"),
         ('{"const":' + "9" * 5000 + "}", "", "a number is too large"),

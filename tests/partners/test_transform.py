@@ -178,7 +178,7 @@ def test_an_empty_transformation_sends_the_bytes_that_came() -> None:
         ("{", "", "line 1 column 2"),
         ("\ud800", "", "not UTF-8"),
         ("[]", "", "expected an object such as"),
-        ('{"map":1,"map":2}', "", "the key 'map' is there twice"),
+        ('{"map":1,"map":2}', "", "the key 'map' is given twice"),
         ('{"map":' + "[" * 24 + "]" * 24 + "}", "", "too deep: more than 24"),
         ('{"map":"' + "x" * 33_000 + '"}', "", "too large"),
         ('{"mapp":{}}', "/mapp", "unknown; a transformation has omit, rename, map"),

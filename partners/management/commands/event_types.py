@@ -1,7 +1,6 @@
-"""`manage.py event_types sync FILE`: makes the catalogue of event types what a YAML or JSON file says.
+"""`manage.py event_types sync FILE`: adds and updates event types from a YAML or JSON file.
 
-Types of the file are added or brought up to date. What is in the catalogue and not in the file stays as it is: another
-file may own it. A file with a mistake changes nothing.
+Event types that are not in the file stay unchanged: another file may own them. A file with an error changes nothing.
 """
 
 from dataclasses import asdict
@@ -45,7 +44,7 @@ class Command(BaseCommand):
 
 
 def put(entry: CatalogueEntry) -> str:
-    """Makes one row what the entry says: "added", "changed" or "unchanged"."""
+    """Adds or updates one event type. Returns "added", "changed" or "unchanged"."""
     fields = asdict(entry)
     try:
         return put_event_type(fields.pop("name"), fields)

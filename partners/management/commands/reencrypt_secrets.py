@@ -1,8 +1,7 @@
-"""`manage.py reencrypt_secrets`: puts all that is stored encrypted under the first of ENCRYPTION_KEYS, so that old keys
-can go: signing secrets, and the values of subscriptions' headers.
+"""`manage.py reencrypt_secrets`: encrypts signing secrets and values of headers with the first of ENCRYPTION_KEYS.
 
-Row by row, each in its own statement and only if it did not change meanwhile: it may run beside everything else, be
-stopped and be run again.
+Afterwards the other keys can be removed. Each row is updated in its own statement, and only if it did not change
+meanwhile: the command can run while the service does, be interrupted, and be repeated.
 """
 
 from typing import Any
@@ -22,7 +21,9 @@ class Command(BaseCommand):
         secrets = sum(map(self._secret, SubscriptionSecret.objects.order_by("pk").iterator()))
         with_headers = Subscription.objects.exclude(headers={}).order_by("pk")
         headers = sum(map(self._headers, with_headers.iterator()))
-        self.stdout.write(f"{secrets} secrets and the headers of {headers} subscriptions are under the first key now")
+        self.stdout.write(
+            f"{secrets} secrets and the headers of {headers} subscriptions are encrypted with the first key now"
+        )
         if self._unreadable:
             raise CommandError(f"{self._unreadable} of them were left as they are: keep the old keys")
 
@@ -42,5 +43,5 @@ class Command(BaseCommand):
 
     def _left(self, what: str) -> int:
         self._unreadable += 1
-        self.stderr.write(f"{what}: no key of ENCRYPTION_KEYS opens it")
+        self.stderr.write(f"{what}: no key of ENCRYPTION_KEYS decrypts it")
         return 0
