@@ -1,7 +1,7 @@
-"""The `map` of a transformation: a template, compiled once, and what it does to an event.
+"""The `map` of a transformation: compiles a template once and applies it to events.
 
-In the order of the work: the compiler reads what was written (with call and calls for the functions), nodes
-and functions run, output keeps what they make within bounds. docs/transformations.md is the reference of the language.
+`compiler` compiles what was written, with `call` and `calls` for functions. `nodes` and `functions` run for each event,
+and `output` limits what they make. docs/transformations.md is the reference of the language.
 """
 
 from partners.mapping.compiler import TemplateCompiler

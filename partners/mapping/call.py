@@ -1,4 +1,4 @@
-"""One use of a function in a template, `{"$join": ..., "$separator": ", "}`: is it one, and what was it given?"""
+"""One call of a function in a template, such as `{"$join": ..., "$separator": ", "}`: its name and arguments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from partners.mapping.compiler import TemplateCompiler
 
 Items: TypeAlias = tuple[bool, ...]
-"""For every `$each` around: whether its items come straight from the event, so that none holds a part many times."""
+"""For each surrounding `$each`: whether its items come straight from the event, so that no part is repeated in one."""
 
 
 TAKES: dict[str, tuple[str, ...]] = {
@@ -43,14 +43,14 @@ TAKES: dict[str, tuple[str, ...]] = {
     "$multiply": ("$decimals",),
     "$date": ("$format", "$zone"),
 }
-"""Every function, and the options that it takes besides `$default`."""
+"""Every function, with the options that it takes besides `$default`."""
 
 _OPTIONS = frozenset(option for options in TAKES.values() for option in options) | {"$default"}
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One use of a function: what was written, where, and what it stands in."""
+    """One call: what was written, its place, the `$each` around it, and whether the result goes into the output."""
 
     compiler: "TemplateCompiler"
     spec: dict[str, Value]
@@ -60,7 +60,7 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The function meant; raises SpecError when it is none, more than one, or has what it does not take."""
+        """The function's name. Raises SpecError if there is none, more than one, or an option that it does not take."""
         found = [key for key in self.spec if key in TAKES]
         unknown = [key for key in self.spec if key not in TAKES and key not in _OPTIONS]
         if unknown:
@@ -142,10 +142,10 @@ class Call:
 
 
 def pointer(at: str, key: str) -> str:
-    """One step further in a JSON pointer."""
+    """Extends a JSON pointer by a key."""
     return f"{at}/{key.replace('~', '~0').replace('/', '~1')}"
 
 
 def is_straight(path: Path, items: Items) -> bool:
-    """Whether what it finds is a part of the event, in which nothing is there twice."""
+    """Whether the path finds parts of the event itself, in which no part is repeated."""
     return path.level == 0 or items[-path.level]

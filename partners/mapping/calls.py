@@ -1,6 +1,6 @@
-"""The functions that a template may call: what each one makes of a `Call`.
+"""Compiles the calls of each function.
 
-docs/transformations.md describes them in the same order.
+docs/transformations.md describes the functions in the same order.
 """
 
 from collections.abc import Callable
@@ -94,7 +94,7 @@ def _join(call: Call) -> Build:
 
 
 def _refuse_lone_signs(call: Call) -> None:
-    """`$` is the whole event, and next to text always a mistake for the dollar sign; `@` beside `@.name` likewise."""
+    """Refuses `$`, which is the whole event, beside text: it is meant as a dollar sign. So is `@` beside `@.name`."""
     parts = call.parts()
     item_is_object = any(isinstance(part, str) and part.startswith(("@.", "@[")) for part in parts)
     for number, part in enumerate(parts):

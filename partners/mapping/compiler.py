@@ -1,7 +1,7 @@
-"""From a template, as somebody wrote it, to the function that builds the output from an event.
+"""Compiles a template into the function that builds the output from an event.
 
-Everything that can be known before an event is there is checked here, and every error says where it is (a JSON
-pointer into the specification) and what to write instead.
+Everything that does not depend on the event is checked here. Every error has its place, a JSON pointer into the
+specification, and says what to write instead.
 """
 
 import re
@@ -22,7 +22,7 @@ _LOOKS_LIKE_A_PATH = re.compile(r"(?:\$|@+)(?:[.\[]|$)")
 
 
 class TemplateCompiler:
-    """One specification; counts its paths and parts. `at` is always the place in it."""
+    """Compiles one specification and counts its paths and parts. `at` is always the place in it."""
 
     def __init__(self) -> None:
         self.nodes = 0

@@ -1,4 +1,4 @@
-"""Dates in and out, the same on every machine: no locale, no time zone database, no clock."""
+"""Parses and formats dates, the same on every machine: without locale, time zone database and clock."""
 
 import math
 import re
@@ -14,7 +14,7 @@ _MONTHS = (
 _DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS_FROM = 100_000_000_000
-"""A number of this size or more counts milliseconds: as seconds it would be the year 5138."""
+"""Numbers from this size on are milliseconds. As seconds it would be in the year 5138."""
 
 _BEYOND = 10**18
 
@@ -56,7 +56,7 @@ def zone_from_text(text: str) -> timezone:
 
 
 def check_format(text: str) -> None:
-    """Raises ValueError that names what is wrong."""
+    """Raises ValueError, which says what is wrong."""
     if text in DATE_FORMATS:
         return
     if "%" not in text:

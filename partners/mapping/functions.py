@@ -1,6 +1,6 @@
-"""The functions of templates on one value, a list or a few numbers. Pure; what they can't do is a `NotPossible`.
+"""The functions of templates, on a value, a list or a few numbers. They raise `NotPossible` for what they can't do.
 
-Null goes in and comes out as null: functions say nothing about what is not known. What is missing never gets here.
+They are not called for null, which stays null, nor for what is missing: see `nodes.call`.
 """
 
 import re
@@ -18,13 +18,13 @@ Function = Callable[[Value, Budget], Value]
 _NUMBER = re.compile(r"([+-]?)0*([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)", re.ASCII)
 _LONGEST_NUMBER = 100
 _DIGITS = 60
-"""Arithmetic is exact or refused: no operand has more digits than this, before or after the point."""
+"""No operand may have more digits than this before or after the point. Arithmetic is exact or refused."""
 _EXACT = Context(prec=5 * _DIGITS)
 """Room for every sum and product of such operands, so that nothing is ever rounded silently."""
 
 
 class NotPossible(Exception):  # noqa: N818 - a result, not a fault
-    """`reason` as in TransformError, which it becomes unless a `$default` stands beside it."""
+    """A function can't make a value. It becomes a TransformError with this `reason`, unless there is a `$default`."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -32,13 +32,13 @@ class NotPossible(Exception):  # noqa: N818 - a result, not a fault
         self.place = ""
 
     def at(self, place: str) -> "NotPossible":
-        """The place in the specification: that of the innermost function, which speaks first."""
+        """Sets the place in the specification. The innermost function sets it first, and it stays."""
         self.place = self.place or place
         return self
 
 
 def kind(value: Value) -> str:
-    """What to call a value in a message; its content is nobody's business."""
+    """The kind of a value, for messages, which never quote values."""
     if isinstance(value, bool):
         return "a boolean"
     if isinstance(value, (int, Number)):
@@ -51,7 +51,7 @@ def kind(value: Value) -> str:
 
 
 def text(value: Value, budget: Budget) -> str:
-    """Text as it is, numbers as they are spelled, true and false, lists and objects as compact JSON."""
+    """Text is unchanged; numbers keep their spelling; true, false, lists and objects become compact JSON."""
     if type(value) is str:
         budget.take(len(value) >> 4)
         return value
@@ -61,7 +61,7 @@ def text(value: Value, budget: Budget) -> str:
 
 
 def weigh(value: Value, budget: Budget) -> None:
-    """Refuses what would not fit into the output anyway, before it is written: parts may be there many times."""
+    """Refuses, before it is written, what would not fit into the output: parts may be repeated many times."""
     size = 0
     stack = [value]
     while stack:
@@ -98,7 +98,7 @@ def trim(value: Value, budget: Budget) -> Value:
 
 
 def to_number(value: Value, budget: Budget) -> Value:
-    """Text that spells a number becomes that number, digit for digit; only a plus and leading zeros go."""
+    """Text that spells a number becomes that number, digit for digit, without a plus and leading zeros."""
     if isinstance(value, (int, Number)) and not isinstance(value, bool):
         return value
     spelled = _NUMBER.fullmatch(value.strip()) if isinstance(value, str) and len(value) <= _LONGEST_NUMBER else None
@@ -143,7 +143,7 @@ def date_as(form: str, zone: timezone | None) -> Function:
 
 
 def decimals(places: int) -> Function:
-    """Rounded half up (2.5 is 3, -2.5 is -3) to exactly so many digits after the point."""
+    """Rounds half away from zero (2.5 to 3, -2.5 to -3) to exactly so many digits after the point."""
 
     def rounded(value: Value, budget: Budget) -> Value:
         number = _operand(value, budget)
@@ -154,7 +154,7 @@ def decimals(places: int) -> Function:
 
 
 def joined_by(separator: str) -> Function:
-    """Null has no text and is passed over."""
+    """Joins texts. Null is skipped."""
 
     def join(values: Value, budget: Budget) -> Value:
         assert isinstance(values, list)
@@ -170,7 +170,7 @@ def joined_by(separator: str) -> Function:
 
 
 def total(values: Value, budget: Budget) -> Value:
-    """Null is passed over; a price in quotes is a number here."""
+    """The sum. Null is skipped; text that spells a number, such as a price in quotes, is one here."""
     assert isinstance(values, list)
     with localcontext(_EXACT):
         return _spelled(sum((_operand(value, budget) for value in values if value is not None), Decimal(0)))
@@ -193,7 +193,7 @@ def _operand(value: Value, budget: Budget) -> Decimal:
 
 
 def _check_size(number: Decimal) -> Decimal:
-    """So that exact arithmetic stays small: 1e1000000 has a million digits written out."""
+    """Refuses large numbers, so that exact arithmetic stays cheap: 1e1000000 has a million digits."""
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or exponent < -_DIGITS or len(number.as_tuple().digits) + exponent > _DIGITS:
         raise NotPossible("number_too_large", f"arithmetic is for numbers of at most {_DIGITS} digits")

@@ -1,6 +1,6 @@
-"""What a compiled template is made of: functions from a scope (the event, the items around, the budget) to a value.
+"""The parts of a compiled template: functions from a scope (event, surrounding items, budget) to a value.
 
-Missing is not null: what is missing leaves no trace in what is around it.
+Missing is not null: a missing value is left out of the object or list around it.
 """
 
 from collections.abc import Sequence
@@ -90,7 +90,7 @@ def nothing(scope: Scope) -> Missing:
 
 
 def coalesce(choices: Sequence[Build]) -> Build:
-    """The first that is neither missing nor null; null when there was one; else missing."""
+    """The first value that is neither missing nor null; else null if there was one; else missing."""
 
     def build(scope: Scope) -> Built:
         last: Built = MISSING
@@ -105,7 +105,7 @@ def coalesce(choices: Sequence[Build]) -> Build:
 
 
 def with_default(build: Build, default: Build) -> Build:
-    """The default when there is nothing, or when a function in there can't do what it should."""
+    """The default if the value is missing, or if a function inside raises NotPossible."""
 
     def build_or_default(scope: Scope) -> Built:
         try:
@@ -118,7 +118,7 @@ def with_default(build: Build, default: Build) -> Build:
 
 
 def call(function: Function, argument: ValueOf, at: str) -> ValueOf:
-    """A function of one value. Null stays null, missing stays missing."""
+    """Calls a function with one value. Null stays null, missing stays missing."""
 
     def value_of(scope: Scope) -> Value | Missing:
         value = argument(scope)
@@ -134,7 +134,7 @@ def call(function: Function, argument: ValueOf, at: str) -> ValueOf:
 
 
 def list_at(path: Path, at: str) -> ListOf:
-    """All matches of a path that may have several; else the list at the path, which has to be one."""
+    """All matches of a path that may have several; else the value at the path, which must be a list."""
     if not path.is_definite:
         return path.all
     return expect_list(first_at(path), at)
@@ -151,7 +151,7 @@ def expect_list(value_of: ValueOf, at: str) -> ListOf:
 
 
 def element(items_of: ListOf, index: int) -> ValueOf:
-    """The first or the last; missing when the list is empty."""
+    """The first or the last element; missing if the list is empty."""
 
     def value_of(scope: Scope) -> Value | Missing:
         items = items_of(scope)
@@ -171,7 +171,7 @@ def concat(parts: Sequence[ValueOf]) -> ValueOf:
 
 
 def factors(parts: Sequence[ValueOf]) -> ValueOf:
-    """All of them, or nothing: missing when one is missing, else null when one is null."""
+    """All factors; but missing if one is missing, else null if one is null."""
 
     def value_of(scope: Scope) -> Value | Missing:
         values = [part(scope) for part in parts]
@@ -196,7 +196,7 @@ def count(value_of: ValueOf, at: str) -> ValueOf:
 
 
 def merge(parts: Sequence[ValueOf], at: str) -> ValueOf:
-    """Later ones win, where the key first stood. Missing and null parts are passed over."""
+    """The last value of a key wins, in the place of the first. Missing and null parts are skipped."""
 
     def value_of(scope: Scope) -> Value:
         merged: dict[str, Value] = {}

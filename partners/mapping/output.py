@@ -1,8 +1,8 @@
-"""How values get into the output, and what that costs.
+"""Places values into the output, and takes the room for them from the budget.
 
-What a template gives is either *placed*, becoming part of the output, or the argument of a function. What is placed
-is paid for at once out of the room that the budget has, and lists and objects are written there and then (as a
-`Fragment`), so an output that would be too large is never built.
+The value of a template is either *placed*, becoming part of the output, or the argument of a function. A placed value
+takes its room at once, and lists and objects are serialized right then (as a `Fragment`), so an output that would be
+too large is never built.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ ListOf: TypeAlias = Callable[[Scope], list[Value] | Missing | None]
 
 
 def placed(value_of: ValueOf, checked: bool = False) -> Build:
-    """`checked`: a list or an object may hold the same part many times, so look before writing it."""
+    """`checked`: a part may be repeated many times in the value, so its size is checked before it is serialized."""
 
     def build(scope: Scope) -> Built:
         value = value_of(scope)
@@ -45,7 +45,7 @@ def place(value: Value | Missing, scope: Scope, checked: bool = False) -> Built:
 
 
 def all_placed(path: Path, checked: bool) -> Build:
-    """One after the other, because matches may lie inside each other."""
+    """Places matches one by one, because one may contain another."""
 
     def build(scope: Scope) -> Built:
         return [place(value, scope, checked) for value in path.all(scope)]  # type: ignore[misc]

@@ -1,7 +1,7 @@
-"""Paths into an event: JSONPath, read by jsonpath-ng's grammar and walked by us, exactly and within a budget.
+"""Paths into an event: JSONPath, parsed by jsonpath-ng's grammar and evaluated by us, exactly and within a budget.
 
-Owns the language that filters and transformations share. In the order of the work: tokens, grammar, path (with steps,
-conditions and comparisons). docs/transformations.md is its reference.
+Filters and transformations share this language. `tokens` and `grammar` compile a path; `path` evaluates it, with
+`steps`, `conditions` and `comparisons`. docs/transformations.md is its reference.
 """
 
 from partners.paths.grammar import compile_path

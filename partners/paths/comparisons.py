@@ -1,9 +1,9 @@
-"""What `==`, `<` and the others mean between two JSON values: exact for numbers, and at ease with prices in quotes.
+"""Compares two JSON values by `==`, `<` and the others: exactly, and with numbers in quotes as numbers.
 
-- Two numbers compare by what they are worth, exactly: `199`, `199.00` and `1.99e2` are equal.
+- Two numbers compare by their exact values: `199`, `199.00` and `1.99e2` are equal.
 - A number and a string that spells a number (`"199.00"`, as Shopify writes prices) compare as numbers.
 - Two strings are equal when they are the same text. They are ordered as numbers when both spell one, else as text.
-- true, false and null equal themselves only; lists and objects are equal when all they contain is.
+- true, false and null equal themselves only; lists and objects are equal when everything in them is.
 - `!=` is true exactly when `==` is false. What has no order (a list, null, text beside a number) is neither less nor
   greater.
 """
@@ -44,7 +44,7 @@ def holds(op: str, left: Value, right: Value, budget: Budget) -> bool:
 
 
 def equal(left: Value, right: Value, budget: Budget) -> bool:
-    """Without recursion, a step for every pair of values."""
+    """Works without recursion, and takes a step for every pair of values."""
     budget.take(1)
     pairs = [(left, right)]
     while pairs:
@@ -67,7 +67,7 @@ def equal(left: Value, right: Value, budget: Budget) -> bool:
 
 
 def worth(value: Value, budget: Budget) -> int | Decimal | None:
-    """What a number, or a string that spells one, is worth; None for anything else."""
+    """The value of a number, or of a string that spells one; None for anything else."""
     if type(value) is int:
         return value
     if type(value) is Number:
@@ -85,4 +85,4 @@ def _same_scalar(left: Value, right: Value, budget: Budget) -> bool:
     left_worth = worth(left, budget)
     if left_worth is not None:
         return left_worth == worth(right, budget)
-    return left is right  # true, false and null are single; a list beside an object is another
+    return left is right  # true, false and null are singletons; a list and an object differ

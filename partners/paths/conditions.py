@@ -1,4 +1,4 @@
-"""What stands inside `[?(...)]`: tests of one candidate."""
+"""The conditions inside `[?(...)]`, which test one candidate."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """`[?(@.email)]`; null is there too."""
+    """`[?(@.email)]`: something is found, null included. `[?(!@.email)]`, if not `expected`: nothing is found."""
 
     query: Query
     expected: bool
@@ -36,7 +36,7 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class CompareLiteral:
-    """One value that fits is enough. Nothing found: only `!=` is true."""
+    """True if it holds for any of the values found. If there are none, only `!=` is true."""
 
     query: Query
     op: str
@@ -51,7 +51,7 @@ class CompareLiteral:
 
 @dataclass(frozen=True, slots=True)
 class CompareQuery:
-    """Two paths. Nothing equals nothing, and nothing else."""
+    """Compares two paths. A path that finds nothing equals only another that finds nothing."""
 
     left: Query
     op: str

@@ -1,9 +1,9 @@
-"""From text to a compiled path.
+"""Compiles the text of a path.
 
 Plain paths (`$.data.customer.email`, `$.data.line_items[0]['a key']`) are compiled from their tokens. For all others
-jsonpath-ng's grammar has the word: it parses our tokens, and what it built is translated node by node from an
-allow-list. Whatever is not on the list (arithmetic, sorting, `parent`, unions, regular expressions) is refused, so a
-later version of the library can't widen the language unnoticed.
+jsonpath-ng's grammar parses our tokens, and its tree is translated node by node. Nodes that are not on an allow-list
+(arithmetic, sorting, `parent`, unions, regular expressions) are refused, so that a later version of the library can't
+extend the language unnoticed.
 """
 
 import threading
@@ -32,7 +32,7 @@ _parsers = threading.local()
 
 
 def parse_tokens(tokens: Iterator[Any]) -> Any:
-    """jsonpath-ng's tree. Making its parser costs ten times what parsing does, so every thread keeps one."""
+    """Returns jsonpath-ng's tree. Making its parser costs ten times as much as parsing, so every thread keeps one."""
     try:
         parser = _parsers.parser
     except AttributeError:
@@ -41,7 +41,7 @@ def parse_tokens(tokens: Iterator[Any]) -> Any:
 
 
 def compile_path(text: str, levels: int = 0, parse: Callable[[Iterator[Any]], Any] = parse_tokens) -> Path:
-    """`levels` is how many items (`@`, `@@` ...) there are where the path stands. Raises SpecError, without a place."""
+    """`levels` is the number of items (`@`, `@@` ...) that the path can refer to. Raises SpecError, without a place."""
     level = len(text) - len(text.lstrip("@"))
     if level > levels:
         raise SpecError(f"{text!r} asks for an item, but {_where(levels)}")
@@ -78,7 +78,7 @@ def _key_step(key: str | int) -> Step:
 
 
 class _Translation:
-    """jsonpath-ng's tree for one path, checked and turned into our steps."""
+    """Checks jsonpath-ng's tree of one path and translates it into our steps."""
 
     def __init__(self, text: str, tokens: list[Token]) -> None:
         self.text = text
@@ -105,7 +105,7 @@ class _Translation:
         return SpecError(f"{word!r} makes no sense there, at character {self.read.lexpos + 1} of {self.text!r}")
 
     def _query(self, tree: Any) -> Query:
-        """The whole path, or one inside a condition: a beginning and its steps."""
+        """Translates the whole path, or one inside a condition."""
         parts = self._flatten(tree)
         first = next(parts)
         if not isinstance(first, (Root, This)):
@@ -116,7 +116,7 @@ class _Translation:
         return Query(Path(self.text, int(isinstance(first, This)), tuple(steps), _keys_of(steps)))
 
     def _flatten(self, tree: Any) -> Iterator[Any]:
-        """However the grammar nested them, `a.b` and `a..b` mean first a, then b."""
+        """The parts in order: however the grammar nested them, `a.b` and `a..b` mean first a, then b."""
         if isinstance(tree, (Child, Descendants)):
             yield from self._flatten(tree.left)
             if isinstance(tree, Descendants):

@@ -1,4 +1,4 @@
-"""A compiled path, and the fast lane that nearly all paths take."""
+"""A compiled path. Plain ones, which are nearly all, have a fast evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ class Path:
 
     @property
     def is_definite(self) -> bool:
-        """It leads to at most one value: only names and positions, no `*`, `..`, slice, filter or list of names."""
+        """It leads to one value at most: only names and positions, no `*`, `..`, slice, filter or list of names."""
         return self.keys is not None
 
     def first(self, scope: Scope) -> Value | Missing:
-        """The value at the path: the first one when there are several."""
+        """The value at the path: the first one if there are several, MISSING if there is none."""
         return self.first_from(scope.items[-self.level] if self.level else scope.envelope, scope)
 
     def finds(self, scope: Scope) -> bool:
-        """Something, be it null."""
+        """Whether there is a value at the path, null included."""
         return self.first(scope) is not MISSING
 
     def all(self, scope: Scope) -> list[Value]:
@@ -45,13 +45,13 @@ class Path:
         nodes: list[Node] = [(start, None, None)]
         for step in self.steps:
             nodes = step.apply(nodes, scope)
-            if not nodes:  # the other steps would find nothing, and pay nothing for looking
+            if not nodes:  # the other steps would find nothing and take nothing from the budget
                 break
         return nodes
 
 
 def follow(value: Value | Missing, keys: Sequence[str | int]) -> Value | Missing:
-    """The fast lane: where names and positions lead, without building anything."""
+    """The fast evaluation of a plain path, which builds nothing."""
     for key in keys:
         if type(value) is dict:
             value = value.get(key, MISSING)  # type: ignore[arg-type]  # no position is a key

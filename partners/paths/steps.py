@@ -1,9 +1,9 @@
-"""A compiled path is a row of steps; each turns the nodes found so far into the nodes found next.
+"""The steps of a compiled path. Each makes the next nodes from the nodes that were found so far.
 
-A node is `(value, key, parent node)`, so that what was found can also be removed or renamed where it stands.
-Every step pays for what it looks at before it looks, from one `Budget`: a path on a hostile event ends with
-TransformError, never with a hung worker. The rules are those of jsonpath-ng (and of RFC 9535), with one exception on
-purpose: a filter on an object tests the object itself (`Filter`). Nothing here changes a value.
+A node is `(value, key, parent node)`, so that the value found can also be removed or renamed in its place. Every step
+takes its work from the `Budget`: a path on a hostile event ends with TransformError, never with a hung worker. The
+rules are those of jsonpath-ng (and of RFC 9535), with one deliberate exception: a filter on an object tests the object
+itself (`Filter`). Nothing here changes a value.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from partners.exact_json import Value
 
 @final
 class Missing:
-    """What a path gives when it finds nothing. Not null: null is a value."""
+    """The result of a path that finds nothing. It is not null, which is a value."""
 
     def __repr__(self) -> str:
         return "MISSING"
@@ -27,7 +27,7 @@ Node: TypeAlias = tuple[Value, str | int | None, "Node | None"]
 
 
 class Scope:
-    """Where paths begin: `$` at the envelope, `@` at the innermost item, `@@` at the one around it."""
+    """The values at which paths begin: `$` at the envelope, `@` at the innermost item, `@@` at the one around it."""
 
     __slots__ = ("budget", "envelope", "items")
 

@@ -1,8 +1,8 @@
-"""The words of a path, each with its place, ready for jsonpath-ng's grammar.
+"""Splits a path into tokens with their places, for jsonpath-ng's grammar.
 
-This is our own lexer because the library's gives up exactness (numbers become floats), letters (only ASCII names) and
-places (its errors have none that a person could use). It also refuses here, before any parsing, all that the language
-leaves out: regular expressions, arithmetic, sorting, parents, named operators.
+This is our own lexer because the library's makes floats of numbers, allows only ASCII names, and gives its errors no
+places that people could use. It also refuses, before any parsing, what the language leaves out: regular expressions,
+arithmetic, sorting, parents, named operators.
 """
 
 import re
@@ -53,7 +53,7 @@ _LITERALS: dict[str, tuple[str, bool | None]] = {
 }
 _NAMES = {"..": "DOUBLEDOT"}
 
-# What may stand before a token; "" is the beginning.
+# Which tokens may stand before a token; "" is the beginning of the path.
 _QUERY_ENDS = frozenset(["$", "@", "ID", "]", "*"])
 _OPERAND_ENDS = _QUERY_ENDS | {"NUMBER", "FLOAT", "BOOL", "NULL", ")"}
 _CONDITION_STARTS = frozenset(["?", "(", "AND", "OR", "!"])
@@ -81,7 +81,7 @@ _IN_BRACKETS = frozenset([",", ":"])
 
 
 def tokenize(text: str, start: int = 0) -> list[Token]:
-    """Raises SpecError, without a place in the specification: the caller knows that."""
+    """Raises SpecError without the place in the specification, which the caller knows."""
     if len(text) > MAX_PATH_CHARS:
         raise SpecError(f"a path has at most {MAX_PATH_CHARS} characters, not {len(text)}")
     return _Lexer(text).run(start)
@@ -109,7 +109,7 @@ class _Lexer:
             getattr(self, f"_{word.lastgroup}")(word[0], at)
             at = word.end()
         if self.open:
-            self.fail("nothing closes what is opened", self.open[-1].lexpos)
+            self.fail("this is not closed", self.open[-1].lexpos)
         if self.last in (".", "DOUBLEDOT", ""):
             raise SpecError(f"the path {self.text!r} ends too early" if self.text else "a path can't be empty")
         return self.tokens

@@ -15,7 +15,7 @@ from partners.paths.tokens import tokenize
         ("$[0]data", "a dot is missing before 'data', at character 5"),
         ("$.", "'\\$.' ends too early"),
         ("$..", "ends too early"),
-        ("$.data[", "nothing closes what is opened, at character 7"),
+        ("$.data[", "this is not closed, at character 7"),
         ("$.data[?(@.a]", "unexpected ']', at character 13"),
         ("$.data]", "unexpected ']', at character 7"),
         ("$.data[]", "unexpected ']'"),
