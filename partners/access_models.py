@@ -1,6 +1,6 @@
-"""Who may use the API, and what was changed by whom: the tables of API keys and of the audit log.
+"""The models of API keys and of the audit log: who may use the API, and who changed what.
 
-Part of `partners.models`, which imports them; kept apart because they are about access and not about wishes.
+`partners.models` exports them. They are apart because they are about access, and not about subscriptions.
 """
 
 from typing import ClassVar
@@ -13,9 +13,10 @@ from partners.fields import IdField
 
 
 class ApiKey(models.Model):
-    """A bearer token for the API. Only its SHA-256 is stored: it has 256 random bits, which nothing slower protects
-    better. A partner's key manages that partner; the platform's own keys, which publish events or keep the catalogue of
-    event types, belong to no partner."""
+    """A bearer token for the API. A key that publishes events or maintains the catalogue belongs to no partner.
+
+    Only the SHA-256 of the token is stored. A slower hash would not protect it better, since it has 256 random bits.
+    """
 
     class Scope(models.TextChoices):
         PARTNER = "partner", "Partner: manages its subscriptions"
@@ -27,10 +28,10 @@ class ApiKey(models.Model):
     partner = models.ForeignKey(
         "partners.Partner", on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys"
     )
-    name = models.CharField(max_length=100, help_text="What it is for, so that it can be told from others.")
+    name = models.CharField(max_length=100, help_text="What the key is for.")
     scope = models.CharField(max_length=16, choices=Scope, default=Scope.PARTNER)
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
-    hint = models.CharField(max_length=16, editable=False, help_text="How the key begins.")
+    hint = models.CharField(max_length=16, editable=False, help_text="The first characters of the key.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     created_by = models.CharField(max_length=200, blank=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: never.")
@@ -45,7 +46,7 @@ class ApiKey(models.Model):
                 condition=Q(scope__in=["producer", "catalogue"], partner=None)
                 | Q(scope__in=["partner", "read_only"], partner__isnull=False),
                 name="api_key_of_a_partner_or_the_platform",
-                violation_error_message="A producer's or the catalogue's key belongs to no partner, any other to one.",
+                violation_error_message="A producer's or the catalogue's key belongs to no partner; others need one.",
             ),
         ]
 
@@ -58,7 +59,7 @@ class ApiKey(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One change: who made it, what it was, and how the changed fields read before and after. Append-only."""
+    """One change: who made it, what it was, and the changed fields before and after it. Append-only."""
 
     class ActorKind(models.TextChoices):
         STAFF = "staff", "Staff"

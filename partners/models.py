@@ -1,7 +1,7 @@
-"""Who wants what, where: partners, their subscriptions and secrets, and the catalogue of event types.
+"""The models of partners, their subscriptions and secrets, and the catalogue of event types.
 
-Models hold data and constraints. A change of state is a function in `partners.services`.
-JSON that people wrote (transformations, schemas, samples) is kept as text, so that key order and numbers stay theirs.
+Models have data and constraints; functions in `partners.services` change them. JSON that people wrote (transformations,
+schemas, samples) is stored as text, which keeps the order of keys and the spelling of numbers.
 """
 
 from datetime import UTC, datetime
@@ -38,11 +38,11 @@ from partners.validation import (
 __all__ = ["EARLIEST", "FOREVER", "ApiKey", "AuditEntry", "EventType", "Partner", "Subscription", "SubscriptionSecret"]
 
 EARLIEST, FOREVER = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-"""The earliest and the latest time that anybody may name; a pause until the latter is one until somebody resumes."""
+"""Times that people give are limited to these. A pause until FOREVER lasts until somebody resumes."""
 
 
 class Partner(models.Model):
-    """Who is told, at which pace."""
+    """A receiver of events, with its limits."""
 
     class PausedBy(models.TextChoices):
         NONE = "", "-"
@@ -55,13 +55,13 @@ class Partner(models.Model):
         max_length=32,
         blank=True,
         validators=[validate_rate_limit],
-        help_text="Deliveries per time over all workers: 50/s, 600/m or 1000/h. Empty: no limit but the ceiling.",
+        help_text="Deliveries per second, minute or hour over all workers: 50/s, 600/m, 1000/h. Empty: the ceiling.",
     )
     rate_limit_ceiling = models.CharField(
         max_length=32,
         blank=True,
         validators=[validate_rate_limit],
-        help_text="What the partner may set at most. Empty: no ceiling.",
+        help_text="The highest rate limit that the partner may set. Empty: no ceiling.",
     )
     max_in_flight = models.PositiveSmallIntegerField(
         default=defaults.max_in_flight,
@@ -70,7 +70,7 @@ class Partner(models.Model):
         "places.",
     )
     paused_until = models.DateTimeField(
-        null=True, blank=True, help_text="Nothing is sent before; the queue fills meanwhile."
+        null=True, blank=True, help_text="Nothing is sent until then; events wait in the queue."
     )
     paused_by = models.CharField(max_length=8, choices=PausedBy, blank=True, default="", editable=False)
     operational_url = models.CharField(
@@ -95,13 +95,13 @@ class Partner(models.Model):
         try:
             mine, most = per_second(self.rate_limit), per_second(self.rate_limit_ceiling)
         except (ValueError, KeyError):
-            return  # not rates at all: the fields' own validators say so
+            return  # not rates: the validators of the fields report that
         if mine is not None and most is not None and mine > most:
             raise ValidationError({"rate_limit": f"above the ceiling of {self.rate_limit_ceiling}"})
 
     @property
     def rate_limit_in_force(self) -> str:
-        """Its own, else the ceiling; empty: no limit."""
+        """Its own limit, else the ceiling; empty: no limit."""
         return self.rate_limit or self.rate_limit_ceiling
 
     @property
@@ -110,7 +110,7 @@ class Partner(models.Model):
 
 
 class EventType(models.Model):
-    """What may happen in the platform. Data, not code: a new one is a row."""
+    """A type of event. Types are data, not code: a new one is a new row."""
 
     class OnSchemaError(models.TextChoices):
         REFUSE = "refuse", "Refuse the event (kept as a dead letter)"
@@ -123,7 +123,7 @@ class EventType(models.Model):
     version = models.PositiveIntegerField(default=1)
     on_schema_error = models.CharField(max_length=8, choices=OnSchemaError, default=OnSchemaError.FLAG)
     is_deprecated = models.BooleanField(default=False)
-    is_catalogued = models.BooleanField(default=True, help_text="Off: seen in an event, not described by anybody yet.")
+    is_catalogued = models.BooleanField(default=True, help_text="Off: seen in an event, but not described yet.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -134,14 +134,14 @@ class EventType(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """A sample must be what its schema asks for: it is sent as a test event and read as documentation."""
+        """A sample must match its schema: it is sent as a test event and read as documentation."""
         if self.schema and self.sample:
             try:
                 compile_schema(self.schema).check(self.sample.encode())
             except DataInvalid as error:
                 raise ValidationError({"sample": f"It breaks the schema: {error}"}) from None
             except InvalidInput:
-                pass  # the fields' own validators say what is wrong with either
+                pass  # the validators of the fields report that
 
     @property
     def category(self) -> str:
@@ -150,7 +150,7 @@ class EventType(models.Model):
 
 
 class Subscription(models.Model):
-    """What a partner asked for: these events, sent there, in this form."""
+    """Which events a partner gets, at which URL, in which form."""
 
     class DisabledReason(models.TextChoices):
         NONE = "", "-"
@@ -170,7 +170,7 @@ class Subscription(models.Model):
         help_text="Names or patterns, separated by commas: orders.created, orders.*, *",
     )
     filter = models.TextField(
-        blank=True, validators=[validate_filter], help_text="JSONPath; sent if it finds something."
+        blank=True, validators=[validate_filter], help_text="JSONPath. An event is sent if it finds something."
     )
     transformation = models.TextField(
         blank=True, validators=[validate_transformation], help_text='{"omit": [...], "rename": {...}, "map": ...}'
@@ -226,7 +226,7 @@ class Subscription(models.Model):
 
     @property
     def header_names(self) -> list[str]:
-        """In one order: what was given and what comes back from JSONB may have different ones."""
+        """Sorted: JSONB does not keep the order in which headers were given."""
         return sorted(self.headers)
 
     def clean(self) -> None:
@@ -236,7 +236,7 @@ class Subscription(models.Model):
 
 
 class SubscriptionSecret(models.Model):
-    """A signing secret, encrypted. During a rotation's overlap several live ones sign each request."""
+    """A signing secret, encrypted. During the overlap of a rotation several secrets sign each request."""
 
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="secrets")
     token = models.TextField(editable=False)

@@ -1,6 +1,6 @@
 """Every committed change of a partner, a subscription, a secret or an event type is announced on `partners_changed`.
 
-In the database and not in Python, so that a bulk update or a hand-written statement is announced as well.
+The database does it, not Python, so that bulk updates and hand-written statements are announced too.
 `failing_since` is left out: workers write it, and nothing caches it.
 """
 

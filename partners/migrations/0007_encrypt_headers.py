@@ -1,4 +1,4 @@
-"""The values of subscriptions' headers are stored encrypted. The column stays what it is: JSON, with its names readable."""
+"""Encrypts the values of subscriptions' headers. The column is still JSON, with readable names."""
 
 from collections.abc import Callable
 from typing import Any

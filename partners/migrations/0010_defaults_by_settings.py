@@ -5,7 +5,7 @@ import partners.defaults
 
 
 class Migration(migrations.Migration):
-    """The tables stay as they are: defaults are Django's."""
+    """Changes no tables: these defaults are Django's."""
 
     dependencies = [("partners", "0009_a_cap_in_places")]
 

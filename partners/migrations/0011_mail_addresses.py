@@ -1,4 +1,4 @@
-"""Which addresses may be saved; nothing changes in the database."""
+"""Changes a validator, and nothing in the database."""
 
 from django.db import migrations, models
 
