@@ -67,7 +67,7 @@ def test_a_partner_is_paused_for_an_hour(admin_client: Client) -> None:
     assert abs(partner.paused_until - timezone.now() - timedelta(hours=1)) < timedelta(seconds=30)
 
 
-def test_a_pause_that_is_over_already_is_refused(admin_client: Client) -> None:
+def test_a_pause_until_a_past_time_is_refused(admin_client: Client) -> None:
     partner = new_partner()
 
     answer = admin_client.post(dialog_url(partner, "pause"), {**DIALOG, "length": "", "until": "2020-01-01T10:00"})
@@ -77,7 +77,7 @@ def test_a_pause_that_is_over_already_is_refused(admin_client: Client) -> None:
     assert b"This time is in the past." in answer.content
 
 
-def test_resuming_takes_the_pause_away(admin_client: Client) -> None:
+def test_resuming_ends_the_pause(admin_client: Client) -> None:
     partner = new_partner(paused_until=FOREVER)
 
     admin_client.post(dialog_url(partner, "resume"), DIALOG)
@@ -119,7 +119,7 @@ def test_opening_a_dialog_changes_nothing(admin_client: Client, action: str) -> 
     assert partner.paused_until == before
 
 
-def test_who_may_only_look_cannot_act(db: None) -> None:
+def test_view_only_staff_cannot_act(db: None) -> None:
     subscription = new_subscription()
     client = viewer("view_partner", "view_subscription")
 
@@ -169,7 +169,7 @@ def test_saving_a_partner_leaves_a_pause_made_meanwhile(admin_client: Client) ->
     assert (partner.rate_limit, partner.paused_until) == ("9/s", FOREVER)
 
 
-def test_what_nobody_changes_in_a_form_is_that_of_the_settings(admin_client: Client, settings: Any) -> None:
+def test_the_forms_have_the_defaults_of_the_settings(admin_client: Client, settings: Any) -> None:
     settings.DEFAULT_MAX_IN_FLIGHT, settings.DELIVERY_TIMEOUT_S = 33, 7.5
 
     for model, given in (
@@ -233,9 +233,7 @@ def test_a_subscription_is_written_in_words_and_lines(admin_client: Client) -> N
         ("timeout_s", "99", "less than or equal to 30"),
     ],
 )
-def test_what_is_written_wrong_is_told_beside_its_field(
-    admin_client: Client, field: str, written: str, told: str
-) -> None:
+def test_an_error_is_shown_beside_its_field(admin_client: Client, field: str, written: str, told: str) -> None:
     subscription = new_subscription()
 
     answer = admin_client.post(change_url(subscription), subscription_form(**{field: written}))
@@ -247,7 +245,7 @@ def test_what_is_written_wrong_is_told_beside_its_field(
     assert getattr(subscription, field) == before
 
 
-def test_credentials_in_headers_are_masked_and_stay_as_they_are(admin_client: Client) -> None:
+def test_credentials_in_headers_are_masked_and_kept(admin_client: Client) -> None:
     subscription = new_subscription(headers={"Authorization": "Bearer hunter2", "X-Shop": "42"})
 
     page = admin_client.get(change_url(subscription)).content.decode()
@@ -263,7 +261,7 @@ def test_credentials_in_headers_are_masked_and_stay_as_they_are(admin_client: Cl
     assert subscription.headers == {"Authorization": "Bearer hunter2", "X-Shop": "43"}
 
 
-def test_rotating_shows_the_new_secret_once_and_tells_the_overlap(admin_client: Client) -> None:
+def test_rotating_shows_the_new_secret_and_the_overlap(admin_client: Client) -> None:
     subscription = new_subscription()
     (old,) = services.reveal_secrets(subscription)
 
@@ -287,7 +285,7 @@ def test_revealing_is_written_into_the_history(admin_client: Client) -> None:
     assert LogEntry.objects.get().change_message == "Revealed the signing secrets."
 
 
-def test_no_page_holds_a_secret(admin_client: Client) -> None:
+def test_no_page_contains_a_secret(admin_client: Client) -> None:
     pages = every_page()
     subscription = Subscription.objects.get()
     services.update_subscription(subscription, {"headers": {"X-Api-Key": "hunter2"}})
@@ -349,7 +347,7 @@ def test_subscriptions_are_enabled_and_disabled_in_bulk(admin_client: Client) ->
     assert Subscription.objects.filter(is_enabled=True).count() == 2
 
 
-def test_an_event_type_knows_how_many_want_it(admin_client: Client) -> None:
+def test_an_event_type_shows_the_number_of_its_subscribers(admin_client: Client) -> None:
     partner = new_partner()
     for patterns in (["orders.*", "orders.created"], ["*"], ["carts.*"]):
         new_subscription(partner, event_types=patterns)
@@ -397,7 +395,7 @@ def event_type_form(**changes: str) -> dict[str, str]:
     return {**form, "on_schema_error": "flag", "version": "1", "is_catalogued": "on", **changes}
 
 
-def test_a_sample_must_be_what_its_schema_asks_for(admin_client: Client) -> None:
+def test_a_sample_must_match_its_schema(admin_client: Client) -> None:
     schema = '{"type": "object", "required": ["id"]}'
     add = f"{list_url(EventType)}add/"
 
@@ -409,14 +407,14 @@ def test_a_sample_must_be_what_its_schema_asks_for(admin_client: Client) -> None
     assert EventType.objects.get().sample == '{"id": 1.0}'
 
 
-def test_a_schema_that_is_none_is_refused_beside_its_field(admin_client: Client) -> None:
+def test_an_invalid_schema_is_refused_beside_its_field(admin_client: Client) -> None:
     form = event_type_form(schema='{"type": "text"}', sample="{}")
 
     assert "/type" in admin_client.post(f"{list_url(EventType)}add/", form).content.decode()
     assert not EventType.objects.exists()
 
 
-def test_the_name_of_an_event_type_stays(admin_client: Client) -> None:
+def test_the_name_of_an_event_type_cannot_be_changed(admin_client: Client) -> None:
     event_type = EventType.objects.create(name="orders.created")
 
     admin_client.post(change_url(event_type), event_type_form(name="orders.made", description="New."))
@@ -470,7 +468,7 @@ def test_the_audit_log_tells_a_key_from_a_person(admin_client: Client) -> None:
         assert b"API key admin" in admin_client.get(page).content
 
 
-def test_a_cap_is_said_to_be_of_places(admin_client: Client) -> None:
+def test_the_help_of_the_cap_is_about_places(admin_client: Client) -> None:
     assert b"holds at most this many of the workers' places" in admin_client.get(change_url(new_partner())).content
 
 

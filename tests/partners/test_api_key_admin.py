@@ -94,7 +94,7 @@ def test_guessing_passwords_is_stopped(client: Client, admin_user: Any) -> None:
     assert client.get("/admin/").status_code == 302
 
 
-def test_secrets_are_put_under_the_first_key(settings: Any) -> None:
+def test_secrets_are_encrypted_with_the_first_key(settings: Any) -> None:
     subscription = subscription_of(partner_named("Yotpo"), headers={"Authorization": "Bearer x"})
     before = services.reveal_secrets(subscription)
     old, new = settings.ENCRYPTION_KEYS, Fernet.generate_key().decode()
@@ -108,7 +108,7 @@ def test_secrets_are_put_under_the_first_key(settings: Any) -> None:
     assert subscription.headers == {"Authorization": "Bearer x"}
 
 
-def test_a_secret_that_no_key_opens_is_left_and_said(settings: Any) -> None:
+def test_a_secret_that_no_key_decrypts_is_kept_and_reported(settings: Any) -> None:
     subscription_of(partner_named("Yotpo"), headers={"Authorization": "Bearer x"})
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
 

@@ -1,4 +1,4 @@
-"""Reading and refusing the URLs of endpoints."""
+"""Parsing and refusing the URLs of endpoints."""
 
 from ipaddress import ip_address, ip_network
 
@@ -89,7 +89,7 @@ def test_the_canonical_form_is_what_urllib3_reads_too(path: str, query: str) -> 
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     for url in (text, f"http://{text}", f"http://{text}/", f"http://example.com/{text}"):
         try:
             endpoint = read_url(url)
@@ -158,5 +158,5 @@ def test_an_allow_list_does_not_open_odd_spellings(url: str) -> None:
         ("/s3cr3t", ""),
     ],
 )
-def test_of_a_url_that_is_shown_around_only_the_origin_remains(url: str, shown: str) -> None:
+def test_the_origin_of_a_url_has_no_path_query_or_user(url: str, shown: str) -> None:
     assert origin(url) == shown

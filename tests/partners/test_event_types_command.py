@@ -1,4 +1,4 @@
-"""`manage.py event_types sync FILE` makes the catalogue what a file says, or nothing at all."""
+"""`manage.py event_types sync FILE` applies all of a file to the catalogue, or nothing."""
 
 from io import StringIO
 from pathlib import Path
@@ -55,12 +55,12 @@ def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
         ("event_types: [", "line"),
     ],
 )
-def test_a_mistake_says_where_and_changes_nothing(tmp_path: Path, text: str, reason: str) -> None:
+def test_an_error_has_its_place_and_changes_nothing(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(CommandError, match=reason):
         sync(tmp_path, text)
     assert not EventType.objects.exists()
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="cannot read"):
         call_command("event_types", "sync", str(tmp_path / "none.yaml"))

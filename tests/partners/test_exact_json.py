@@ -140,7 +140,7 @@ def test_strings_that_close_brackets_do_not_hide_depth() -> None:
         check(hidden, Limits(1000, 5))
 
 
-def test_a_parser_that_runs_out_of_stack_is_a_refusal() -> None:
+def test_json_that_exhausts_the_stack_is_refused() -> None:
     with pytest.raises(JSONError, match="too deep"):
         loads(b"[" * 100_000 + b"]" * 100_000, Limits(1_000_000, 200_000))
 
@@ -156,7 +156,7 @@ def test_members_are_the_exact_bytes_of_an_object() -> None:
     assert members(b"{ }") == {}
 
 
-def test_parts_hold_numbers_of_any_length() -> None:
+def test_parts_contain_numbers_of_any_length() -> None:
     long = b"9" * 5000
     assert members(b'{"data":' + long + b',"n":1e400}') == {"data": long, "n": b"1e400"}
     assert elements(b"[" + long + b",[" + long + b"]]") == [long, b"[" + long + b"]"]
@@ -167,7 +167,7 @@ def test_elements_are_the_exact_bytes_of_a_list() -> None:
     assert elements(b"[]") == []
 
 
-def test_no_more_elements_are_cut_than_are_asked_for() -> None:
+def test_only_as_many_elements_are_split_off_as_are_wanted() -> None:
     assert elements(b"[1, 2, 3]", at_most=2) == [b"1", b"2"]
     assert elements(b"[1]", at_most=2) == [b"1"]
     with pytest.raises(JSONError, match="line 1 column"):
@@ -195,7 +195,7 @@ def test_parts_of_the_wrong_kind_of_document_are_refused() -> None:
         (Number("0e99999999999999999999"), Decimal(0)),
     ],
 )
-def test_what_a_number_is_worth(number: int | Number, expected: Decimal) -> None:
+def test_the_exact_value_of_a_number(number: int | Number, expected: Decimal) -> None:
     assert decimal_of(number) == expected
 
 

@@ -33,7 +33,7 @@ def test_an_event_is_wanted_if_the_filter_finds_something(filter_: str, data: by
 
 
 @pytest.mark.parametrize("text", ["", "  ", "total_price > 100", "$.data[?(@.a > )]", "$.data[?(@.a =~ '.*')]"])
-def test_what_is_no_filter_is_refused(text: str) -> None:
+def test_an_invalid_filter_is_refused(text: str) -> None:
     with pytest.raises(SpecError):
         compile_filter(text)
 
@@ -49,7 +49,7 @@ def test_a_filter_gives_up_on_an_event_that_is_too_much_for_it() -> None:
     assert refused.value.reason == "too_much_work"
 
 
-def test_data_that_is_not_json_is_the_callers_trouble() -> None:
+def test_data_that_is_not_json_raises_a_json_error() -> None:
     with pytest.raises(JSONError):
         compile_filter("$.data").matches(an_event(b"nope"))
 

@@ -17,7 +17,7 @@ def test_identifiers_sort_by_the_time_they_were_made() -> None:
 
 
 @pytest.mark.parametrize("good", ["a", "order-1/created", "!" * 200, "gid://shopify/Order/1"])
-def test_a_producers_event_id_is_taken_as_it_is(good: str) -> None:
+def test_a_producers_event_id_is_kept_unchanged(good: str) -> None:
     assert check_event_id(good) == good
 
 

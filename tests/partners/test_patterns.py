@@ -42,7 +42,7 @@ def test_the_candidates_are_exactly_the_patterns_that_match(pattern: str, event_
 
 
 @pytest.mark.parametrize(("event_type", "expected"), [("orders.items.added", "orders"), ("ping", "ping")])
-def test_the_category_is_what_stands_before_the_first_dot(event_type: str, expected: str) -> None:
+def test_the_category_is_the_part_before_the_first_dot(event_type: str, expected: str) -> None:
     assert category(event_type) == expected
 
 

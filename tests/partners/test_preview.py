@@ -54,7 +54,7 @@ def test_what_would_go_wrong_with_this_event_is_shown_with_its_reason() -> None:
         ("", []),
     ],
 )
-def test_what_comes_to_nothing_is_hinted_at(transformation: str, places: list[str]) -> None:
+def test_parts_without_a_value_have_hints(transformation: str, places: list[str]) -> None:
     event = an_event(b'{"total": 1.10, "items": [{"a": 1}, {"b": 2}]}')
 
     assert [hint.path for hint in preview("", transformation, event).hints] == places

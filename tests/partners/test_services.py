@@ -1,4 +1,4 @@
-"""The verbs change what they say, check their input, and leave a consistent row behind."""
+"""Services change what they should, check their input, and leave consistent rows."""
 
 from datetime import timedelta
 from importlib import import_module
@@ -96,15 +96,13 @@ def test_a_deleted_subscription_cannot_come_back(subscription: Subscription) -> 
         ({"timeout_s": 31}, "timeout_s"),
     ],
 )
-def test_what_a_subscription_may_not_be_is_said_by_field(
-    partner: Partner, fields: dict[str, object], wrong: str
-) -> None:
+def test_errors_of_a_subscription_are_by_field(partner: Partner, fields: dict[str, object], wrong: str) -> None:
     with pytest.raises(ValidationError) as caught:
         services.create_subscription(partner, "https://hooks.awesome-reviews.com/", **{"event_types": ["*"], **fields})  # type: ignore[arg-type]
     assert list(caught.value.message_dict) == [wrong]
 
 
-def test_the_database_itself_holds_that_disabled_has_a_time(subscription: Subscription) -> None:
+def test_the_database_requires_a_time_of_disabling(subscription: Subscription) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Subscription.objects.update(is_enabled=False)
 
@@ -126,7 +124,7 @@ def test_headers_are_encrypted_by_a_migration_that_can_be_undone(subscription: S
     assert rows.get().headers == plain
 
 
-def test_a_dump_holds_headers_encrypted_and_brings_them_back(subscription: Subscription) -> None:
+def test_a_dump_has_encrypted_headers_and_can_be_loaded(subscription: Subscription) -> None:
     services.update_subscription(subscription, {"headers": {"Authorization": "Bearer x"}})
 
     dump = serialize("json", Subscription.objects.all())

@@ -1,4 +1,4 @@
-"""Specifications, right and wrong, and what `map` makes of an event. docs/transformations.md has the full examples."""
+"""Valid and invalid specifications, and what `map` makes of an event. docs/transformations.md has full examples."""
 
 import json
 import threading
@@ -264,7 +264,7 @@ def test_a_wrong_specification_is_refused_with_the_place(spec: str, path: str, m
         ('{"$multiply":[1e40,1e40]}', "number_too_large", "/map"),
     ],
 )
-def test_an_event_that_can_not_be_digested_is_refused_with_reason_and_place(
+def test_an_event_that_can_not_be_transformed_is_refused_with_reason_and_place(
     template: str, reason: str, path: str
 ) -> None:
     with pytest.raises(TransformError) as refused:
@@ -272,7 +272,7 @@ def test_an_event_that_can_not_be_digested_is_refused_with_reason_and_place(
     assert (refused.value.reason, refused.value.path) == (reason, path)
 
 
-def test_a_default_stands_in_for_what_can_not_be_done_anywhere_inside() -> None:
+def test_a_default_replaces_what_fails_anywhere_inside() -> None:
     template = '{"a":{"$upper":{"$concat":["x",{"$number":"$.data.name"}]},"$default":"?"}}'
     assert mapped(template) == '{"a":"?"}'
 
@@ -285,7 +285,7 @@ def test_a_default_does_not_hide_too_much_work() -> None:
 
 
 def test_a_larger_event_allows_more_work() -> None:
-    """Twenty looks through it, however large it is, and not one for each of its parts."""
+    """Twenty passes over an event of any of these sizes are allowed, but not a pass for each of its parts."""
     personal = json.dumps({"omit": [f"$..name{number}" for number in range(20)]})
     counting = '{"map":{"$each":"$.data","$to":{"$count":"$.data[*].a.b"}}}'
     for count in (10, 100, 1_000):
@@ -296,7 +296,7 @@ def test_a_larger_event_allows_more_work() -> None:
         compile_transformation(counting).apply(an_event(b"[" + b"1," * 149 + b"1]"))
 
 
-def test_an_event_that_is_not_json_is_a_refusal() -> None:
+def test_an_event_that_is_not_json_is_refused() -> None:
     with pytest.raises(TransformError) as refused:
         mapped('"$"', b"{")
     assert refused.value.reason == "not_json"

@@ -1,4 +1,4 @@
-"""docs/transformations.md says what happens: every event, filter, transformation and error in it is tried here."""
+"""docs/transformations.md is correct: every event, filter, transformation and error in it is tried here."""
 
 import re
 from pathlib import Path

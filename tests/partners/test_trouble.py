@@ -5,7 +5,7 @@ import pytest
 from partners.trouble import Trouble
 
 
-def test_trouble_is_said_when_it_begins_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+def test_trouble_is_logged_when_it_begins_and_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     trouble = Trouble(logging.getLogger("some.part"), "it waits")
 

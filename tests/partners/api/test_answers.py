@@ -1,4 +1,4 @@
-"""What is the same for every resource: problems, bodies, pages, headers, event types."""
+"""What all resources share: problems, bodies, pages, headers; and event types."""
 
 import logging
 from typing import Any
@@ -85,7 +85,7 @@ def test_another_method_is_a_problem_that_says_which_there_are() -> None:
     assert answer["Allow"] == "GET, PATCH, HEAD, OPTIONS"
 
 
-def test_our_own_fault_tells_nothing_but_the_request_id(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+def test_an_internal_error_reveals_only_the_request_id(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
     def broken(self: Profile, request: Any) -> None:
         raise RuntimeError("the password is hunter2")
 
@@ -98,7 +98,7 @@ def test_our_own_fault_tells_nothing_but_the_request_id(monkeypatch: pytest.Monk
     assert [record.exc_info is not None for record in caplog.records if record.name == "api.problem"] == [True]
 
 
-def test_a_database_that_is_away_is_no_fault_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_database_is_answered_with_503(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(self: Profile, request: Any) -> None:
         raise OperationalError("connection refused by 10.0.0.7")
 
@@ -142,7 +142,7 @@ def test_a_query_that_is_not_understood_is_refused(query: str, place: str) -> No
     assert is_problem(caller().get(f"/subscriptions?{query}"), 400, "invalid", *place.split())
 
 
-def test_a_cursor_that_no_page_gave_leads_to_no_page() -> None:
+def test_a_cursor_that_no_page_gave_is_refused() -> None:
     assert is_problem(caller().get("/subscriptions?cursor=x"), 404, "invalid", "cursor")
 
 

@@ -1,4 +1,4 @@
-"""The catalogue by API: everybody reads it, a key of the catalogue keeps it, by the checks of the admin's form."""
+"""The catalogue by API: every key reads it, a key of the catalogue changes it, with the checks of the admin's form."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def test_a_type_is_added_read_by_a_partner_and_changed() -> None:
     assert is_problem(keeper.put("/event-types/orders.created", ORDER, if_match=read["ETag"]), 412, "changed_meanwhile")
 
 
-def test_what_was_seen_in_events_becomes_catalogued_and_who_did_it_is_written_down() -> None:
+def test_a_type_seen_in_events_is_catalogued_and_the_audit_log_names_the_key() -> None:
     EventType.objects.create(name="carts.seen", is_catalogued=False)
     keeper = caller("catalogue")
     assert keeper.put("/event-types/carts.seen", {"description": "Seen."}).status_code == 200
@@ -57,15 +57,15 @@ def test_what_was_seen_in_events_becomes_catalogued_and_who_did_it_is_written_do
         ([], "#"),
     ],
 )
-def test_a_mistake_is_said_with_its_place_and_changes_nothing(body: Any, place: str) -> None:
+def test_an_error_has_its_place_and_changes_nothing(body: Any, place: str) -> None:
     assert is_problem(caller("catalogue").put("/event-types/orders.created", body), 400, "invalid", place)
     assert not EventType.objects.exists()
 
 
-def test_a_name_that_is_none_is_refused() -> None:
+def test_an_invalid_name_is_refused() -> None:
     assert is_problem(caller("catalogue").put("/event-types/orders..created", {}), 400, "invalid", "#/name")
 
 
 @pytest.mark.parametrize("scope", ["partner", "read_only", "producer"])
-def test_nobody_else_keeps_the_catalogue(scope: str) -> None:
+def test_no_other_key_changes_the_catalogue(scope: str) -> None:
     assert is_problem(caller(scope).put("/event-types/orders.created", ORDER), 403, "permission_denied")

@@ -1,4 +1,4 @@
-"""API keys: made, shown once, listed, revoked; what they open and what not."""
+"""API keys: creating, showing once, listing, revoking, and what they may be used for."""
 
 import base64
 import hashlib
@@ -39,14 +39,14 @@ def test_a_key_is_found_by_its_token_alone() -> None:
     assert keys.find_key("") is None
 
 
-def test_an_expired_key_opens_nothing() -> None:
+def test_an_expired_key_is_refused() -> None:
     new = caller()
     ApiKey.objects.filter(pk=new.key.pk).update(expires_at=timezone.now())
 
     assert is_problem(new.get("/partner"), 401, "authentication_failed")
 
 
-def test_a_revoked_key_opens_nothing() -> None:
+def test_a_revoked_key_is_refused() -> None:
     new = caller()
 
     assert keys.revoke_key(new.key)
@@ -68,7 +68,7 @@ def test_producers_keys_belong_to_nobody_and_all_others_to_a_partner(scope: str,
         ApiKey.objects.create(name="x", scope=scope, partner=partner_named("Yotpo") if has_partner else None)
 
 
-def test_a_partner_cannot_make_keys_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_a_partners_keys_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "MAX_LIVE_KEYS", 2)
     one = caller()
     assert one.post("/keys", {"name": "second"}).status_code == 201
@@ -133,7 +133,7 @@ def test_a_key_cannot_revoke_itself() -> None:
         ({"name": "x", "partner": "ptr_1"}, "#/partner"),
     ],
 )
-def test_what_is_wrong_with_a_new_key_is_said_with_its_place(body: dict[str, object], place: str) -> None:
+def test_errors_of_a_new_key_have_their_places(body: dict[str, object], place: str) -> None:
     one = caller()
     before = ApiKey.objects.count()
 
@@ -153,7 +153,7 @@ NO_KEYS = ["", "Bearer", "Bearer ", "Bearer rk_x", "Bearer \xff", "Token rk_x", 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize("header", NO_KEYS)
-def test_without_a_good_key_there_is_nothing(method: str, header: str) -> None:
+def test_without_a_valid_key_every_request_is_refused(method: str, header: str) -> None:
     answer = call(method, "/keys", {} if method == "POST" else None, authorization=header)
 
     assert answer["WWW-Authenticate"] == 'Bearer realm="api"'

@@ -1,4 +1,4 @@
-"""A partner's own profile: its pace below the ceiling, pausing, and what is staff's to decide."""
+"""A partner's own profile: its rate limit below the ceiling, pausing, and what only staff decide."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -94,7 +94,7 @@ def test_a_pause_ends_in_the_future(until: object) -> None:
     assert is_problem(caller().post("/partner/pause", {"until": until}), 400, "invalid", "#/until")
 
 
-def test_a_pause_by_staff_is_theirs_to_end() -> None:
+def test_only_staff_end_a_pause_by_staff() -> None:
     one = caller()
     services.pause_partner(one.partner)
 
@@ -115,7 +115,7 @@ def test_an_update_over_somebody_elses_is_refused() -> None:
     assert one.patch("/partner", {"rate_limit": "8/s"}, if_match="*").status_code == 200
 
 
-def test_a_known_state_is_not_sent_again() -> None:
+def test_a_state_that_the_client_has_is_not_sent_again() -> None:
     one = caller()
     first = one.get("/partner")
 
@@ -125,7 +125,7 @@ def test_a_known_state_is_not_sent_again() -> None:
     assert one.get("/partner", if_none_match='"other"').status_code == 200
 
 
-def test_a_change_is_written_down_with_who_made_it() -> None:
+def test_the_audit_log_says_who_made_a_change() -> None:
     one = caller()
     answer = one.patch("/partner", {"rate_limit": "7/s"}, x_request_id="order-66")
 
@@ -139,7 +139,7 @@ def test_a_change_is_written_down_with_who_made_it() -> None:
     assert datetime.fromisoformat(shown["at"]).tzinfo == UTC
 
 
-def test_a_refused_change_is_not_written_down() -> None:
+def test_the_audit_log_has_no_refused_change() -> None:
     one = caller()
     one.patch("/partner", {"rate_limit": "fast"})
 

@@ -1,4 +1,4 @@
-"""Subscriptions: what is written comes back as it was written, what is wrong is refused with its place."""
+"""Subscriptions: what was written is answered unchanged, and what is wrong is refused with its place."""
 
 import re
 from typing import Any, cast
@@ -140,7 +140,7 @@ def test_what_is_wrong_is_refused_with_its_place_and_nothing_is_stored(change: d
         ("headers", {f"h{number}": 5 for number in range(50_000)}),
     ],
 )
-def test_what_is_too_many_is_one_place(name: str, value: Any) -> None:
+def test_too_many_elements_are_one_error(name: str, value: Any) -> None:
     assert is_problem(caller().post("/subscriptions", {**SMALL, name: value}), 400, "invalid", f"#/{name}")
 
 
@@ -150,7 +150,7 @@ def test_as_many_headers_as_are_allowed_are_taken() -> None:
     assert caller().post("/subscriptions", {**SMALL, "headers": headers}).status_code == 201
 
 
-def test_only_so_many_places_are_named() -> None:
+def test_the_number_of_errors_in_an_answer_is_limited() -> None:
     errors = caller().post("/subscriptions", {**SMALL, "retry_schedule_s": ["a"] * 30}).json()["errors"]
 
     assert [one["pointer"] for one in errors[:20]] == [f"#/retry_schedule_s/{number}" for number in range(20)]
@@ -231,7 +231,7 @@ def test_a_subscription_made_disabled_has_to_be_verified_nevertheless(settings: 
     assert is_problem(one.post(f"/subscriptions/{made['id']}/enable"), 409, "unverified")
 
 
-def test_what_staff_disabled_is_theirs_to_enable() -> None:
+def test_only_staff_enable_what_staff_disabled() -> None:
     one = caller()
     subscription = subscription_of(one.partner)
     services.disable_subscription(subscription, Subscription.DisabledReason.STAFF)
@@ -306,7 +306,7 @@ def test_a_page_costs_the_same_whatever_its_length(django_assert_num_queries: Dj
         subscription_of(one.partner, description=str(number))
     one.get("/subscriptions")
 
-    with django_assert_num_queries(4):  # the time it may take, the key, the page, the time again
+    with django_assert_num_queries(4):  # set the time limit, find the key, read the page, reset the time limit
         body = one.get("/subscriptions?limit=10").json()
     assert [found["description"] for found in body["items"]] == [str(11 - number) for number in range(10)]
     with django_assert_num_queries(4):
@@ -316,7 +316,7 @@ def test_a_page_costs_the_same_whatever_its_length(django_assert_num_queries: Dj
     assert rest["next_cursor"] is None
 
 
-def test_secrets_are_revealed_to_partners_and_that_is_written_down() -> None:
+def test_the_audit_log_records_that_a_partner_reveals_secrets() -> None:
     one = caller()
     subscription = subscription_of(one.partner)
 
@@ -344,7 +344,7 @@ def test_a_rotation_keeps_the_former_secret_for_a_while() -> None:
 
 
 @pytest.mark.parametrize("overlap", [-1, 604801, "60", True, None])
-def test_an_overlap_has_bounds(overlap: object) -> None:
+def test_the_overlap_is_limited(overlap: object) -> None:
     one = caller()
     path = f"/subscriptions/{subscription_of(one.partner).pk}/secrets/rotate"
 

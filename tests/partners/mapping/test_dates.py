@@ -47,7 +47,7 @@ def test_dates_as_text(text: str, expected: datetime) -> None:
         "2026-01-02T15:04:05Zjunk",
     ],
 )
-def test_text_that_is_no_date(text: str) -> None:
+def test_text_that_is_not_a_date(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         date_from_text(text)
 
@@ -100,7 +100,7 @@ def test_utc_is_written_z_and_noon_is_pm() -> None:
 
 
 @pytest.mark.parametrize("form", ["rfc", "", "%Q", "%-Y", "50%", "%"])
-def test_a_format_that_is_none(form: str) -> None:
+def test_an_invalid_format(form: str) -> None:
     with pytest.raises(ValueError, match=r"not a date format|is not available in a date"):
         check_format(form)
 
@@ -111,6 +111,6 @@ def test_zones(text: str, minutes: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "CET", "Europe/Paris", "+2", "+25:00"])
-def test_a_zone_that_is_none(text: str) -> None:
+def test_an_invalid_zone(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         zone_from_text(text)

@@ -113,6 +113,6 @@ def test_comparing_costs_steps(op: str, large: Value) -> None:
         ("<", "199.00", 9000),
     ],
 )
-def test_what_is_looked_at_is_paid_for_however_soon_the_answer_is_found(op: str, left: Value, right: Value) -> None:
+def test_comparing_different_values_costs_steps_too(op: str, left: Value, right: Value) -> None:
     with pytest.raises(TransformError):
         holds(op, left, right, Budget(max_steps=0 if op == "<" else 4))

@@ -162,8 +162,8 @@ def test_the_first_value_of_several_is_taken() -> None:
 @pytest.mark.parametrize(
     "tree", [Parent(), Child(Root(), Parent()), Child(Root(), Root()), Child(Root(), Filter([Parent()]))], ids=str
 )
-def test_a_newer_library_can_not_widen_the_language(tree: JSONPath) -> None:
-    """What its grammar might build some day is refused, because it is not on the list."""
+def test_a_newer_library_can_not_extend_the_language(tree: JSONPath) -> None:
+    """A node that the library may have some day is refused, because it is not on the allow-list."""
     with pytest.raises(SpecError, match="is not available in a path"):
         compile_path("$[*]", parse=lambda tokens: tree)
 

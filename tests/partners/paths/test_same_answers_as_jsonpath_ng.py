@@ -1,4 +1,4 @@
-"""Our walk, and the fast lane in it, against the library's own parser and its own `find`."""
+"""Our evaluation, fast for plain paths, against the library's own parser and its own `find`."""
 
 import json
 from typing import Any
@@ -67,7 +67,7 @@ def same(left: Any, right: Any) -> bool:
 
 
 @given(steps=st.lists(plain_steps, max_size=5), document=documents)
-def test_plain_paths_in_the_fast_lane(steps: list[str], document: Any) -> None:
+def test_plain_paths_by_the_fast_evaluation(steps: list[str], document: Any) -> None:
     path = "$" + "".join(steps)
     first = compile_path(path).first(Scope(loads(json.dumps(document).encode()), Budget()))
     found = [] if isinstance(first, Missing) else [json.loads(dumps(first))]

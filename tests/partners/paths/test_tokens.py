@@ -57,7 +57,7 @@ def test_what_is_no_path_is_refused_with_a_hint_and_the_place(path: str, message
         tokenize(path)
 
 
-def test_literals_keep_what_they_are_worth() -> None:
+def test_literals_keep_their_exact_values() -> None:
     values = [token.value for token in tokenize("$[?(@.a == 1.50 && @.b == -3 && @.c == 'it\\'s' && @.d == null)]")]
     assert Number("1.50") in values
     assert -3 in values
