@@ -1,15 +1,34 @@
-"""Helpers for tests of the admin: clients, dialogs and checks of pages."""
+"""Helpers for tests of the admin: rows, clients, dialogs and checks of pages."""
 
+import re
 from collections.abc import Iterable
+from typing import Any
 
 from django.contrib.auth.models import Permission, User
 from django.db.models import Model
 from django.test import Client
 
+from partners import services
 from partners.admin.base import change_url
+from partners.models import Partner, Subscription
 
 DIALOG = {"_form_submitted": "True"}
 """The field that every submitted dialog contains."""
+SECRET = re.compile(rb"whsec_[A-Za-z0-9+/=]+")
+
+
+def new_partner(name: str = "Yotpo", **fields: Any) -> Partner:
+    return services.create_partner(name, **fields)
+
+
+def new_subscription(partner: Partner | None = None, **fields: Any) -> Subscription:
+    fields = {"url": "https://hooks.example.com/recart", "event_types": ["orders.*"], **fields}
+    return services.create_subscription(partner or new_partner(), **fields)
+
+
+def event_type_form(**changes: str) -> dict[str, str]:
+    form = {"name": "orders.created", "description": "", "sample": "", "schema": ""}
+    return {**form, "on_schema_error": "flag", "version": "1", "is_catalogued": "on", **changes}
 
 
 def dialog_url(obj: Model, action: str) -> str:

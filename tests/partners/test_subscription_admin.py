@@ -1,0 +1,147 @@
+"""The admin pages of subscriptions, against the real database."""
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+
+from partners import services
+from partners.admin.base import change_url, list_url
+from partners.models import Subscription
+from tests.admin_pages import DIALOG, SECRET, dialog_url, new_partner, new_subscription
+
+pytestmark = pytest.mark.django_db
+
+
+def subscription_form(**changes: str) -> dict[str, str]:
+    form = {"description": "", "url": "https://hooks.example.com/recart", "event_types": "orders.*", "filter": ""}
+    return {**form, "transformation": "", "headers": "", "retry_schedule_s": "", "timeout_s": "15", **changes}
+
+
+def test_a_subscription_is_written_in_words_and_lines(admin_client: Client) -> None:
+    partner = new_partner()
+
+    admin_client.post(
+        f"{list_url(Subscription)}add/",
+        subscription_form(
+            partner=partner.pk,
+            event_types="orders.created, carts.*\nmessages.clicked",
+            headers="X-Shop: 42\nX-Note: a: b",
+            retry_schedule_s="5, 30s, 5m, 2h",
+        ),
+    )
+
+    subscription = Subscription.objects.get()
+    assert subscription.event_types == ["orders.created", "carts.*", "messages.clicked"]
+    assert subscription.headers == {"X-Shop": "42", "X-Note": "a: b"}
+    assert subscription.retry_schedule_s == [5, 30, 300, 7200]
+    assert len(services.reveal_secrets(subscription)) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "told"),
+    [
+        ("event_types", "orders.*.created", "a star stands alone or after the last dot"),
+        ("headers", "no colon", "line 1: write a name, a colon and a value"),
+        ("headers", "X-A: 1\nX-A: 2", "line 2: the header &#x27;X-A&#x27; is given twice"),
+        ("headers", "webhook-id: 7", "is set by us"),
+        ("retry_schedule_s", "5s, soon", "&#x27;soon&#x27; is not a delay"),
+        ("retry_schedule_s", "0", "every delay must be between"),
+        ("timeout_s", "99", "less than or equal to 30"),
+    ],
+)
+def test_an_error_is_shown_beside_its_field(admin_client: Client, field: str, written: str, told: str) -> None:
+    subscription = new_subscription()
+
+    answer = admin_client.post(change_url(subscription), subscription_form(**{field: written}))
+
+    assert answer.status_code == 200
+    assert told in answer.content.decode()
+    before = getattr(subscription, field)
+    subscription.refresh_from_db()
+    assert getattr(subscription, field) == before
+
+
+def test_credentials_in_headers_are_masked_and_kept(admin_client: Client) -> None:
+    subscription = new_subscription(headers={"Authorization": "Bearer hunter2", "X-Shop": "42"})
+
+    page = admin_client.get(change_url(subscription)).content.decode()
+    masked = "Authorization: ••••••••"
+    admin_client.post(
+        change_url(subscription), subscription_form(headers=f"{masked}\nX-Shop: 43", url="https://b.example.com")
+    )
+
+    assert masked in page
+    assert "hunter2" not in page
+    assert "X-Shop: ••••••••" in page
+    subscription.refresh_from_db()
+    assert subscription.headers == {"Authorization": "Bearer hunter2", "X-Shop": "43"}
+
+
+def test_rotating_shows_the_new_secret_and_the_overlap(admin_client: Client) -> None:
+    subscription = new_subscription()
+    (old,) = services.reveal_secrets(subscription)
+
+    asked = admin_client.get(dialog_url(subscription, "rotate_secret"))
+    answer = admin_client.post(dialog_url(subscription, "rotate_secret"), DIALOG)
+
+    new, kept = services.reveal_secrets(subscription)
+    assert b"signs them too for\n  24 h" in asked.content
+    assert SECRET.findall(answer.content) == [new.encode()]
+    assert "no-store" in answer["Cache-Control"]
+    assert kept == old
+    assert LogEntry.objects.get().change_message == "Rotated the signing secret."
+
+
+def test_revealing_is_written_into_the_history(admin_client: Client) -> None:
+    subscription = new_subscription()
+
+    answer = admin_client.post(dialog_url(subscription, "reveal_secrets"), DIALOG)
+
+    assert SECRET.findall(answer.content) == [services.reveal_secrets(subscription)[0].encode()]
+    assert LogEntry.objects.get().change_message == "Revealed the signing secrets."
+
+
+def test_disabling_and_enabling(admin_client: Client) -> None:
+    subscription = new_subscription()
+
+    admin_client.post(dialog_url(subscription, "disable"), DIALOG)
+    subscription.refresh_from_db()
+    assert (subscription.is_enabled, subscription.disabled_reason) == (False, "staff")
+
+    admin_client.post(dialog_url(subscription, "enable"), DIALOG)
+    subscription.refresh_from_db()
+    assert subscription.is_enabled
+
+
+def test_a_deleted_subscription_is_marked_and_read_only(admin_client: Client) -> None:
+    subscription = new_subscription()
+
+    admin_client.post(dialog_url(subscription, "delete"), DIALOG)
+
+    page = admin_client.get(change_url(subscription)).content.decode()
+    assert "Deleted" in page
+    assert "/enable/" not in page
+    assert admin_client.post(change_url(subscription), subscription_form(url="https://x.example")).status_code == 403
+    assert admin_client.post(dialog_url(subscription, "enable"), DIALOG).status_code == 404
+    subscription.refresh_from_db()
+    assert (subscription.url, subscription.is_enabled) == ("https://hooks.example.com/recart", False)
+
+
+def test_deleted_subscriptions_are_left_out_of_the_list_until_asked_for(admin_client: Client) -> None:
+    subscription = new_subscription(description="Gone feed")
+    services.delete_subscription(subscription)
+
+    assert b"Gone feed" not in admin_client.get(list_url(Subscription)).content
+    assert b"Gone feed" in admin_client.get(list_url(Subscription, state="deleted")).content
+
+
+def test_subscriptions_are_enabled_and_disabled_in_bulk(admin_client: Client) -> None:
+    partner = new_partner()
+    subscriptions = [new_subscription(partner), new_subscription(partner)]
+    chosen = {"_selected_action": [one.pk for one in subscriptions]}
+
+    admin_client.post(list_url(Subscription), {**chosen, "action": "disable_selected"})
+    assert Subscription.objects.filter(is_enabled=False).count() == 2
+
+    admin_client.post(list_url(Subscription), {**chosen, "action": "enable_selected"})
+    assert Subscription.objects.filter(is_enabled=True).count() == 2
