@@ -18,14 +18,12 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from delivery.broker import connect
+from delivery.passing import Silence
 from delivery.publish import BRIEF_S
 from partners.models import ApiKey
 from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)
-
-_AWAY_S = 5.0
-"""How long Valkey is not asked after an error, so that a Valkey that hangs does not slow down every request."""
 
 _TAKE = """
 local now = redis.call('TIME')
@@ -75,19 +73,18 @@ class SharedLimiter:
 
     def __init__(self, client: "redis.Redis", clock: Callable[[], float] = time.monotonic) -> None:
         self._take = client.register_script(_TAKE)
-        self._clock = clock
-        self._away_until = 0.0
+        self._silence = Silence(clock=clock)
         self._away = Trouble(logger, "requests are not limited: Valkey is away")
 
     def take(self, who: str, limit: Limit) -> Taken:
-        if self._clock() < self._away_until:
+        if self._silence.lasts:
             return Taken(True, 0, 0)
         try:
             allowed, wait, full_in = self._take(
                 keys=[f"api.rate.{limit.name}.{who}"], args=[limit.quota, limit.window_s]
             )
         except redis.RedisError as error:
-            self._away_until = self._clock() + _AWAY_S
+            self._silence.begins()
             self._away.met(error)
             return Taken(True, 0, 0)
         self._away.over()
