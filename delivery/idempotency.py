@@ -6,7 +6,6 @@ seed: events without an id get the same ids as before, and are recognised as dup
 """
 
 import hashlib
-import time
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,13 +16,12 @@ from django.utils import timezone
 
 from delivery.clocks import database_now
 from delivery.models import IdempotentRequest
+from delivery.retention.steps import remove_in_steps
 from partners.identifiers import EVENT
 from partners.models import ApiKey
 
 KEPT = timedelta(hours=24)
 _ABANDONED = timedelta(seconds=60)
-_REMOVED_PER_STEP = 5_000
-_REMOVED_WITHIN_S = 60.0
 
 
 class InProgress(Exception):  # noqa: N818 - a state
@@ -87,11 +85,10 @@ def claim(key: ApiKey, idempotency_key: str, raw: bytes) -> Claim:
 
 def remove_old() -> int:
     """Removes rows older than a day, in small steps, for at most a minute. Returns how many."""
-    ends = time.monotonic() + _REMOVED_WITHIN_S
-    removed = 0
-    while True:
-        old = IdempotentRequest.objects.filter(Q(first_at__lt=database_now() - KEPT)).values("pk")[:_REMOVED_PER_STEP]
-        count, _ = IdempotentRequest.objects.filter(pk__in=old).delete()
-        removed += count
-        if count < _REMOVED_PER_STEP or time.monotonic() > ends:
-            return removed
+    return remove_in_steps(_remove_some)
+
+
+def _remove_some(at_most: int) -> int:
+    old = IdempotentRequest.objects.filter(Q(first_at__lt=database_now() - KEPT)).values("pk")[:at_most]
+    count, _ = IdempotentRequest.objects.filter(pk__in=old).delete()
+    return count

@@ -1,7 +1,6 @@
 """Celery tasks that beat starts: reconciliation and housekeeping."""
 
 import logging
-import time
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -23,14 +22,12 @@ from delivery.resolutions import roll_up as run_roll_up
 from delivery.retention.places import kept_places
 from delivery.retention.removal import Remover
 from delivery.retention.rules import configured_archive, configured_rules
+from delivery.retention.steps import remove_in_steps
 from delivery.single_run import UnderWay, single_run
 from partners.trouble import Trouble
 from recart_hooks.celery import app
 
 logger = logging.getLogger(__name__)
-
-_RESULTS_PER_STEP = 5_000
-_RESULTS_WITHIN_S = 60.0
 
 
 class MaintenanceTask(Task):  # type: ignore[type-arg]
@@ -125,18 +122,17 @@ def remove_old() -> dict[str, int]:
 def remove_old_results() -> int:
     """Removes old task results, a few thousand at a time, for a minute at most. Celery's own clean-up is one huge
     DELETE."""
-    ends = time.monotonic() + _RESULTS_WITHIN_S
     before = database_now() - timedelta(days=settings.RESULTS_KEPT_DAYS)
-    removed = 0
-    while True:
+
+    def remove(at_most: int) -> int:
         with connection.cursor() as cursor:
             cursor.execute(
                 """
                 DELETE FROM django_celery_results_taskresult WHERE id IN (
                     SELECT id FROM django_celery_results_taskresult WHERE date_done < %s LIMIT %s)
                 """,
-                [before, _RESULTS_PER_STEP],
+                [before, at_most],
             )
-            removed += int(cursor.rowcount)
-            if cursor.rowcount < _RESULTS_PER_STEP or time.monotonic() > ends:
-                return removed
+            return int(cursor.rowcount)
+
+    return remove_in_steps(remove)
