@@ -14,7 +14,7 @@ _trouble = Trouble(logging.getLogger(__name__), "task results are not stored")
 
 
 class FailuresBackend(DatabaseBackend):  # type: ignore[misc]  # the package is untyped
-    """Stores dead deliveries and the results of maintenance tasks."""
+    """Stores failed tasks, such as dead deliveries. Of those that succeed, only tasks with `ignore_result=False`."""
 
     def mark_as_retry(self, *args: Any, **kwargs: Any) -> None:
         """Stores nothing: the attempt's row has it all."""

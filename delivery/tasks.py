@@ -12,7 +12,7 @@ from delivery.deliver import deliver as make_delivery
 from delivery.errors import DeliveryDead, Postponed, TryLater
 from delivery.flower_feed import flower_feed
 from delivery.strategy import endings, is_newer
-from delivery.worker import hold_back, put_off, queue, worker
+from delivery.worker import hold_back, put_off, queue_retries, worker
 from recart_hooks.celery import app
 
 PARKED_S = 30.0
@@ -29,7 +29,7 @@ class DeliveryTask(Task):  # type: ignore[type-arg]
         exc = kwargs.get("exc")
         if not isinstance(exc, TryLater):
             raise super().retry(*args, **kwargs)
-        queue([exc.due])
+        queue_retries([exc.due])
         raise Retry(str(exc), exc, cast("Real", exc.due.due_at or 0.0))
 
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:

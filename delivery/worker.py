@@ -90,7 +90,7 @@ class Worker:
             send=lambda request, then: self.sender.begin(request, turns, then),
             record=process.timed("recorder", Recorder(self._observe, OwnConnection())),
             disable=lambda record: in_database(disable_gone, record, _LOCK_WAIT_MS),
-            publish=lambda due: offload(queue, due),
+            publish=lambda due: offload(queue_retries, due),
             hold_back=hold_back,
         )
         return Pipeline(turns, stages, self.tools)
@@ -103,7 +103,7 @@ class Worker:
         disable_gone(record)
 
 
-def queue(due: Sequence[Due]) -> None:
+def queue_retries(due: Sequence[Due]) -> None:
     """Queues attempts; while the broker is away, leaves them to reconciliation."""
     publish.publish_or_leave(due, "retry")
 

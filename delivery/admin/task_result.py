@@ -1,4 +1,4 @@
-"""Task results that Celery stored: failed tasks, and results of maintenance tasks.
+"""Task results that Celery stored: failed tasks, and the results of removing old ones.
 
 Arguments are not shown, because the delivery log has a page with more about the delivery of a task.
 """
