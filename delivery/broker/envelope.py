@@ -12,6 +12,8 @@ import orjson
 
 from delivery.broker.errors import InvalidMessage
 
+SENDS_NOTHING = "sends_nothing"
+"""The header of a task that sends no request: it gives the token back that it took of its queue's rate limit."""
 _ID = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,500}")
 _ORIGIN = f"fair{os.getpid()}@{socket.gethostname()}"
 _EMBED: dict[str, None] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

@@ -6,9 +6,10 @@
 --      7: open room, the part of the room that every queue may use; the rest is for new queues, with nothing leased
 --      8: number of the worker's first request whose answer was lost, '' for none: all that it and later requests
 --         leased goes back, except what is listed as held
---      then, for each settlement: how, queue, id, number of the request that leased it. How is 'ack', 'head' (back to
---         the head of its queue), 'tail' (to its end), 'bury' (unreadable), or a number of seconds (delayed by that).
---         'has' lists a message that is not settled, but held
+--      then, for each settlement: how, queue, id, number of the request that leased it. How is 'ack', 'unsent' (the
+--         same, and its token of the rate limit goes back), 'head' (back to the head of its queue), 'tail' (to its
+--         end), 'bury' (unreadable), or a number of seconds (delayed by that, and its token goes back). 'has' lists a
+--         message that is not settled, but held
 -- Returns: seconds until the worker should send its next request ('': no hurry); what is left to fetch now (0: nothing,
 -- 1: for a worker with open room, 2: for one with any room); 1 if a queue that this request touched waits for a
 -- settlement, else 0; then, for each queue served: name, number of messages, and for each message: id, message.
@@ -46,16 +47,24 @@ local function is_mine(lease, number)
 end
 
 -- Settles messages of one queue; `entries` are their positions in ARGV. Returns how many were leased to this worker,
--- how many of those were not acknowledged, how many were postponed, and when the first of these was taken.
+-- how many of those stay in the queue, how many sent nothing, and when the first of these was taken.
 local function settle(name, entries)
   local leases, known, ids = key('leases', name), key('known', name), {}
   for n = 1, #entries do ids[n] = ARGV[entries[n] + 2] end
-  local found, acknowledged, others, postponed = call_with(ids, 'HMGET', leases), {}, {}, 0
+  local found, acknowledged, others, unsent = call_with(ids, 'HMGET', leases), {}, {}, 0
   local taken_at = now
+  local function count_unsent(lease)
+    unsent, taken_at = unsent + 1, math.min(taken_at, lease.taken_at)
+  end
   for n = 1, #entries do
+    local how = ARGV[entries[n]]
     if is_mine(found[n], ARGV[entries[n] + 3]) then
-      local which = ARGV[entries[n]] == 'ack' and acknowledged or others
-      which[#which + 1] = which == others and n or ids[n]
+      if how == 'ack' or how == 'unsent' then
+        acknowledged[#acknowledged + 1] = ids[n]
+      else
+        others[#others + 1] = n
+      end
+      if how == 'unsent' then count_unsent(read_lease(found[n])) end
     end
   end
   call_with(acknowledged, 'HDEL', leases)
@@ -65,11 +74,11 @@ local function settle(name, entries)
     if call('HDEL', leases, ids[n]) == 1 then
       if how == 'bury' then call('SREM', known, ids[n]) end
       local lease = read_lease(found[n])
-      if tonumber(how) then postponed, taken_at = postponed + 1, math.min(taken_at, lease.taken_at) end
+      if tonumber(how) then count_unsent(lease) end
       put(how, name, lease.message)
     end
   end
-  return #acknowledged + #others, #others, postponed, taken_at
+  return #acknowledged + #others, #others, unsent, taken_at
 end
 
 local held_numbers = {} -- request numbers of the leases that the worker holds, by queue and id
@@ -95,11 +104,12 @@ local function settle_all()
   local touched, places = load_queues(names), call_with(names, 'ZMSCORE', DUE)
   for n = 1, #touched do
     local queue, at = touched[n], places[n]
-    local settled, returned, postponed, taken_at = settle(queue.name, entries[queue.name])
+    local settled, returned, unsent, taken_at = settle(queue.name, entries[queue.name])
     if settled > 0 then
       count_leases(queue)
-      if postponed > 0 then refund(queue, postponed, taken_at) end
-      if returned > 0 or at == 'inf' then -- an acknowledgement alone moves a queue only if it was at its cap
+      if unsent > 0 then refund(queue, unsent, taken_at) end
+      local gained = unsent > 0 and queue.limits.rate
+      if returned > 0 or gained or at == 'inf' then -- an acknowledgement alone moves a queue only if it was at its cap
         place(queue)
       elseif at and not queue.holds then
         set_place(queue, at)

@@ -73,7 +73,7 @@ class Queue:
             self.full_at = min(max(self.full_at, now), latest) + count / self.rate
 
     def refund(self, lease: Lease, now: float) -> None:
-        """A postponed message was not sent. The bucket may have been full again since."""
+        """Nothing was sent for the message. The bucket may have been full again since."""
         if self.rate is not None and (lost_s := 1 / self.rate - (now - lease.at)) > 0:
             latest = now + default_burst(self.rate) / self.rate
             self.full_at = max(now, min(self.full_at, latest) - lost_s)
@@ -240,7 +240,7 @@ class BrokerMachine(RuleBasedStateMachine):
         ]
 
     @precondition(lambda self: self._held())
-    @rule(data=st.data(), how=st.sampled_from(["ack", "ack", "ack", "tail", "head", "4.3219"]))
+    @rule(data=st.data(), how=st.sampled_from(["ack", "ack", "unsent", "tail", "head", "4.3219"]))
     def settle(self, data: st.DataObject, how: str) -> None:
         worker, held = data.draw(st.sampled_from(self._held()))
         self.time_passes(0.00001)
@@ -253,8 +253,9 @@ class BrokerMachine(RuleBasedStateMachine):
         if how == "tail":
             model.ready.append(held.id)
         elif how != "ack":
-            model.delayed[held.id] = self.now + float(how)
             model.refund(lease, self.now)
+            if how != "unsent":
+                model.delayed[held.id] = self.now + float(how)
 
     @rule(data=st.data(), worker=st.sampled_from(WORKERS))
     def connect_anew(self, data: st.DataObject, worker: str) -> None:
