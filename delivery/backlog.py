@@ -1,4 +1,4 @@
-"""The backlog: pending deliveries by partner or by subscription, counted in the index of pending deliveries."""
+"""The backlog: what waits, by partner or by subscription, counted in indexes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The number of pending deliveries, and when the next attempt of the first of them is due."""
+    """The number of pending deliveries (and of fan-outs, by partner), and when the first of them is due."""
 
     pending: int
     next_attempt_at: datetime
@@ -31,13 +31,23 @@ def backlog_by(
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             limit_query_time(timeout_s)
-            cursor.execute(_COUNT.format(key=key), {"partner": partner_id})
+            cursor.execute(_COUNT[key], {"partner": partner_id})
             return {row[0]: Backlog(row[1], row[2]) for row in cursor.fetchall()}
     except OperationalError:
         return None
 
 
-_COUNT = """
-SELECT {key}, count(*) AS pending, min(next_attempt_at) FROM delivery_delivery
-WHERE status = 'pending' AND (%(partner)s::text IS NULL OR partner_id = %(partner)s) GROUP BY 1 ORDER BY 2 DESC, 1
-"""
+_COUNT = {
+    "partner_id": """
+        SELECT partner_id, count(*) AS pending, min(due_at) FROM (
+            SELECT partner_id, next_attempt_at AS due_at FROM delivery_delivery WHERE status = 'pending'
+            UNION ALL SELECT partner_id, created_at FROM delivery_fanout
+        ) AS waiting
+        WHERE %(partner)s::text IS NULL OR partner_id = %(partner)s GROUP BY 1 ORDER BY 2 DESC, 1
+        """,
+    "subscription_id": """
+        SELECT subscription_id, count(*) AS pending, min(next_attempt_at) FROM delivery_delivery
+        WHERE status = 'pending' AND (%(partner)s::text IS NULL OR partner_id = %(partner)s)
+        GROUP BY 1 ORDER BY 2 DESC, 1
+        """,
+}

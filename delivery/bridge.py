@@ -24,7 +24,7 @@ from django.db import DataError, Error, OperationalError, connection, connection
 from delivery import publish
 from delivery.catalogue import Catalogue
 from delivery.database import with_lasting_connection
-from delivery.due import Due
+from delivery.due import Queued
 from delivery.errors import Unreadable
 from delivery.ingest import Accepted, ingest
 from delivery.messages import read_message
@@ -68,7 +68,7 @@ class Bridge:
     catalogue: Catalogue
     max_bytes: int
     batch_size: int = 500
-    send: Callable[[Sequence[Due]], int] = publish.publish_briefly
+    send: Callable[[Sequence[Queued]], int] = publish.publish_briefly
     is_current: Callable[[], bool] = lambda: True
     """Whether the change listener is connected. While it is not, the router may not know all subscriptions."""
     counts: Counts = field(default_factory=Counts)
@@ -166,7 +166,7 @@ class Bridge:
         self.counts.duplicates += len(accepted) - len(result.stored)
         self.counts.dead_letters += len(unreadable)
         self.counts.deliveries += len(result.due)
-        self._publish(result.due)
+        self._publish(result.queued)
         return [message for message, _ in unreadable]
 
     @with_lasting_connection
@@ -175,13 +175,13 @@ class Bridge:
         self.counts.dead_letters += 1
         return [message]
 
-    def _publish(self, due: Sequence[Due]) -> None:
-        if not due:  # nothing is sent to the broker, so whether it is back is unknown
+    def _publish(self, queued: Sequence[Queued]) -> None:
+        if not queued:  # nothing is sent to the broker, so whether it is back is unknown
             return
-        if publish.publish_or_leave(due, "bridge", self.send):
+        if publish.publish_or_leave(queued, "bridge", self.send):
             self.counts.unpublished = 0
         else:
-            self.counts.unpublished += len(due)
+            self.counts.unpublished += len(queued)
 
 
 def store_dead_letters(unreadable: Sequence[tuple[SourceMessage, str]]) -> None:

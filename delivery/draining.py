@@ -1,7 +1,8 @@
 """Gives up a partner's pending deliveries and empties its queue: for a backlog that nobody wants any more.
 
-The deliveries become dead and are kept, so a replay of failed deliveries brings them back. Later events are delivered
-as usual; to stop those, pause the partner or disable the subscription.
+The deliveries become dead and are kept, so a replay of failed deliveries brings them back. Deliveries that were still
+to be made (delivery.fan_out) are not made; a replay of missing ones brings those back. Later events are delivered as
+usual; to stop those, pause the partner or disable the subscription.
 """
 
 import time
@@ -13,7 +14,8 @@ from django.db import connection, transaction
 
 from delivery import publish
 from delivery.broker import FairQueues
-from delivery.due import Due, due_columns
+from delivery.due import Due, FanOutDue, due_columns
+from delivery.overdue import pages
 from partners import audit
 from partners.identifiers import DELIVERY, first_id
 from partners.models import Partner
@@ -25,9 +27,12 @@ _IN_FLIGHT_S = 60.0
 
 
 def waiting(partner: Partner, before: datetime, subscription_id: str = "") -> int:
-    """How many deliveries, created before this time, `drain` would give up."""
+    """How many deliveries and fan-outs, created before this time, `drain` would give up."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) {_CHOSEN}", _values(partner, before, subscription_id))
+        cursor.execute(
+            f"SELECT (SELECT count(*) {_CHOSEN}) + (SELECT count(*) {_CHOSEN_FAN_OUTS})",
+            _values(partner, before, subscription_id),
+        )
         return int(cursor.fetchone()[0])
 
 
@@ -39,7 +44,8 @@ def drain(
     of: FairQueues | None = None,
     rest: Callable[[float], None] = time.sleep,
 ) -> Iterator[int]:
-    """Gives up deliveries created before this time, page by page; yields how many each page had.
+    """Gives up deliveries and fan-outs created before this time, page by page; yields how many each page had. Fan-outs
+    are of all subscriptions, so they stay if one subscription is named.
 
     Waits for attempts in progress, and then gives up those of their deliveries that would be retried. Raises
     redis.RedisError and django.db.Error; another call continues.
@@ -67,8 +73,14 @@ _CHOSEN = """
 """
 
 
+_CHOSEN_FAN_OUTS = """
+    FROM delivery_fanout WHERE partner_id = %(partner)s AND created_at < %(before)s AND %(subscription)s = ''
+"""
+
+
 def _values(partner: Partner, before: datetime, subscription_id: str) -> dict[str, Any]:
-    return {"partner": partner.pk, "bound": first_id(DELIVERY, before), "subscription": subscription_id}
+    bound = first_id(DELIVERY, before)
+    return {"partner": partner.pk, "before": before, "bound": bound, "subscription": subscription_id}
 
 
 def _give_up(values: dict[str, Any]) -> int:
@@ -81,11 +93,18 @@ def _give_up(values: dict[str, Any]) -> int:
             """,  # noqa: S608 - our own constants
             {**values, "reason": GIVEN_UP},
         )
-        return int(cursor.rowcount)
+        given_up = int(cursor.rowcount)
+        cursor.execute(
+            f"DELETE FROM delivery_fanout WHERE id IN (SELECT id {_CHOSEN_FAN_OUTS} LIMIT {PAGE} FOR UPDATE)",  # noqa: S608 - our own constants
+            values,
+        )
+        return given_up + int(cursor.rowcount)
 
 
 def _queue_what_stays(partner_id: str, queues: FairQueues) -> None:
-    """A purge removes all messages. Queues again the deliveries that stay: newer ones, or of other subscriptions."""
+    """A purge removes all messages. Queues again what stays: newer ones, of other subscriptions, fan-outs."""
+    for page, _ in pages(partner_id, grace_s=0):
+        publish.publish([one for one in page if isinstance(one, FanOutDue)], queues)
     after = ""
     while True:
         with connection.cursor() as cursor:

@@ -1,6 +1,8 @@
-"""An attempt to be made, as it is passed from PostgreSQL to the broker."""
+"""What is passed from PostgreSQL to the broker: attempts to be made, and fan-outs."""
 
 from dataclasses import dataclass, replace
+
+from partners.identifiers import FAN_OUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,31 @@ class Due:
         return replace(self, brought_forward=False).message_id, replace(self, brought_forward=True).message_id
 
 
+@dataclass(frozen=True, slots=True)
+class FanOutDue:
+    """An event whose deliveries to one partner are to be made (delivery.fan_out)."""
+
+    fan_out_id: str
+    partner_id: str
+    event_type: str
+
+    @property
+    def message_id(self) -> str:
+        return self.fan_out_id
+
+
+Queued = Due | FanOutDue
+"""What partners' queues hold."""
+
+
 def due_columns(due_at: str = "NULL") -> str:
     """SQL for the fields of the next Due of a row of delivery_delivery, in order. `due_at` is an SQL expression."""
     is_brought_forward = "brought_forward IS NOT DISTINCT FROM attempt_count + 1"
     return f"id, attempt_count + 1, partner_id, event_type, {due_at}, {is_brought_forward}"
+
+
+def queued(id_: str, attempt: int, partner_id: str, event_type: str, due_at: float | None, sooner: bool) -> Queued:
+    """What a row of `due_columns` stands for, or one of fan-outs in the same form."""
+    if id_.startswith(FAN_OUT):
+        return FanOutDue(id_, partner_id, event_type)
+    return Due(id_, attempt, partner_id, event_type, due_at, sooner)

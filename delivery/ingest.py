@@ -1,4 +1,4 @@
-"""Stores a batch of events and their deliveries, and returns the deliveries to publish.
+"""Stores a batch of events and their deliveries, and returns what to publish.
 
 There is one row for each event id and one for each event and subscription, however often the same batch comes: unique
 constraints decide, not this code. The caller publishes after the commit, and only then acknowledges its source. For an
@@ -7,16 +7,16 @@ event that was stored before, its unfinished deliveries are returned again, beca
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from delivery.database import bulk_cursor
-from delivery.due import Due, due_columns
+from delivery.due import Due, FanOutDue, Queued, due_columns
 from delivery.messages import NewEvent
 from delivery.routes import Router
-from delivery.routing import Selection
-from partners.identifiers import DELIVERY, new_id
+from delivery.selection import Selection
+from partners.identifiers import DELIVERY, FAN_OUT, new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,15 @@ class Ingested:
 
     stored: frozenset[str]
     """The ids of the events that are new."""
-    due: Sequence[Due]
-    """The attempts to publish."""
+    queued: Sequence[Queued]
+    """What to publish."""
     ids: Sequence[str]
     """The id under which each event is stored, in the batch's order."""
+
+    @property
+    def due(self) -> Sequence[Due]:
+        """The attempts among `queued`."""
+        return [one for one in self.queued if isinstance(one, Due)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +51,29 @@ def ingest(batch: Sequence[Accepted], router: Router) -> Ingested:
     the first of them. The caller then calls it again with the batch, and stored events are duplicates.
     """
     with bulk_cursor() as cursor:
-        stored, due = _store(cursor, batch, router)
+        stored, queued = _store(cursor, batch, router)
         renamed = _of_another_source(cursor, batch, stored)
         if renamed:
-            more, more_due = _store(cursor, list(renamed.values()), router)
-            stored, due = stored | more, due + more_due
+            more, more_queued = _store(cursor, list(renamed.values()), router)
+            stored, queued = stored | more, queued + more_queued
         ids = [renamed.get(index, one).event.id for index, one in enumerate(batch)]
         duplicates = frozenset(ids) - stored
         if duplicates:
-            due += _unfinished(cursor, duplicates)
-    return Ingested(stored=stored, due=due, ids=ids)
+            queued += _unfinished(cursor, duplicates)
+    return Ingested(stored=stored, queued=queued, ids=ids)
 
 
-_STORE = """
+_DELIVERIES = """
+    INSERT INTO delivery_delivery (id, event_id, subscription_id, partner_id, event_type, attempt_count, created_at,
+                                   last_error, status, next_attempt_at, finished_at)
+    SELECT batch.id, event_id, subscription_id, partner_id, event_type, 0, now, fault,
+           CASE WHEN fault = '' THEN 'pending' ELSE 'dead' END,
+           CASE WHEN fault = '' THEN now END, CASE WHEN fault <> '' THEN now END
+    FROM unnest(%(delivery_id)b::text[], %(event_id)b::text[], %(subscription_id)b::text[], %(partner_id)b::text[],
+                %(event_type)b::text[], %(fault)b::text[])
+         AS batch (id, event_id, subscription_id, partner_id, event_type, fault), (SELECT statement_timestamp() AS now)
+"""
+_STORE = f"""
 WITH new AS (
     INSERT INTO delivery_event (id, type, source, occurred_at, received_at, data, schema_error, traceparent)
     SELECT id, type, source, occurred_at, statement_timestamp(), data, schema_error, traceparent
@@ -68,29 +83,32 @@ WITH new AS (
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), deliveries AS (
-    INSERT INTO delivery_delivery (id, event_id, subscription_id, partner_id, event_type, attempt_count, created_at,
-                                   last_error, status, next_attempt_at, finished_at)
-    SELECT batch.id, event_id, subscription_id, partner_id, event_type, 0, now, fault,
-           CASE WHEN fault = '' THEN 'pending' ELSE 'dead' END,
-           CASE WHEN fault = '' THEN now END, CASE WHEN fault <> '' THEN now END
-    FROM unnest(%(delivery_id)b::text[], %(event_id)b::text[], %(subscription_id)b::text[], %(partner_id)b::text[],
-                %(event_type)b::text[], %(fault)b::text[])
-         AS batch (id, event_id, subscription_id, partner_id, event_type, fault), (SELECT statement_timestamp() AS now)
+    {_DELIVERIES} WHERE (event_id IN (SELECT id FROM new)) IS TRUE
+), fan_outs AS (
+    INSERT INTO delivery_fanout (id, event_id, partner_id, event_type, created_at, after)
+    SELECT id, event_id, partner_id, event_type, statement_timestamp(), ''
+    FROM unnest(%(fan_out_id)b::text[], %(of_event_id)b::text[], %(to_partner_id)b::text[], %(of_event_type)b::text[])
+         AS batch (id, event_id, partner_id, event_type)
     WHERE (event_id IN (SELECT id FROM new)) IS TRUE
 )
 SELECT id FROM new
-"""
+"""  # noqa: S608 - our own constant
 """`IS TRUE` makes PostgreSQL look up new events in a hash table. Without it, this is a join, which compares each event
 of the batch with each delivery, because hash joins are off on a connection that keeps its plans (delivery.database)."""
 
 
-def _store(cursor: Any, batch: Sequence[Accepted], router: Router) -> tuple[frozenset[str], list[Due]]:
-    """Stores a batch; returns the ids of new events, and their attempts. One statement: one transaction, one round
-    trip."""
+def _store(cursor: Any, batch: Sequence[Accepted], router: Router) -> tuple[frozenset[str], list[Queued]]:
+    """Stores a batch; returns the ids of new events, and what to publish of them. One statement: one transaction, one
+    round trip."""
     if not batch:
         return frozenset(), []
     events = [one.event for one in batch]
-    deliveries = [delivery for event in _unique(events) for delivery in _deliveries(event, router.route(event))]
+    deliveries: list[_NewDelivery] = []
+    fan_outs: list[tuple[FanOutDue, str]] = []
+    for event in _unique(events):
+        selection = router.route(event)
+        deliveries += _deliveries(event.id, event.type, selection)
+        fan_outs += [(FanOutDue(new_id(FAN_OUT), to, event.type), event.id) for to in sorted(selection.later)]
     cursor.execute(
         _STORE,
         {
@@ -101,16 +119,28 @@ def _store(cursor: Any, batch: Sequence[Accepted], router: Router) -> tuple[froz
             "data": [event.data.decode() for event in events],
             "schema_error": [one.schema_error for one in batch],
             "traceparent": [event.traceparent for event in events],
-            "delivery_id": [one.due.delivery_id for one in deliveries],
-            "event_id": [one.event_id for one in deliveries],
-            "subscription_id": [one.subscription_id for one in deliveries],
-            "partner_id": [one.due.partner_id for one in deliveries],
-            "event_type": [one.due.event_type for one in deliveries],
-            "fault": [one.fault for one in deliveries],
+            **_columns(deliveries),
+            "fan_out_id": [due.fan_out_id for due, _ in fan_outs],
+            "of_event_id": [event_id for _, event_id in fan_outs],
+            "to_partner_id": [due.partner_id for due, _ in fan_outs],
+            "of_event_type": [due.event_type for due, _ in fan_outs],
         },
     )
     stored = frozenset(row[0] for row in cursor.fetchall())
-    return stored, [one.due for one in deliveries if one.event_id in stored and not one.fault]
+    queued: list[Queued] = [one.due for one in deliveries if one.event_id in stored and not one.fault]
+    return stored, queued + [due for due, event_id in fan_outs if event_id in stored]
+
+
+def store_deliveries(event_id: str, event_type: str, selection: Selection) -> list[Due]:
+    """Stores deliveries of an event that is stored already, in the open transaction; returns the attempts to publish.
+    Leaves out those that exist."""
+    deliveries = _deliveries(event_id, event_type, selection)
+    if not deliveries:
+        return []
+    with bulk_cursor() as cursor:
+        cursor.execute(f"{_DELIVERIES} ON CONFLICT DO NOTHING RETURNING id", _columns(deliveries))
+        stored = {row[0] for row in cursor.fetchall()}
+    return [one.due for one in deliveries if one.due.delivery_id in stored and not one.fault]
 
 
 def _of_another_source(cursor: Any, batch: Sequence[Accepted], stored: frozenset[str]) -> dict[int, Accepted]:
@@ -159,17 +189,31 @@ class _NewDelivery:
     """Why it is stored as dead: its filter failed for the event."""
 
 
-def _deliveries(event: NewEvent, selection: Selection) -> Iterator[_NewDelivery]:
+def _deliveries(event_id: str, event_type: str, selection: Selection) -> list[_NewDelivery]:
+    made = []
     for route in selection.wanted:
-        due = Due(new_id(DELIVERY), 1, route.partner_id, event.type)
-        yield _NewDelivery(due, event.id, route.subscription_id)
+        due = Due(new_id(DELIVERY), 1, route.partner_id, event_type)
+        made.append(_NewDelivery(due, event_id, route.subscription_id))
     for route, error in selection.failed:
-        due = Due(new_id(DELIVERY), 1, route.partner_id, event.type)
-        yield _NewDelivery(due, event.id, route.subscription_id, f"filter: {error}"[:500])
+        due = Due(new_id(DELIVERY), 1, route.partner_id, event_type)
+        made.append(_NewDelivery(due, event_id, route.subscription_id, f"filter: {error}"[:500]))
+    return made
 
 
-def _unfinished(cursor: Any, event_ids: frozenset[str]) -> list[Due]:
-    """The unfinished deliveries of events that were stored before; a scheduled retry keeps its time.
+def _columns(deliveries: Sequence[_NewDelivery]) -> Mapping[str, list[str]]:
+    """The values of _DELIVERIES."""
+    return {
+        "delivery_id": [one.due.delivery_id for one in deliveries],
+        "event_id": [one.event_id for one in deliveries],
+        "subscription_id": [one.subscription_id for one in deliveries],
+        "partner_id": [one.due.partner_id for one in deliveries],
+        "event_type": [one.due.event_type for one in deliveries],
+        "fault": [one.fault for one in deliveries],
+    }
+
+
+def _unfinished(cursor: Any, event_ids: frozenset[str]) -> list[Queued]:
+    """What is unfinished of events that were stored before; a scheduled retry keeps its time.
 
     A condition on the status would be equivalent, but PostgreSQL would use the index of all pending deliveries.
     """
@@ -180,4 +224,8 @@ def _unfinished(cursor: Any, event_ids: frozenset[str]) -> list[Due]:
         """,  # noqa: S608 - our own constants
         [list(event_ids)],
     )
-    return [Due(*row) for row in cursor.fetchall()]
+    queued: list[Queued] = [Due(*row) for row in cursor.fetchall()]
+    cursor.execute(
+        "SELECT id, partner_id, event_type FROM delivery_fanout WHERE event_id = ANY(%b::text[])", [list(event_ids)]
+    )
+    return queued + [FanOutDue(*row) for row in cursor.fetchall()]

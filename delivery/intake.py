@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from delivery import publish
 from delivery.catalogue import Catalogue
-from delivery.due import Due
+from delivery.due import Queued
 from delivery.errors import Unreadable
 from delivery.ingest import Accepted, ingest
 from delivery.messages import NewEvent
@@ -46,7 +46,7 @@ class Intake:
         self,
         router: SubscriptionRouter,
         catalogue: Catalogue,
-        send: Callable[[Sequence[Due]], int] = publish.publish_briefly,
+        send: Callable[[Sequence[Queued]], int] = publish.publish_briefly,
     ) -> None:
         self._router = router
         self._catalogue = catalogue
@@ -72,7 +72,7 @@ class Intake:
 
     def _store(self, accepted: Sequence[Accepted]) -> list[Taken]:
         done = ingest(accepted, self._router)
-        publish.publish_or_leave(done.due, "intake", self._send)
+        publish.publish_or_leave(done.queued, "intake", self._send)
         fresh = set(done.stored)
         answers = []
         for event_id in done.ids:

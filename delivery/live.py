@@ -10,11 +10,13 @@ from datetime import datetime
 from typing import Literal
 
 import redis
+from django.db.models import Min
 
 from delivery import publish
 from delivery.backlog import Backlog, backlog_by
 from delivery.breaker_store import SharedBreakers
 from delivery.clocks import moment_of
+from delivery.models import FanOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +62,22 @@ class Live:
     workers: int = 0
     breakers: Mapping[str, BreakerState] = field(default_factory=dict)
     """Breakers that are not closed, by subscription."""
+    oldest_fan_out_at: datetime | None = None
+    """When the oldest event came of which the partner's deliveries are still to be made (delivery.fan_out)."""
 
     def breaker(self, subscription_id: str) -> BreakerState:
         return self.breakers.get(subscription_id, CLOSED)
 
     def oldest_waiting_s(self, now: datetime, subscription_ids: Collection[str] | None = None) -> float | None:
-        """For how long the oldest due delivery has been due, of all or of some subscriptions; None if none is due."""
+        """For how long the oldest due delivery has been due, of all or of some subscriptions; None if none is due. Of
+        all: also deliveries that are still to be made."""
         ages = [
             age
             for key, one in (self.backlogs or {}).items()
             if (subscription_ids is None or key in subscription_ids) and (age := one.oldest_waiting_s(now)) is not None
         ]
+        if subscription_ids is None and self.oldest_fan_out_at is not None:
+            ages.append((now - self.oldest_fan_out_at).total_seconds())
         return max(ages, default=None)
 
 
@@ -84,11 +91,12 @@ def backlogs_of(partner_id: str) -> Backlogs:
 
 def live(partner_id: str, now: datetime, count: Callable[[str], Backlogs] = backlogs_of) -> Live:
     backlogs = count(partner_id)
+    oldest = FanOut.objects.filter(partner=partner_id).aggregate(at=Min("created_at"))["at"]
     try:
         queue, workers, breakers = queue_now(partner_id), len(publish.queues().workers()), open_breakers(now)
     except redis.RedisError:
-        return Live(None, backlogs)
-    return Live(queue, backlogs, workers, breakers)
+        return Live(None, backlogs, oldest_fan_out_at=oldest)
+    return Live(queue, backlogs, workers, breakers, oldest)
 
 
 def queue_now(partner_id: str) -> Queue:

@@ -5,14 +5,14 @@ is marked as complete. If it is wiped again meanwhile, the progress is lost too,
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import orjson
 
 from delivery import publish
 from delivery.broker import FairQueues
-from delivery.due import Due
+from delivery.due import Queued
 from delivery.overdue import OLDEST, PAGE, pages, partners_with_overdue, scheduled
 
 logger = logging.getLogger(__name__)
@@ -49,17 +49,17 @@ def _reached(to: FairQueues) -> Place:
     return _START
 
 
-def _remaining_pages(place: Place, grace_s: float, size: int) -> Iterator[tuple[list[Due], Place]]:
+def _remaining_pages(place: Place, grace_s: float, size: int) -> Iterator[tuple[Sequence[Queued], Place]]:
     """The remaining pages, each with the place that it reaches."""
     part, *after = place
     if part == _OVERDUE:
         of, due_at, delivery_id = after
-        for partner_id in sorted(partners_with_overdue(grace_s)):
+        for partner_id in partners_with_overdue(grace_s):
             if partner_id < of:
                 continue
             start = (datetime.fromisoformat(due_at), delivery_id) if partner_id == of else OLDEST
             for page, (at, last) in pages(partner_id, grace_s, start, size=size):
                 yield page, [_OVERDUE, partner_id, at.isoformat(), last]
         after = [""]
-    for page in scheduled(after[0], size):
-        yield page, [_SCHEDULED, page[-1].delivery_id]
+    for retries in scheduled(after[0], size):
+        yield retries, [_SCHEDULED, retries[-1].delivery_id]

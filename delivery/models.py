@@ -18,7 +18,8 @@ from partners.fields import IdField
 from partners.models import Partner, Subscription
 
 __all__ = [
-    "Attempt", "DeadLetter", "Delivery", "Event", "IdempotentRequest", "OperationalEvent", "ReplayJob", "Rollup",
+    "Attempt", "DeadLetter", "Delivery", "Event", "FanOut", "IdempotentRequest", "OperationalEvent", "ReplayJob",
+    "Rollup",
 ]  # fmt: skip
 
 
@@ -106,6 +107,34 @@ class Delivery(models.Model):
         number = self.attempt_count + 1
         is_sooner = self.brought_forward == number
         return Due(self.pk, number, self.partner_id, self.event_type, brought_forward=is_sooner)
+
+
+class FanOut(models.Model):
+    """An event's deliveries to one partner that are still to be made; see delivery.fan_out. Removed when they are."""
+
+    id = IdField("fan")
+    event = models.ForeignKey(
+        Event, on_delete=models.CASCADE, related_name="fan_outs", db_index=False, db_constraint=False
+    )
+    partner = models.ForeignKey(
+        Partner, on_delete=models.CASCADE, related_name="+", db_index=False, db_constraint=False
+    )
+    event_type = models.CharField(max_length=200, db_collation="C")
+    created_at = models.DateTimeField()
+    after = models.CharField(
+        max_length=40, db_collation="C", default="", help_text="The last subscription that was looked at."
+    )
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["event", "partner"], name="fan_out_once_per_event_and_partner"),
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["partner", "created_at"], name="fan_out_of_partner"),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
 
 
 class Attempt(models.Model):

@@ -1,4 +1,5 @@
-"""Puts attempts into the partners' queues: the one place that names these queues and publishes delivery tasks.
+"""Puts attempts and fan-outs into the partners' queues: the one place that names these queues and publishes their
+tasks.
 
 The broker drops a message that it already holds (same delivery, same attempt), so publishing twice is harmless.
 """
@@ -11,13 +12,15 @@ import redis
 from django.conf import settings
 
 from delivery.broker import FairMessage, FairQueues, connect
+from delivery.broker.envelope import SENDS_NOTHING
 from delivery.broker.naming import PREFIX, Naming
-from delivery.due import Due
+from delivery.due import Due, Queued
 from delivery.metrics.process import broker_failed
 from delivery.passing import Silence
 from partners.trouble import Trouble
 
 TASK = "delivery.deliver"
+FAN_OUT = "delivery.fan_out"
 EVERY_PARTNER = Naming().every
 """The name under which workers consume all partners' queues."""
 MAINTENANCE = "maintenance"
@@ -28,6 +31,7 @@ workers would misread new messages. A worker parks messages that are newer than 
 version before, so that workers can be replaced one by one. Never change the task's name: a worker drops unknown tasks.
 """
 _HEADERS = {"message_version": VERSION}
+_SENDS_NOTHING = {SENDS_NOTHING: True}
 
 BrokerUnavailable = redis.RedisError
 """Raised when Valkey cannot be reached; the deliveries stay in PostgreSQL and are queued later."""
@@ -49,35 +53,39 @@ def queues(timeout_s: float | None = None) -> FairQueues:
     return FairQueues(connect(settings.BROKER_URL, **timeouts))
 
 
-def publish(due: Iterable[Due], to: FairQueues | None = None) -> int:
-    """Queues the attempts in one or two round trips; returns how many the broker did not know yet."""
-    messages = [
-        FairMessage(
-            queue=queue_of(one.partner_id),
-            id=one.message_id,
+def publish(due: Iterable[Queued], to: FairQueues | None = None) -> int:
+    """Queues these in one or two round trips; returns how many the broker did not know yet."""
+    messages = [_message(one) for one in due]
+    return (to or queues()).publish(messages) if messages else 0
+
+
+def _message(one: Queued) -> FairMessage:
+    queue, id_ = queue_of(one.partner_id), one.message_id
+    if isinstance(one, Due):
+        return FairMessage(
+            queue=queue,
+            id=id_,
             task=TASK,
             args=(one.delivery_id, one.attempt),
             eta=one.due_at,
             argsrepr=f"{one.event_type} {one.delivery_id} attempt {one.attempt}",
             headers=_HEADERS,
         )
-        for one in due
-    ]
-    return (to or queues()).publish(messages) if messages else 0
+    return FairMessage(queue, id_, FAN_OUT, (id_,), argsrepr=f"{one.event_type} {id_}", headers=_SENDS_NOTHING)
 
 
-def publish_briefly(due: Sequence[Due]) -> int:
+def publish_briefly(due: Sequence[Queued]) -> int:
     """The same with a short timeout, for callers that a hanging server must not delay."""
     return publish(due, queues(BRIEF_S))
 
 
 def publish_or_leave(
-    due: Sequence[Due],
+    due: Sequence[Queued],
     part: str,
-    send: Callable[[Sequence[Due]], object] = publish_briefly,
+    send: Callable[[Sequence[Queued]], object] = publish_briefly,
     silence: Silence = _silence,
 ) -> bool:
-    """Queues the attempts. Returns False if the broker is away: reconciliation finds them in PostgreSQL later.
+    """Queues these. Returns False if the broker is away: reconciliation finds them in PostgreSQL later.
 
     `part` is the label under which the error is counted.
     """
@@ -103,8 +111,8 @@ def postpone(queue: str, message_id: str, until: float, of: FairQueues | None = 
     (of or queues()).postpone(queue, message_id, until)
 
 
-def missing(partner_id: str, due: Sequence[Due], of: FairQueues | None = None) -> list[Due]:
-    """The attempts whose messages the broker does not hold: neither queued, nor delayed, nor leased."""
+def missing(partner_id: str, due: Sequence[Queued], of: FairQueues | None = None) -> list[Queued]:
+    """Those whose messages the broker does not hold: neither queued, nor delayed, nor leased."""
     unknown = set((of or queues()).missing(queue_of(partner_id), [one.message_id for one in due]))
     return [one for one in due if one.message_id in unknown]
 

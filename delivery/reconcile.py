@@ -1,5 +1,5 @@
-"""Finds pending deliveries that the broker does not hold, and queues them: after Valkey was wiped or lost a message.
-Also writes limits that differ from the partners' rows.
+"""Finds pending deliveries and fan-outs that the broker does not hold, and queues them: Valkey was wiped, or lost a
+message. Also writes limits that differ from the partners' rows.
 
 PostgreSQL is the truth. A run is limited to a few seconds, because it competes with the deliveries of its process for
 the GIL; the next run starts with the next partner. For each partner with overdue deliveries a run checks a page of the
@@ -19,7 +19,7 @@ from kombu.utils.encoding import bytes_to_str
 
 from delivery import publish
 from delivery.broker import FairQueues
-from delivery.due import Due
+from delivery.due import Queued
 from delivery.limits import mend_limits
 from delivery.mending import mend
 from delivery.overdue import GRACE_S, NEWEST, PAGE, Position, pages, partners_with_overdue
@@ -68,7 +68,7 @@ def reconcile(queues: FairQueues | None = None, grace_s: float = GRACE_S, within
     return Reconciled(checked, queued, was_wiped)
 
 
-def find_lost(of: FairQueues, grace_s: float = GRACE_S) -> Iterator[tuple[int, list[Due]]]:
+def find_lost(of: FairQueues, grace_s: float = GRACE_S) -> Iterator[tuple[int, list[Queued]]]:
     """Checks all overdue deliveries, partner by partner, the oldest first. Yields for each page its length and the
     deliveries that the broker does not hold. Raises as `reconcile` does."""
     for partner_id in partners_with_overdue(grace_s):
@@ -82,7 +82,7 @@ def _never() -> bool:
 
 def look_back(
     of: FairQueues, grace_s: float = GRACE_S, size: int = PAGE, is_over: IsOver = _never
-) -> Iterator[tuple[int, list[Due]]]:
+) -> Iterator[tuple[int, list[Queued]]]:
     """Like `find_lost`, for two pages of each partner, and more where deliveries are lost: back from the newest, and
     back from where the last run ended. Starts after the partner at which the last run ran out of time."""
     for partner_id in _in_turn(partners_with_overdue(grace_s), of):
@@ -94,14 +94,13 @@ def look_back(
 
 def _in_turn(partner_ids: Sequence[str], of: FairQueues) -> Sequence[str]:
     last = bytes_to_str(of.client.get(_LAST_PARTNER) or b"")
-    ordered = sorted(partner_ids)
-    next_ = bisect_right(ordered, last)
-    return ordered[next_:] + ordered[:next_]
+    next_ = bisect_right(partner_ids, last)
+    return [*partner_ids[next_:], *partner_ids[:next_]]
 
 
 def _look_back(
     partner_id: str, of: FairQueues, grace_s: float, size: int, is_over: IsOver
-) -> Iterator[tuple[int, list[Due]]]:
+) -> Iterator[tuple[int, list[Queued]]]:
     at, reached = NEWEST, _reached(partner_id, of)
     for start in (NEWEST, reached or NEWEST):
         for page, end in pages(partner_id, grace_s, min(at, start), back=True, size=size):

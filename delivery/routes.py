@@ -6,13 +6,14 @@ reloads one subscription.
 
 import logging
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from django.db.models import QuerySet
 
 from delivery.messages import NewEvent
-from delivery.routing import Route, RoutingIndex, Selection, select
+from delivery.routing import Route, RoutingIndex
+from delivery.selection import Selection, select
 from partners.changes import Change
 from partners.errors import InvalidInput
 from partners.filters import compile_filter
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Router(Protocol):
-    """Selects the subscriptions that get an event, and those whose filter failed."""
+    """Selects the subscriptions that get an event, those whose filter failed, and partners that get it later."""
 
     def route(self, event: NewEvent) -> Selection: ...
 
@@ -62,12 +63,23 @@ class SubscriptionRouter:
         return select(self._index.matching(event.type), lambda: event.envelope)
 
 
+Row = tuple[str, str, Sequence[str], str]
+
+
 def load_routes(subscriptions: QuerySet[Subscription]) -> Iterator[Route]:
-    """A route for each enabled subscription. One whose filter does not compile any more is left out, with a log
-    message."""
+    """A route for each enabled subscription, as in `routes_of`."""
+    return routes_of(route_rows(subscriptions).iterator(chunk_size=5000))
+
+
+def route_rows(subscriptions: QuerySet[Subscription]) -> "QuerySet[Subscription, Row]":
+    """The rows for `routes_of`: enabled subscriptions."""
     enabled = subscriptions.filter(is_enabled=True, deleted_at=None, is_operational=False)
-    for row in enabled.values_list("id", "partner_id", "event_types", "filter").iterator(chunk_size=5000):
-        subscription_id, partner_id, event_types, filter_ = row
+    return enabled.values_list("id", "partner_id", "event_types", "filter")
+
+
+def routes_of(rows: Iterable[Row]) -> Iterator[Route]:
+    """A route for each row. One whose filter does not compile any more is left out, with a log message."""
+    for subscription_id, partner_id, event_types, filter_ in rows:
         try:
             compiled = compile_filter(filter_) if filter_ else None
         except InvalidInput as error:

@@ -1,26 +1,26 @@
-"""Finds the subscriptions that want an event: an index from event types to routes, in memory, and then their filters.
+"""Finds the subscriptions that may want an event: an index from event types to routes, in memory.
 
 Reads no database: delivery.routes fills the index and applies changes with `put`, `remove` and `replace_all`. A look-up
 of a known event type takes one dictionary access. The first one, and the first after a change that affects the type,
 takes time in proportion to the subscriptions that match, however many others there are.
 
 Threads may look up while others change the index: a look-up sees it before or after a change, never in between.
-`select` evaluates the filters of the routes that were found.
+delivery.selection evaluates the filters of the routes that were found.
 """
 
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import chain
 
-from partners.budget import FILTER, FILTERS_OF_PARTNER, Budget
-from partners.envelope import Envelope
-from partners.errors import TransformError
 from partners.filters import Filter
 from partners.patterns import candidates
 
 SEEN_TYPES_MAX = 10_000
 """Bounds the memory when a producer invents an event type for each event."""
+MOST_AT_ONCE = 10
+"""A partner with more subscriptions for an event type gets its deliveries later (delivery.fan_out)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,70 +33,13 @@ class Route:
     filter: Filter | None = None
 
 
-@dataclass(slots=True)
-class Selection:
-    """The result of the filters for one event."""
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """What the index has for an event type, filters aside."""
 
-    wanted: list[Route] = field(default_factory=list)
-    failed: list[tuple[Route, TransformError]] = field(default_factory=list)
-
-
-def select(routes: Iterable[Route], make_envelope: Callable[[], Envelope]) -> Selection:
-    """Evaluates the filters of these routes for this event.
-
-    When a filter fails (`failed`), nobody knows whether the event is wanted: the caller stores a dead delivery with the
-    reason, so that nothing is lost silently. The envelope is made once, and only if there is a filter; routes with the
-    same filter share its result. Raises JSONError when the data is not JSON.
-    """
-    selection = Selection()
-    filters: _Filters | None = None
-    for route in routes:
-        if route.filter is None:
-            selection.wanted.append(route)
-            continue
-        filters = filters or _Filters(make_envelope())
-        answer = filters.ask(route.filter, route.partner_id)
-        if isinstance(answer, TransformError):
-            selection.failed.append((route, answer))
-        elif answer:
-            selection.wanted.append(route)
-    return selection
-
-
-class _Filters:
-    """Evaluates filters for one event: each different filter once, and those of a partner within a common budget."""
-
-    def __init__(self, envelope: Envelope) -> None:
-        self._envelope = envelope
-        self._answers: dict[str, bool | TransformError] = {}
-        self._of_each = FILTER.steps(envelope.data)
-        self._of_partner = FILTERS_OF_PARTNER.steps(envelope.data)
-        self._left: dict[str, int] = {}
-        """The steps that each partner's filters have left."""
-        self._budget = Budget(self._of_each)
-        """The budget of the filter that is evaluated."""
-
-    def ask(self, filter_: Filter, partner_id: str) -> bool | TransformError:
-        answer = self._answers.get(filter_.text)
-        if answer is not None:
-            return answer
-        left = self._left.get(partner_id, self._of_partner)
-        if left <= 0:
-            return self._too_much_together()
-        budget = self._budget
-        budget.steps = allowed = min(self._of_each, left)
-        try:
-            answer = filter_.matches(self._envelope, budget)
-        except TransformError as error:
-            answer = error if allowed == self._of_each else self._too_much_together()
-        self._left[partner_id] = left - 1 - allowed + max(budget.steps, 0)  # each evaluation counts as a step, too
-        if left >= self._of_each:  # else the result is not kept: another partner may have enough steps left
-            self._answers[filter_.text] = answer
-        return answer
-
-    def _too_much_together(self) -> TransformError:
-        message = f"more than the {self._of_partner} steps that this event allows to all filters of a partner together"
-        return TransformError("too_much_work", message)
+    routes: tuple[Route, ...]
+    crowded: tuple[str, ...]
+    """The ids of partners with more than MOST_AT_ONCE routes, which are not in `routes`."""
 
 
 class RoutingIndex:
@@ -106,11 +49,11 @@ class RoutingIndex:
         self._lock = threading.Lock()
         self._routes: dict[str, Route] = {}
         self._by_pattern: dict[str, dict[str, Route]] = {}
-        self._seen: dict[str, tuple[Route, ...]] = {}
+        self._seen: dict[str, Matching] = {}
         self._seen_by_pattern: dict[str, set[str]] = {}
         self.replace_all(routes)
 
-    def matching(self, event_type: str) -> tuple[Route, ...]:
+    def matching(self, event_type: str) -> Matching:
         """The routes whose patterns match, each once, in any order. Does not evaluate their filters."""
         found = self._seen.get(event_type)
         return self._look_up(event_type) if found is None else found
@@ -137,11 +80,11 @@ class RoutingIndex:
             self._seen.clear()
             self._seen_by_pattern.clear()
 
-    def _look_up(self, event_type: str) -> tuple[Route, ...]:
+    def _look_up(self, event_type: str) -> Matching:
         with self._lock:
             patterns = candidates(event_type)
             groups = [self._by_pattern[pattern] for pattern in patterns if pattern in self._by_pattern]
-            found = tuple(groups[0].values()) if len(groups) == 1 else _once_each(groups)
+            found = _matching(chain.from_iterable(group.values() for group in groups))
             if len(self._seen) >= SEEN_TYPES_MAX:
                 self._drop(next(iter(self._seen)))
             self._seen[event_type] = found
@@ -181,5 +124,8 @@ class RoutingIndex:
                 del self._seen_by_pattern[pattern]
 
 
-def _once_each(groups: list[dict[str, Route]]) -> tuple[Route, ...]:
-    return tuple({route.subscription_id: route for route in chain.from_iterable(g.values() for g in groups)}.values())
+def _matching(routes: Iterable[Route]) -> Matching:
+    once = {route.subscription_id: route for route in routes}.values()
+    counts = Counter(route.partner_id for route in once)
+    crowded = {partner_id for partner_id, count in counts.items() if count > MOST_AT_ONCE}
+    return Matching(tuple(route for route in once if route.partner_id not in crowded), tuple(crowded))

@@ -18,6 +18,8 @@ def event_story(event: Event) -> Iterator[str]:
     yield from _event(event)
     deliveries = event.deliveries.order_by("pk")
     yield f"deliveries: {deliveries.count()}"
+    for fan_out in event.fan_outs.order_by("pk"):
+        yield f"  still to be made: those to partner {fan_out.partner_id} (fan-out {fan_out.pk})"
     for delivery in deliveries.iterator():
         yield ""
         yield from _delivery(delivery)

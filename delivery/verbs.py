@@ -79,7 +79,7 @@ def expunge_event(event: Event) -> bool:
     """Removes an event's data and the answers of endpoints, for good. Returns False if that was done before.
 
     The rows of the event and its deliveries stay, so that the event is still a duplicate if it comes again. Pending
-    deliveries become dead.
+    deliveries become dead; those that were still to be made are not made.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -87,6 +87,7 @@ def expunge_event(event: Event) -> bool:
             data=NO_DATA, schema_error="", expunged_at=now
         )
         if changed:
+            event.fan_outs.all().delete()
             event.deliveries.filter(status=Delivery.Status.PENDING).update(
                 status=Delivery.Status.DEAD, next_attempt_at=None, finished_at=now, last_error=EXPUNGED
             )

@@ -16,26 +16,24 @@ MAX_OUTPUT_BYTES = EVENT_LIMITS.max_bytes + 65_536
 """A copy of the largest event fits."""
 
 
-STEPS_PER_BYTE = 4
-"""Enough for a dozen passes over the event (`omit` with `$..email`, `$..phone`, …), until an Allowance's `most`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """`base` steps and STEPS_PER_BYTE for each byte of the event's data, but at most `most`."""
+    """`base` steps and `per_byte` for each byte of the event's data, but at most `most`."""
 
     base: int
+    per_byte: float
     most: int
 
     def steps(self, data: bytes) -> int:
-        return min(self.base + STEPS_PER_BYTE * len(data), self.most)
+        return min(self.base + int(self.per_byte * len(data)), self.most)
 
 
-TRANSFORMATION = Allowance(20_000, 500_000)
-FILTER = Allowance(20_000, 100_000)
-"""Less than for transformations: where events come in, the filters of all subscriptions run one after another."""
-FILTERS_OF_PARTNER = Allowance(50_000, 200_000)
-"""For all filters of a partner together: its thousand subscriptions must not delay the events of other partners."""
+TRANSFORMATION = Allowance(20_000, 4, 500_000)
+"""Enough for a dozen passes over the event (`omit` with `$..email`, `$..phone`, …)."""
+FILTER = Allowance(20_000, 4, 100_000)
+FILTERS_AT_ONCE = Allowance(500, 0.5, 10_000)
+"""For all filters of a partner together, where events come in one after another: enough for fifty ordinary filters, or
+for one that looks through all of the event. If they need more, they run later, in the partner's own queue."""
 STEPS_BETWEEN_RESTS = 500
 
 

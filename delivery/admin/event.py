@@ -69,26 +69,36 @@ class DataShown:
     expunged_at: datetime | None
 
 
+_TO_BE_MADE = badge("to be made", "info", "The partner has many subscriptions, or slow filters")
+
+
 def data_shown(event: Event) -> DataShown:
     return DataShown(json_code(event.data), code(event.data), len(event.data), event.expunged_at)
 
 
 def _deliveries(event: Event) -> Panel:
+    to_make = event.fan_outs.select_related("partner").order_by("pk")[:DELIVERIES_SHOWN]
     own = event.deliveries.select_related("partner", "subscription").prefetch_related(LAST_ATTEMPT)
     found = own.order_by("subscription_id")[:DELIVERIES_SHOWN]
     return Panel(
         title="Deliveries",
         headers=("Delivery", "Status", "Last outcome", "Partner", "Subscription", "Attempts"),
         rows=[
-            (
-                link(one, short(one.pk)),
-                status_badge(one),
-                last_outcome_badge(one),
-                link(one.partner),
-                link(one.subscription),
-                str(one.attempt_count),
-            )
-            for one in found
+            *(
+                ("-", _TO_BE_MADE, "waits in the queue", link(one.partner), "those that want it", "-")
+                for one in to_make
+            ),
+            *(
+                (
+                    link(one, short(one.pk)),
+                    status_badge(one),
+                    last_outcome_badge(one),
+                    link(one.partner),
+                    link(one.subscription),
+                    str(one.attempt_count),
+                )
+                for one in found
+            ),
         ],
         empty="Nobody was subscribed to it.",
         link=list_url(Delivery, q=event.pk),

@@ -172,10 +172,11 @@ def oldest_waiting() -> dict[str, float]:
         cursor.execute(
             """
             SELECT p.id, extract(epoch FROM now() - oldest.due_at)::float8
-            FROM partners_partner p CROSS JOIN LATERAL (
-                SELECT next_attempt_at AS due_at FROM delivery_delivery d
-                WHERE d.status = 'pending' AND d.partner_id = p.id ORDER BY next_attempt_at LIMIT 1
-            ) AS oldest
+            FROM partners_partner p CROSS JOIN LATERAL (SELECT least(
+                (SELECT next_attempt_at FROM delivery_delivery d
+                 WHERE d.status = 'pending' AND d.partner_id = p.id ORDER BY next_attempt_at LIMIT 1),
+                (SELECT created_at FROM delivery_fanout f WHERE f.partner_id = p.id ORDER BY created_at LIMIT 1)
+            ) AS due_at) AS oldest
             WHERE oldest.due_at < now()
             """
         )

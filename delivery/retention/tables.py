@@ -64,6 +64,7 @@ EVENTS = Table(
     choose="""
         SELECT id FROM delivery_event e
         WHERE id = ANY(%(keys)s) AND NOT EXISTS (SELECT 1 FROM delivery_delivery d WHERE d.event_id = e.id)
+          AND NOT EXISTS (SELECT 1 FROM delivery_fanout f WHERE f.event_id = e.id)
         FOR UPDATE SKIP LOCKED
         """,
     delete=(
@@ -72,6 +73,7 @@ EVENTS = Table(
             """
             DELETE FROM delivery_event e WHERE id = ANY(%(keys)s)
             AND NOT EXISTS (SELECT 1 FROM delivery_delivery d WHERE d.event_id = e.id)
+            AND NOT EXISTS (SELECT 1 FROM delivery_fanout f WHERE f.event_id = e.id)
             """,
         ),
     ),

@@ -12,7 +12,7 @@ from django.db import DataError, OperationalError, connection
 
 from delivery.bridge import Bridge
 from delivery.catalogue import Catalogue
-from delivery.due import Due
+from delivery.due import Queued
 from delivery.models import DeadLetter, Delivery, Event
 from delivery.routes import SubscriptionRouter
 from delivery.sources import SourceMessage, SourceUnavailable
@@ -66,10 +66,10 @@ class Broker:
     """Remembers published attempts; away for the first `away` calls. A call without attempts does not count."""
 
     def __init__(self, away: int = 0) -> None:
-        self.published: list[Due] = []
+        self.published: list[Queued] = []
         self.away = away
 
-    def __call__(self, due: Sequence[Due]) -> int:
+    def __call__(self, due: Sequence[Queued]) -> int:
         if self.away and due:
             self.away -= 1
             raise redis.ConnectionError("away")
@@ -95,7 +95,7 @@ def test_a_batch_is_stored_published_and_acknowledged() -> None:
     source, broker = Script([[message(1), message(2)], [message(3)]]), Broker()
     bridge = run(source, broker)
     assert Event.objects.count() == 3
-    assert {one.delivery_id for one in broker.published} == set(Delivery.objects.values_list("id", flat=True))
+    assert {one.message_id for one in broker.published} == {one.next_due.message_id for one in Delivery.objects.all()}
     assert source.acknowledged == ["P_1", "P_2", "P_3"]
     assert (bridge.counts.events, bridge.counts.deliveries, bridge.counts.duplicates) == (3, 3, 0)
 
@@ -104,7 +104,7 @@ def test_a_batch_that_comes_again_is_published_again_and_stored_once() -> None:
     source, broker = Script([[message(1)], [message(1)]]), Broker()
     bridge = run(source, broker)
     assert Delivery.objects.count() == 1
-    assert [one.delivery_id for one in broker.published] == [Delivery.objects.get().id] * 2
+    assert [one.message_id for one in broker.published] == [Delivery.objects.get().next_due.message_id] * 2
     assert bridge.counts.duplicates == 1
 
 

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from delivery import publish
 from delivery.broker import FairQueues
-from delivery.due import Due
+from delivery.due import Due, FanOutDue
 from delivery.limits import push_limits
 from delivery.management.arguments import moment
-from delivery.models import Attempt, Delivery, Event, ReplayJob
+from delivery.models import Attempt, Delivery, Event, FanOut, ReplayJob
 from delivery.reconcile import look_back, reconcile
 from partners import services
 from partners.identifiers import new_id
@@ -160,6 +160,23 @@ class TestDrain:
         assert (state(kept)[0], state(scheduled)[0], state(given_up)[0]) == ("pending", "pending", "dead")
         assert (stats.ready, stats.delayed) == (1, 1)
 
+    def test_deliveries_that_are_still_to_be_made_are_given_up_with_the_whole_queue_only(
+        self, subscription: Subscription, queues: FairQueues
+    ) -> None:
+        event = new_delivery(subscription).event
+        fan_out = FanOut.objects.create(
+            event=event, partner=subscription.partner, event_type=event.type, created_at=timezone.now()
+        )
+        queue = publish.queue_of(subscription.partner_id)
+        publish.publish([FanOutDue(fan_out.pk, subscription.partner_id, event.type)])
+
+        run("drain", subscription.partner_id, "--subscription", subscription.pk, "--until", later())
+        assert queues.missing(queue, [fan_out.pk]) == []
+        new_delivery(subscription)
+        assert run("drain", subscription.partner_id, "--until", later(), "--dry-run") == "would give up 2 deliveries\n"
+        assert run("drain", subscription.partner_id, "--until", later()) == "gave up 2 deliveries\n"
+        assert (FanOut.objects.count(), queues.size(queue)) == (0, 0)
+
 
 class TestReconcile:
     def test_what_the_broker_does_not_hold_is_queued(self, subscription: Subscription, queues: FairQueues) -> None:
@@ -211,7 +228,7 @@ class TestReconcile:
         for looked_at, lost in look_back(queues, size=2):
             assert looked_at <= 2
             publish.publish(lost, queues)
-            found += [one.delivery_id for one in lost]
+            found += [one.delivery_id for one in lost if isinstance(one, Due)]
         return sorted(found)
 
     def test_limits_that_were_not_written_are_written(self, subscription: Subscription, queues: FairQueues) -> None:

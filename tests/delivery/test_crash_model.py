@@ -25,7 +25,7 @@ from delivery.bridge import Bridge
 from delivery.broker import FairQueues, faults
 from delivery.catalogue import Catalogue
 from delivery.deliver import Tools, deliver
-from delivery.due import Due
+from delivery.due import Queued
 from delivery.endpoints import EndpointCache
 from delivery.errors import DeliveryDead, TryLater
 from delivery.jobs import JobLoader
@@ -123,7 +123,7 @@ class System(RuleBasedStateMachine):
     @precondition(lambda self: self.source.waiting)
     @rule(crash=st.sampled_from(CRASHES_OF_BRIDGE))
     def take_a_batch(self, crash: str) -> None:
-        def send(due: Sequence[Due]) -> int:
+        def send(due: Sequence[Queued]) -> int:
             if crash == "before publishing":
                 raise CrashError
             return publish.publish(due)

@@ -7,7 +7,8 @@ import pytest
 from delivery.ingest import Accepted, ingest
 from delivery.messages import NewEvent
 from delivery.models import Delivery, Event
-from delivery.routing import Route, Selection
+from delivery.routing import Route
+from delivery.selection import Selection
 from partners.errors import TransformError
 from partners.models import Subscription
 from partners.services import create_partner, create_subscription

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from delivery.due import Due
+from delivery.due import Due, Queued
 from delivery.metrics.process import REGISTRY
 from delivery.passing import Silence
 from delivery.publish import BRIEF_S, publish_briefly, publish_or_leave, queues
@@ -28,7 +28,7 @@ def test_attempts_that_cannot_be_queued_are_counted_each_time_and_logged_once(ca
     caplog.set_level("INFO")
     caplog.clear()
 
-    def away(_: Sequence[Due]) -> int:
+    def away(_: Sequence[Queued]) -> int:
         raise redis.ConnectionError("refused")
 
     left = [publish_or_leave(DUE, "some part", away) for _ in range(3)]
@@ -45,7 +45,7 @@ def test_a_broker_that_does_not_answer_is_left_alone_for_a_while() -> None:
     now, asked = [100.0], 0
     silence = Silence(for_s=5, clock=lambda: now[0])
 
-    def hangs(_: Sequence[Due]) -> int:
+    def hangs(_: Sequence[Queued]) -> int:
         nonlocal asked
         asked += 1
         raise redis.TimeoutError("Timeout reading from socket")
@@ -60,7 +60,7 @@ def test_a_broker_that_does_not_answer_is_left_alone_for_a_while() -> None:
 def test_a_broker_that_refuses_connections_is_asked_each_time() -> None:
     silence = Silence()
 
-    def refuses(_: Sequence[Due]) -> int:
+    def refuses(_: Sequence[Queued]) -> int:
         raise redis.ConnectionError("refused")
 
     assert not publish_or_leave(DUE, "another part", refuses, silence)

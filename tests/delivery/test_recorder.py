@@ -20,7 +20,8 @@ from delivery.outcomes import ErrorClass, answered, failed
 from delivery.passing import is_passing
 from delivery.recorder import AttemptRecord, disable_gone, record
 from delivery.retries import Step, decide
-from delivery.routing import Route, Selection
+from delivery.routing import Route
+from delivery.selection import Selection
 from delivery.verify import verify_hour
 from partners.changes import Change
 from partners.models import Subscription

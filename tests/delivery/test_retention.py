@@ -9,7 +9,7 @@ from django.core import checks
 from django.db import connection
 from pytest_django import Settings
 
-from delivery.models import Attempt, DeadLetter, Delivery, Event, OperationalEvent, Rollup
+from delivery.models import Attempt, DeadLetter, Delivery, Event, FanOut, OperationalEvent, Rollup
 from delivery.resolutions import HOUR_S, MINUTE_S, roll_up
 from delivery.retention import tables
 from delivery.retention.places import kept_places
@@ -99,6 +99,17 @@ def test_what_is_pending_stays_with_its_event_whatever_its_age(store: Store) -> 
     store.delivery(OLD, "pending")
     remover().run(LONG_RULES[1:], NOW)
     assert (Delivery.objects.count(), Event.objects.count(), Attempt.objects.count()) == (1, 1, 1)
+
+
+def test_an_event_whose_deliveries_are_still_to_be_made_stays(store: Store) -> None:
+    made = store.delivery(OLD)
+    FanOut.objects.create(event=made.event, partner_id=made.partner_id, event_type="orders.created", created_at=OLD)
+    remover().run(LONG_RULES, NOW)
+    assert (Delivery.objects.count(), Event.objects.count()) == (0, 1)
+    ((_, statement),) = tables.EVENTS.delete
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"keys": [made.event_id]})
+    assert Event.objects.exists()
 
 
 def test_a_delivery_that_was_retried_lately_stays(store: Store) -> None:

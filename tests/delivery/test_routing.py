@@ -3,23 +3,19 @@ import threading
 import time
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.routing import SEEN_TYPES_MAX, Route, RoutingIndex, select
-from partners.envelope import Envelope
-from partners.errors import JSONError
-from partners.filters import compile_filter
+from delivery.routing import MOST_AT_ONCE, SEEN_TYPES_MAX, Matching, Route, RoutingIndex
 from partners.patterns import matches
 
 
-def a_route(subscription_id: str, *patterns: str, filter_: str | None = None) -> Route:
-    return Route(subscription_id, "ptr_1", patterns, None if filter_ is None else compile_filter(filter_))
+def a_route(subscription_id: str, *patterns: str) -> Route:
+    return Route(subscription_id, "ptr_1", patterns)
 
 
 def found(index: RoutingIndex, event_type: str) -> list[str]:
-    return sorted(route.subscription_id for route in index.matching(event_type))
+    return sorted(route.subscription_id for route in index.matching(event_type).routes)
 
 
 def test_exact_names_categories_and_everything_are_found() -> None:
@@ -97,14 +93,14 @@ def test_invented_event_types_do_not_grow_the_index() -> None:
 
 
 def test_look_ups_while_another_thread_changes_the_index() -> None:
-    index = RoutingIndex([a_route(f"sub{number}", "orders.*") for number in range(20)])
+    index = RoutingIndex([replace(a_route(f"sub{n}", "orders.*"), partner_id=f"ptr_{n % 2}") for n in range(20)])
     stop = threading.Event()
     wrong: list[int] = []
 
     def look() -> None:
         while not stop.is_set():
-            if len(index.matching("orders.created")) not in (19, 20):
-                wrong.append(len(index.matching("orders.created")))
+            if len(found(index, "orders.created")) not in (19, 20):
+                wrong.append(len(found(index, "orders.created")))
 
     threads = [threading.Thread(target=look) for _ in range(3)]
     for thread in threads:
@@ -125,7 +121,7 @@ def test_a_hundred_thousand_subscriptions_cost_no_more_than_a_hundred() -> None:
     types = [f"type{chance.randrange(10_000)}.created" for _ in range(2_000)]
     best = min(_seconds_per_look_up(large, types) for _ in range(5))
     assert best < 20e-6
-    assert len(large.matching(types[0])) == 10
+    assert len(large.matching(types[0]).routes) == 10
 
 
 def _seconds_per_look_up(index: RoutingIndex, types: list[str]) -> float:
@@ -135,78 +131,12 @@ def _seconds_per_look_up(index: RoutingIndex, types: list[str]) -> float:
     return (time.perf_counter() - started) / len(types)
 
 
-def an_event(data: bytes) -> Envelope:
-    return Envelope("evt_1", "orders.created", "2026-01-02T03:04:05Z", data)
-
-
-def test_filters_choose_among_the_routes() -> None:
-    routes = [
-        a_route("none", "*"),
-        a_route("rich", "*", filter_="$.data[?(@.total_price > 100)]"),
-        a_route("rich too", "*", filter_="$.data[?(@.total_price > 100)]"),
-        a_route("poor", "*", filter_="$.data[?(@.total_price < 100)]"),
-    ]
-    selection = select(routes, lambda: an_event(b'{"total_price":"199.00"}'))
-    assert [route.subscription_id for route in selection.wanted] == ["none", "rich", "rich too"]
-    assert selection.failed == []
-
-
-def test_a_filter_that_fails_is_reported_and_not_lost() -> None:
-    greedy = a_route("greedy", "*", filter_="$..[?(@.a && @.b && @.c)]")
-    selection = select([greedy, a_route("plain", "*")], lambda: an_event(b"[" + b"[]," * 70_000 + b"[]]"))
-    assert [route.subscription_id for route in selection.wanted] == ["plain"]
-    assert [(route, error.reason) for route, error in selection.failed] == [(greedy, "too_much_work")]
-
-
-HUNGRY = "$.data.items[*].*[?($.data.items[*].*[?(@.q{} == 'x')])]"
-"""A filter that stays within the budget of a single filter."""
-ITEMS = b'{"items":[' + b'{"a":{},"b":{},"c":{}},' * 25 + b"{}]}"
-
-
-def of(partner_id: str, route: Route) -> Route:
-    return replace(route, partner_id=partner_id)
-
-
-def test_the_filters_of_one_partner_have_a_common_budget_for_an_event() -> None:
-    hungry = [a_route(f"hungry {n}", "*", filter_=HUNGRY.format(n)) for n in range(50)]
-    others = [of("ptr_2", hungry[-1]), of("ptr_2", a_route("modest", "*", filter_="$.data.items[*].a"))]
-    selection = select([*hungry, *others], lambda: an_event(ITEMS))
-    assert [route.subscription_id for route in selection.wanted] == ["modest"]
-    assert [route for route, _ in selection.failed] == hungry[-len(selection.failed) :]
-    assert 40 < len(selection.failed) < 50
-    assert str(selection.failed[-1][1]).startswith("more than the 52356 steps that this event allows to all filters")
-    assert {error.reason for _, error in selection.failed} == {"too_much_work"}
-
-
-def test_a_filter_that_exceeds_its_own_budget_leaves_some_for_the_others_of_its_partner() -> None:
-    endless = a_route("endless", "*", filter_="$..[?($.data.items[*].*[?($.data.items[*].*)])]")
-    wide = a_route("wide", "*", filter_="$..[?(@)]")
-    modest = [a_route(f"modest {n}", "*", filter_=f"$.data.items[{n}].a") for n in range(20)]
-    selection = select([endless, *modest], lambda: an_event(ITEMS))
-    assert [route for route, _ in selection.failed] == [endless]
-    assert selection.wanted == modest
-    selection = select(
-        [wide, *modest], lambda: an_event(b'{"items":[' + b'{"a":1},' * 20 + b"0" + b",0" * 300_000 + b"]}")
-    )
-    assert [route for route, _ in selection.failed] == [wide]
-    assert selection.wanted == modest
-
-
-def test_an_event_is_made_once_and_only_for_a_filter() -> None:
-    made: list[Envelope] = []
-
-    def make() -> Envelope:
-        made.append(an_event(b'{"total_price":"199.00"}'))
-        return made[-1]
-
-    assert len(select([a_route("sub", "*")], make).wanted) == 1
-    assert made == []
-    select([a_route("rich", "*", filter_="$.data.total_price"), a_route("poor", "*", filter_="$.data.a")], make)
-    assert len(made) == 1
-
-
-def test_an_event_is_not_parsed_without_a_filter() -> None:
-    not_json = an_event(b"{")
-    assert len(select([a_route("sub", "*")], lambda: not_json).wanted) == 1
-    with pytest.raises(JSONError):
-        select([a_route("sub", "*", filter_="$.data.a")], lambda: not_json)
+def test_a_partner_with_many_subscriptions_for_a_type_is_kept_apart() -> None:
+    few = [a_route(f"few {n}", "orders.*") for n in range(MOST_AT_ONCE)]
+    many = [replace(a_route(f"many {n}", "orders.*"), partner_id="ptr_2") for n in range(MOST_AT_ONCE)]
+    more = replace(a_route("more", "orders.created"), partner_id="ptr_2")
+    index = RoutingIndex([*few, *many, more])
+    assert set(index.matching("orders.updated").routes) == {*few, *many}
+    assert index.matching("orders.created") == Matching(tuple(few), ("ptr_2",))
+    index.remove("more")
+    assert index.matching("orders.created").crowded == ()

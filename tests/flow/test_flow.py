@@ -89,3 +89,24 @@ def test_a_wiped_valkey_is_filled_again_from_postgresql(system: System, receiver
     assert sum(count - 1 for count in posts.values()) <= 16
     limits = FairQueues(system.valkey).limits(f"partner.{to.partner_id}")
     assert limits.rate == 40, "the limit came back as well"
+
+
+def test_many_subscriptions_of_a_partner_get_every_event_although_a_worker_is_killed_and_valkey_wiped(
+    system: System, receiver: Receiver
+) -> None:
+    urls = [receiver.url(f"/slow?s=0.005&n={number}") for number in range(30)]
+    many = [{"url": url, "event_types": ["orders.*"]} for url in urls]
+    system.seed([{"name": "Many", "subscriptions": many}, {"name": "One", "subscriptions": many[:1]}])
+    system.start("bridge", "worker-1", "worker-2", "beat")
+    system.publish(events(40))
+    receiver.wait_for(100, timeout_s=60)
+    system.kill("worker-1")
+    receiver.wait_for(400, timeout_s=60)
+    system.valkey.flushall()
+    system.start("worker-1")
+    delivered(system, 40 * 31)
+    posts = Counter((request.webhook_id, request.path) for request in receiver.requests)
+    assert len(posts) == 40 * 30
+    assert sum(posts.values()) - 40 * 31 <= 3 * 16, "only what was in flight is repeated"
+    system.wait_until(lambda: system.count("SELECT count(*) FROM delivery_fanout") == 0, "the last fan-out to end")
+    assert system.manage("verify") == "all invariants hold\n"

@@ -1,0 +1,205 @@
+"""Deliveries to a partner with many subscriptions are made in steps, each once, and none is lost."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from delivery import publish
+from delivery.broker import FairQueues
+from delivery.due import FanOutDue
+from delivery.fan_out import LOOK_AT, MOST_DELIVERIES, fan_out
+from delivery.ingest import Accepted, Ingested, ingest
+from delivery.mending import mend
+from delivery.messages import NewEvent
+from delivery.models import Delivery, Event, FanOut
+from delivery.reconcile import reconcile
+from delivery.routes import SubscriptionRouter
+from delivery.routing import MOST_AT_ONCE
+from delivery.verbs import expunge_event
+from partners import services
+from partners.models import Partner, Subscription
+from tests.delivery.test_selection import ENDLESS, ITEMS
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
+
+MANY = MOST_AT_ONCE + 5
+
+
+@pytest.fixture(autouse=True)
+def queues(valkey: str) -> Iterator[FairQueues]:
+    """Marked as complete, like the queues of a running system."""
+    own = publish.queues()
+    own.client.flushdb()
+    own.mark()
+    yield own
+    own.client.flushdb()
+
+
+@pytest.fixture
+def partner() -> Partner:
+    return services.create_partner("Many Shops")
+
+
+def subscribe(partner: Partner, count: int = MANY, **fields: Any) -> list[Subscription]:
+    url, types = "https://hooks.example.com/in", ["orders.*"]
+    return [services.create_subscription(partner, url, types, **fields) for _ in range(count)]
+
+
+def take_in(*event_ids: str, data: bytes = b"{}") -> Ingested:
+    router = SubscriptionRouter()
+    router.load()
+    at = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+    return ingest([Accepted(NewEvent(one, "orders.created", "", at, data)) for one in event_ids], router)
+
+
+def rest() -> None:
+    pass
+
+
+def run(fan_out_id: str) -> int:
+    """Takes all steps; returns how many there were."""
+    steps = 1
+    while fan_out(fan_out_id, rest):
+        steps += 1
+    return steps
+
+
+def subscribers(event_id: str) -> list[str]:
+    return list(
+        Delivery.objects.filter(event=event_id).order_by("subscription_id").values_list("subscription_id", flat=True)
+    )
+
+
+def ids(subscriptions: Sequence[Subscription]) -> list[str]:
+    return [one.pk for one in subscriptions]
+
+
+def test_a_partner_with_many_subscriptions_gets_its_deliveries_later(partner: Partner, queues: FairQueues) -> None:
+    many = subscribe(partner)
+    (few,) = subscribe(services.create_partner("Few"), 1)
+    done = take_in("e1")
+
+    assert subscribers("e1") == [few.pk]
+    found = FanOut.objects.get()
+    assert list(done.queued) == [*done.due, FanOutDue(found.pk, partner.pk, "orders.created")]
+
+    assert run(found.pk) == 1
+    assert subscribers("e1") == sorted(ids([*many, few]))
+    assert not FanOut.objects.exists()
+    queued = queues.missing(publish.queue_of(partner.pk), [one.next_due.message_id for one in Delivery.objects.all()])
+    assert queued == [Delivery.objects.get(subscription=few).next_due.message_id]
+
+
+def test_it_is_done_in_steps(partner: Partner) -> None:
+    many = subscribe(partner, 2 * MOST_DELIVERIES + 1)
+    take_in("e1")
+    found = FanOut.objects.get()
+
+    assert fan_out(found.pk, rest)
+    assert subscribers("e1") == ids(many)[:MOST_DELIVERIES]
+    found.refresh_from_db()
+    assert found.after == many[MOST_DELIVERIES - 1].pk
+    assert run(found.pk) == 2
+    assert subscribers("e1") == ids(many)
+
+
+def test_a_step_that_comes_twice_makes_nothing_twice(partner: Partner) -> None:
+    many = subscribe(partner)
+    take_in("e1")
+    found = FanOut.objects.get()
+    pk = found.pk
+    run(pk)
+    found.save(force_insert=True)  # as if the last step had not been committed
+    run(pk)
+    assert not fan_out(pk, rest)
+    assert subscribers("e1") == ids(many)
+
+
+def test_an_event_that_comes_again_is_queued_again_and_stored_once(partner: Partner) -> None:
+    subscribe(partner)
+    first = take_in("e1", "e2")
+    run(FanOut.objects.get(event="e2").pk)
+    again = take_in("e1", "e2")
+    assert FanOut.objects.count() == 1
+    assert set(again.queued) == {first.queued[0], *(one.next_due for one in Delivery.objects.filter(event="e2"))}
+
+
+def test_slow_filters_are_evaluated_later_and_one_that_fails_leaves_a_dead_delivery(partner: Partner) -> None:
+    (endless,) = subscribe(partner, 1, filter=ENDLESS)
+    (wanted,) = subscribe(partner, 1, filter="$.data.items")
+    subscribe(partner, 1, filter="$.data.nothing")
+    take_in("e1", data=ITEMS)
+    assert subscribers("e1") == []
+
+    run(FanOut.objects.get().pk)
+    assert subscribers("e1") == [endless.pk, wanted.pk]
+    dead = Delivery.objects.get(subscription=endless)
+    assert (dead.status, dead.last_error[:9]) == ("dead", "filter: m")
+    assert Delivery.objects.get(subscription=wanted).status == "pending"
+
+
+def test_only_subscriptions_that_existed_and_are_enabled_get_it(partner: Partner) -> None:
+    many = subscribe(partner)
+    take_in("e1")
+    subscribe(partner, 1)
+    services.disable_subscription(many[0], Subscription.DisabledReason.PARTNER)
+    services.delete_subscription(many[1])
+    services.update_subscription(many[2], {"event_types": ["carts.*"]})
+    run(FanOut.objects.get().pk)
+    assert subscribers("e1") == ids(many[3:])
+
+
+def test_an_expunged_event_makes_no_deliveries(partner: Partner) -> None:
+    subscribe(partner)
+    take_in("e1")
+    (found,) = FanOut.objects.all()
+    expunge_event(Event.objects.get())
+    assert not FanOut.objects.exists()
+    found.save(force_insert=True)  # it was being made meanwhile
+    run(found.pk)
+    assert not Delivery.objects.exists()
+    assert not FanOut.objects.exists()
+
+
+def past(seconds: float) -> None:
+    """Puts all rows back in time."""
+    FanOut.objects.update(created_at=timezone.now() - timedelta(seconds=seconds))
+
+
+def test_a_lost_fan_out_is_queued_again(partner: Partner, queues: FairQueues) -> None:
+    subscribe(partner)
+    take_in("e1", "e2")
+    assert reconcile(queues).queued == 0, "it may still be on its way"
+    past(60)
+    assert reconcile(queues).queued == 2
+    assert reconcile(queues).queued == 0
+    assert queues.size(publish.queue_of(partner.pk)) == 2
+
+
+def test_a_wiped_broker_gets_fan_outs_back(partner: Partner, queues: FairQueues) -> None:
+    subscribe(partner)
+    take_in(*(f"e{n}" for n in range(5)))
+    past(60)
+    queues.client.flushdb()
+    while queues.was_wiped():
+        mend(queues, 0, lambda: True, size=2)
+    assert queues.size(publish.queue_of(partner.pk)) == 5
+
+
+def test_many_with_filters_that_want_nothing_are_looked_at_in_steps(partner: Partner) -> None:
+    subscribe(partner, LOOK_AT, filter="$.data.nothing")
+    (last,) = subscribe(partner, 1)
+    take_in("e1")
+    assert run(FanOut.objects.get().pk) == 2
+    assert subscribers("e1") == [last.pk]
+
+
+def test_a_filter_that_does_not_compile_any_more_stops_no_others(partner: Partner) -> None:
+    many = subscribe(partner)
+    take_in("e1")
+    Subscription.objects.filter(pk__in=[many[0].pk, many[-1].pk]).update(filter="$[")
+    run(FanOut.objects.get().pk)
+    assert subscribers("e1") == ids(many[1:-1])
