@@ -1,7 +1,7 @@
 """Creates the tables and the partners of a benchmark. Run in a process of its own, with the system's settings.
 
-A group is a number of equal partners, each with one subscription. `fan_out` neighbours share an event type, so each
-event makes that many deliveries, and all partners get the same number.
+A group is a number of equal partners, each with one subscription unless it says otherwise. `fan_out` neighbours share
+an event type, so each event makes that many deliveries, and all partners get the same number.
 """
 
 import json
@@ -20,6 +20,8 @@ class Group:
     rate_limit: str = ""
     max_in_flight: int = 16
     transformation: str = ""
+    subscriptions: int = 1
+    """How many each partner has. If more than one, they want every event, of other groups too."""
 
     @property
     def subjects(self) -> list[str]:
@@ -66,10 +68,11 @@ def seed(groups: Sequence[Group]) -> None:
             Subscription(
                 partner_id=group.partner_id(n),
                 url=group.urls[n],
-                event_types=[group.event_type(n)],
+                event_types=[group.event_type(n)] if group.subscriptions == 1 else ["*"],
                 transformation=group.transformation,
             )
             for n in members
+            for _ in range(group.subscriptions)
         ]
         Subscription.objects.bulk_create(subscriptions)
         SubscriptionSecret.objects.bulk_create(

@@ -23,12 +23,14 @@ class Trouble:
     mode: str = "ok"
     rate_limit: str = ""
     partners: int = 1
+    subscriptions: int = 1
+    """If more than one, they want the healthy partners' events as well; the peers have no such partners."""
 
     def group(self, receiver: ReceiverProcess, refusing_port: int) -> Group:
         urls = [receiver.url(self.mode, self.name, number) for number in range(self.partners)]
         if self.mode == "refused":
             urls = [f"http://{LOOPBACK}:{refusing_port}/"]
-        return Group(self.name, urls, rate_limit=self.rate_limit)
+        return Group(self.name, urls, rate_limit=self.rate_limit, subscriptions=self.subscriptions)
 
 
 TROUBLES = (
@@ -40,6 +42,7 @@ TROUBLES = (
     Trouble("hanging", 20_000, 1_000, mode="hang-15"),
     Trouble("ten_hanging", 20_000, 0, mode="hang-15", partners=10),
     Trouble("many_hanging", 20_000, 0, mode="hang-15", partners=300),
+    Trouble("many_wanting", 1_000, 0, subscriptions=1_000),
 )
 """A flood to an endpoint that answers at once keeps the processors busy. A paced flood, 16 requests at a time to an
 endpoint that takes 100 ms, does not: what others notice of it is not a shortage of processors."""

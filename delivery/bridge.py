@@ -53,6 +53,8 @@ class Counts:
     duplicates: int = 0
     dead_letters: int = 0
     deliveries: int = 0
+    fan_outs: int = 0
+    """Times that a partner's deliveries of an event are made later."""
     unpublished: int = 0
     """Deliveries that could not be published since the broker went away; 0 after the next success."""
     fetched_at: float = 0.0
@@ -165,7 +167,9 @@ class Bridge:
         self.counts.events += len(result.stored)
         self.counts.duplicates += len(accepted) - len(result.stored)
         self.counts.dead_letters += len(unreadable)
-        self.counts.deliveries += len(result.due)
+        deliveries = len(result.due)
+        self.counts.deliveries += deliveries
+        self.counts.fan_outs += len(result.queued) - deliveries
         self._publish(result.queued)
         return [message for message, _ in unreadable]
 
