@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from delivery.broker.naming import FREE
 from partners.identifiers import FAN_OUT
 
 
@@ -43,7 +44,8 @@ class FanOutDue:
 
     @property
     def message_id(self) -> str:
-        return self.fan_out_id
+        """The rate limit does not count it, because it is no request."""
+        return FREE + self.fan_out_id
 
 
 Queued = Due | FanOutDue

@@ -131,10 +131,10 @@ def _store(cursor: Any, batch: Sequence[Accepted], router: Router) -> tuple[froz
     return stored, queued + [due for due, event_id in fan_outs if event_id in stored]
 
 
-def store_deliveries(event_id: str, event_type: str, selection: Selection) -> list[Due]:
-    """Stores deliveries of an event that is stored already, in the open transaction; returns the attempts to publish.
-    Leaves out those that exist."""
-    deliveries = _deliveries(event_id, event_type, selection)
+def store_deliveries(selections: Iterable[tuple[str, str, Selection]]) -> list[Due]:
+    """Stores deliveries of events that are stored already, given by id, type and selection, in the open transaction.
+    Leaves out those that exist; returns the attempts to publish."""
+    deliveries = [one for of_event in selections for one in _deliveries(*of_event)]
     if not deliveries:
         return []
     with bulk_cursor() as cursor:

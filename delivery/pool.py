@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from celery.concurrency import thread
 
-from delivery.publish import FAN_OUT, TASK
+from delivery.publish import TASK
 from delivery.turns import Turns
 
 if TYPE_CHECKING:  # Celery makes its pool before Django is set up
+    from delivery.fan_outs import FanOuts
     from delivery.pipeline import Pipeline
 
 
@@ -25,39 +26,37 @@ PostgreSQL."""
 _FOR_MAINTENANCE = 8
 """Threads for the maintenance tasks, one for each: no task runs twice at the same time. Each thread may open a
 connection to PostgreSQL."""
-_FOR_FAN_OUTS = 1
-"""One thread, because this is work for the processor, which deliveries need as well."""
 _OTHER_FILES = 1000
 """Files that a worker has open beside its requests: idle connections to endpoints, connections to servers, pipes."""
 
 
 class WorkerExecutor(ThreadPoolExecutor):
-    """The threads for deliveries. It owns those for fan-outs and maintenance and the thread of `turns`, too."""
+    """The threads for deliveries. It owns those for maintenance and the thread of `turns`, too."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(_FOR_DELIVERIES, "celery-deliveries")
         self.maintenance = ThreadPoolExecutor(_FOR_MAINTENANCE, "celery-maintenance")
-        self.fan_outs = ThreadPoolExecutor(_FOR_FAN_OUTS, "celery-fan-outs")
         self.turns = Turns("deliveries", helpers=limit)
         self.turns.start()
         self.pipeline: Pipeline | None = None
-        """Made by delivery.strategy when the worker connects to the broker."""
+        self.fan_outs: FanOuts | None = None
+        """Both are made by delivery.strategy when the worker connects to the broker."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Runs Celery's tracer. The first of its arguments is the task's name."""
         _, (name, *_), *_ = args
-        submits = {TASK: super().submit, FAN_OUT: self.fan_outs.submit}
-        return submits.get(name, self.maintenance.submit)(fn, *args, **kwargs)
+        submit = super().submit if name == TASK else self.maintenance.submit
+        return submit(fn, *args, **kwargs)
 
     @property
     def begun(self) -> Collection[Any]:
-        """The delivery tags of messages that the pipeline is processing, which Celery does not know."""
-        return () if self.pipeline is None else [message.tag for message in tuple(self.pipeline.begun)]
+        """The delivery tags of messages that are being processed without Celery's knowledge."""
+        deliveries = [] if self.pipeline is None else [one.tag for one in tuple(self.pipeline.begun)]
+        return deliveries + ([] if self.fan_outs is None else [one.tag for one in tuple(self.fan_outs.begun)])
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         self.turns.refuse()
         super().shutdown(wait, cancel_futures=cancel_futures)
-        self.fan_outs.shutdown(wait, cancel_futures=cancel_futures)
         self.maintenance.shutdown(wait, cancel_futures=cancel_futures)
         if wait:
             self.turns.stop()

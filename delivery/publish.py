@@ -12,7 +12,6 @@ import redis
 from django.conf import settings
 
 from delivery.broker import FairMessage, FairQueues, connect
-from delivery.broker.envelope import SENDS_NOTHING
 from delivery.broker.naming import PREFIX, Naming
 from delivery.due import Due, Queued
 from delivery.metrics.process import broker_failed
@@ -20,18 +19,18 @@ from delivery.passing import Silence
 from partners.trouble import Trouble
 
 TASK = "delivery.deliver"
-FAN_OUT = "delivery.fan_out"
 EVERY_PARTNER = Naming().every
 """The name under which workers consume all partners' queues."""
 MAINTENANCE = "maintenance"
 """The queue of periodic tasks, which is an ordinary one."""
-VERSION = 1
-"""The version of task messages, whose arguments are the delivery's id and the attempt's number. Raise it when old
-workers would misread new messages. A worker parks messages that are newer than itself, and must still read those of the
-version before, so that workers can be replaced one by one. Never change the task's name: a worker drops unknown tasks.
+VERSION = 2
+"""The newest version of task messages that this release reads. 1: the arguments are a delivery's id and an attempt's
+number. 2: also the id of a fan-out alone. Raise it when old workers would misread new messages. A worker parks messages
+that are newer than itself, and must still read those of the version before, so that workers can be replaced one by one.
+Never change the task's name: a worker drops unknown tasks.
 """
-_HEADERS = {"message_version": VERSION}
-_SENDS_NOTHING = {SENDS_NOTHING: True}
+_OF_DELIVERIES = {"message_version": 1}
+_OF_FAN_OUTS = {"message_version": 2}
 
 BrokerUnavailable = redis.RedisError
 """Raised when Valkey cannot be reached; the deliveries stay in PostgreSQL and are queued later."""
@@ -62,16 +61,10 @@ def publish(due: Iterable[Queued], to: FairQueues | None = None) -> int:
 def _message(one: Queued) -> FairMessage:
     queue, id_ = queue_of(one.partner_id), one.message_id
     if isinstance(one, Due):
-        return FairMessage(
-            queue=queue,
-            id=id_,
-            task=TASK,
-            args=(one.delivery_id, one.attempt),
-            eta=one.due_at,
-            argsrepr=f"{one.event_type} {one.delivery_id} attempt {one.attempt}",
-            headers=_HEADERS,
-        )
-    return FairMessage(queue, id_, FAN_OUT, (id_,), argsrepr=f"{one.event_type} {id_}", headers=_SENDS_NOTHING)
+        text = f"{one.event_type} {one.delivery_id} attempt {one.attempt}"
+        return FairMessage(queue, id_, TASK, (one.delivery_id, one.attempt), {}, one.due_at, text, _OF_DELIVERIES)
+    text = f"{one.event_type} {one.fan_out_id}"
+    return FairMessage(queue, id_, TASK, (one.fan_out_id,), argsrepr=text, headers=_OF_FAN_OUTS)
 
 
 def publish_briefly(due: Sequence[Queued]) -> int:

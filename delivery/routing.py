@@ -19,7 +19,7 @@ from partners.patterns import candidates
 
 SEEN_TYPES_MAX = 10_000
 """Bounds the memory when a producer invents an event type for each event."""
-MOST_AT_ONCE = 10
+MOST_ROUTES = 100
 """A partner with more subscriptions for an event type gets its deliveries later (delivery.fan_out)."""
 
 
@@ -39,7 +39,7 @@ class Matching:
 
     routes: tuple[Route, ...]
     crowded: tuple[str, ...]
-    """The ids of partners with more than MOST_AT_ONCE routes, which are not in `routes`."""
+    """The ids of partners with more than MOST_ROUTES, which are not in `routes`."""
 
 
 class RoutingIndex:
@@ -49,6 +49,10 @@ class RoutingIndex:
         self._lock = threading.Lock()
         self._routes: dict[str, Route] = {}
         self._by_pattern: dict[str, dict[str, Route]] = {}
+        self._of_partner: Counter[str] = Counter()
+        """How many routes each partner has."""
+        self._large: set[str] = set()
+        """The partners with more than MOST_ROUTES."""
         self._seen: dict[str, Matching] = {}
         self._seen_by_pattern: dict[str, set[str]] = {}
         self.replace_all(routes)
@@ -75,8 +79,10 @@ class RoutingIndex:
         for route in by_id.values():
             for pattern in route.patterns:
                 by_pattern.setdefault(pattern, {})[route.subscription_id] = route
+        of_partner = Counter(route.partner_id for route in by_id.values())
         with self._lock:
-            self._routes, self._by_pattern = by_id, by_pattern
+            self._routes, self._by_pattern, self._of_partner = by_id, by_pattern, of_partner
+            self._large = {partner_id for partner_id, count in of_partner.items() if count > MOST_ROUTES}
             self._seen.clear()
             self._seen_by_pattern.clear()
 
@@ -84,7 +90,7 @@ class RoutingIndex:
         with self._lock:
             patterns = candidates(event_type)
             groups = [self._by_pattern[pattern] for pattern in patterns if pattern in self._by_pattern]
-            found = _matching(chain.from_iterable(group.values() for group in groups))
+            found = self._matching(groups)
             if len(self._seen) >= SEEN_TYPES_MAX:
                 self._drop(next(iter(self._seen)))
             self._seen[event_type] = found
@@ -92,8 +98,22 @@ class RoutingIndex:
                 self._seen_by_pattern.setdefault(pattern, set()).add(event_type)
             return found
 
+    def _matching(self, groups: list[dict[str, Route]]) -> Matching:
+        routes = tuple(groups[0].values()) if len(groups) == 1 else _once_each(groups)
+        if not self._large:
+            return Matching(routes, ())
+        counts = Counter(route.partner_id for route in routes if route.partner_id in self._large)
+        crowded = {partner_id for partner_id, count in counts.items() if count > MOST_ROUTES}
+        return Matching(tuple(route for route in routes if route.partner_id not in crowded), tuple(crowded))
+
+    def _count(self, partner_id: str, by: int) -> None:
+        self._of_partner[partner_id] += by
+        is_large = self._of_partner[partner_id] > MOST_ROUTES
+        (self._large.add if is_large else self._large.discard)(partner_id)
+
     def _put_in(self, route: Route) -> None:
         self._routes[route.subscription_id] = route
+        self._count(route.partner_id, 1)
         for pattern in route.patterns:
             self._by_pattern.setdefault(pattern, {})[route.subscription_id] = route
         self._forget(route.patterns)
@@ -102,6 +122,7 @@ class RoutingIndex:
         route = self._routes.pop(subscription_id, None)
         if route is None:
             return
+        self._count(route.partner_id, -1)
         for pattern in set(route.patterns):
             group = self._by_pattern[pattern]
             del group[subscription_id]
@@ -124,8 +145,5 @@ class RoutingIndex:
                 del self._seen_by_pattern[pattern]
 
 
-def _matching(routes: Iterable[Route]) -> Matching:
-    once = {route.subscription_id: route for route in routes}.values()
-    counts = Counter(route.partner_id for route in once)
-    crowded = {partner_id for partner_id, count in counts.items() if count > MOST_AT_ONCE}
-    return Matching(tuple(route for route in once if route.partner_id not in crowded), tuple(crowded))
+def _once_each(groups: list[dict[str, Route]]) -> tuple[Route, ...]:
+    return tuple({route.subscription_id: route for route in chain.from_iterable(g.values() for g in groups)}.values())

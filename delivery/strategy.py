@@ -1,5 +1,6 @@
 # mypy: disable-error-code="no-untyped-call, attr-defined"
-"""Passes the messages of delivery tasks to the pipeline, so that Celery does not run a task for each.
+"""Passes the messages of delivery tasks to the pipeline, or those of fan-outs to delivery.fan_outs, so that Celery does
+not run a task for each.
 
 A strategy (`Task.Strategy`) is Celery's hook for this. Celery still runs the task if its delivery ended dead or raised
 an error, so that it is a failed task; if it was revoked; if a newer release sent the message, or it has other
@@ -9,6 +10,7 @@ arguments; if the message is not of a fair queue; and in all cases if the pool i
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import Celery, Task
@@ -16,6 +18,7 @@ from celery.worker import state
 from celery.worker.strategy import default
 
 from delivery.errors import Postponed
+from delivery.fan_outs import FanOutMessage, FanOuts
 from delivery.pool import WorkerExecutor
 from delivery.publish import VERSION
 from delivery.stages import DeliveryMessage
@@ -35,6 +38,7 @@ def pipelined(
     if not isinstance(executor, WorkerExecutor):
         return by_celery
     pipeline = executor.pipeline = executor.pipeline or worker().pipeline(executor.turns)
+    fan_outs = executor.fan_outs = executor.fan_outs or FanOuts(executor.turns)
     revoked = consumer.controller.state.revoked
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> Any:
@@ -42,25 +46,43 @@ def pipelined(
         is_fair = hasattr(message, "put_off")
         if arguments is None or not is_fair or is_newer(headers) or headers["id"] in revoked:
             return by_celery(message, body, ack, reject, callbacks)
-
-        def settle(error: Exception | None) -> None:
-            if error is None:
-                state.all_total_count[0] += 1
-                ack(logger, consumer.connection_errors)
-            elif isinstance(error, Postponed):
-                message.put_off(error.until - time.time())
-            else:
-                endings[headers["id"]] = error
-                try:
-                    by_celery(message, body, ack, reject, callbacks)
-                except RuntimeError:  # the pool ends: the message returns, and a worker finds its delivery ended
-                    logger.info("left to another worker", extra={"task_id": headers["id"]})
-                    endings.pop(headers["id"], None)
-
+        acknowledge = partial(ack, logger, consumer.connection_errors)
+        if len(arguments) == 1:
+            settle_fan_out = partial(_settle_fan_out, message, acknowledge)
+            queue = message.delivery_info["routing_key"]
+            fan_outs.take(FanOutMessage(*arguments, queue, settle_fan_out, message.delivery_tag))
+            return None
+        run_by_celery = partial(by_celery, message, body, ack, reject, callbacks)
+        settle = partial(_settle, message, acknowledge, run_by_celery)
         pipeline.take(DeliveryMessage(*arguments, settle, message.delivery_tag, message.is_awaited))
         return None
 
     return handle
+
+
+def _settle(
+    message: Any, acknowledge: Callable[[], object], run_by_celery: Callable[[], object], error: Exception | None
+) -> None:
+    task_id = message.headers["id"]
+    if error is None:
+        state.all_total_count[0] += 1
+        acknowledge()
+    elif isinstance(error, Postponed):
+        message.put_off(error.until - time.time())
+    else:
+        endings[task_id] = error
+        try:
+            run_by_celery()
+        except RuntimeError:  # the pool ends: the message returns, and a worker finds its delivery ended
+            logger.info("left to another worker", extra={"task_id": task_id})
+            endings.pop(task_id, None)
+
+
+def _settle_fan_out(message: Any, acknowledge: Callable[[], object], delay_s: float | None) -> None:
+    if delay_s is None:
+        acknowledge()
+    else:
+        message.put_off(delay_s)
 
 
 endings: dict[str, Exception] = {}
@@ -73,11 +95,13 @@ def is_newer(headers: Any) -> bool:
     return not isinstance(version, int) or version > VERSION
 
 
-def _arguments(message: Any) -> tuple[str, int] | None:
-    """The delivery's id and the attempt's number; None if the message has other arguments."""
+def _arguments(message: Any) -> tuple[str, int] | tuple[str] | None:
+    """The delivery's id and the attempt's number, or the fan-out's id; None if the message has other arguments."""
     payload = message.payload
     if isinstance(payload, (list, tuple)):
         match payload[0]:
             case [str() as delivery_id, int() as attempt]:
                 return delivery_id, attempt
+            case [str() as fan_out_id]:
+                return (fan_out_id,)
     return None

@@ -1,7 +1,5 @@
-"""The Celery tasks of partners' queues. Each attempt of a delivery is a task; a retry is a new message, which the
-broker delays."""
+"""The Celery task of a delivery. Each attempt is a task; a retry is a new message, which the broker delays."""
 
-import logging
 import time
 from numbers import Real
 from typing import Any, NoReturn, cast
@@ -12,18 +10,13 @@ from celery.exceptions import Ignore, Retry
 from delivery import publish
 from delivery.deliver import deliver as make_delivery
 from delivery.errors import DeliveryDead, Postponed, TryLater
-from delivery.fan_out import fan_out as make_next_deliveries
+from delivery.fan_out import make_all
 from delivery.flower_feed import flower_feed
-from delivery.passing import is_away
 from delivery.strategy import endings, is_newer
 from delivery.worker import hold_back, put_off, queue_retries, worker
-from partners.trouble import Trouble
 from recart_hooks.celery import app
 
 PARKED_S = 30.0
-REST_S = 0.0001
-"""Enough for the thread of the deliveries to take Python's GIL."""
-_waiting = Trouble(logging.getLogger(__name__), "deliveries to partners with many subscriptions wait for a server")
 
 
 class DeliveryTask(Task):  # type: ignore[type-arg]
@@ -58,7 +51,8 @@ class DeliveryTask(Task):  # type: ignore[type-arg]
     store_errors_even_if_ignored=True,
 )
 def deliver(self: DeliveryTask, *arguments: Any) -> None:
-    """Makes an attempt, unless it was made already. The arguments are the delivery's id and the attempt's number.
+    """Makes an attempt, unless it was made already. The arguments are the delivery's id and the attempt's number. With
+    the id of a fan-out alone, makes its deliveries.
 
     A newer release's message is parked: put back for PARKED_S, until a worker of that release takes it.
     """
@@ -69,6 +63,9 @@ def deliver(self: DeliveryTask, *arguments: Any) -> None:
     if is_newer(request):
         put_off(queue_name, task_id, time.time() + PARKED_S)
         raise Ignore
+    if len(arguments) == 1:
+        make_all(*arguments)
+        return
     delivery_id, attempt = arguments
     try:
         make_delivery(delivery_id, attempt, worker().tools)
@@ -76,29 +73,3 @@ def deliver(self: DeliveryTask, *arguments: Any) -> None:
         put_off(queue_name, task_id, postponed.until)
         hold_back([postponed])
         raise Ignore from None
-
-
-@app.task(
-    bind=True,
-    name=publish.FAN_OUT,
-    acks_late=True,
-    ignore_result=True,
-    store_errors_even_if_ignored=True,
-)
-def fan_out(self: "Task[Any, Any]", fan_out_id: str) -> None:
-    """Makes the next deliveries of a fan-out; as long as there are more, the message goes back to its queue's end."""
-    began = time.monotonic()
-    try:
-        has_more = make_next_deliveries(fan_out_id, lambda: time.sleep(REST_S))
-    except Exception as error:
-        if not is_away(error):
-            raise
-        _waiting.met(error)  # reconciliation queues it again
-        raise Ignore from None
-    finally:
-        time.sleep(time.monotonic() - began)
-    _waiting.over()
-    if has_more:
-        queue_name = str((self.request.delivery_info or {}).get("routing_key"))
-        put_off(queue_name, str(self.request.id), time.time())
-        raise Ignore

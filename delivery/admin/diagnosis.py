@@ -83,6 +83,10 @@ def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
         left = timedelta(seconds=round(queue.waiting / pace)) if pace else timedelta()
         title = f"{queue.waiting:,} deliveries wait for the rate limit of {limit}"
         yield Finding(Side.SETTING, title, oldest, f"At this rate they take {span(left)}.")
+    elif queue.waits_for_answers(partner.max_in_flight) and facts.live.oldest_fan_out_at is not None:
+        title = f"{queue.waiting:,} messages wait: the {partner.max_in_flight} that may be in flight are"
+        detail = "They are requests, or events whose deliveries are made for many subscriptions or with slow filters."
+        yield Finding(Side.SETTING, title, oldest, detail)
     elif queue.waits_for_answers(partner.max_in_flight):
         yield Finding(
             Side.THEIRS,
@@ -93,9 +97,11 @@ def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
 
 
 def _behind(facts: Facts) -> Finding | None:
-    """Deliveries are due, nothing holds them back, and they are not sent."""
-    free = {one.pk for one in facts.subscriptions if one.is_enabled and facts.live.breaker(one.pk).state == "closed"}
-    age_s = facts.live.oldest_waiting_s(facts.now, free)
+    """Deliveries are due, or still to be made, nothing holds them back, and they are not sent."""
+    live = facts.live
+    free = {one.pk for one in facts.subscriptions if one.is_enabled and live.breaker(one.pk).state == "closed"}
+    is_held = live.queue is not None and live.queue.held_until is not None
+    age_s = live.oldest_waiting_s(facts.now, free if is_held or live.oldest_fan_out_at is None else None)
     if age_s is None or age_s < BEHIND_S:
         return None
     return Finding(Side.OURS, "We are behind: deliveries are due and nothing holds them back", _since(facts))

@@ -12,8 +12,6 @@ import orjson
 
 from delivery.broker.errors import InvalidMessage
 
-SENDS_NOTHING = "sends_nothing"
-"""The header of a task that sends no request: it gives the token back that it took of its queue's rate limit."""
 _ID = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,500}")
 _ORIGIN = f"fair{os.getpid()}@{socket.gethostname()}"
 _EMBED: dict[str, None] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -24,8 +22,8 @@ class FairMessage:
     """A Celery task for a fair queue.
 
     `id` is the id of the task and of the message: visible ASCII without quotes and backslashes. A queue holds an id at
-    most once, so publishing may be repeated. `eta` is in Unix seconds by the publisher's clock. Logs, events and Flower
-    show `argsrepr` instead of the arguments.
+    most once, so publishing may be repeated. If it begins with `naming.FREE`, the rate limit does not count it. `eta`
+    is in Unix seconds by the publisher's clock. Logs, events and Flower show `argsrepr` instead of the arguments.
     """
 
     queue: str

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 PREFIX = "partner."
+FREE = "free:"
+"""Begins the id of a message that takes no token of its queue's rate limit (`is_free` in lua/common.lua)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 import orjson
 from kombu.transport import virtual
 
-from delivery.broker.envelope import SENDS_NOTHING
-
 _JSON = "application/json"
 
 
@@ -50,7 +48,7 @@ class Received(virtual.Message):
         if self.acknowledged:
             raise self.MessageStateError(f"acknowledged already: {self!r}")
         self._state = "ACK"
-        self.leases.settle(self.delivery_tag, "unsent" if SENDS_NOTHING in self.headers else "ack")
+        self.leases.settle(self.delivery_tag)
 
     def put_off(self, delay_s: float) -> None:
         """Instead of an acknowledgement: postpones the message by this time."""

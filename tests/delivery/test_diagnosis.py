@@ -55,6 +55,20 @@ def test_what_is_due_and_held_back_by_nothing_is_ours() -> None:
     assert findings(replace(FACTS, live=Live(IDLE, {"sub_1": Backlog(1, NOW - timedelta(seconds=30))}, 2))) == []
 
 
+def test_deliveries_that_are_still_to_be_made_count_as_due() -> None:
+    to_make = Live(IDLE, {}, workers=2, oldest_fan_out_at=LONG_AGO)
+    found = only(replace(FACTS, live=to_make))
+    assert (found.side, found.since) == (Side.OURS, LONG_AGO)
+    assert findings(replace(FACTS, live=replace(to_make, oldest_fan_out_at=NOW))) == []
+    assert findings(replace(FACTS, live=replace(to_make, queue=replace(IDLE, held_until=NOW)))) == []
+
+
+def test_a_cap_that_is_full_while_deliveries_are_to_be_made_is_not_blamed_on_the_endpoint() -> None:
+    full = Live(replace(IDLE, waiting=3000, in_flight=16), {}, workers=2, oldest_fan_out_at=LONG_AGO)
+    found = only(replace(FACTS, live=full))
+    assert (found.side, found.title) == (Side.SETTING, "3,000 messages wait: the 16 that may be in flight are")
+
+
 def test_a_pause_is_a_setting() -> None:
     paused = Partner(paused_until=FOREVER, paused_by="partner")
     at = NOW - timedelta(days=1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from delivery.pool import TaskPool, allow_open_files
-from delivery.publish import FAN_OUT, TASK
+from delivery.publish import TASK
 
 FILES = resource.RLIMIT_NOFILE
 
@@ -48,22 +48,6 @@ def test_a_delivery_that_ended_does_not_wait_behind_maintenance(hard: int) -> No
             pool.apply_async(lambda *_: is_over.wait(60), ("maintenance.tell_of_trouble", "id"))
         pool.apply_async(lambda *_: has_ended.set(), (TASK, "id"))
         assert has_ended.wait(10)
-    finally:
-        is_over.set()
-        pool.on_stop()
-
-
-def test_fan_outs_run_one_after_another_and_hold_up_nothing_else() -> None:
-    pool = TaskPool(64)
-    is_over, has_ended, overtook = threading.Event(), threading.Event(), threading.Event()
-    try:
-        pool.apply_async(lambda *_: is_over.wait(60), (FAN_OUT, "id"))
-        pool.apply_async(lambda *_: overtook.set(), (FAN_OUT, "id"))
-        for name in (TASK, "maintenance.reconcile"):
-            has_ended.clear()
-            pool.apply_async(lambda *_: has_ended.set(), (name, "id"))
-            assert has_ended.wait(10)
-        assert not overtook.is_set()
     finally:
         is_over.set()
         pool.on_stop()

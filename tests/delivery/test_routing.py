@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.routing import MOST_AT_ONCE, SEEN_TYPES_MAX, Matching, Route, RoutingIndex
+from delivery.routing import MOST_ROUTES, SEEN_TYPES_MAX, Matching, Route, RoutingIndex
 from partners.patterns import matches
 
 
@@ -132,8 +132,8 @@ def _seconds_per_look_up(index: RoutingIndex, types: list[str]) -> float:
 
 
 def test_a_partner_with_many_subscriptions_for_a_type_is_kept_apart() -> None:
-    few = [a_route(f"few {n}", "orders.*") for n in range(MOST_AT_ONCE)]
-    many = [replace(a_route(f"many {n}", "orders.*"), partner_id="ptr_2") for n in range(MOST_AT_ONCE)]
+    few = [a_route(f"few {n}", "orders.*") for n in range(MOST_ROUTES)]
+    many = [replace(a_route(f"many {n}", "orders.*"), partner_id="ptr_2") for n in range(MOST_ROUTES)]
     more = replace(a_route("more", "orders.created"), partner_id="ptr_2")
     index = RoutingIndex([*few, *many, more])
     assert set(index.matching("orders.updated").routes) == {*few, *many}

@@ -40,7 +40,7 @@ def test_what_waits_or_ends_in_order_repeats_nothing_and_a_crash_only_what_was_i
 def a_newer_release_queues_a_message(system: System) -> None:
     """The message is delayed, not lost, and other messages are processed."""
     queue, queues = publish.queue_of("ptr_newer"), FairQueues(system.valkey)
-    form = {"message_version": 2}
+    form = {"message_version": publish.VERSION + 1}
     queues.publish([FairMessage(queue, "dlv_newer:1", publish.TASK, args=({"of": "another form"},), headers=form)])
     system.wait_until(lambda: queues.stats([queue])[queue].delayed == 1, "the message to be parked")
     assert queues.missing(queue, ["dlv_newer:1"]) == []

@@ -124,7 +124,9 @@ end
 
 local function spend(queue, count) fill(queue, full_at(queue) + count / queue.limits.rate) end
 
--- Gives back the tokens of messages that were taken, and then nothing was sent for them. The tokens that the bucket has
+local function is_free(id) return string.sub(id, 1, 5) == 'free:' end
+
+-- Gives back the tokens of messages that were taken and then postponed, so not sent. The tokens that the bucket has
 -- gained since then are subtracted: had none been taken, it might have been full, and gained nothing.
 local function refund(queue, count, taken_at)
   local rate = queue.limits.rate

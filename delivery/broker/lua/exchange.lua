@@ -6,10 +6,9 @@
 --      7: open room, the part of the room that every queue may use; the rest is for new queues, with nothing leased
 --      8: number of the worker's first request whose answer was lost, '' for none: all that it and later requests
 --         leased goes back, except what is listed as held
---      then, for each settlement: how, queue, id, number of the request that leased it. How is 'ack', 'unsent' (the
---         same, and its token of the rate limit goes back), 'head' (back to the head of its queue), 'tail' (to its
---         end), 'bury' (unreadable), or a number of seconds (delayed by that, and its token goes back). 'has' lists a
---         message that is not settled, but held
+--      then, for each settlement: how, queue, id, number of the request that leased it. How is 'ack', 'head' (back to
+--         the head of its queue), 'tail' (to its end), 'bury' (unreadable), or a number of seconds (delayed by that).
+--         'has' lists a message that is not settled, but held
 -- Returns: seconds until the worker should send its next request ('': no hurry); what is left to fetch now (0: nothing,
 -- 1: for a worker with open room, 2: for one with any room); 1 if a queue that this request touched waits for a
 -- settlement, else 0; then, for each queue served: name, number of messages, and for each message: id, message.
@@ -47,24 +46,16 @@ local function is_mine(lease, number)
 end
 
 -- Settles messages of one queue; `entries` are their positions in ARGV. Returns how many were leased to this worker,
--- how many of those stay in the queue, how many sent nothing, and when the first of these was taken.
+-- how many of those were not acknowledged, how many tokens the postponed ones had taken, and when the first was taken.
 local function settle(name, entries)
   local leases, known, ids = key('leases', name), key('known', name), {}
   for n = 1, #entries do ids[n] = ARGV[entries[n] + 2] end
-  local found, acknowledged, others, unsent = call_with(ids, 'HMGET', leases), {}, {}, 0
+  local found, acknowledged, others, postponed = call_with(ids, 'HMGET', leases), {}, {}, 0
   local taken_at = now
-  local function count_unsent(lease)
-    unsent, taken_at = unsent + 1, math.min(taken_at, lease.taken_at)
-  end
   for n = 1, #entries do
-    local how = ARGV[entries[n]]
     if is_mine(found[n], ARGV[entries[n] + 3]) then
-      if how == 'ack' or how == 'unsent' then
-        acknowledged[#acknowledged + 1] = ids[n]
-      else
-        others[#others + 1] = n
-      end
-      if how == 'unsent' then count_unsent(read_lease(found[n])) end
+      local which = ARGV[entries[n]] == 'ack' and acknowledged or others
+      which[#which + 1] = which == others and n or ids[n]
     end
   end
   call_with(acknowledged, 'HDEL', leases)
@@ -74,11 +65,11 @@ local function settle(name, entries)
     if call('HDEL', leases, ids[n]) == 1 then
       if how == 'bury' then call('SREM', known, ids[n]) end
       local lease = read_lease(found[n])
-      if tonumber(how) then count_unsent(lease) end
+      if tonumber(how) and not is_free(ids[n]) then postponed, taken_at = postponed + 1, math.min(taken_at, lease.taken_at) end
       put(how, name, lease.message)
     end
   end
-  return #acknowledged + #others, #others, unsent, taken_at
+  return #acknowledged + #others, #others, postponed, taken_at
 end
 
 local held_numbers = {} -- request numbers of the leases that the worker holds, by queue and id
@@ -104,12 +95,11 @@ local function settle_all()
   local touched, places = load_queues(names), call_with(names, 'ZMSCORE', DUE)
   for n = 1, #touched do
     local queue, at = touched[n], places[n]
-    local settled, returned, unsent, taken_at = settle(queue.name, entries[queue.name])
+    local settled, returned, postponed, taken_at = settle(queue.name, entries[queue.name])
     if settled > 0 then
       count_leases(queue)
-      if unsent > 0 then refund(queue, unsent, taken_at) end
-      local gained = unsent > 0 and queue.limits.rate
-      if returned > 0 or gained or at == 'inf' then -- an acknowledgement alone moves a queue only if it was at its cap
+      if postponed > 0 then refund(queue, postponed, taken_at) end
+      if returned > 0 or at == 'inf' then -- an acknowledgement alone moves a queue only if it was at its cap
         place(queue)
       elseif at and not queue.holds then
         set_place(queue, at)
@@ -143,12 +133,13 @@ local head -- what the leases of this request begin with
 
 local function lease(queue, messages)
   head = head or WORKER .. ' ' .. NUMBER .. ' ' .. stamp(now) .. ' '
-  local fields, count, at = {}, #messages, #answer
+  local fields, count, at, taken = {}, #messages, #answer, 0
   answer[at + 1], answer[at + 2] = queue.name, count
   at = at + 2
   for n = 1, count do
     local message = messages[n]
     local id = id_of(message)
+    if not is_free(id) then taken = taken + 1 end
     fields[2 * n - 1], fields[2 * n] = id, head .. at .. '\n' .. message -- its position in the answer
     answer[at + 1], answer[at + 2] = id, message
     at = at + 2
@@ -156,7 +147,7 @@ local function lease(queue, messages)
   call('HSET', key('leases', queue.name), unpack(fields))
   queue.holds = true
   queue.leased = queue.leased and queue.leased + count
-  if queue.limits.rate then spend(queue, count) end
+  if queue.limits.rate then spend(queue, taken) end
 end
 
 -- Leases up to `wanted` messages of one queue and gives it its next place. Returns how many.

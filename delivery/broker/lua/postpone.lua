@@ -8,7 +8,7 @@ if not lease then return 0 end
 call('HDEL', key('leases', queue.name), id)
 count_leases(queue)
 lease = read_lease(lease)
-refund(queue, 1, lease.taken_at)
+if not is_free(id) then refund(queue, 1, lease.taken_at) end
 call('ZADD', key('delayed', queue.name), now + math.max(delay_s, 0), lease.message)
 announce(place(queue))
 write_all()

@@ -1,6 +1,5 @@
 """`manage.py drain`: gives up the waiting deliveries of a partner; see delivery.draining."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -13,7 +12,7 @@ from partners.models import Partner
 class Command(BaseCommand):
     help = (
         "Gives up the waiting deliveries of a partner: they become dead, and its queue is emptied. "
-        "A replay with the mode failed undoes it."
+        "A replay with the mode failed undoes it, one with the mode missing for deliveries that were still to be made."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,7 +27,7 @@ class Command(BaseCommand):
         partner = Partner.objects.filter(pk=options["partner"]).first()
         if partner is None:
             raise CommandError(f"there is no partner {options['partner']}")
-        before, subscription_id = options["until"] or datetime.now(UTC), options["subscription"]
+        before, subscription_id = options["until"], options["subscription"]
         total = waiting(partner, before, subscription_id)
         if options["dry_run"]:
             self.stdout.write(f"would give up {total} deliveries")

@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from delivery.broker import FairMessage, FairQueues, QueueLimits
-from delivery.broker.envelope import SENDS_NOTHING
 from delivery.broker.leases import Leases
+from delivery.broker.naming import FREE
 from delivery.broker.received import Lease, Received
 from delivery.broker.room import FOR_ANY_ROOM, FOR_OPEN_ROOM, NOTHING
 from tests.delivery.broker.manual_worker import ManualWorker
@@ -340,20 +340,15 @@ def test_a_worker_that_flushes_settlements_goes_on_waiting_for_its_bell(bench: B
     assert bench.bells() == {leases.worker}
 
 
-def received(bench: Bench) -> tuple[Received, Leases]:
-    """The next message, as Celery gets it."""
+def test_a_message_that_a_worker_postpones_comes_again_after_that_time(bench: Bench) -> None:
     leases = Leases(bench.worker.scripts, max_answer_age_s=5)
     leases.set_reporter(lambda: None)
     bench.worker.name = leases.worker
+    bench.fill("a", 1)
     answer = bench.worker.exchange(10)
     (held,), (raw,) = answer.messages, answer.raw
     leases.held[lease := Lease(held.queue, held.id.encode(), held.number)] = None
-    return Received(orjson.loads(raw), lease, SimpleNamespace(leases=leases)), leases
-
-
-def test_a_message_that_a_worker_postpones_comes_again_after_that_time(bench: Bench) -> None:
-    bench.fill("a", 1)
-    message, leases = received(bench)
+    message = Received(orjson.loads(raw), lease, SimpleNamespace(leases=leases))
     message.put_off(1.5)
     assert message.acknowledged, "no acknowledgement is needed as well"
     leases.flush()
@@ -556,28 +551,18 @@ def test_a_postponed_message_gives_its_token_back(bench: Bench) -> None:
     assert bench.worker.fetch() == ["a4"]
 
 
-def test_a_task_that_sends_nothing_gives_its_token_back(bench: Bench) -> None:
+def test_the_rate_limit_does_not_count_free_messages(bench: Bench) -> None:
     bench.queues.configure("partner.a", rate="1/m", burst=1)
-    for name in ("a0", "a1"):
-        bench.queues.publish([FairMessage("partner.a", name, "task", headers={SENDS_NOTHING: True})])
-        message, leases = received(bench)
-        assert (bench.queues.stats()["partner.a"].tokens or 0) < 1
-        message.ack()
-        leases.flush()
-        assert bench.queues.stats()["partner.a"].in_flight == 0
-    assert bench.queues.stats(["partner.a"])["partner.a"].tokens == 1
-    bench.fill("b", 1)
-    assert bench.drain() == ["b0"]
-
-
-def test_a_queue_waits_no_longer_for_a_token_that_came_back(bench: Bench) -> None:
-    bench.queues.configure("partner.a", rate="1/m", burst=1)
+    free = [FairMessage("partner.a", f"{FREE}{n}", "task") for n in range(3)]
+    bench.queues.publish(free)
     bench.fill("a", 2)
-    first = bench.worker.exchange(10).messages
-    assert [held.id for held in first] == ["a0"]
-    assert bench.worker.fetch() == []
-    bench.worker.settle("unsent", first)
-    assert bench.worker.fetch() == ["a1"]
+    for how in ("ack", "30", "tail"):
+        (held,) = bench.worker.exchange(1).messages
+        assert held.id.startswith(FREE)
+        bench.worker.settle(how, [held])
+    assert bench.queues.stats(["partner.a"])["partner.a"].tokens == 1
+    assert bench.worker.fetch() == ["a0"]
+    assert bench.worker.fetch() == [], "it was the only token"
 
 
 def test_tokens_that_the_bucket_gained_meanwhile_are_not_given_back_as_well(bench: Bench) -> None:
