@@ -28,7 +28,7 @@ from partners.envelope import Envelope, rfc3339
 from partners.models import Subscription
 from partners.patterns import candidates
 
-LOOK_AT = 1_000
+LOOK_AT = 250
 """How many subscriptions a step looks at for an event."""
 MOST_DELIVERIES = 100
 MOST_STEPS = 20_000

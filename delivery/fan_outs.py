@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from delivery.database import with_living_connection
-from delivery.fan_out import make_some
+from delivery.fan_out import Aside, make_some
 from delivery.passing import is_away
 from delivery.turns import Turns
 from delivery.waits import offload, sleep
@@ -20,8 +20,8 @@ from partners.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 20
-"""How many fan-outs of a partner a step looks at."""
+MOST_AT_ONCE = 20
+"""How many fan-outs of a partner a step takes, if the last steps got to all that they took."""
 LONGEST_PAUSE_S = 0.1
 RETRY_S = 5.0
 """When a message comes again after an error."""
@@ -42,10 +42,12 @@ class FanOutMessage:
 
 
 class FanOuts:
-    """`take` may be called from any thread. After `turns.refuse()`, it begins no more of the messages taken."""
+    """`take` may be called from any thread. After `turns.refuse()`, it begins no more of the messages taken. `make` is
+    delivery.fan_out.make_some."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, make: Callable[[Sequence[str], Aside], dict[str, bool]] = make_some) -> None:
         self._turns = turns
+        self._make = make
         self._waiting: dict[str, deque[FanOutMessage]] = {}
         """By queue, while there is a task for it."""
         self._database = ThreadPoolExecutor(1, "fan-outs")
@@ -65,18 +67,21 @@ class FanOuts:
         waiting.append(message)
 
     def _work_off(self, queue: str, waiting: deque[FanOutMessage]) -> None:
+        at_once = 1
         while waiting and self._turns.takes_more:
             began = time.monotonic()
-            batch = [waiting.popleft() for _ in range(min(len(waiting), AT_ONCE))]
+            batch = [waiting.popleft() for _ in range(min(len(waiting), at_once))]
             self.begun.update(batch)
-            waiting.extendleft(reversed(self._step(batch)))
+            left = self._step(batch)
+            waiting.extendleft(reversed(left))
+            at_once = len(batch) - len(left) if left else min(2 * at_once, MOST_AT_ONCE)
             sleep(min(time.monotonic() - began, LONGEST_PAUSE_S))
         del self._waiting[queue]
 
     def _step(self, batch: Sequence[FanOutMessage]) -> Sequence[FanOutMessage]:
         """Returns the messages that it did not get to."""
         try:
-            has_more = make_some([one.fan_out_id for one in batch], self._aside)
+            has_more = self._make([one.fan_out_id for one in batch], self._aside)
         except Exception as error:
             if is_away(error):
                 self._trouble.met(error)

@@ -9,6 +9,7 @@ import pytest
 from celery.worker import state
 
 from delivery.errors import DeliveryDead, Postponed
+from delivery.fan_outs import FanOutMessage
 from delivery.pool import WorkerExecutor
 from delivery.publish import VERSION
 from delivery.stages import DeliveryMessage
@@ -26,6 +27,7 @@ class Message:
         self.payload = payload
         self.headers = {"id": "dlv_1:1", "message_version": VERSION, **headers}
         self.delivery_tag = LEASE
+        self.delivery_info = {"routing_key": "partner.ptr_1"}
         self.is_awaited = False
         self.delays: list[float] = []
 
@@ -41,6 +43,17 @@ class FakePipeline:
         self.begun = self.taken
 
     def take(self, message: DeliveryMessage) -> None:
+        self.taken.append(message)
+
+
+class FakeFanOuts:
+    """Keeps the messages that it takes."""
+
+    def __init__(self) -> None:
+        self.taken: list[FanOutMessage] = []
+        self.begun = self.taken
+
+    def take(self, message: FanOutMessage) -> None:
         self.taken.append(message)
 
 
@@ -76,6 +89,7 @@ class World:
 def executor() -> Iterator[WorkerExecutor]:
     executor = WorkerExecutor(1)
     executor.pipeline = FakePipeline()  # type: ignore[assignment]
+    executor.fan_outs = FakeFanOuts()  # type: ignore[assignment]
     yield executor
     executor.shutdown()
 
@@ -85,6 +99,18 @@ def taken(executor: WorkerExecutor) -> list[DeliveryMessage]:
 
 
 GOOD = Message([["dlv_1", 1], {}, {}])
+
+
+def test_a_fan_out_is_taken_and_acknowledged_or_put_back(executor: WorkerExecutor) -> None:
+    world, messages = World(executor), [Message([["fan_1"], {}, {}]) for _ in range(2)]
+    for message in messages:
+        world.come(message)
+    done, more = cast("FakeFanOuts", executor.fan_outs).taken
+    assert (done.fan_out_id, done.queue) == ("fan_1", "partner.ptr_1")
+    assert list(executor.begun) == [LEASE, LEASE]
+    done.settle(None)
+    more.settle(2.5)
+    assert (world.acknowledged, world.by_celery, messages[1].delays) == (1, [], [2.5])
 
 
 def test_the_pipeline_takes_a_delivery_and_its_end_is_acknowledged(executor: WorkerExecutor) -> None:
