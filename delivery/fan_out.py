@@ -20,7 +20,7 @@ from delivery import publish
 from delivery.database import with_living_connection
 from delivery.ingest import store_deliveries
 from delivery.models import Event, FanOut
-from delivery.routes import route_rows, routes_of
+from delivery.routes import enabled, routes_of
 from delivery.routing import Route
 from delivery.selection import Selection, select_some
 from delivery.waits import rest
@@ -28,7 +28,7 @@ from partners.envelope import Envelope, rfc3339
 from partners.models import Subscription
 from partners.patterns import candidates
 
-LOOK_AT = 250
+LOOK_AT = 1_000
 """How many subscriptions a step looks at for an event."""
 MOST_DELIVERIES = 100
 MOST_STEPS = 20_000
@@ -65,11 +65,12 @@ def load(fan_out_ids: Sequence[str]) -> list[_Part]:
 
 def _next_routes(partner_id: str, event_type: str, after: str) -> tuple[Sequence[Route], str | None]:
     """The partner's subscriptions for an event type that come after one, in the order of their ids; and the last of
-    them if there may be more."""
+    them, if there are more. Their patterns are left out."""
     patterns = list(candidates(event_type))
     matching = Subscription.objects.filter(partner=partner_id, pk__gt=after, event_types__overlap=patterns)
-    rows = list(route_rows(matching).order_by("pk")[:LOOK_AT])
-    return list(routes_of(rows)), rows[-1][0] if len(rows) == LOOK_AT else None
+    rows = list(enabled(matching).order_by("pk").values_list("pk", "filter")[: LOOK_AT + 1])
+    page, more = rows[:LOOK_AT], rows[LOOK_AT:]
+    return list(routes_of((pk, partner_id, (), filter_) for pk, filter_ in page)), page[-1][0] if more else None
 
 
 def evaluate(parts: Iterable[_Part]) -> Iterator[_Step]:
