@@ -9,9 +9,9 @@ those that are enabled at that time.
     load ─► evaluate the filters ─► store: unless another worker was faster ─► publish
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from django.db import transaction
@@ -20,7 +20,7 @@ from delivery import publish
 from delivery.database import with_living_connection
 from delivery.ingest import store_deliveries
 from delivery.models import Event, FanOut
-from delivery.routes import enabled, routes_of
+from delivery.routes import route_rows, routes_of
 from delivery.routing import Route
 from delivery.selection import Selection, select_some
 from delivery.waits import rest
@@ -28,11 +28,35 @@ from partners.envelope import Envelope, rfc3339
 from partners.models import Subscription
 from partners.patterns import candidates
 
-LOOK_AT = 1_000
-"""How many subscriptions a step looks at for an event."""
+PAGE = 1_000
+"""How many of a partner's subscriptions are read at a time."""
+PAGE_KEPT_S = 1.0
+"""For how long they are used: a change takes effect within a second."""
 MOST_DELIVERIES = 100
 MOST_STEPS = 20_000
 """About ten milliseconds; a single filter may take more."""
+
+
+class _Page:
+    """Some of a partner's subscriptions, in the order of their ids."""
+
+    def __init__(self, partner_id: str, after: str) -> None:
+        """Reads those that come after this one. Raises django.db.Error."""
+        following = Subscription.objects.filter(partner=partner_id, pk__gt=after)
+        rows = list(route_rows(following).order_by("pk")[: PAGE + 1])
+        self.last = rows[PAGE - 1][0] if len(rows) > PAGE else None
+        """The last of them; None if no more follow."""
+        self.read_at = time.monotonic()
+        self._routes = list(routes_of(rows[:PAGE]))
+        self._matching: dict[str, Sequence[Route]] = {}
+
+    def matching(self, event_type: str) -> Sequence[Route]:
+        found = self._matching.get(event_type)
+        if found is None:
+            patterns = set(candidates(event_type))
+            found = [route for route in self._routes if not patterns.isdisjoint(route.patterns)]
+            self._matching[event_type] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +65,7 @@ class _Part:
 
     fan_out: FanOut
     event: Event | None
-    routes: Sequence[Route]
-    last: str | None
-    """The last subscription; None if no more follow."""
+    page: _Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +75,6 @@ class _Step:
     fan_out: FanOut
     selection: Selection
     after: str | None
-
-
-def load(fan_out_ids: Sequence[str]) -> list[_Part]:
-    """The fan-outs of one partner that still exist. Raises django.db.Error."""
-    found = list(FanOut.objects.filter(pk__in=fan_out_ids).order_by("pk"))
-    events = Event.objects.filter(expunged_at=None).in_bulk([one.event_id for one in found])
-    routes = lru_cache(_next_routes)
-    return [_Part(one, events.get(one.event_id), *routes(one.partner_id, one.event_type, one.after)) for one in found]
-
-
-def _next_routes(partner_id: str, event_type: str, after: str) -> tuple[Sequence[Route], str | None]:
-    """The partner's subscriptions for an event type that come after one, in the order of their ids; and the last of
-    them, if there are more. Their patterns are left out."""
-    patterns = list(candidates(event_type))
-    matching = Subscription.objects.filter(partner=partner_id, pk__gt=after, event_types__overlap=patterns)
-    rows = list(enabled(matching).order_by("pk").values_list("pk", "filter")[: LOOK_AT + 1])
-    page, more = rows[:LOOK_AT], rows[LOOK_AT:]
-    return list(routes_of((pk, partner_id, (), filter_) for pk, filter_ in page)), page[-1][0] if more else None
 
 
 def evaluate(parts: Iterable[_Part]) -> Iterator[_Step]:
@@ -84,10 +88,11 @@ def evaluate(parts: Iterable[_Part]) -> Iterator[_Step]:
             return
         event = part.event
         envelope = Envelope(event.pk, event.type, rfc3339(event.occurred_at), event.data.encode())
-        selection, stopped_at, used = select_some(part.routes, envelope, deliveries, steps, rest)
+        routes = part.page.matching(event.type)
+        selection, stopped_at, used = select_some(routes, envelope, deliveries, steps, rest)
         deliveries -= len(selection.wanted) + len(selection.failed)
         steps -= used
-        yield _Step(part.fan_out, selection, part.last if stopped_at is None else stopped_at)
+        yield _Step(part.fan_out, selection, part.page.last if stopped_at is None else stopped_at)
 
 
 def store(steps: Sequence[_Step]) -> None:
@@ -109,21 +114,47 @@ Aside = Callable[..., Any]
 """Calls a function with arguments, where it may use the database; returns its result."""
 
 
-def make_some(fan_out_ids: Sequence[str], aside: Aside) -> dict[str, bool]:
-    """Takes a step: makes the next deliveries of these fan-outs of one partner, the oldest first.
+class Maker:
+    """Makes deliveries in steps. For one thread; only what `aside` calls may run in another, one at a time."""
 
-    Returns whether more are to be made, for each fan-out that it looked at; it may not get to the last ones. Raises
-    django.db.Error. After a crash the same step is made again; while the broker is away, reconciliation queues the
-    deliveries.
-    """
-    parts: list[_Part] = aside(load, fan_out_ids)
-    steps = list(evaluate(parts))
-    aside(store, steps)
-    gone = set(fan_out_ids).difference(part.fan_out.pk for part in parts)
-    return {**dict.fromkeys(gone, False), **{one.fan_out.pk: one.after is not None for one in steps}}
+    def __init__(self) -> None:
+        self._pages: dict[tuple[str, str], _Page] = {}
+
+    def make_some(self, fan_out_ids: Sequence[str], aside: Aside) -> dict[str, bool]:
+        """Takes a step: makes the next deliveries of these fan-outs of one partner, the oldest first.
+
+        Returns whether more are to be made, for each fan-out that it looked at; it may not get to the last ones. Raises
+        django.db.Error. After a crash the same step is made again; while the broker is away, reconciliation queues the
+        deliveries.
+        """
+        parts: list[_Part] = aside(self.load, fan_out_ids)
+        steps = list(evaluate(parts))
+        aside(store, steps)
+        gone = set(fan_out_ids).difference(part.fan_out.pk for part in parts)
+        return {**dict.fromkeys(gone, False), **{one.fan_out.pk: one.after is not None for one in steps}}
+
+    def load(self, fan_out_ids: Sequence[str]) -> list[_Part]:
+        """The fan-outs that still exist. Raises django.db.Error."""
+        found = list(FanOut.objects.filter(pk__in=fan_out_ids).order_by("pk"))
+        events = Event.objects.filter(expunged_at=None).in_bulk([one.event_id for one in found])
+        return [_Part(one, events.get(one.event_id), self._page(one.partner_id, one.after)) for one in found]
+
+    def _page(self, partner_id: str, after: str) -> _Page:
+        page = self._pages.get((partner_id, after))
+        if page is None or page.read_at + PAGE_KEPT_S < time.monotonic():
+            oldest = time.monotonic() - PAGE_KEPT_S
+            self._pages = {key: one for key, one in self._pages.items() if one.read_at >= oldest}
+            page = self._pages[partner_id, after] = _Page(partner_id, after)
+        return page
 
 
 def make_all(fan_out_id: str) -> None:
     """Takes all steps. Raises django.db.Error."""
-    while make_some([fan_out_id], with_living_connection(lambda work, *arguments: work(*arguments)))[fan_out_id]:
-        pass
+    maker, has_more = Maker(), True
+    while has_more:
+        has_more = maker.make_some([fan_out_id], _here)[fan_out_id]
+
+
+@with_living_connection
+def _here(work: Callable[..., Any], *arguments: object) -> Any:
+    return work(*arguments)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from delivery.database import with_living_connection
-from delivery.fan_out import Aside, make_some
+from delivery.fan_out import Aside, Maker
 from delivery.passing import is_away
 from delivery.turns import Turns
 from delivery.waits import offload, sleep
@@ -42,12 +42,12 @@ class FanOutMessage:
 
 
 class FanOuts:
-    """`take` may be called from any thread. After `turns.refuse()`, it begins no more of the messages taken. `make` is
-    delivery.fan_out.make_some."""
+    """`take` may be called from any thread. After `turns.refuse()`, it begins no more of the messages taken. `make`
+    takes a step, as delivery.fan_out.Maker does."""
 
-    def __init__(self, turns: Turns, make: Callable[[Sequence[str], Aside], dict[str, bool]] = make_some) -> None:
+    def __init__(self, turns: Turns, make: Callable[[Sequence[str], Aside], dict[str, bool]] | None = None) -> None:
         self._turns = turns
-        self._make = make
+        self._make = make or Maker().make_some
         self._waiting: dict[str, deque[FanOutMessage]] = {}
         """By queue, while there is a task for it."""
         self._database = ThreadPoolExecutor(1, "fan-outs")

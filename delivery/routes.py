@@ -68,13 +68,13 @@ Row = tuple[str, str, Sequence[str], str]
 
 def load_routes(subscriptions: QuerySet[Subscription]) -> Iterator[Route]:
     """A route for each enabled subscription, as in `routes_of`."""
-    rows = enabled(subscriptions).values_list("id", "partner_id", "event_types", "filter")
-    return routes_of(rows.iterator(chunk_size=5000))
+    return routes_of(route_rows(subscriptions).iterator(chunk_size=5000))
 
 
-def enabled(subscriptions: QuerySet[Subscription]) -> QuerySet[Subscription]:
-    """Those that get events."""
-    return subscriptions.filter(is_enabled=True, deleted_at=None, is_operational=False)
+def route_rows(subscriptions: QuerySet[Subscription]) -> "QuerySet[Subscription, Row]":
+    """The rows for `routes_of` of those that get events."""
+    enabled = subscriptions.filter(is_enabled=True, deleted_at=None, is_operational=False)
+    return enabled.values_list("id", "partner_id", "event_types", "filter")
 
 
 def routes_of(rows: Iterable[Row]) -> Iterator[Route]:

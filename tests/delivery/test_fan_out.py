@@ -10,7 +10,7 @@ from django.utils import timezone
 from delivery import fan_out, publish
 from delivery.broker import FairQueues
 from delivery.due import FanOutDue
-from delivery.fan_out import MOST_DELIVERIES, make_some
+from delivery.fan_out import MOST_DELIVERIES, Maker
 from delivery.ingest import Accepted, Ingested, ingest
 from delivery.mending import mend
 from delivery.messages import NewEvent
@@ -60,7 +60,7 @@ def here(work: Callable[..., Any], *arguments: object) -> Any:
 
 
 def step(*fan_out_ids: str) -> dict[str, bool]:
-    return make_some(fan_out_ids, here)
+    return Maker().make_some(fan_out_ids, here)
 
 
 def run(fan_out_id: str) -> int:
@@ -194,7 +194,7 @@ def test_a_wiped_broker_gets_fan_outs_back(partner: Partner, queues: FairQueues)
 
 
 def test_many_are_looked_at_in_steps(partner: Partner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fan_out, "LOOK_AT", 5)
+    monkeypatch.setattr(fan_out, "PAGE", 5)
     many = subscribe(partner)
     take_in("e1")
     assert run(FanOut.objects.get().pk) == MANY // 5
@@ -219,14 +219,16 @@ def test_two_workers_with_the_same_message_make_nothing_twice(partner: Partner) 
     take_in("e1")
     pk = FanOut.objects.get().pk
 
+    maker = Maker()
+
     def meanwhile(work: Callable[..., Any], *arguments: object) -> Any:
         """Another worker takes a step between loading and storing."""
         found = work(*arguments)
-        if work is fan_out.load:
+        if work == maker.load:
             step(pk)
         return found
 
-    assert make_some([pk], meanwhile) == {pk: True}
+    assert maker.make_some([pk], meanwhile) == {pk: True}
     assert subscribers("e1") == ids(many[:MOST_DELIVERIES])
     run(pk)
     assert subscribers("e1") == ids(many)
