@@ -12,11 +12,13 @@ those that are enabled at that time.
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
 from delivery import publish
+from delivery.clocks import database_now
 from delivery.database import with_living_connection
 from delivery.ingest import store_deliveries
 from delivery.models import Event, FanOut
@@ -31,7 +33,7 @@ from partners.patterns import candidates
 PAGE = 1_000
 """How many of a partner's subscriptions are read at a time."""
 PAGE_KEPT_S = 1.0
-"""For how long they are used: a change takes effect within a second."""
+"""For how long they are used, for events that came before: a change takes effect within a second."""
 MOST_DELIVERIES = 100
 MOST_STEPS = 20_000
 """About ten milliseconds; a single filter may take more."""
@@ -40,15 +42,21 @@ MOST_STEPS = 20_000
 class _Page:
     """Some of a partner's subscriptions, in the order of their ids."""
 
-    def __init__(self, partner_id: str, after: str) -> None:
-        """Reads those that come after this one. Raises django.db.Error."""
-        following = Subscription.objects.filter(partner=partner_id, pk__gt=after)
-        rows = list(route_rows(following).order_by("pk")[: PAGE + 1])
-        self.last = rows[PAGE - 1][0] if len(rows) > PAGE else None
-        """The last of them; None if no more follow."""
-        self.read_at = time.monotonic()
-        self._routes = list(routes_of(rows[:PAGE]))
+    def __init__(self, routes: Sequence[Route], last: str | None, read_at: datetime) -> None:
+        """`last`: the last of them; None if no more follow. `read_at`: by PostgreSQL's clock."""
+        self.last = last
+        self._routes = routes
+        self._read_at = read_at
+        self._expires_at = time.monotonic() + PAGE_KEPT_S
         self._matching: dict[str, Sequence[Route]] = {}
+
+    @property
+    def is_expired(self) -> bool:
+        return time.monotonic() > self._expires_at
+
+    def is_later_than(self, fan_out: FanOut) -> bool:
+        """Whether it has all subscriptions that existed when the event came."""
+        return self._read_at > fan_out.created_at
 
     def matching(self, event_type: str) -> Sequence[Route]:
         found = self._matching.get(event_type)
@@ -57,6 +65,14 @@ class _Page:
             found = [route for route in self._routes if not patterns.isdisjoint(route.patterns)]
             self._matching[event_type] = found
         return found
+
+
+def _read_page(partner_id: str, after: str) -> _Page:
+    """The subscriptions that come after one. Raises django.db.Error."""
+    now = database_now()
+    following = Subscription.objects.filter(partner=partner_id, pk__gt=after)
+    rows = list(route_rows(following).order_by("pk")[: PAGE + 1])
+    return _Page(list(routes_of(rows[:PAGE])), rows[PAGE - 1][0] if len(rows) > PAGE else None, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +153,14 @@ class Maker:
         """The fan-outs that still exist. Raises django.db.Error."""
         found = list(FanOut.objects.filter(pk__in=fan_out_ids).order_by("pk"))
         events = Event.objects.filter(expunged_at=None).in_bulk([one.event_id for one in found])
-        return [_Part(one, events.get(one.event_id), self._page(one.partner_id, one.after)) for one in found]
+        self._pages = {key: page for key, page in self._pages.items() if not page.is_expired}
+        return [_Part(one, events.get(one.event_id), self._page(one)) for one in reversed(found)][::-1]
 
-    def _page(self, partner_id: str, after: str) -> _Page:
-        page = self._pages.get((partner_id, after))
-        if page is None or page.read_at + PAGE_KEPT_S < time.monotonic():
-            oldest = time.monotonic() - PAGE_KEPT_S
-            self._pages = {key: one for key, one in self._pages.items() if one.read_at >= oldest}
-            page = self._pages[partner_id, after] = _Page(partner_id, after)
+    def _page(self, fan_out: FanOut) -> _Page:
+        key = fan_out.partner_id, fan_out.after
+        page = self._pages.get(key)
+        if page is None or not page.is_later_than(fan_out):
+            page = self._pages[key] = _read_page(*key)
         return page
 
 

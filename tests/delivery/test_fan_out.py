@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from delivery import fan_out, publish
@@ -154,6 +156,24 @@ def test_the_subscriptions_that_are_enabled_by_then_get_it(partner: Partner) -> 
     services.update_subscription(many[2], {"event_types": ["carts.*"]})
     run(FanOut.objects.get().pk)
     assert subscribers("e1") == ids([*many[3:], new])
+
+
+def test_a_subscription_that_is_made_before_an_event_gets_it(partner: Partner) -> None:
+    """Although the worker has just read the partner's subscriptions for another event."""
+    many, maker = subscribe(partner), Maker()
+    for number in range(3):
+        many += subscribe(partner, 1)
+        take_in(f"e{number}")
+        assert list(maker.make_some([FanOut.objects.get().pk], here).values()) == [False]
+        assert subscribers(f"e{number}") == ids(many)
+
+
+def test_subscriptions_are_read_once_for_events_that_wait(partner: Partner) -> None:
+    subscribe(partner)
+    take_in(*(f"e{n}" for n in range(5)))
+    with CaptureQueriesContext(connection) as queries:
+        step(*FanOut.objects.values_list("pk", flat=True))
+    assert len([one for one in queries if 'FROM "partners_subscription"' in one["sql"]]) == 1
 
 
 def test_an_expunged_event_makes_no_deliveries(partner: Partner) -> None:
