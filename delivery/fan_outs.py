@@ -68,15 +68,17 @@ class FanOuts:
 
     def _work_off(self, queue: str, waiting: deque[FanOutMessage]) -> None:
         at_once = 1
-        while waiting and self._turns.takes_more:
-            began = time.monotonic()
-            batch = [waiting.popleft() for _ in range(min(len(waiting), at_once))]
-            self.begun.update(batch)
-            left = self._step(batch)
-            waiting.extendleft(reversed(left))
-            at_once = len(batch) - len(left) if left else min(2 * at_once, MOST_AT_ONCE)
-            sleep(min(time.monotonic() - began, LONGEST_PAUSE_S))
-        del self._waiting[queue]
+        try:
+            while waiting and self._turns.takes_more:
+                began = time.monotonic()
+                batch = [waiting.popleft() for _ in range(min(len(waiting), at_once))]
+                self.begun.update(batch)
+                left = self._step(batch)
+                waiting.extendleft(reversed(left))
+                at_once = len(batch) - len(left) if left else min(2 * at_once, MOST_AT_ONCE)
+                sleep(min(time.monotonic() - began, LONGEST_PAUSE_S))
+        finally:
+            del self._waiting[queue]
 
     def _step(self, batch: Sequence[FanOutMessage]) -> Sequence[FanOutMessage]:
         """Returns the messages that it did not get to."""
