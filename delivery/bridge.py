@@ -54,7 +54,7 @@ class Counts:
     dead_letters: int = 0
     deliveries: int = 0
     fan_outs: int = 0
-    """Times that a partner's deliveries of an event are made later."""
+    """Stored instead of a partner's deliveries of an event (delivery.fan_out)."""
     unpublished: int = 0
     """Deliveries that could not be published since the broker went away; 0 after the next success."""
     fetched_at: float = 0.0

@@ -1,5 +1,6 @@
 """Makes the deliveries of fan-outs in a worker. Each partner has a task of delivery.turns, which takes a step at a time
-and pauses as long as the step took. So neither deliveries nor other partners' fan-outs wait for a partner.
+and then pauses. So neither deliveries nor other partners' fan-outs wait for a partner, and all of them together take
+half of the thread at most.
 """
 
 import logging
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 20
 """How many fan-outs of a partner a step takes, if the last steps got to all that they took."""
-LONGEST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 1.0
 RETRY_S = 5.0
 """When a message comes again after an error."""
 
@@ -52,7 +53,7 @@ class FanOuts:
         """By queue, while there is a task for it."""
         self._database = ThreadPoolExecutor(1, "fan-outs")
         """One thread, because this is work for the processor as well."""
-        self._trouble = Trouble(logger, "events that many subscriptions of a partner want wait for PostgreSQL")
+        self._trouble = Trouble(logger, "fan-outs wait for PostgreSQL")
         self.begun: set[FanOutMessage] = set()
         """Messages that are being processed, and are not settled yet."""
 
@@ -75,8 +76,8 @@ class FanOuts:
                 self.begun.update(batch)
                 left = self._step(batch)
                 waiting.extendleft(reversed(left))
-                at_once = len(batch) - len(left) if left else min(2 * at_once, MOST_AT_ONCE)
-                sleep(min(time.monotonic() - began, LONGEST_PAUSE_S))
+                at_once = max(1, len(batch) - len(left)) if left else min(2 * at_once, MOST_AT_ONCE)
+                sleep(min((time.monotonic() - began) * (2 * len(self._waiting) - 1), LONGEST_PAUSE_S))
         finally:
             del self._waiting[queue]
 

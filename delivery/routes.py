@@ -6,7 +6,7 @@ reloads one subscription.
 
 import logging
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from django.db.models import QuerySet
@@ -63,26 +63,19 @@ class SubscriptionRouter:
         return select(self._index.matching(event.type), lambda: event.envelope)
 
 
-Row = tuple[str, str, Sequence[str], str]
-
-
 def load_routes(subscriptions: QuerySet[Subscription]) -> Iterator[Route]:
-    """A route for each enabled subscription, as in `routes_of`."""
-    return routes_of(route_rows(subscriptions).iterator(chunk_size=5000))
-
-
-def route_rows(subscriptions: QuerySet[Subscription]) -> "QuerySet[Subscription, Row]":
-    """The rows for `routes_of` of those that get events."""
-    enabled = subscriptions.filter(is_enabled=True, deleted_at=None, is_operational=False)
-    return enabled.values_list("id", "partner_id", "event_types", "filter")
-
-
-def routes_of(rows: Iterable[Row]) -> Iterator[Route]:
-    """A route for each row. One whose filter does not compile any more is left out, with a log message."""
-    for subscription_id, partner_id, event_types, filter_ in rows:
+    """A route for each enabled subscription. One whose filter does not compile any more is left out, with a log
+    message."""
+    rows = enabled(subscriptions).values_list("id", "partner_id", "event_types", "filter")
+    for subscription_id, partner_id, event_types, filter_ in rows.iterator(chunk_size=5000):
         try:
             compiled = compile_filter(filter_) if filter_ else None
         except InvalidInput as error:
             logger.error("unusable filter", extra={"subscription_id": subscription_id, "error": str(error)})
         else:
             yield Route(subscription_id, partner_id, tuple(event_types), compiled)
+
+
+def enabled(subscriptions: QuerySet[Subscription]) -> QuerySet[Subscription]:
+    """Those that get events."""
+    return subscriptions.filter(is_enabled=True, deleted_at=None, is_operational=False)

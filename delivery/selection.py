@@ -21,7 +21,7 @@ Rest = Callable[[], None]
 
 @dataclass(slots=True)
 class Selection:
-    """The subscriptions that get an event."""
+    """Which subscriptions get an event."""
 
     wanted: list[Route] = field(default_factory=list)
     failed: list[tuple[Route, TransformError]] = field(default_factory=list)
@@ -90,37 +90,39 @@ class _FiltersAtOnce:
 
 
 def select_some(
-    routes: Iterable[Route], envelope: Envelope, most: int, steps: int, rest: Rest
-) -> tuple[Selection, str | None, int]:
-    """Selects among the first of these routes, until there are `most` deliveries, or filters have taken `steps`.
+    routes: Iterable[Route], envelope: Envelope, most: int, is_over: Callable[[], bool], rest: Rest
+) -> tuple[Selection, str | None]:
+    """Selects among the first of these routes, until there are `most` deliveries, or `is_over` before a filter that is
+    not the first.
 
-    Returns also the id of the last subscription that it looked at (None if it was the last of all), and how many steps
-    it took. `rest` is called from time to time. Raises JSONError.
+    Returns also the id of the last subscription that it looked at; None if it was the last of all. `rest` is called
+    from time to time. Raises JSONError.
     """
     selection = Selection()
     answers: dict[str, bool | TransformError] = {}
-    left, last = steps, None
+    last = None
     for route in routes:
-        text = route.filter.text if route.filter else ""
-        if len(selection.wanted) + len(selection.failed) >= most or (left <= 0 and text not in answers):
-            return selection, last, steps - left
-        if route.filter and text not in answers:
-            budget = Budget(allowed := FILTER.steps(envelope.data), rest=rest)
-            answers[text] = _answer(route, route.filter, envelope, budget)
-            left -= allowed - budget.steps
-        left -= 1
-        answer = answers.get(text, True)
+        if len(selection.wanted) + len(selection.failed) >= most:
+            return selection, last
+        answer: bool | TransformError | None = True
+        if route.filter is not None:
+            answer = answers.get(route.filter.text)
+            if answer is None:
+                if answers and is_over():
+                    return selection, last
+                rest()
+                answer = answers[route.filter.text] = _answer(route, route.filter, envelope, rest)
         if isinstance(answer, TransformError):
             selection.failed.append((route, answer))
         elif answer:
             selection.wanted.append(route)
         last = route.subscription_id
-    return selection, None, steps - left
+    return selection, None
 
 
-def _answer(route: Route, filter_: Filter, envelope: Envelope, budget: Budget) -> bool | TransformError:
+def _answer(route: Route, filter_: Filter, envelope: Envelope, rest: Rest) -> bool | TransformError:
     try:
-        return filter_.matches(envelope, budget)
+        return filter_.matches(envelope, Budget(FILTER.steps(envelope.data), rest=rest))
     except TransformError as error:
         return error
     except JSONError:

@@ -80,6 +80,7 @@ def _settle(
 
 def _settle_fan_out(message: Any, acknowledge: Callable[[], object], delay_s: float | None) -> None:
     if delay_s is None:
+        state.all_total_count[0] += 1
         acknowledge()
     else:
         message.put_off(delay_s)

@@ -100,9 +100,11 @@ def _behind(facts: Facts) -> Finding | None:
     """Deliveries are due, or still to be made, nothing holds them back, and they are not sent."""
     live = facts.live
     free = {one.pk for one in facts.subscriptions if one.is_enabled and live.breaker(one.pk).state == "closed"}
+    age_s = live.oldest_waiting_s(facts.now, free) or 0.0
     is_held = live.queue is not None and live.queue.held_until is not None
-    age_s = live.oldest_waiting_s(facts.now, free if is_held or live.oldest_fan_out_at is None else None)
-    if age_s is None or age_s < BEHIND_S:
+    if live.oldest_fan_out_at is not None and not is_held:
+        age_s = max(age_s, (facts.now - live.oldest_fan_out_at).total_seconds())
+    if age_s < BEHIND_S:
         return None
     return Finding(Side.OURS, "We are behind: deliveries are due and nothing holds them back", _since(facts))
 

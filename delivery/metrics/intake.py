@@ -32,7 +32,7 @@ class BridgeMetrics(Collector):
             ("duplicates", "Messages whose event was stored before.", counts.duplicates),
             ("dead_letters", "Messages that could not become events.", counts.dead_letters),
             ("deliveries", "Deliveries created for events.", counts.deliveries),
-            ("fan_outs", "Times that a partner's deliveries of an event are created later.", counts.fan_outs),
+            ("fan_outs", "Fan-outs stored: a partner's deliveries of an event, to be made later.", counts.fan_outs),
         ):
             yield CounterMetricFamily(f"recart_hooks_bridge_{name}", help_, value=value)
         yield GaugeMetricFamily(

@@ -63,6 +63,12 @@ def test_deliveries_that_are_still_to_be_made_count_as_due() -> None:
     assert findings(replace(FACTS, live=replace(to_make, queue=replace(IDLE, held_until=NOW)))) == []
 
 
+def test_what_an_open_breaker_holds_back_is_not_ours_because_of_a_fan_out() -> None:
+    down = {"sub_1": BreakerState("open", LONG_AGO, NOW)}
+    live = Live(IDLE, WAITING, workers=2, breakers=down, oldest_fan_out_at=NOW - timedelta(seconds=1))
+    assert [one.side for one in findings(replace(FACTS, live=live))] == [Side.THEIRS]
+
+
 def test_a_cap_that_is_full_while_deliveries_are_to_be_made_is_not_blamed_on_the_endpoint() -> None:
     full = Live(replace(IDLE, waiting=3000, in_flight=16), {}, workers=2, oldest_fan_out_at=LONG_AGO)
     found = only(replace(FACTS, live=full))

@@ -24,6 +24,7 @@ from delivery.verbs import expunge_event
 from partners import services
 from partners.models import Partner, Subscription
 from tests.delivery.test_selection import ENDLESS, ITEMS
+from tests.locks import locked
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 
@@ -62,7 +63,7 @@ def here(work: Callable[..., Any], *arguments: object) -> Any:
 
 
 def step(*fan_out_ids: str) -> dict[str, bool]:
-    return Maker().make_some(fan_out_ids, here)
+    return Maker(longest_s=60).make_some(fan_out_ids, here)
 
 
 def run(fan_out_id: str) -> int:
@@ -160,7 +161,7 @@ def test_the_subscriptions_that_are_enabled_by_then_get_it(partner: Partner) -> 
 
 def test_a_subscription_that_is_made_before_an_event_gets_it(partner: Partner) -> None:
     """Although the worker has just read the partner's subscriptions for another event."""
-    many, maker = subscribe(partner), Maker()
+    many, maker = subscribe(partner), Maker(longest_s=60)
     for number in range(3):
         many += subscribe(partner, 1)
         take_in(f"e{number}")
@@ -234,12 +235,24 @@ def test_a_step_makes_the_deliveries_of_several_events(partner: Partner) -> None
     assert [subscribers(f"e{n}") for n in range(20)] == [ids(many)] * 20
 
 
+def test_a_step_whose_time_is_over_leaves_the_rest(partner: Partner) -> None:
+    many = [one for number in range(MANY) for one in subscribe(partner, 1, filter=f"$.data.items[{number}]")]
+    take_in("e1", "e2", data=ITEMS)
+    first, second = FanOut.objects.order_by("pk")
+    maker = Maker(longest_s=0)
+    assert maker.make_some([first.pk, second.pk], here) == {first.pk: True}
+    assert subscribers("e1") == ids(many[:1])
+    while maker.make_some([first.pk], here)[first.pk]:
+        pass
+    assert subscribers("e1") == ids(many)
+
+
 def test_two_workers_with_the_same_message_make_nothing_twice(partner: Partner) -> None:
     many = subscribe(partner, 3 * MOST_DELIVERIES)
     take_in("e1")
     pk = FanOut.objects.get().pk
 
-    maker = Maker()
+    maker = Maker(longest_s=60)
 
     def meanwhile(work: Callable[..., Any], *arguments: object) -> Any:
         """Another worker takes a step between loading and storing."""
@@ -251,6 +264,18 @@ def test_two_workers_with_the_same_message_make_nothing_twice(partner: Partner) 
     assert maker.make_some([pk], meanwhile) == {pk: True}
     assert subscribers("e1") == ids(many[:MOST_DELIVERIES])
     run(pk)
+    assert subscribers("e1") == ids(many)
+
+
+def test_one_that_another_transaction_holds_waits_and_the_others_do_not(partner: Partner) -> None:
+    many = subscribe(partner, 20)
+    take_in("e1", "e2")
+    held, free = FanOut.objects.order_by("pk")
+    with locked("SELECT FROM delivery_fanout WHERE id = %s FOR UPDATE", [held.pk]):
+        assert step(held.pk, free.pk) == {held.pk: True, free.pk: False}
+    assert subscribers("e1") == []
+    assert subscribers("e2") == ids(many)
+    run(held.pk)
     assert subscribers("e1") == ids(many)
 
 
