@@ -20,7 +20,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from delivery.admin import list_filters
 from delivery.admin.delivery import DeliveryAdmin
-from delivery.models import Attempt, DeadLetter, Delivery, Event, ReplayJob
+from delivery.models import Attempt, DeadLetter, Delivery, Event, FanOut, ReplayJob
 from delivery.trying import shared_places
 from partners import services
 from partners.admin.base import change_url, list_url, url_of
@@ -183,6 +183,15 @@ def test_an_expunged_event_says_so(admin_client: Client) -> None:
     event = new_event(data="", expunged_at=NOON)
 
     assert "Expunged" in shown(admin_client, change_url(event))
+
+
+def test_an_event_shows_whose_deliveries_are_still_to_be_made(admin_client: Client) -> None:
+    event, partner = new_event(), new_subscription("Many Shops").partner
+    FanOut.objects.create(event=event, partner=partner, event_type=event.type, created_at=NOON)
+    page = admin_client.get(change_url(event)).content.decode()
+    assert "to be made" in page
+    assert "Many Shops" in page
+    assert "Nobody was subscribed" not in page
 
 
 def test_an_event_shows_what_became_of_it(admin_client: Client) -> None:
