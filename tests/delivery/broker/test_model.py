@@ -83,16 +83,19 @@ class Queue:
         """How many messages may be sent now; `slack`: tokens that rounding may add or remove."""
         if (self.limits.paused_until or 0) > now:
             return 0
-        tokens = self.tokens(now)
-        cap = self.limits.max_in_flight
-        return max(
-            0,
-            min(
-                len(self.ready),
-                len(self.ready) if tokens == math.inf else math.floor(tokens + slack),
-                len(self.ready) if cap is None else cap - len(self.leases),
-            ),
-        )
+        tokens, cap = self.tokens(now) + slack, self.limits.max_in_flight
+        count = 0
+        for id_ in self.ready:
+            if tokens < 1:
+                break
+            count += 1
+            tokens -= is_paid(id_)
+        return count if cap is None else max(0, min(count, cap - len(self.leases)))
+
+    @property
+    def has_free_ones(self) -> bool:
+        """Then it may get less than an equal share: each visit brings as many messages as there are tokens."""
+        return self.rate is not None and not all(map(is_paid, self.ready))
 
     def put_back(self, ids: list[str]) -> None:
         """To the head, in the order in which they were fetched."""
@@ -100,6 +103,11 @@ class Queue:
         for id_ in ids:
             del self.leases[id_]
         self.ready = ids + self.ready
+
+
+def is_paid(id_: str) -> bool:
+    """Whether the rate limit counts the message."""
+    return not id_.startswith(FREE)
 
 
 class BrokerMachine(RuleBasedStateMachine):
@@ -214,13 +222,14 @@ class BrokerMachine(RuleBasedStateMachine):
         could = {name: model.allowed(self.now, SLACK) for name, model in self.queues.items()}
         owed = {name: model.allowed(self.now, -SLACK) for name, model in self.queues.items()}
         new = {name for name, model in self.queues.items() if not model.leases}
+        shares = [name for name, model in self.queues.items() if not model.has_free_ones]
         got = {name: [held.id for held in messages if held.queue == name] for name in QUEUES}
         for name, ids in got.items():
             model = self.queues[name]
             assert ids == model.ready[: len(ids)], "first in, first out"
             assert len(ids) <= could[name], "within the limits"
             del model.ready[: len(ids)]
-            model.spend(sum(not one.startswith(FREE) for one in ids), self.now)
+            model.spend(sum(map(is_paid, ids)), self.now)
             for held in messages:
                 if held.queue == name:
                     model.leases[held.id] = Lease(worker, held.number, self.orders, self.now)
@@ -230,7 +239,7 @@ class BrokerMachine(RuleBasedStateMachine):
         if len(messages) < room:
             assert all(got[name] for name in new if owed[name]), "reserved places are for queues with nothing leased"
         most = max(len(ids) for ids in got.values())
-        assert all(len(got[name]) >= min(owed[name], most - 1) for name in QUEUES), "an equal share for each"
+        assert all(len(got[name]) >= min(owed[name], most - 1) for name in shares), "an equal share for each"
 
     def _held(self) -> list[tuple[str, Held]]:
         return [
@@ -255,7 +264,7 @@ class BrokerMachine(RuleBasedStateMachine):
             model.ready.append(held.id)
         elif how != "ack":
             model.delayed[held.id] = self.now + float(how)
-            if not held.id.startswith(FREE):
+            if is_paid(held.id):
                 model.refund(lease, self.now)
 
     @rule(data=st.data(), worker=st.sampled_from(WORKERS))
@@ -286,7 +295,7 @@ class BrokerMachine(RuleBasedStateMachine):
         assert self.broker.scripts.run("postpone", held.queue, held.id, delay_s) == 1
         model = self.queues[held.queue]
         lease = model.leases.pop(held.id)
-        if not held.id.startswith(FREE):
+        if is_paid(held.id):
             model.refund(lease, self.now)
         model.delayed[held.id] = self.now + delay_s
 
