@@ -2,7 +2,6 @@
 
 import io
 import math
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,17 +20,7 @@ from partners import services
 from partners.identifiers import new_id
 from partners.models import Subscription
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
-
-
-@pytest.fixture(autouse=True)
-def queues(valkey: str) -> Iterator[FairQueues]:
-    """Marked as complete, like the queues of a running system."""
-    own = publish.queues()
-    own.client.flushdb()
-    own.mark()
-    yield own
-    own.client.flushdb()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers, pytest.mark.usefixtures("queues")]
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Deliveries to a partner with many subscriptions are made in steps, each once, and none is lost."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,19 +26,9 @@ from partners.models import Partner, Subscription
 from tests.delivery.test_selection import ENDLESS, ITEMS
 from tests.locks import locked
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers, pytest.mark.usefixtures("queues")]
 
 MANY = MOST_AT_ONCE + 5
-
-
-@pytest.fixture(autouse=True)
-def queues(valkey: str) -> Iterator[FairQueues]:
-    """Marked as complete, like the queues of a running system."""
-    own = publish.queues()
-    own.client.flushdb()
-    own.mark()
-    yield own
-    own.client.flushdb()
 
 
 @pytest.fixture

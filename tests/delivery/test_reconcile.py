@@ -1,6 +1,6 @@
 """Deliveries that the broker lost are queued by short runs, each of which continues where the last one ended."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import pytest
@@ -18,11 +18,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 
 
 @pytest.fixture
-def queues(valkey: str) -> Iterator[FairQueues]:
-    own = publish.queues()
-    own.client.flushdb()
-    yield own
-    own.client.flushdb()
+def queues(wiped_queues: FairQueues) -> FairQueues:
+    return wiped_queues
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Generic, TypeVar, cast
 
 import pytest
 from celery.worker import state
@@ -16,6 +16,8 @@ from delivery.stages import DeliveryMessage
 from delivery.strategy import Handler, endings, pipelined
 from delivery.tasks import deliver
 from recart_hooks.celery import app
+
+Taken = TypeVar("Taken")
 
 LEASE = object()
 
@@ -35,25 +37,14 @@ class Message:
         self.delays.append(delay_s)
 
 
-class FakePipeline:
-    """Keeps the messages that it takes."""
+class Fake(Generic[Taken]):
+    """A pipeline, or fan-outs: keeps the messages that it takes."""
 
     def __init__(self) -> None:
-        self.taken: list[DeliveryMessage] = []
+        self.taken: list[Taken] = []
         self.begun = self.taken
 
-    def take(self, message: DeliveryMessage) -> None:
-        self.taken.append(message)
-
-
-class FakeFanOuts:
-    """Keeps the messages that it takes."""
-
-    def __init__(self) -> None:
-        self.taken: list[FanOutMessage] = []
-        self.begun = self.taken
-
-    def take(self, message: FanOutMessage) -> None:
+    def take(self, message: Taken) -> None:
         self.taken.append(message)
 
 
@@ -88,14 +79,14 @@ class World:
 @pytest.fixture
 def executor() -> Iterator[WorkerExecutor]:
     executor = WorkerExecutor(1)
-    executor.pipeline = FakePipeline()  # type: ignore[assignment]
-    executor.fan_outs = FakeFanOuts()  # type: ignore[assignment]
+    executor.pipeline = Fake[DeliveryMessage]()  # type: ignore[assignment]
+    executor.fan_outs = Fake[FanOutMessage]()  # type: ignore[assignment]
     yield executor
     executor.shutdown()
 
 
 def taken(executor: WorkerExecutor) -> list[DeliveryMessage]:
-    return cast("FakePipeline", executor.pipeline).taken
+    return cast("Fake[DeliveryMessage]", executor.pipeline).taken
 
 
 GOOD = Message([["dlv_1", 1], {}, {}])
@@ -105,7 +96,7 @@ def test_a_fan_out_is_taken_and_acknowledged_or_put_back(executor: WorkerExecuto
     world, messages = World(executor), [Message([["fan_1"], {}, {}]) for _ in range(2)]
     for message in messages:
         world.come(message)
-    done, more = cast("FakeFanOuts", executor.fan_outs).taken
+    done, more = cast("Fake[FanOutMessage]", executor.fan_outs).taken
     assert (done.fan_out_id, done.queue) == ("fan_1", "partner.ptr_1")
     assert list(executor.begun) == [LEASE, LEASE]
     done.settle(None)

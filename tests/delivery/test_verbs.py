@@ -20,15 +20,7 @@ from partners import services
 from partners.identifiers import new_id
 from partners.models import EventType, Subscription
 
-pytestmark = [pytest.mark.django_db, pytest.mark.servers]
-
-
-@pytest.fixture(autouse=True)
-def broker(valkey: str, settings: Settings) -> Iterator[None]:
-    own = publish.queues()
-    own.client.flushdb()
-    yield
-    own.client.flushdb()
+pytestmark = [pytest.mark.django_db, pytest.mark.servers, pytest.mark.usefixtures("wiped_queues")]
 
 
 def new_subscription(*event_types: str) -> Subscription:
