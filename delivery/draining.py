@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from delivery import publish
 from delivery.broker import FairQueues
 from delivery.clocks import database_now
-from delivery.due import due_columns, queued
+from delivery.due import FAN_OUT_COLUMNS, due_columns, queued
 from partners import audit
 from partners.identifiers import DELIVERY, first_id
 from partners.models import Partner
@@ -103,7 +103,7 @@ def _execute(statement: str, values: dict[str, Any]) -> int:
 def _queue_what_stays(partner_id: str, queues: FairQueues) -> None:
     """A purge removes all messages. Queues again what stays: newer ones, of other subscriptions, fan-outs."""
     deliveries = f"SELECT {due_columns('extract(epoch FROM next_attempt_at)::float8')} FROM delivery_delivery"  # noqa: S608 - our own constants
-    fan_outs = "SELECT id, 1, partner_id, event_type, NULL, false FROM delivery_fanout"
+    fan_outs = f"SELECT {FAN_OUT_COLUMNS} FROM delivery_fanout"  # noqa: S608 - our own constant
     for rows in (f"{deliveries} WHERE status = 'pending' AND", f"{fan_outs} WHERE"):
         after = ""
         while True:

@@ -58,8 +58,12 @@ def due_columns(due_at: str = "NULL") -> str:
     return f"id, attempt_count + 1, partner_id, event_type, {due_at}, {is_brought_forward}"
 
 
+FAN_OUT_COLUMNS = "id, 1, partner_id, event_type, NULL, false"
+"""SQL for a row of delivery_fanout, in the form of `due_columns`."""
+
+
 def queued(id_: str, attempt: int, partner_id: str, event_type: str, due_at: float | None, sooner: bool) -> Queued:
-    """What a row of `due_columns` stands for, or one of fan-outs in the same form."""
+    """What a row of `due_columns` or of FAN_OUT_COLUMNS stands for."""
     if id_.startswith(FAN_OUT):
         return FanOutDue(id_, partner_id, event_type)
     return Due(id_, attempt, partner_id, event_type, due_at, sooner)

@@ -76,9 +76,12 @@ class Live:
             for key, one in (self.backlogs or {}).items()
             if (subscription_ids is None or key in subscription_ids) and (age := one.oldest_waiting_s(now)) is not None
         ]
-        if subscription_ids is None and self.oldest_fan_out_at is not None:
-            ages.append((now - self.oldest_fan_out_at).total_seconds())
+        if subscription_ids is None and (age := self.oldest_fan_out_s(now)) is not None:
+            ages.append(age)
         return max(ages, default=None)
+
+    def oldest_fan_out_s(self, now: datetime) -> float | None:
+        return None if self.oldest_fan_out_at is None else (now - self.oldest_fan_out_at).total_seconds()
 
 
 Backlogs = Mapping[str, Backlog] | None

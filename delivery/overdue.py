@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import connection
 
 from delivery.clocks import database_now
-from delivery.due import Due, Queued, due_columns, queued
+from delivery.due import FAN_OUT_COLUMNS, Due, Queued, due_columns, queued
 from partners.models import FOREVER
 
 GRACE_S = 10.0
@@ -77,7 +77,7 @@ SELECT * FROM (
        AND (next_attempt_at, id) {{beyond}} (%(due_at)s, %(id)s)
      ORDER BY next_attempt_at {{order}}, id {{order}} LIMIT %(size)s)
     UNION ALL
-    (SELECT id, 1, partner_id, event_type, NULL, false, created_at
+    (SELECT {FAN_OUT_COLUMNS}, created_at
      FROM delivery_fanout
      WHERE partner_id = %(partner)s AND created_at < %(before)s AND (created_at, id) {{beyond}} (%(due_at)s, %(id)s)
      ORDER BY created_at {{order}}, id {{order}} LIMIT %(size)s)

@@ -46,7 +46,7 @@ def pipelined(
         is_fair = hasattr(message, "put_off")
         if arguments is None or not is_fair or is_newer(headers) or headers["id"] in revoked:
             return by_celery(message, body, ack, reject, callbacks)
-        acknowledge = partial(ack, logger, consumer.connection_errors)
+        acknowledge = partial(_acknowledge, ack, consumer.connection_errors)
         if len(arguments) == 1:
             settle_fan_out = partial(_settle_fan_out, message, acknowledge)
             queue = message.delivery_info["routing_key"]
@@ -60,12 +60,16 @@ def pipelined(
     return handle
 
 
+def _acknowledge(ack: Callable[[Any, Any], object], errors: Any) -> None:
+    state.all_total_count[0] += 1
+    ack(logger, errors)
+
+
 def _settle(
     message: Any, acknowledge: Callable[[], object], run_by_celery: Callable[[], object], error: Exception | None
 ) -> None:
     task_id = message.headers["id"]
     if error is None:
-        state.all_total_count[0] += 1
         acknowledge()
     elif isinstance(error, Postponed):
         message.put_off(error.until - time.time())
@@ -80,7 +84,6 @@ def _settle(
 
 def _settle_fan_out(message: Any, acknowledge: Callable[[], object], delay_s: float | None) -> None:
     if delay_s is None:
-        state.all_total_count[0] += 1
         acknowledge()
     else:
         message.put_off(delay_s)

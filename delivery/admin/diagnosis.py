@@ -100,11 +100,9 @@ def _behind(facts: Facts) -> Finding | None:
     """Deliveries are due, or still to be made, nothing holds them back, and they are not sent."""
     live = facts.live
     free = {one.pk for one in facts.subscriptions if one.is_enabled and live.breaker(one.pk).state == "closed"}
-    age_s = live.oldest_waiting_s(facts.now, free) or 0.0
     is_held = live.queue is not None and live.queue.held_until is not None
-    if live.oldest_fan_out_at is not None and not is_held:
-        age_s = max(age_s, (facts.now - live.oldest_fan_out_at).total_seconds())
-    if age_s < BEHIND_S:
+    fan_out_s = None if is_held else live.oldest_fan_out_s(facts.now)
+    if max(live.oldest_waiting_s(facts.now, free) or 0.0, fan_out_s or 0.0) < BEHIND_S:
         return None
     return Finding(Side.OURS, "We are behind: deliveries are due and nothing holds them back", _since(facts))
 
