@@ -20,6 +20,7 @@ from delivery.errors import DeliveryDead, Postponed, TryLater
 from delivery.jobs import PENDING, Job
 from delivery.outcomes import ErrorClass, Outcome, failed
 from delivery.prepare import noted, prepare
+from delivery.quarantine import Quarantine
 from delivery.recorder import AttemptRecord, headers_text
 from delivery.retries import decide
 from delivery.sending import Request
@@ -37,6 +38,7 @@ class Tools:
 
     load: Callable[[str], Job | None]
     breaker: Breaker
+    quarantine: Quarantine
     send: Callable[[Request], Outcome]
     record: Callable[[AttemptRecord], object]
     user_agent: str
@@ -73,7 +75,9 @@ def refusal(job: Job, attempt: int, tools: Tools) -> TryLater | Postponed | None
     """Why this attempt must not be made now; None if it may."""
     if job.attempt_count + 1 != attempt:
         return TryLater(_next(job, job.attempt_count + 1, job.next_attempt_at), "another attempt is next")
-    until = tools.breaker.postponed_until(job.endpoint.subscription_id)
+    until = tools.quarantine.until(job.endpoint.partner_id)
+    if until is None:
+        until = tools.breaker.postponed_until(job.endpoint.subscription_id)
     if until is not None:
         later = until + tools.random() * FIRST_PERIOD_S  # so that postponed deliveries do not come all at once
         return Postponed(later, job.endpoint.subscription_id, job.endpoint.partner_id)

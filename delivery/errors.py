@@ -4,7 +4,7 @@ DeliveryError
 ├── Unreadable         a source message that cannot become an event: stored as a dead letter
 └── TaskResult         how a delivery task reports its result to Celery
     ├── TryLater       the attempt failed, or was made before; Celery retries when the next one is due
-    ├── Postponed      no attempt was made because the breaker is open; the same one is due later
+    ├── Postponed      no attempt was made: the breaker is open, say; the same one is due later
     └── DeliveryDead   no attempt is left: stored as a failure in the task results
 """
 

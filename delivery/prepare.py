@@ -40,6 +40,7 @@ def prepare(
         body=body,
         connect_timeout_s=connect_timeout_s,
         timeout_s=job.endpoint.timeout_s,
+        owner=job.endpoint.partner_id,
     )
 
 

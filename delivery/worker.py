@@ -28,6 +28,7 @@ from delivery.metrics.process import broker_failed
 from delivery.passing import is_away
 from delivery.pipeline import Pipeline
 from delivery.prepare import USER_AGENT
+from delivery.quarantine import Quarantine
 from delivery.recorder import AttemptRecord, Recorder, disable_gone
 from delivery.rollups import Rollups
 from delivery.senders import configured_sender
@@ -66,10 +67,12 @@ class Worker:
             flower.add(records)
 
         self._observe = observe
-        self.sender = configured_sender()
+        quarantine = Quarantine()
+        self.sender = configured_sender(quarantine.add)
         self.tools = Tools(
             load=with_living_connection(self._load_one),
             breaker=Breaker(SharedBreakers()),
+            quarantine=quarantine,
             send=self.sender.send,
             record=with_living_connection(self._record_one),
             user_agent=USER_AGENT,

@@ -9,8 +9,11 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+Key = EllipticCurvePrivateKey | RSAPrivateKey
 
 _DAY = datetime.timedelta(days=1)
 
@@ -28,10 +31,16 @@ class Authority:
         return self.directory / "ca.pem"
 
     def server(
-        self, name: str = "good", *, host: str = "localhost", expired: bool = False, self_signed: bool = False
+        self,
+        name: str = "good",
+        *,
+        host: str = "localhost",
+        expired: bool = False,
+        self_signed: bool = False,
+        key: Key | None = None,
     ) -> ssl.SSLContext:
         """A server's TLS context with a certificate for `host`, and for 127.0.0.1 if `host` is localhost."""
-        key = generate_private_key(SECP256R1())
+        key = key or generate_private_key(SECP256R1())
         alternatives: list[x509.GeneralName] = [x509.DNSName(host)]
         if host == "localhost":
             alternatives.append(x509.IPAddress(IPv4Address("127.0.0.1")))
@@ -58,7 +67,7 @@ def new_authority(directory: Path) -> Authority:
     return authority
 
 
-def _builder(name: str, key: EllipticCurvePrivateKey, issuer: x509.Name, expired: bool) -> x509.CertificateBuilder:
+def _builder(name: str, key: Key, issuer: x509.Name, expired: bool) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -75,5 +84,5 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _key_pem(key: EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: Key) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

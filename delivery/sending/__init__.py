@@ -6,6 +6,6 @@ they really connect to (partners.addresses), follow no redirects, use no proxy, 
 the size of the answer.
 """
 
-from delivery.sending.request import Request, Sender, make_sender
+from delivery.sending.request import OnBusy, Request, Sender, make_sender
 
-__all__ = ["Request", "Sender", "make_sender"]
+__all__ = ["OnBusy", "Request", "Sender", "make_sender"]

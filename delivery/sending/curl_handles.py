@@ -6,7 +6,7 @@ to one that it found by itself.
 
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
@@ -14,11 +14,15 @@ from typing import Any
 import pycurl
 
 from delivery.outcomes import HEAD_MAX_BYTES, ErrorClass
+from delivery.sending import trust
 from delivery.sending.answers import Answer
 from delivery.sending.failures import Failure
-from delivery.sending.request import Keep
+from delivery.sending.request import LONGEST_TIMEOUT_S, Keep, Request
 from partners.addresses import Address, AddressPolicy
 from partners.endpoints import EndpointURL
+
+Owns = Callable[[int, str], None]
+"""Called with each socket that is created, and with the owner of the request."""
 
 
 class _Lent(socket.socket):
@@ -53,8 +57,10 @@ class Origin:
 class Handle:
     """Call `set_up`, let libcurl perform `curl`, and then call `ending`."""
 
-    def __init__(self, bundle_path: str, policy: AddressPolicy, keep: Keep) -> None:
+    def __init__(self, bundle_path: str, policy: AddressPolicy, keep: Keep, owns: Owns) -> None:
         self.curl = pycurl.Curl()
+        self._owns = owns
+        self._owner = ""
         self._refused: Failure | None = None
         """Why a callback stopped the exchange; libcurl only reports that it was stopped."""
         self._lines: list[bytes] = []
@@ -69,35 +75,38 @@ class Handle:
         self.curl.setopt(pycurl.MAXAGE_CONN, max(1, int(keep.idle_s)))
         self.curl.setopt(pycurl.MAXLIFETIME_CONN, max(1, int(keep.age_s)))
         self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        self.curl.setopt(pycurl.SOCKOPTFUNCTION, self._on_socket)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._on_line)
         self.curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
 
     def set_up(
         self,
+        request: Request,
         url: str,
         headers: Mapping[str, tuple[str, str]],
-        body: bytes,
         answer: Answer,
         origin: Origin,
         *,
         is_new: bool,
-        connect_timeout_s: float,
-        timeout_s: float,
+        spent_s: float = 0.0,
     ) -> None:
-        """Prepares an exchange that fills `answer`, on a new connection or on a kept one."""
-        self._answer, self._origin = answer, origin
+        """Prepares an exchange that fills `answer`, on a new connection or on a kept one.
+
+        `spent_s` is how much of the request's time is over.
+        """
+        self._answer, self._origin, self._owner = answer, origin, request.owner
         self._refused = None
         self._lines = []
         self._head_room = HEAD_MAX_BYTES
         self.curl.setopt(pycurl.HTTPHEADER, _header_lines(headers))
-        self.curl.setopt(pycurl.POSTFIELDS, body)
+        self.curl.setopt(pycurl.POSTFIELDS, request.body)
         self._set_anew(pycurl.URL, url)
         if is_new:  # set it even if this handle has the same: it goes to a cache that all handles share
             self._set.pop(pycurl.RESOLVE, None)
         self._set_anew(pycurl.RESOLVE, origin.pins)
         self._set_anew(pycurl.FRESH_CONNECT, is_new)
-        self._set_anew(pycurl.CONNECTTIMEOUT_MS, _milliseconds(connect_timeout_s))
-        self._set_anew(pycurl.TIMEOUT_MS, _milliseconds(timeout_s))
+        self._set_anew(pycurl.CONNECTTIMEOUT_MS, _milliseconds(request.connect_timeout_s - spent_s))
+        self._set_anew(pycurl.TIMEOUT_MS, _milliseconds(min(request.timeout_s, LONGEST_TIMEOUT_S) - spent_s))
 
     def _set_anew(self, option: int, value: Any) -> None:
         """Sets an option if its value changes, because each call takes a microsecond."""
@@ -144,7 +153,13 @@ class Handle:
         if refusal is not None:
             self._refused = Failure(ErrorClass.BLOCKED, refusal)
             return _SOCKET_BAD
-        return _Lent(family, kind, protocol)
+        opened = _Lent(family, kind, protocol)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+        return opened
+
+    def _on_socket(self, descriptor: int, _purpose: int) -> int:
+        self._owns(descriptor, self._owner)
+        return int(pycurl.SOCKOPT_OK)
 
     def _on_line(self, line: bytes) -> int:
         """Called by libcurl for each line. The lines are collected, and parsed at the end of the head."""
@@ -181,6 +196,7 @@ _OPTIONS: dict[int, object] = {
     pycurl.NETRC: pycurl.NETRC_IGNORED,
     pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
     pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
+    pycurl.SSL_CIPHER_LIST: trust.CIPHERS,
     pycurl.SSL_VERIFYPEER: 1,
     pycurl.SSL_VERIFYHOST: 2,
     pycurl.PATH_AS_IS: 1,
@@ -188,6 +204,8 @@ _OPTIONS: dict[int, object] = {
     pycurl.DNS_CACHE_TIMEOUT: 0,
 }
 _SOCKET_BAD = -1
+_RECEIVE_BUFFER_BYTES = 16 * 1024
+"""Bounds what OpenSSL reads at once: 64 KB of KeyUpdates cost it 80 ms."""
 _LINE_BREAKS = frozenset({b"\r\n", b"\n"})
 _NOT_ADDED = (("expect", "Expect:"), ("content-type", "Content-Type:"), ("user-agent", "User-Agent:"))
 """Headers that libcurl adds by default. With `Expect`, it delays large bodies for a second."""

@@ -23,8 +23,8 @@ from delivery.sending.exchange import Ended, Exchanges
 from delivery.sending.failures import caused
 from delivery.sending.request import (
     DEFAULT_KEEP,
-    LONGEST_TIMEOUT_S,
     Keep,
+    OnBusy,
     Request,
     Then,
     locate,
@@ -68,9 +68,15 @@ class CurlSender:
     in one thread that the sender owns."""
 
     def __init__(
-        self, policy: AddressPolicy, resolve: Resolver | None = None, ca_file: str = "", keep: Keep = DEFAULT_KEEP
+        self,
+        policy: AddressPolicy,
+        resolve: Resolver | None = None,
+        ca_file: str = "",
+        keep: Keep = DEFAULT_KEEP,
+        on_busy: OnBusy | None = None,
     ) -> None:
         self._policy = policy
+        self._on_busy = on_busy or (lambda _owner: None)
         self._resolve = resolve or SystemResolver()
         self._bundle = trust.Bundle(ca_file)
         self._keep = keep
@@ -94,7 +100,9 @@ class CurlSender:
     def begin(self, request: Request, turns: Turns, then: Then) -> None:
         lane = self._lanes.get(turns)
         if lane is None:
-            lane = self._lanes[turns] = Lane(turns, self._bundle.path, self._policy, self._resolve, self._keep)
+            exchanges = Exchanges(turns, self._keep.connections, self._on_busy)
+            lane = Lane(turns, exchanges, self._bundle.path, self._policy, self._resolve, self._keep)
+            self._lanes[turns] = lane
         lane.begin(request, then)
 
     def close(self) -> None:
@@ -116,13 +124,21 @@ class CurlSender:
 class Lane:
     """The exchanges of one thread, with the connections, handles and origins that they share."""
 
-    def __init__(self, turns: Turns, bundle_path: str, policy: AddressPolicy, resolve: Resolver, keep: Keep) -> None:
+    def __init__(
+        self,
+        turns: Turns,
+        exchanges: Exchanges,
+        bundle_path: str,
+        policy: AddressPolicy,
+        resolve: Resolver,
+        keep: Keep,
+    ) -> None:
         self._turns = turns
+        self._exchanges = exchanges
         self._bundle_path = bundle_path
         self._policy = policy
         self._resolve = resolve
         self._keep = keep
-        self._exchanges = Exchanges(turns, keep.connections)
         self._idle: list[Handle] = []
         self._origins: OrderedDict[tuple[str, str, int], Origin] = OrderedDict()
 
@@ -168,10 +184,12 @@ class Lane:
         else:
             self._perform(post, is_new=True)
 
+    def _new_handle(self) -> Handle:
+        return Handle(self._bundle_path, self._policy, self._keep, self._exchanges.guard.owns)
+
     def _perform(self, post: "_Post", *, is_new: bool) -> None:
-        handle = self._idle.pop() if self._idle else Handle(self._bundle_path, self._policy, self._keep)
-        request, attempt = post.request, post.attempt
-        spent_s = attempt.spent_s()
+        handle = self._idle.pop() if self._idle else self._new_handle()
+        attempt = post.attempt
 
         def has_ended(ended: Ended) -> None:
             outcome = attempt.ends(lambda: _ending(handle, attempt.answer, ended))
@@ -182,14 +200,13 @@ class Lane:
 
         try:
             handle.set_up(
+                post.request,
                 post.endpoint.url,
                 post.headers,
-                request.body,
                 attempt.answer,
                 post.origin,
                 is_new=is_new,
-                connect_timeout_s=request.connect_timeout_s - spent_s,
-                timeout_s=min(request.timeout_s, LONGEST_TIMEOUT_S) - spent_s,
+                spent_s=attempt.spent_s(),
             )
             self._exchanges.begin(handle.curl, has_ended)
         except Exception as error:  # libcurl refuses an option, say: the attempt must end in any case

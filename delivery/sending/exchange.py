@@ -2,6 +2,8 @@
 
 libcurl says for which sockets and until when it waits, and is called when a socket is ready or the time has come. One
 call starts all exchanges that began together, and one collects those that ended, for all sockets that were ready.
+
+A server that keeps libcurl busy with what is no answer is cut off, and its owner is reported.
 """
 
 import logging
@@ -11,6 +13,8 @@ from collections.abc import Callable
 import pycurl
 
 from delivery.sending.arrivals import Arrivals
+from delivery.sending.guard import ANY, Guard, silence
+from delivery.sending.request import OnBusy
 from delivery.turns import READS, WRITES, Timer, Turns
 
 logger = logging.getLogger(__name__)
@@ -26,7 +30,9 @@ _WAITS_FOR = {pycurl.POLL_IN: READS, pycurl.POLL_OUT: WRITES, pycurl.POLL_INOUT:
 class Exchanges:
     """To be used in the thread of `turns` only, except `close`, which is called after that thread has ended."""
 
-    def __init__(self, turns: Turns, connections: int) -> None:
+    def __init__(self, turns: Turns, connections: int, on_busy: OnBusy) -> None:
+        self.guard = Guard()
+        self._on_busy = on_busy
         self._turns = turns
         self._running: dict[pycurl.Curl, Callable[[Ended], None]] = {}
         self._arrivals = Arrivals()
@@ -46,6 +52,7 @@ class Exchanges:
         self._call()
 
     def close(self) -> None:
+        self.guard.close()
         self._multi.close()
 
     def _call(self) -> None:
@@ -58,7 +65,7 @@ class Exchanges:
         self._is_called = False
         if self._due_at is not None and self._due_at <= time.monotonic():
             self._due_at = None  # libcurl says the next time
-            self._act(pycurl.SOCKET_TIMEOUT, 0)
+            self._act(ANY, 0)
         left = 1
         while left:
             left, well, failed = self._multi.info_read()
@@ -77,7 +84,9 @@ class Exchanges:
 
     def free(self, curl: pycurl.Curl) -> None:
         """Removes a handle whose exchange has ended. libcurl then forgets what happened to it."""
+        self.guard.begins(ANY)
         self._multi.remove_handle(curl)
+        self._guarded()
 
     def _watch(self, what: int, socket: int, _multi: pycurl.CurlMulti, _data: object) -> None:
         """Called by libcurl when what it waits for at a socket changes."""
@@ -89,24 +98,46 @@ class Exchanges:
             self._turns.watch(socket, wanted, self._on_ready)
 
     def _on_ready(self, socket: int, what: int) -> None:
-        if self._arrivals.is_flood(socket):
-            self._cut_off(socket)
-        else:
+        if not self._arrivals.is_unusual(socket):
             self._act(socket, what)
+        elif self._arrivals.is_flood(socket):
+            self._stop(socket)
+        else:
+            used_s = time.thread_time()
+            self._act(socket, what)
+            if self._arrivals.is_work(socket, time.thread_time() - used_s):
+                self._stop(socket)
         self._call()
 
-    def _cut_off(self, socket: int) -> None:
-        """Ends the exchange of a socket. Searches for it, because libcurl does not say which one it is; this is
-        rare."""
-        for curl in [curl for curl in self._running if curl.getinfo(pycurl.ACTIVESOCKET) == socket]:
+    def _stop(self, socket: int) -> None:
+        if not self._cut_off(socket, self.guard.owner_of(socket)):
+            silence(socket)  # libcurl is closing the connection, and now reads its end
+
+    def _cut_off(self, socket: int, owner: str) -> bool:
+        """Reports the owner, and ends the socket's exchange. Returns whether there is one.
+
+        Searches for it, because libcurl does not say which one it is; this is rare.
+        """
+        self._on_busy(owner)
+        found = [curl for curl in self._running if curl.getinfo(pycurl.ACTIVESOCKET) == socket]
+        for curl in found:
             self._end(curl, FLOODED)
+        return bool(found)
 
     def _act(self, socket: int, what: int) -> None:
         """Lets libcurl act. An error is libcurl's own; every exchange still ends at its deadline."""
+        self.guard.begins(socket)
         try:
             self._multi.socket_action(socket, what)
         except pycurl.error:
             logger.exception("libcurl failed")
+        self._guarded()
+
+    def _guarded(self) -> None:
+        """To be called after each call of libcurl that may read."""
+        replaced = self.guard.ends()
+        if replaced is not None:
+            self._cut_off(replaced.descriptor, replaced.owner)
 
     # Time. libcurl changes its next time often, so a timer that is too early is only set again when it rings.
 

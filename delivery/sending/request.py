@@ -40,6 +40,8 @@ class Request:
     """The timeout of look-up, connecting and TLS handshake together."""
     timeout_s: float = TIMEOUT_S
     """The timeout of the whole exchange, from the call to the last byte; at most LONGEST_TIMEOUT_S."""
+    owner: str = ""
+    """Whose request it is, for OnBusy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,11 @@ DEFAULT_KEEP = Keep()
 
 Then = Callable[[Outcome], None]
 """Called with the outcome when an exchange has ended."""
+
+
+OnBusy = Callable[[str], None]
+"""Called with the owner of a request whose server kept the sender busy with what is no answer, perhaps only after the
+exchange."""
 
 
 class Sender(Protocol):
@@ -80,15 +87,15 @@ class Sender(Protocol):
         ...
 
 
-def make_sender(name: str, policy: AddressPolicy, ca_file: str | None = None) -> Sender:
+def make_sender(name: str, policy: AddressPolicy, ca_file: str = "", on_busy: OnBusy | None = None) -> Sender:
     """The sender of this name: `requests` or `curl`. `ca_file` adds authorities to certifi's."""
     if name == "curl":
         from delivery.sending.curl_sender import CurlSender  # noqa: PLC0415 - each takes 30 to 80 ms and 10 MB
 
-        return CurlSender(policy, ca_file=ca_file or "")
+        return CurlSender(policy, ca_file=ca_file, on_busy=on_busy)
     from delivery.sending.requests_sender import RequestsSender  # noqa: PLC0415 - as above
 
-    return RequestsSender(policy, ca_file=ca_file or "")
+    return RequestsSender(policy, ca_file=ca_file)
 
 
 def read_endpoint(request: Request, policy: AddressPolicy) -> EndpointURL:

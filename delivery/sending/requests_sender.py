@@ -17,7 +17,6 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.util import SKIP_HEADER
 
 from delivery.outcomes import ErrorClass, Outcome, failed
-from delivery.sending import trust
 from delivery.sending.answers import Answer
 from delivery.sending.attempt import Attempt
 from delivery.sending.connections import Pool, TLSPool
@@ -33,7 +32,8 @@ from delivery.sending.request import (
     request_headers,
 )
 from delivery.sending.resolving import Resolver, SystemResolver
-from delivery.sending.sockets import DeadlineTLSSocket, Exchange, current
+from delivery.sending.sockets import Exchange, current
+from delivery.sending.tls import client_context
 from delivery.turns import Turns
 from delivery.waits import offload
 from partners.addresses import AddressPolicy
@@ -55,7 +55,7 @@ class RequestsSender:
         self._policy = policy
         self._resolve = resolve or SystemResolver()
         self._keep = keep
-        self._adapter = _Adapter(trust.client_context(ca_file), keep)
+        self._adapter = _Adapter(client_context(ca_file), keep)
 
     def send(self, request: Request) -> Outcome:
         attempt = Attempt()
@@ -111,7 +111,6 @@ def _prepare(request: Request, endpoint: EndpointURL) -> requests.PreparedReques
 
 class _Adapter(HTTPAdapter):
     def __init__(self, context: ssl.SSLContext, keep: Keep) -> None:
-        context.sslsocket_class = DeadlineTLSSocket
         self._context = context
         super().__init__(pool_connections=keep.connections, pool_maxsize=_CONNECTIONS_PER_ENDPOINT, max_retries=0)
 

@@ -7,7 +7,6 @@ exchange belongs to one thread.
 
 import errno
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -72,6 +71,13 @@ current = _Current()
 
 
 class DeadlineSocket(socket.socket):
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        exchange = current.exchange
+        self.settimeout(exchange.seconds_left())
+        received = super().recv(bufsize, flags)
+        exchange.count(len(received))
+        return received
+
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         exchange = current.exchange
         self.settimeout(exchange.seconds_left())
@@ -80,21 +86,6 @@ class DeadlineSocket(socket.socket):
     def sendall(self, data: Any, flags: int = 0) -> None:
         self.settimeout(current.exchange.seconds_left())
         super().sendall(data, flags)
-
-
-class DeadlineTLSSocket(ssl.SSLSocket):
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        exchange = current.exchange
-        self.settimeout(exchange.seconds_left())
-        return exchange.count(super().recv_into(buffer, nbytes, flags))
-
-    def send(self, data: Any, flags: int = 0) -> int:
-        self.settimeout(current.exchange.seconds_left())
-        return super().send(data, flags)
-
-    def do_handshake(self, block: bool = False) -> None:
-        self.settimeout(current.exchange.seconds_left())
-        super().do_handshake(block)
 
 
 def connect(exchange: Exchange) -> DeadlineSocket:

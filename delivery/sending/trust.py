@@ -1,24 +1,12 @@
-"""The certificate authorities that the senders trust: certifi's, and those of the operator's own file."""
+"""What the senders accept of TLS: certifi's authorities, those of the operator's own file, and the ciphers."""
 
-import ssl
 import tempfile
-from functools import lru_cache
 from pathlib import Path
 
 import certifi
 
-
-@lru_cache(maxsize=4)
-def client_context(ca_file: str) -> ssl.SSLContext:
-    """TLS 1.2 or newer, certificates and names verified. Shared, because reading the authorities takes over 10 ms."""
-    context = ssl.create_default_context(cafile=certifi.where())
-    if ca_file:
-        context.load_verify_locations(cafile=ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # As in libcurl, a trusted certificate needs no root, and old certificates of private authorities are accepted.
-    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-    context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_STRICT
-    return context
+CIPHERS = "DEFAULT:!kDHE"
+"""Without Diffie-Hellman over a group that the server makes: one of 10,000 bits costs a client a second."""
 
 
 class Bundle:

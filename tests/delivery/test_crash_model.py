@@ -31,6 +31,7 @@ from delivery.errors import DeliveryDead, TryLater
 from delivery.jobs import JobLoader
 from delivery.models import Delivery
 from delivery.outcomes import Outcome, answered
+from delivery.quarantine import Quarantine
 from delivery.reconcile import reconcile
 from delivery.recorder import AttemptRecord, record
 from delivery.routes import SubscriptionRouter
@@ -248,6 +249,7 @@ def tools(
     return Tools(
         load=load,
         breaker=Breaker(NothingShared()),
+        quarantine=Quarantine(),
         send=send,
         record=write,
         user_agent="Recart-Hooks/test",

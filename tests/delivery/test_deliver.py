@@ -14,6 +14,7 @@ from delivery.endpoints import Endpoint, Secret
 from delivery.errors import DeliveryDead, Postponed, TryLater
 from delivery.jobs import Job
 from delivery.outcomes import ErrorClass, Outcome, answered, failed
+from delivery.quarantine import Quarantine
 from delivery.recorder import AttemptRecord
 from delivery.sending import Request
 from delivery.signing import decode_secret
@@ -75,6 +76,7 @@ class World:
         self.sent: list[Request] = []
         self.recorded: list[AttemptRecord] = []
         self.shared = NothingShared()
+        self.quarantine = Quarantine()
         self.job = job
         self.outcome = outcome
         self.now = datetime.now(UTC)  # the verifying library compares it with the clock
@@ -87,6 +89,7 @@ class World:
         tools = Tools(
             load=lambda _: self.job,
             breaker=Breaker(self.shared),
+            quarantine=self.quarantine,
             send=self.send,
             record=self.recorded.append,
             user_agent="Recart-Hooks/test",
@@ -119,6 +122,15 @@ def test_a_failure_is_tried_again_at_the_time_of_the_schedule() -> None:
     then = world.now + timedelta(seconds=5)
     assert world.recorded[0].next_attempt_at == then
     assert (later.value.due.attempt, later.value.due.due_at) == (2, then.timestamp())
+
+
+def test_nothing_is_sent_to_a_partner_in_quarantine() -> None:
+    world = World()
+    world.quarantine.add("ptr_1")
+    with pytest.raises(Postponed) as later:
+        world.deliver()
+    assert later.value.until > world.now.timestamp()
+    assert (world.sent, world.recorded) == ([], [])
 
 
 def test_the_last_failure_is_the_end() -> None:

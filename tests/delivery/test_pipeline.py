@@ -15,6 +15,7 @@ from delivery.errors import DeliveryDead, Postponed
 from delivery.jobs import Job
 from delivery.outcomes import Outcome, answered
 from delivery.pipeline import LARGEST_BATCH, Pipeline
+from delivery.quarantine import Quarantine
 from delivery.recorder import AttemptRecord
 from delivery.sending import Request
 from delivery.stages import DeliveryMessage, Stages
@@ -62,6 +63,7 @@ class World:
         tools = Tools(
             load=lambda _: None,
             breaker=Breaker(self.breaker),
+            quarantine=Quarantine(),
             send=lambda _: OK,
             record=lambda _: None,
             user_agent="Recart-Hooks/test",

@@ -1,5 +1,6 @@
 """Each kind of endpoint fault is recorded with its own error class and leads to a retry."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +110,30 @@ def test_a_dead_endpoint_is_left_alone_and_served_when_it_is_back(system: System
         system.wait_until(lambda: system.count(succeeded, to.subscription_id) == 200, "200 deliveries", 100)
         assert len({request.webhook_id for request in receiver.requests}) == 200
     assert system.valkey.hlen("breakers") == 0
+
+
+def test_an_endpoint_that_keeps_openssl_busy_for_ever_delays_nobody(system: System, receiver: Receiver) -> None:
+    """Its certificate does not matter: the handshake never gets that far."""
+    system.start("bridge", "worker-1")
+    with Receiver(on_connect=endless_handshake, scheme="https") as hostile:
+        _, busy = system.seed(
+            [
+                {"name": "Healthy", "subscriptions": [{"url": receiver.url(), "event_types": ["orders.*"]}]},
+                {"name": "Busy", "subscriptions": [{"url": hostile.url(), "event_types": ["orders.*"]}]},
+            ]
+        )
+        for _ in range(10):
+            system.publish(events(20))
+        receiver.wait_for(200, timeout_s=30)
+        tried = """
+            SELECT count(*) FROM delivery_attempt a JOIN delivery_delivery d ON d.id = a.delivery_id
+            WHERE d.subscription_id = %s AND a.error = 'tls'
+        """
+        system.wait_until(lambda: system.count(tried, busy.subscription_id) > 0, "an attempt that failed")
+        assert system.count(tried, busy.subscription_id) <= 32, "in quarantine, nothing more is sent"
+
+
+def endless_handshake(connection: socket.socket) -> socket.socket:
+    connection.recv(10_000)
+    while True:
+        connection.sendall(b"\x16\x03\x03\x00\x04\0\0\0\0" * 1000)  # HelloRequests

@@ -5,6 +5,7 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending import Request
@@ -126,6 +127,39 @@ def test_a_handshake_that_hangs_is_a_connect_timeout(make_sender: MakeSender, au
     outcome, _ = send(make_sender, authority.ca_file, hang, timeout_s=0.4)
     assert (outcome.status_code, outcome.error) == (None, ErrorClass.CONNECT_TIMEOUT)
     assert 350 < outcome.latency_ms < 1500
+
+
+def test_a_handshake_of_endless_messages_is_a_tls_failure_long_before_its_deadline(
+    make_sender: MakeSender, authority: Authority
+) -> None:
+    """OpenSSL skips HelloRequests in a handshake, and reads on for as long as they come."""
+
+    def repeat(connection: socket.socket) -> socket.socket:
+        connection.recv(10_000)
+        while True:
+            connection.sendall(b"\x16\x03\x03\x00\x04\0\0\0\0" * 1000)
+
+    outcome, _ = send(make_sender, authority.ca_file, repeat, timeout_s=60)
+    assert outcome.error is ErrorClass.TLS
+    assert outcome.latency_ms < 10_000
+
+
+def test_a_server_may_not_choose_a_costly_key_exchange(
+    make_sender: MakeSender, authority: Authority, tmp_path: Path
+) -> None:
+    """The client computes with the server's prime, of up to 10,000 bits. A small one stands for it here."""
+    prime = tmp_path / "dh.pem"
+    numbers = (
+        bytes.fromhex("30820108 0282010100") + b"\xff" * 256 + bytes.fromhex("020102")
+    )  # in DER: 2^2048 - 1, and 2
+    prime.write_text(ssl.DER_cert_to_PEM_cert(numbers).replace("CERTIFICATE", "DH PARAMETERS"))
+    context = authority.server("dh", key=rsa.generate_private_key(65537, 2048))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("kDHE")
+    context.load_dh_params(str(prime))
+    _expect_tls_failure(make_sender, authority.ca_file, over_tls(context))
+    context.set_ciphers("kDHE:ECDHE")
+    assert send(make_sender, authority.ca_file, over_tls(context))[0].succeeded
 
 
 def test_an_answer_that_drips_over_tls_is_a_timeout(make_sender: MakeSender, authority: Authority) -> None:

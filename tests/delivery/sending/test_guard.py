@@ -1,0 +1,121 @@
+"""A call that reads without end is freed; others are left alone."""
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from delivery.sending.guard import ANY, LOOK_EACH_S, Guard, Replaced
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nothing is guarded here")
+
+
+@contextmanager
+def flooded() -> Iterator[socket.socket]:
+    """A socket at which something comes all the time."""
+
+    def flood() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            try:
+                while True:
+                    connection.sendall(b"x" * 65_536)
+            except OSError:
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=flood, daemon=True)
+        thread.start()
+        with socket.create_connection(listening.getsockname()) as reading:
+            reading.setblocking(False)
+            yield reading
+        thread.join(10)
+
+
+def read_all(reading: socket.socket) -> None:
+    """Reads from a TCP socket for as long as something may come, as OpenSSL does."""
+    until = time.monotonic() + 30
+    while is_tcp(reading):
+        assert time.monotonic() < until, "the call was not freed"
+        with suppress(BlockingIOError):
+            if not reading.recv(100):
+                return
+
+
+def is_tcp(reading: socket.socket) -> bool:
+    try:
+        return bool(reading.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG))
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def guard() -> Iterator[Guard]:
+    made = Guard()
+    yield made
+    made.close()
+
+
+def call(guard: Guard, descriptor: int, reading: socket.socket) -> Replaced | None:
+    guard.begins(descriptor)
+    read_all(reading)
+    return guard.ends()
+
+
+def test_a_call_that_reads_without_end_is_freed_and_its_owner_known(guard: Guard) -> None:
+    with flooded() as reading:
+        guard.owns(reading.fileno(), "ptr_1")
+        replaced = call(guard, reading.fileno(), reading)
+        assert replaced is not None
+        assert (replaced.descriptor, replaced.owner) == (reading.fileno(), "ptr_1")
+
+
+def test_the_socket_is_found_if_the_call_may_read_from_any(guard: Guard) -> None:
+    with flooded() as reading, flooded() as other, flooded() as closed:
+        for number, one in enumerate((other, reading, closed)):
+            guard.owns(one.fileno(), f"ptr_{number}")
+        closed.close()
+        replaced = call(guard, ANY, reading)
+        assert replaced is not None
+        assert (replaced.descriptor, replaced.owner) == (reading.fileno(), "ptr_1")
+        assert other.recv(1) == b"x"
+
+
+def test_a_call_that_only_waits_is_left_alone(guard: Guard) -> None:
+    with flooded() as reading:
+        guard.owns(reading.fileno(), "ptr_1")
+        guard.begins(reading.fileno())
+        time.sleep(LOOK_EACH_S * 10)
+        assert guard.ends() is None
+        assert is_tcp(reading)
+
+
+def test_many_short_calls_are_left_alone(guard: Guard) -> None:
+    with flooded() as reading:
+        guard.owns(reading.fileno(), "ptr_1")
+        until = time.monotonic() + LOOK_EACH_S * 10
+        while time.monotonic() < until:
+            guard.begins(reading.fileno())
+            assert guard.ends() is None
+        assert is_tcp(reading)
+
+
+def test_it_wakes_from_its_rest(guard: Guard) -> None:
+    deadline = time.monotonic() + 10
+    while not guard.rests:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with flooded() as reading:
+        guard.owns(reading.fileno(), "ptr_1")
+        assert call(guard, reading.fileno(), reading) is not None
+
+
+def test_what_is_still_open_at_the_end_is_silenced(guard: Guard) -> None:
+    with flooded() as reading:
+        guard.owns(reading.fileno(), "ptr_1")
+        guard.close()
+        assert reading.recv(1) == b""
