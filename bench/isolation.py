@@ -15,11 +15,12 @@ between cases it pauses the troubled partner, or empties the stock queue.
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench import machine
 from bench.load import Load
@@ -29,7 +30,7 @@ from bench.receiver_process import ReceiverProcess, wait_until
 from bench.runs import hold, run_load, warm_up
 from bench.seed import Group
 from bench.system import System
-from bench.troubles import TROUBLES, Trouble, refusing
+from bench.troubles import TROUBLES, Trouble, other_urls
 
 HEALTHY_PARTNERS = 20
 FAIR_EVENTS_PER_S = 150.0
@@ -45,14 +46,14 @@ Case = dict[str, float]
 
 
 class Bench:
-    """The receiver, the refusing port, and the groups that every case is made of."""
+    """The receiver, the other endpoints, and the groups that every case is made of."""
 
-    def __init__(self, receiver: ReceiverProcess, refusing_port: int) -> None:
+    def __init__(self, receiver: ReceiverProcess, others: Mapping[str, str]) -> None:
         self.receiver = receiver
         urls = [receiver.url("ok", "healthy", number) for number in range(HEALTHY_PARTNERS)]
         self.healthy = Group("healthy", urls)
-        self.troubled = {trouble.name: trouble.group(receiver, refusing_port) for trouble in TROUBLES}
-        self.ports = [*receiver.ports, refusing_port]
+        self.troubled = {trouble.name: trouble.group(receiver, others) for trouble in TROUBLES}
+        self.ports = [*receiver.ports, *(urlsplit(url).port or 443 for url in others.values())]
 
     def fair(self, *names: str) -> System:
         return System(self._groups(names), self.ports)
@@ -164,8 +165,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one system for all cases; ends within 50 s")
     parser.add_argument("--json", type=Path, help="where the result is written")
     options = parser.parse_args()
-    with ReceiverProcess(10) as receiver, refusing() as refusing_port:
-        bench = Bench(receiver, refusing_port)
+    with ReceiverProcess(10) as receiver, other_urls() as others:
+        bench = Bench(receiver, others)
         result: dict[str, Any] = run_quick(bench, began + QUICK_S) if options.quick else run_full(bench)
     result["machine"] = machine.describe()
     if options.json:

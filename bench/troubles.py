@@ -1,13 +1,16 @@
 """Troubled partners, which healthy partners should not notice."""
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from bench.receiver import LOOPBACK
 from bench.receiver_process import ReceiverProcess
 from bench.seed import Group
+
+_HELLO_REQUEST = b"\x16\x03\x03\x00\x04\0\0\0\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +29,17 @@ class Trouble:
     subscriptions: int = 1
     """If more than one, they want the healthy partners' events as well; the peers have no such partners."""
 
-    def group(self, receiver: ReceiverProcess, refusing_port: int) -> Group:
+    def group(self, receiver: ReceiverProcess, urls: Mapping[str, str]) -> Group:
+        """`urls` are those of the modes that are not the receiver's."""
+        if self.mode in urls:
+            return Group(self.name, [urls[self.mode]])
         urls = [receiver.url(self.mode, self.name, number) for number in range(self.partners)]
-        if self.mode == "refused":
-            urls = [f"http://{LOOPBACK}:{refusing_port}/"]
         return Group(self.name, urls, rate_limit=self.rate_limit, subscriptions=self.subscriptions)
 
 
+REFUSED, HANDSHAKE = "refused", "handshake"
 TROUBLES = (
-    Trouble("refusing", 20_000, 1_000, mode="refused"),
+    Trouble("refusing", 20_000, 1_000, mode=REFUSED),
     Trouble("failing", 20_000, 1_000, mode="status-500"),
     Trouble("flood", 50_000, 5_000),
     Trouble("paced_flood", 50_000, 0, mode="delay-100"),
@@ -42,6 +47,7 @@ TROUBLES = (
     Trouble("hanging", 20_000, 1_000, mode="hang-15"),
     Trouble("ten_hanging", 20_000, 0, mode="hang-15", partners=10),
     Trouble("many_hanging", 20_000, 0, mode="hang-15", partners=300),
+    Trouble("handshake", 1_000, 300, mode=HANDSHAKE),
     Trouble("many_wanting", 1_000, 0, subscriptions=1_000),
 )
 """A flood to an endpoint that answers at once keeps the processors busy. A paced flood, 16 requests at a time to an
@@ -49,8 +55,28 @@ endpoint that takes 100 ms, does not: what others notice of it is not a shortage
 
 
 @contextmanager
-def refusing() -> Iterator[int]:
-    """A port that refuses connections: bound, so that nobody else takes it, but without a listener."""
-    with socket.socket() as bound:
+def other_urls() -> Iterator[dict[str, str]]:
+    """The endpoints that are not the receiver's.
+
+    One is bound, so that nobody else takes its port, but does not listen. One never ends a TLS handshake: it repeats a
+    message that OpenSSL skips, faster than OpenSSL reads it.
+    """
+    with socket.socket() as bound, socket.create_server((LOOPBACK, 0)) as listening:
         bound.bind((LOOPBACK, 0))
-        yield bound.getsockname()[1]
+        threading.Thread(target=_accept, args=(listening,), daemon=True).start()
+        ports = {REFUSED: bound.getsockname()[1], HANDSHAKE: listening.getsockname()[1]}
+        yield {REFUSED: f"http://{LOOPBACK}:{ports[REFUSED]}/", HANDSHAKE: f"https://{LOOPBACK}:{ports[HANDSHAKE]}/"}
+
+
+def _accept(listening: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            connection, _ = listening.accept()
+            threading.Thread(target=_repeat, args=(connection,), daemon=True).start()
+
+
+def _repeat(connection: socket.socket) -> None:
+    with connection, suppress(OSError):
+        connection.recv(10_000)
+        while True:
+            connection.sendall(_HELLO_REQUEST * 1_000)

@@ -208,7 +208,7 @@ class Lane:
                 is_new=is_new,
                 spent_s=attempt.spent_s(),
             )
-            self._exchanges.begin(handle.curl, has_ended)
+            self._exchanges.begin(handle.curl, post.request.owner, has_ended)
         except Exception as error:  # libcurl refuses an option, say: the attempt must end in any case
             handle.close()
             post.then(attempt.ends(_raising(error)))

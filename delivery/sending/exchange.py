@@ -3,7 +3,8 @@
 libcurl says for which sockets and until when it waits, and is called when a socket is ready or the time has come. One
 call starts all exchanges that began together, and one collects those that ended, for all sockets that were ready.
 
-A server that keeps libcurl busy with what is no answer is cut off, and its owner is reported.
+A server that keeps libcurl busy with what is no answer is cut off, with all connections of the same owner: the others
+would keep it busy next.
 """
 
 import logging
@@ -13,7 +14,7 @@ from collections.abc import Callable
 import pycurl
 
 from delivery.sending.arrivals import Arrivals
-from delivery.sending.guard import ANY, Guard, silence
+from delivery.sending.guard import ANY, Guard
 from delivery.sending.request import OnBusy
 from delivery.turns import READS, WRITES, Timer, Turns
 
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 Ended = tuple[int, str] | None
 """libcurl's error code and message; None for an exchange without an error."""
-FLOODED = (pycurl.E_FILESIZE_EXCEEDED, "the answer has more framing than content")
+FLOODED = (pycurl.E_FILESIZE_EXCEEDED, "cut off: an endpoint of this partner sends framing or TLS records without end")
 """The error of an exchange that we end ourselves."""
 
 _WAITS_FOR = {pycurl.POLL_IN: READS, pycurl.POLL_OUT: WRITES, pycurl.POLL_INOUT: READS | WRITES}
@@ -34,7 +35,8 @@ class Exchanges:
         self.guard = Guard()
         self._on_busy = on_busy
         self._turns = turns
-        self._running: dict[pycurl.Curl, Callable[[Ended], None]] = {}
+        self._running: dict[pycurl.Curl, tuple[Callable[[Ended], None], str]] = {}
+        """What to call at the end of each exchange, and its owner."""
         self._arrivals = Arrivals()
         self._is_called = False
         self._due_at: float | None = None
@@ -44,10 +46,10 @@ class Exchanges:
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._note_time)
 
-    def begin(self, curl: pycurl.Curl, then: Callable[[Ended], None]) -> None:
+    def begin(self, curl: pycurl.Curl, owner: str, then: Callable[[Ended], None]) -> None:
         """Starts an exchange. `then` is called when it has ended, and must call `free`."""
         self._multi.add_handle(curl)
-        self._running[curl] = then
+        self._running[curl] = (then, owner)
         self._turns.begins()
         self._call()
 
@@ -77,7 +79,8 @@ class Exchanges:
 
     def _end(self, curl: pycurl.Curl, ended: Ended) -> None:
         try:
-            self._running.pop(curl)(ended)
+            then, _ = self._running.pop(curl)
+            then(ended)
         except Exception:  # the other exchanges must still end
             logger.exception("ending an exchange raised an exception")
         self._turns.ends()
@@ -101,28 +104,19 @@ class Exchanges:
         if not self._arrivals.is_unusual(socket):
             self._act(socket, what)
         elif self._arrivals.is_flood(socket):
-            self._stop(socket)
+            self._cut_off(self.guard.owner_of(socket))
         else:
             used_s = time.thread_time()
             self._act(socket, what)
             if self._arrivals.is_work(socket, time.thread_time() - used_s):
-                self._stop(socket)
+                self._cut_off(self.guard.owner_of(socket))
         self._call()
 
-    def _stop(self, socket: int) -> None:
-        if not self._cut_off(socket, self.guard.owner_of(socket)):
-            silence(socket)  # libcurl is closing the connection, and now reads its end
-
-    def _cut_off(self, socket: int, owner: str) -> bool:
-        """Reports the owner, and ends the socket's exchange. Returns whether there is one.
-
-        Searches for it, because libcurl does not say which one it is; this is rare.
-        """
-        self._on_busy(owner)
-        found = [curl for curl in self._running if curl.getinfo(pycurl.ACTIVESOCKET) == socket]
-        for curl in found:
+    def _cut_off(self, owner: str) -> None:
+        for curl in [curl for curl, (_, whose) in self._running.items() if whose == owner]:
             self._end(curl, FLOODED)
-        return bool(found)
+        self.guard.silence(owner)
+        self._on_busy(owner)
 
     def _act(self, socket: int, what: int) -> None:
         """Lets libcurl act. An error is libcurl's own; every exchange still ends at its deadline."""
@@ -135,9 +129,9 @@ class Exchanges:
 
     def _guarded(self) -> None:
         """To be called after each call of libcurl that may read."""
-        replaced = self.guard.ends()
-        if replaced is not None:
-            self._cut_off(replaced.descriptor, replaced.owner)
+        owner = self.guard.ends()
+        if owner is not None:
+            self._cut_off(owner)
 
     # Time. libcurl changes its next time often, so a timer that is too early is only set again when it rings.
 

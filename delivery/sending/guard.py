@@ -29,11 +29,10 @@ _LOOKS_BEFORE_REST = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
-    """A server's socket that another one took the place of."""
+class _Replaced:
+    """What is known of a server's socket that another one took the place of."""
 
     call: tuple[int]
-    descriptor: int
     owner: str
     other_end: socket.socket
     """Of the socket that took its place. Nothing is sent from it; when it is closed, OpenSSL reads an end."""
@@ -45,7 +44,7 @@ class Guard:
     def __init__(self) -> None:
         self._call: tuple[int] | None = None
         """The socket of the call in progress. Each call is an object of its own."""
-        self._replaced: Replaced | None = None
+        self._replaced: _Replaced | None = None
         self._owners: dict[int, tuple[int, str]] = {}
         """By descriptor, with the inode, which tells whether it is still the same socket."""
         self.rests = False
@@ -70,21 +69,27 @@ class Guard:
             self.rests = False
             self._wakes.set()
 
-    def ends(self) -> Replaced | None:
-        """The call has ended. Returns the socket that was replaced meanwhile."""
+    def ends(self) -> str | None:
+        """The call has ended. Returns the owner of the socket that was replaced meanwhile, if one was."""
         call, self._call = self._call, None
         replaced, self._replaced = self._replaced, None
         if replaced is None:
             return None
         replaced.other_end.close()
-        return replaced if replaced.call is call else None
+        return replaced.owner if replaced.call is call else None
+
+    def silence(self, owner: str) -> None:
+        """Ends all that comes at the open sockets of this owner."""
+        for descriptor in self._open():
+            if self.owner_of(descriptor) == owner:
+                _put_ended_socket(descriptor)
 
     def close(self) -> None:
         """Silences all sockets, so that closing their connections takes no time. Called from any thread."""
         self._is_over = True
         self._wakes.set()
         for descriptor in self._open():
-            silence(descriptor)
+            _put_ended_socket(descriptor)
 
     def _run(self, clock: int) -> None:
         seen: tuple[int] | None = None
@@ -124,7 +129,7 @@ class Guard:
         if descriptor is None:
             return
         silent, other_end = socket.socketpair()
-        self._replaced = Replaced(call, descriptor, self.owner_of(descriptor), other_end)
+        self._replaced = _Replaced(call, self.owner_of(descriptor), other_end)
         _put(silent, descriptor)
         if self._call is not call:
             other_end.close()
@@ -146,8 +151,7 @@ class Guard:
         return [descriptor for descriptor, (inode, _) in list(self._owners.items()) if _is(descriptor, inode)]
 
 
-def silence(descriptor: int) -> None:
-    """Puts a socket that has ended in the place of this one."""
+def _put_ended_socket(descriptor: int) -> None:
     silent, other_end = socket.socketpair()
     other_end.close()
     _put(silent, descriptor)

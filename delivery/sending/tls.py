@@ -8,7 +8,6 @@ from typing import Any
 import certifi
 from urllib3.util.ssltransport import SSLTransport
 
-from delivery.sending.failures import Failure
 from delivery.sending.trust import CIPHERS
 
 
@@ -17,10 +16,7 @@ class _Context(ssl.SSLContext):
     content come, past every deadline and limit."""
 
     def wrap_socket(self, sock: socket.socket, *args: Any, server_hostname: Any = None, **kwargs: Any) -> Any:
-        try:
-            return SSLTransport(sock, self, server_hostname)
-        except Failure as failure:  # too much came
-            raise ssl.SSLError(failure.detail) from None
+        return SSLTransport(sock, self, server_hostname)
 
 
 @lru_cache(maxsize=4)

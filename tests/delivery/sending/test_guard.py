@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from delivery.sending.guard import ANY, LOOK_EACH_S, Guard, Replaced
+from delivery.sending.guard import ANY, LOOK_EACH_S, Guard
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nothing is guarded here")
 
@@ -60,7 +60,7 @@ def guard() -> Iterator[Guard]:
     made.close()
 
 
-def call(guard: Guard, descriptor: int, reading: socket.socket) -> Replaced | None:
+def call(guard: Guard, descriptor: int, reading: socket.socket) -> str | None:
     guard.begins(descriptor)
     read_all(reading)
     return guard.ends()
@@ -69,9 +69,7 @@ def call(guard: Guard, descriptor: int, reading: socket.socket) -> Replaced | No
 def test_a_call_that_reads_without_end_is_freed_and_its_owner_known(guard: Guard) -> None:
     with flooded() as reading:
         guard.owns(reading.fileno(), "ptr_1")
-        replaced = call(guard, reading.fileno(), reading)
-        assert replaced is not None
-        assert (replaced.descriptor, replaced.owner) == (reading.fileno(), "ptr_1")
+        assert call(guard, reading.fileno(), reading) == "ptr_1"
 
 
 def test_the_socket_is_found_if_the_call_may_read_from_any(guard: Guard) -> None:
@@ -79,9 +77,7 @@ def test_the_socket_is_found_if_the_call_may_read_from_any(guard: Guard) -> None
         for number, one in enumerate((other, reading, closed)):
             guard.owns(one.fileno(), f"ptr_{number}")
         closed.close()
-        replaced = call(guard, ANY, reading)
-        assert replaced is not None
-        assert (replaced.descriptor, replaced.owner) == (reading.fileno(), "ptr_1")
+        assert call(guard, ANY, reading) == "ptr_1"
         assert other.recv(1) == b"x"
 
 
@@ -111,7 +107,7 @@ def test_it_wakes_from_its_rest(guard: Guard) -> None:
         time.sleep(0.01)
     with flooded() as reading:
         guard.owns(reading.fileno(), "ptr_1")
-        assert call(guard, reading.fileno(), reading) is not None
+        assert call(guard, reading.fileno(), reading) == "ptr_1"
 
 
 def test_what_is_still_open_at_the_end_is_silenced(guard: Guard) -> None:
@@ -119,3 +115,12 @@ def test_what_is_still_open_at_the_end_is_silenced(guard: Guard) -> None:
         guard.owns(reading.fileno(), "ptr_1")
         guard.close()
         assert reading.recv(1) == b""
+
+
+def test_all_sockets_of_an_owner_are_silenced(guard: Guard) -> None:
+    with flooded() as one, flooded() as another, flooded() as of_others:
+        for reading, owner in ((one, "ptr_1"), (another, "ptr_1"), (of_others, "ptr_2")):
+            guard.owns(reading.fileno(), owner)
+        guard.silence("ptr_1")
+        assert [is_tcp(reading) for reading in (one, another, of_others)] == [False, False, True]
+        assert one.recv(1) == b""

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,7 +130,8 @@ def test_a_handshake_that_hangs_is_a_connect_timeout(make_sender: MakeSender, au
     assert 350 < outcome.latency_ms < 1500
 
 
-def test_a_handshake_of_endless_messages_is_a_tls_failure_long_before_its_deadline(
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how busy a thread is (delivery.sending.guard)")
+def test_a_handshake_of_endless_messages_ends_long_before_its_deadline(
     make_sender: MakeSender, authority: Authority
 ) -> None:
     """OpenSSL skips HelloRequests in a handshake, and reads on for as long as they come."""
@@ -140,7 +142,7 @@ def test_a_handshake_of_endless_messages_is_a_tls_failure_long_before_its_deadli
             connection.sendall(b"\x16\x03\x03\x00\x04\0\0\0\0" * 1000)
 
     outcome, _ = send(make_sender, authority.ca_file, repeat, timeout_s=60)
-    assert outcome.error is ErrorClass.TLS
+    assert outcome.error is ErrorClass.INVALID
     assert outcome.latency_ms < 10_000
 
 
