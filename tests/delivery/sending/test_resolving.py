@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from delivery.sending.resolving import LookupFailed, NoRoomToLookUp, SystemResolver
+from delivery.sending.resolving import MOST_ADDRESSES, LookupFailed, NoRoomToLookUp, SystemResolver
 
 PUBLIC = "93.184.215.14"
 
@@ -35,6 +35,12 @@ def test_the_system_resolver_knows_this_machine() -> None:
 def test_each_address_comes_once_in_the_order_of_the_system() -> None:
     resolve = SystemResolver(lambda *_, **__: entries("1.1.1.1", "8.8.8.8", "1.1.1.1"))
     assert resolve("example.com", 1) == (ip_address("1.1.1.1"), ip_address("8.8.8.8"))
+
+
+def test_only_the_first_of_very_many_addresses_are_used() -> None:
+    many = [f"10.0.{number // 256}.{number % 256}" for number in range(4000)]
+    resolve = SystemResolver(lambda *_, **__: entries(*many))
+    assert resolve("example.com", 1) == tuple(map(ip_address, many[:MOST_ADDRESSES]))
 
 
 def test_a_name_that_does_not_exist_fails_with_the_systems_reason() -> None:
