@@ -75,13 +75,13 @@ def refusal(job: Job, attempt: int, tools: Tools) -> TryLater | Postponed | None
     """Why this attempt must not be made now; None if it may."""
     if job.attempt_count + 1 != attempt:
         return TryLater(_next(job, job.attempt_count + 1, job.next_attempt_at), "another attempt is next")
-    until = tools.quarantine.until(job.endpoint.partner_id)
+    quarantined_until = tools.quarantine.until(job.endpoint.partner_id)
+    until = quarantined_until or tools.breaker.postponed_until(job.endpoint.subscription_id)
     if until is None:
-        until = tools.breaker.postponed_until(job.endpoint.subscription_id)
-    if until is not None:
-        later = until + tools.random() * FIRST_PERIOD_S  # so that postponed deliveries do not come all at once
-        return Postponed(later, job.endpoint.subscription_id, job.endpoint.partner_id)
-    return None
+        return None
+    later = until + tools.random() * FIRST_PERIOD_S  # so that postponed deliveries do not come all at once
+    of_partner = quarantined_until is not None
+    return Postponed(later, job.endpoint.subscription_id, job.endpoint.partner_id, of_partner=of_partner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,13 +36,17 @@ class TryLater(TaskResult):
 
 
 class Postponed(TaskResult):
-    """The same attempt is due again at `until` (Unix seconds)."""
+    """The same attempt is due again at `until` (Unix seconds).
 
-    def __init__(self, until: float, subscription_id: str, partner_id: str) -> None:
+    `of_partner`: until then, all attempts of the partner are, not only those of the subscription.
+    """
+
+    def __init__(self, until: float, subscription_id: str, partner_id: str, *, of_partner: bool = False) -> None:
         super().__init__(until, subscription_id, partner_id)
         self.until = until
         self.subscription_id = subscription_id
         self.partner_id = partner_id
+        self.of_partner = of_partner
 
 
 class DeliveryDead(TaskResult):

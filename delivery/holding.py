@@ -1,4 +1,5 @@
-"""Why a delivery that is due is not sent: a pause, the breaker of its endpoint, or a limit of its partner's queue."""
+"""Why a delivery that is due is not sent: a pause, the breaker of its endpoint, a limit of its partner's queue, or an
+endpoint of the partner that kept the sender busy (delivery.quarantine)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,11 +18,12 @@ class HeldBy(StrEnum):
     BREAKER = "breaker"
     RATE_LIMIT = "rate_limit"
     MAX_IN_FLIGHT = "max_in_flight"
+    BUSY_ENDPOINT = "busy_endpoint"
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """`until`: the end of the pause, or the time of the next probe, if known."""
+    """`until`: the end of the pause, or the time of the next probe or look, if known."""
 
     by: HeldBy
     until: datetime | None = None
@@ -44,6 +46,8 @@ def _hold(delivery: Delivery, partner: Partner, now: datetime) -> Hold | None:
     if breaker is not None:
         return Hold(HeldBy.BREAKER, breaker.next_probe_at)
     queue = queue_now(partner.pk)
+    if queue.held_until is not None:
+        return Hold(HeldBy.BUSY_ENDPOINT, queue.held_until)
     if queue.waits_for_rate:
         return Hold(HeldBy.RATE_LIMIT)
     return Hold(HeldBy.MAX_IN_FLIGHT) if queue.waits_for_answers(partner.max_in_flight) else None

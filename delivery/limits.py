@@ -103,17 +103,22 @@ def mend_limits(to: FairQueues | None = None) -> None:
 
 
 def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> set[str]:
-    """Pauses the queue of each partner all of whose enabled subscriptions are among these, until the first probe.
+    """Pauses the queue of each partner that is postponed as a whole, or all of whose enabled subscriptions are.
 
-    Otherwise the workers would fetch a whole backlog only to postpone it. Never shortens a pause that staff or the
-    partner set. Returns the ids of the partners that are held back.
+    Otherwise the workers would fetch a whole backlog only to postpone it. The pause lasts until the first attempt is
+    due, a minute at most. Never shortens a pause that staff or the partner set. Returns the ids of the partners that
+    are held back.
     """
+    latest = time.time() + LONGEST_PERIOD_S
     untils: dict[str, float] = {}
     down: dict[str, set[str]] = defaultdict(set)
+    whole: set[str] = set()
     for one in postponed:
-        untils[one.partner_id] = min(one.until, untils.get(one.partner_id, one.until))
+        untils[one.partner_id] = min(one.until, untils.get(one.partner_id, latest))
         down[one.partner_id].add(one.subscription_id)
-    sharing = _with_others(down)
+        if one.of_partner:
+            whole.add(one.partner_id)
+    sharing = _with_others(down) - whole
     partners = [partner for partner in Partner.objects.filter(pk__in=list(down)) if partner.pk not in sharing]
     if not partners:
         return set()
@@ -128,7 +133,7 @@ def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> s
     # A change since the queries above may have been announced, and applied, before the queues were paused.
     held = {partner.pk: partner.paused_until for partner in partners}
     now = dict(Partner.objects.filter(pk__in=list(held)).values_list("pk", "paused_until"))
-    late = {pk for pk in held if now.get(pk) != held[pk]} | (held.keys() & _with_others(down))
+    late = {pk for pk in held if now.get(pk) != held[pk]} | (held.keys() & _with_others(down) - whole)
     if late:
         push_limits(late, to)
     return held.keys() - late

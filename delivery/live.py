@@ -36,7 +36,7 @@ class Queue:
     """How many deliveries are `waiting` (sent as soon as the limits allow), `delayed` (not due yet) and `in_flight`.
 
     `tokens`: how many the rate limit lets through at once. `held_until`: the end of a pause that somebody made, or
-    that workers made because the breakers of all subscriptions are open.
+    that workers made because the breakers of all subscriptions are open or an endpoint kept them busy.
     """
 
     waiting: int

@@ -54,6 +54,10 @@ class Facts:
     now: datetime
     paused_at: datetime | None = None
 
+    def is_open(self, subscription: Subscription) -> bool:
+        """Whether nothing about the subscription holds its deliveries back."""
+        return subscription.is_enabled and self.live.breaker(subscription.pk).state == "closed"
+
 
 def findings(facts: Facts) -> list[Finding]:
     """First what is our fault, then what holds the whole partner back, then findings about endpoints."""
@@ -77,6 +81,9 @@ def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
     if partner.is_paused:
         ends = "" if partner.paused_until in {None, FOREVER} else f", ends {partner.paused_until:%Y-%m-%d %H:%M} UTC"
         yield Finding(Side.SETTING, f"Paused by {partner.paused_by or 'staff'}{ends}", facts.paused_at)
+    elif queue.held_until is not None and any(map(facts.is_open, facts.subscriptions)):
+        title = "Nothing is sent: an endpoint keeps the sender busy with what is no answer"
+        yield Finding(Side.THEIRS, title, oldest, f"It is tried again at {queue.held_until:%H:%M:%S} UTC or later.")
     elif queue.waits_for_rate:
         limit = partner.rate_limit_in_force
         pace = per_second(limit)
@@ -99,7 +106,7 @@ def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
 def _behind(facts: Facts) -> Finding | None:
     """Deliveries are due, or still to be made, nothing holds them back, and they are not sent."""
     live = facts.live
-    free = {one.pk for one in facts.subscriptions if one.is_enabled and live.breaker(one.pk).state == "closed"}
+    free = {one.pk for one in facts.subscriptions if facts.is_open(one)}
     is_held = live.queue is not None and live.queue.held_until is not None
     fan_out_s = None if is_held else live.oldest_fan_out_s(facts.now)
     if max(live.oldest_waiting_s(facts.now, free) or 0.0, fan_out_s or 0.0) < BEHIND_S:

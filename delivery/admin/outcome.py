@@ -33,6 +33,7 @@ _HOLDS = {
     HeldBy.PAUSE: "by a pause of the partner",
     HeldBy.BREAKER: "by the breaker of its endpoint, which is down",
     HeldBy.RATE_LIMIT: "by the partner's rate limit",
+    HeldBy.BUSY_ENDPOINT: "because an endpoint of the partner keeps the sender busy with what is no answer",
     HeldBy.MAX_IN_FLIGHT: "by the partner's in-flight cap: all requests allowed at a time are in flight",
 }
 LAST_ATTEMPT = Prefetch(

@@ -66,7 +66,8 @@ class DeliveryNowShape(DeliveryShape):
         [one.value for one in HeldBy],
         allow_null=True,
         help_text="Why a delivery that is due is not sent: `pause`: you are paused; `breaker`: the endpoint seems to "
-        "be down and is tried again soon (`GET /queue` says when); `rate_limit` or `max_in_flight`: it waits its turn. "
+        "be down and is tried again soon (`GET /queue` says when); `busy_endpoint`: one of your endpoints "
+        "kept the sender busy with data that is no answer; `rate_limit` or `max_in_flight`: it waits its turn. "
         "Null: it is not due, is being sent, or the reason is unknown.",
     )
 

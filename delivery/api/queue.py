@@ -47,7 +47,8 @@ class QueueShape(serializers.Serializer[Queue]):
         allow_null=True, help_text="Requests that your rate limit lets through at once; null: no rate limit."
     )
     is_held = serializers.SerializerMethodField(
-        help_text="Nothing is sent: you are paused, or the breakers of all your endpoints are open."
+        help_text="Nothing is sent: you are paused, the breakers of all your endpoints are open, or one of them kept "
+        "the sender busy with data that is no answer."
     )
     held_until = Pause(allow_null=True, help_text="Null while `is_held`: until somebody resumes.")
 

@@ -129,6 +129,7 @@ def test_nothing_is_sent_to_a_partner_in_quarantine() -> None:
     world.quarantine.add("ptr_1")
     with pytest.raises(Postponed) as later:
         world.deliver()
+    assert later.value.of_partner
     assert later.value.until > world.now.timestamp()
     assert (world.sent, world.recorded) == ([], [])
 

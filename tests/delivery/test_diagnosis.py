@@ -60,7 +60,8 @@ def test_deliveries_that_are_still_to_be_made_count_as_due() -> None:
     found = only(replace(FACTS, live=to_make))
     assert (found.side, found.since) == (Side.OURS, LONG_AGO)
     assert findings(replace(FACTS, live=replace(to_make, oldest_fan_out_at=NOW))) == []
-    assert findings(replace(FACTS, live=replace(to_make, queue=replace(IDLE, held_until=NOW)))) == []
+    held = replace(FACTS, live=replace(to_make, queue=replace(IDLE, held_until=NOW)))
+    assert [one.side for one in findings(held)] == [Side.THEIRS]
 
 
 def test_what_an_open_breaker_holds_back_is_not_ours_because_of_a_fan_out() -> None:
@@ -81,6 +82,12 @@ def test_a_pause_is_a_setting() -> None:
     found = only(replace(with_queue(), partner=paused, paused_at=at))
     assert (found.side, found.title, found.since) == (Side.SETTING, "Paused by partner", at)
     assert only(replace(with_queue(), partner=paused)).since is None
+
+
+def test_a_queue_that_no_pause_and_no_breaker_holds_has_an_endpoint_that_keeps_the_sender_busy() -> None:
+    found = only(with_queue(held_until=NOW + timedelta(seconds=20)))
+    assert (found.side, found.since) == (Side.THEIRS, LONG_AGO)
+    assert "12:00:20 UTC" in found.detail
 
 
 def test_a_rate_limit_is_a_setting_and_says_how_long_it_takes() -> None:

@@ -85,6 +85,15 @@ def test_a_queue_is_held_back_when_all_who_share_it_are_down(queues: FairQueues,
     assert paused_until(queues, subscription.partner_id) == pytest.approx(until)
 
 
+def test_a_partner_is_held_back_as_a_whole_for_a_minute_at_most(queues: FairQueues, subscription: Subscription) -> None:
+    create_subscription(subscription.partner, "https://hooks.reviews.com/two", ["*"])
+    push_limits([subscription.partner_id], queues)
+    postponed = Postponed(time.time() + 600, subscription.id, subscription.partner_id, of_partner=True)
+    assert hold_back([postponed], queues) == {subscription.partner_id}
+    assert paused_until(queues, subscription.partner_id) == pytest.approx(time.time() + 60, abs=10)
+    assert not wrong_limits(queues)
+
+
 def test_for_the_same_subscription_hold_back_is_called_once_a_second() -> None:
     asked: list[list[str]] = []
     restrain = Restraint(lambda postponed: asked.append([one.subscription_id for one in postponed]))
