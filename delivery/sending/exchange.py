@@ -68,18 +68,25 @@ class Exchanges:
         if self._due_at is not None and self._due_at <= time.monotonic():
             self._due_at = None  # libcurl says the next time
             self._act(ANY, 0)
+        self._collect()
+        self._keep_time()
+
+    def _collect(self, busy: str | None = None) -> None:
+        """Ends the exchanges that libcurl has finished. Those of the owner `busy` failed because they were cut off."""
         left = 1
         while left:
             left, well, failed = self._multi.info_read()
             for curl in well:
                 self._end(curl, None)
             for curl, code, message in failed:
-                self._end(curl, (code, message))
-        self._keep_time()
+                self._end(curl, FLOODED if self._is_of(curl, busy) else (code, message))
 
     def _end(self, curl: pycurl.Curl, ended: Ended) -> None:
+        """Does nothing if the exchange has ended: it may be cut off between libcurl's report and this call."""
+        then, _ = self._running.pop(curl, (None, ""))
+        if then is None:
+            return
         try:
-            then, _ = self._running.pop(curl)
             then(ended)
         except Exception:  # the other exchanges must still end
             logger.exception("ending an exchange raised an exception")
@@ -113,10 +120,14 @@ class Exchanges:
         self._call()
 
     def _cut_off(self, owner: str) -> None:
-        for curl in [curl for curl, (_, whose) in self._running.items() if whose == owner]:
+        self._collect(owner)  # what was answered in full counts
+        for curl in [curl for curl in self._running if self._is_of(curl, owner)]:
             self._end(curl, FLOODED)
         self.guard.silence(owner)
         self._on_busy(owner)
+
+    def _is_of(self, curl: pycurl.Curl, owner: str | None) -> bool:
+        return curl in self._running and self._running[curl][1] == owner
 
     def _act(self, socket: int, what: int) -> None:
         """Lets libcurl act. An error is libcurl's own; every exchange still ends at its deadline."""

@@ -2,8 +2,8 @@
 
 OpenSSL reads on for as long as records without content come: HelloRequests in a handshake, KeyUpdates after it, also
 while a connection is closed. If they come faster than it reads them, one call lasts for ever, and nobody looks at a
-deadline meanwhile. So a second thread looks at the processor time of the call in progress. If it is too much, a socket
-at which nothing comes takes the place of the server's, and OpenSSL returns.
+deadline meanwhile. So a second thread looks at the processor time of the call in progress. If it is too much, and the
+call reads and reads, a socket at which nothing comes takes the place of the server's, and OpenSSL returns.
 
 Only Linux tells the processor time of another thread. Elsewhere nothing is guarded.
 """
@@ -25,6 +25,8 @@ ANY = -1
 LOOK_EACH_S = 0.02
 LONGEST_CALL_S = 0.01
 """The processor time that a call may use between two looks. A handshake takes 2 to 5 ms."""
+READ_IN_VAIN_BYTES = 8 * 1024
+"""What a call that takes so long must read meanwhile to be freed: more than a handshake has."""
 _LOOKS_BEFORE_REST = 50
 
 
@@ -94,18 +96,20 @@ class Guard:
     def _run(self, clock: int) -> None:
         seen: tuple[int] | None = None
         seen_at_s = 0.0
-        read: dict[int, int] = {}
+        before: dict[int, int] = {}
         idle = 0
         while not self._is_over:
             call = self._call
             idle = idle + 1 if call is None else 0
             if idle > _LOOKS_BEFORE_REST:
                 self._rest()
-            elif call is not seen:
-                seen, seen_at_s, read = call, time.clock_gettime(clock), {}
-            elif call is not None and time.clock_gettime(clock) - seen_at_s > LONGEST_CALL_S:
-                with suppress(OSError):  # no descriptor is left, say: it tries again
-                    self._free(call, read)
+            elif call is not None:
+                with suppress(OSError):  # the guarded thread has just ended, or no descriptor is left: it tries again
+                    used_s = time.clock_gettime(clock)
+                    if call is not seen:
+                        seen, seen_at_s, before = call, used_s, {}
+                    elif used_s - seen_at_s > LONGEST_CALL_S:
+                        self._free(call, before)
             time.sleep(LOOK_EACH_S)
 
     def _rest(self) -> None:
@@ -115,9 +119,10 @@ class Guard:
         self._wakes.clear()
 
     def _free(self, call: tuple[int], before: dict[int, int]) -> None:
-        """Replaces the call's socket, and if that was not enough, closes the other end.
+        """Replaces the socket from which the call reads and reads; if that was not enough, closes the other end.
 
-        `before` keeps what had been read from each socket before, to find the one from which the call reads.
+        `before` keeps the bytes that had been read from each socket at the first try. A call may also take long for
+        itself, as when libcurl loads the authorities.
 
         If the call ends at this very moment, its descriptor may be another connection's already. That connection then
         breaks.
@@ -125,26 +130,18 @@ class Guard:
         if self._replaced is not None:
             self._replaced.other_end.close()
             return
-        descriptor = self._being_read(before) if call[0] == ANY else call[0]
-        if descriptor is None:
-            return
-        silent, other_end = socket.socketpair()
-        self._replaced = _Replaced(call, self.owner_of(descriptor), other_end)
-        _put(silent, descriptor)
-        if self._call is not call:
-            other_end.close()
-
-    def _being_read(self, before: dict[int, int]) -> int | None:
-        """The socket from which most was read since the first call for this `before`."""
-        read = self._read()
+        read = {descriptor: _read_bytes(descriptor) for descriptor in self._open() if call[0] in {ANY, descriptor}}
         if not before:
             before.update(read)
-        most = max(read, key=lambda descriptor: read[descriptor] - before.get(descriptor, 0), default=None)
-        return most if most is not None and read[most] > before.get(most, 0) else None
-
-    def _read(self) -> dict[int, int]:
-        """The bytes that were read from each socket."""
-        return {descriptor: _read_bytes(descriptor) for descriptor in self._open()}
+        lately = {descriptor: count - before.get(descriptor, count) for descriptor, count in read.items()}
+        most = max(lately, key=lately.__getitem__, default=ANY)
+        if lately.get(most, 0) < READ_IN_VAIN_BYTES:
+            return
+        silent, other_end = socket.socketpair()
+        self._replaced = _Replaced(call, self.owner_of(most), other_end)
+        _put(silent, most)
+        if self._call is not call:
+            other_end.close()
 
     def _open(self) -> list[int]:
         """The sockets that are still open."""
