@@ -17,6 +17,8 @@ READ_MAX_BYTES = 64 * 1024
 HEAD_MAX_BYTES = 64 * 1024
 """The limit of an answer's status line and headers, with those of interim (1xx) answers. A longer head is INVALID."""
 HEAD_MAX_LINES = 90
+LINES_MAX = 1000
+"""The limit of an answer's lines, with those of interim answers and trailers."""
 EXCERPT_BYTES = 4096
 DETAIL_CHARACTERS = 500
 

@@ -26,6 +26,8 @@ PostgreSQL."""
 _FOR_MAINTENANCE = 8
 """Threads for the maintenance tasks, one for each: no task runs twice at the same time. Each thread may open a
 connection to PostgreSQL."""
+_SOCKETS = 6
+"""A request has at most so many: libcurl tries several addresses of a host at the same time if they do not answer."""
 _OTHER_FILES = 1000
 """Files that a worker has open beside its requests: idle connections to endpoints, connections to servers, pipes."""
 
@@ -67,7 +69,7 @@ class TaskPool(thread.TaskPool):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        allow_open_files(self.limit + _OTHER_FILES)
+        allow_open_files(self.limit * _SOCKETS + _OTHER_FILES)
         self.executor = WorkerExecutor(self.limit)
 
 

@@ -7,7 +7,7 @@ accepts spaces before a colon. So they only split the stream, and the head is pa
 import re
 from functools import lru_cache
 
-from delivery.outcomes import HEAD_MAX_BYTES, HEAD_MAX_LINES, READ_MAX_BYTES, ErrorClass
+from delivery.outcomes import HEAD_MAX_BYTES, HEAD_MAX_LINES, LINES_MAX, READ_MAX_BYTES, ErrorClass
 from delivery.sending.failures import Failure
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: .*)?")
@@ -22,7 +22,7 @@ _SWITCHING_PROTOCOLS = 101
 class Answer:
     """The answer to one request. It starts again after an interim (1xx) answer, whose bytes count as well."""
 
-    __slots__ = ("_head_bytes", "_interim", "_lines", "body", "headers", "is_head_complete", "status_code")
+    __slots__ = ("_fed", "_head_bytes", "_interim", "_lines", "body", "headers", "is_head_complete", "status_code")
 
     def __init__(self) -> None:
         self.status_code: int | None = None
@@ -30,6 +30,7 @@ class Answer:
         self.body = bytearray()
         self.is_head_complete = False
         self._head_bytes = 0
+        self._fed = 0
         self._interim = False
         self._lines: list[bytes] = []
 
@@ -51,6 +52,9 @@ class Answer:
         self._head_bytes += len(line)
         if self._head_bytes > HEAD_MAX_BYTES:
             raise Failure(ErrorClass.INVALID, f"the headers are longer than {HEAD_MAX_BYTES} bytes")
+        self._fed += 1
+        if self._fed > LINES_MAX:
+            raise Failure(ErrorClass.INVALID, f"there are more than {LINES_MAX} lines of headers and trailers")
         if self.is_head_complete:
             return
         if not line.endswith(b"\n"):

@@ -8,8 +8,7 @@ import sys
 from delivery.sending.sockets import RAW_MAX_BYTES
 
 _UNSEEN = 2
-"""How often a socket is ready before its bytes are counted: enough for an ordinary answer, which so costs nothing. Each
-time libcurl reads at most a megabyte."""
+"""How often a socket is ready before its bytes are counted: enough for an ordinary answer, which so costs nothing."""
 WORK_MAX_S = 0.03
 """A handshake takes 2 to 5 ms of the processor. A server may begin one again and again."""
 _INFO = {"linux": (11, 128), "darwin": (0x106, 88)}

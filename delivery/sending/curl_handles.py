@@ -13,7 +13,7 @@ from typing import Any
 
 import pycurl
 
-from delivery.outcomes import HEAD_MAX_BYTES, ErrorClass
+from delivery.outcomes import HEAD_MAX_BYTES, HEAD_MAX_LINES, ErrorClass
 from delivery.sending import trust
 from delivery.sending.answers import Answer
 from delivery.sending.failures import Failure
@@ -165,7 +165,7 @@ class Handle:
         """Called by libcurl for each line. The lines are collected, and parsed at the end of the head."""
         self._lines.append(line)
         self._head_room -= len(line)
-        if line in _LINE_BREAKS or self._head_room < 0:
+        if line in _LINE_BREAKS or self._head_room < 0 or len(self._lines) > HEAD_MAX_LINES:
             try:
                 self._read_lines()
             except Failure as failure:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import pycurl
 
 from delivery.sending.arrivals import Arrivals
-from delivery.sending.guard import ANY, Guard
+from delivery.sending.guard import Guard
 from delivery.sending.request import OnBusy
 from delivery.turns import READS, WRITES, Timer, Turns
 
@@ -22,7 +22,10 @@ logger = logging.getLogger(__name__)
 
 Ended = tuple[int, str] | None
 """libcurl's error code and message; None for an exchange without an error."""
-FLOODED = (pycurl.E_FILESIZE_EXCEEDED, "cut off: an endpoint of this partner sends framing or TLS records without end")
+FLOODED = (
+    pycurl.E_FILESIZE_EXCEEDED,
+    "cut off: an endpoint of this partner keeps the sender busy with what is no answer",
+)
 """The error of an exchange that we end ourselves."""
 
 _WAITS_FOR = {pycurl.POLL_IN: READS, pycurl.POLL_OUT: WRITES, pycurl.POLL_INOUT: READS | WRITES}
@@ -67,7 +70,7 @@ class Exchanges:
         self._is_called = False
         if self._due_at is not None and self._due_at <= time.monotonic():
             self._due_at = None  # libcurl says the next time
-            self._act(ANY, 0)
+            self._act(pycurl.SOCKET_TIMEOUT, 0)
         self._collect()
         self._keep_time()
 
@@ -94,7 +97,7 @@ class Exchanges:
 
     def free(self, curl: pycurl.Curl) -> None:
         """Removes a handle whose exchange has ended. libcurl then forgets what happened to it."""
-        self.guard.begins(ANY)
+        self.guard.begins()
         self._multi.remove_handle(curl)
         self._guarded()
 
@@ -111,27 +114,32 @@ class Exchanges:
         if not self._arrivals.is_unusual(socket):
             self._act(socket, what)
         elif self._arrivals.is_flood(socket):
-            self._cut_off(self.guard.owner_of(socket))
+            self._cut_off(self._owner_at(socket))
         else:
             used_s = time.thread_time()
             self._act(socket, what)
             if self._arrivals.is_work(socket, time.thread_time() - used_s):
-                self._cut_off(self.guard.owner_of(socket))
+                self._cut_off(self._owner_at(socket))
         self._call()
 
+    def _owner_at(self, socket: int) -> str:
+        """Whose exchange uses the socket; if it is none, who opened it. Searches, because this is rare."""
+        users = [owner for curl, (_, owner) in self._running.items() if curl.getinfo(pycurl.ACTIVESOCKET) == socket]
+        return users[0] if users else self.guard.owner_of(socket)
+
     def _cut_off(self, owner: str) -> None:
+        self._on_busy(owner)
         self._collect(owner)  # what was answered in full counts
         for curl in [curl for curl in self._running if self._is_of(curl, owner)]:
             self._end(curl, FLOODED)
         self.guard.silence(owner)
-        self._on_busy(owner)
 
     def _is_of(self, curl: pycurl.Curl, owner: str | None) -> bool:
         return curl in self._running and self._running[curl][1] == owner
 
     def _act(self, socket: int, what: int) -> None:
         """Lets libcurl act. An error is libcurl's own; every exchange still ends at its deadline."""
-        self.guard.begins(socket)
+        self.guard.begins()
         try:
             self._multi.socket_action(socket, what)
         except pycurl.error:
@@ -140,8 +148,7 @@ class Exchanges:
 
     def _guarded(self) -> None:
         """To be called after each call of libcurl that may read."""
-        owner = self.guard.ends()
-        if owner is not None:
+        for owner in self.guard.ends():
             self._cut_off(owner)
 
     # Time. libcurl changes its next time often, so a timer that is too early is only set again when it rings.

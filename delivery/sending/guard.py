@@ -3,7 +3,10 @@
 OpenSSL reads on for as long as records without content come: HelloRequests in a handshake, KeyUpdates after it, also
 while a connection is closed. If they come faster than it reads them, one call lasts for ever, and nobody looks at a
 deadline meanwhile. So a second thread looks at the processor time of the call in progress. If it is too much, and the
-call reads and reads, a socket at which nothing comes takes the place of the server's, and OpenSSL returns.
+call reads and reads, it ends what comes at that socket and at the others of its owner, and OpenSSL returns.
+
+A call of libcurl for one socket may read from others too: it also starts exchanges that are due, and looks at idle
+connections. So the socket is found by what is read from it.
 
 Only Linux tells the processor time of another thread. Elsewhere nothing is guarded.
 """
@@ -15,13 +18,11 @@ import sys
 import termios
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from delivery.sending.arrivals import received_bytes
 
-ANY = -1
-"""In place of a socket: the call may read from any of them."""
 LOOK_EACH_S = 0.02
 LONGEST_CALL_S = 0.01
 """The processor time that a call may use between two looks. A handshake takes 2 to 5 ms."""
@@ -30,25 +31,18 @@ READ_IN_VAIN_BYTES = 8 * 1024
 _LOOKS_BEFORE_REST = 50
 
 
-@dataclass(frozen=True, slots=True)
-class _Replaced:
-    """What is known of a server's socket that another one took the place of."""
-
-    call: tuple[int]
-    owner: str
-    other_end: socket.socket
-    """Of the socket that took its place. Nothing is sent from it; when it is closed, OpenSSL reads an end."""
-
-
 class Guard:
     """Guards the calls of the thread that creates it, which alone calls `owns`, `begins` and `ends`."""
 
     def __init__(self) -> None:
-        self._call: tuple[int] | None = None
-        """The socket of the call in progress. Each call is an object of its own."""
-        self._replaced: _Replaced | None = None
+        self._call: object | None = None
+        """The call in progress: a new object for each."""
+        self._busy: list[str] = []
+        """The owners of sockets that had to be silenced since the last call ended."""
         self._owners: dict[int, tuple[int, str]] = {}
         """By descriptor, with the inode, which tells whether it is still the same socket."""
+        self._ended = _ended_socket()
+        """Takes the place of a socket that is silenced."""
         self.rests = False
         """Whether its thread sleeps until the next call begins."""
         self._wakes = threading.Event()
@@ -64,37 +58,39 @@ class Guard:
     def owner_of(self, descriptor: int) -> str:
         return self._owners.get(descriptor, (0, ""))[1]
 
-    def begins(self, descriptor: int) -> None:
-        """A call begins that reads from this socket, or from ANY."""
-        self._call = (descriptor,)
+    def begins(self) -> None:
+        """A call begins that may read."""
+        self._call = object()
         if self.rests:
             self.rests = False
             self._wakes.set()
 
-    def ends(self) -> str | None:
-        """The call has ended. Returns the owner of the socket that was replaced meanwhile, if one was."""
-        call, self._call = self._call, None
-        replaced, self._replaced = self._replaced, None
-        if replaced is None:
-            return None
-        replaced.other_end.close()
-        return replaced.owner if replaced.call is call else None
+    def ends(self) -> Sequence[str]:
+        """The call has ended. Returns the owners whose sockets were silenced meanwhile."""
+        self._call = None
+        if not self._busy:
+            return ()
+        busy, self._busy = self._busy, []
+        return busy
 
     def silence(self, owner: str) -> None:
         """Ends all that comes at the open sockets of this owner."""
-        for descriptor in self._open():
-            if self.owner_of(descriptor) == owner:
-                _put_ended_socket(descriptor)
+        self._silence([descriptor for descriptor in self._open() if self.owner_of(descriptor) == owner])
 
     def close(self) -> None:
         """Silences all sockets, so that closing their connections takes no time. Called from any thread."""
         self._is_over = True
         self._wakes.set()
-        for descriptor in self._open():
-            _put_ended_socket(descriptor)
+        self._silence(self._open())
+        self._ended.close()
+
+    def _silence(self, descriptors: Sequence[int]) -> None:
+        """If one is closed at this very moment, its number may be another connection's already, which then breaks."""
+        for descriptor in descriptors:
+            os.dup2(self._ended.fileno(), descriptor, inheritable=False)
 
     def _run(self, clock: int) -> None:
-        seen: tuple[int] | None = None
+        seen: object | None = None
         seen_at_s = 0.0
         before: dict[int, int] = {}
         idle = 0
@@ -104,12 +100,12 @@ class Guard:
             if idle > _LOOKS_BEFORE_REST:
                 self._rest()
             elif call is not None:
-                with suppress(OSError):  # the guarded thread has just ended, or no descriptor is left: it tries again
+                with suppress(OSError):  # the guarded thread has just ended
                     used_s = time.clock_gettime(clock)
                     if call is not seen:
                         seen, seen_at_s, before = call, used_s, {}
                     elif used_s - seen_at_s > LONGEST_CALL_S:
-                        self._free(call, before)
+                        self._free(before)
             time.sleep(LOOK_EACH_S)
 
     def _rest(self) -> None:
@@ -118,46 +114,33 @@ class Guard:
             self._wakes.wait()
         self._wakes.clear()
 
-    def _free(self, call: tuple[int], before: dict[int, int]) -> None:
-        """Replaces the socket from which the call reads and reads; if that was not enough, closes the other end.
+    def _free(self, before: dict[int, int]) -> None:
+        """Silences the owner of the socket from which most was read.
 
         `before` keeps the bytes that had been read from each socket at the first try. A call may also take long for
         itself, as when libcurl loads the authorities.
-
-        If the call ends at this very moment, its descriptor may be another connection's already. That connection then
-        breaks.
         """
-        if self._replaced is not None:
-            self._replaced.other_end.close()
-            return
-        read = {descriptor: _read_bytes(descriptor) for descriptor in self._open() if call[0] in {ANY, descriptor}}
+        read = {descriptor: _read_bytes(descriptor) for descriptor in self._open()}
         if not before:
             before.update(read)
         lately = {descriptor: count - before.get(descriptor, count) for descriptor, count in read.items()}
-        most = max(lately, key=lately.__getitem__, default=ANY)
-        if lately.get(most, 0) < READ_IN_VAIN_BYTES:
-            return
-        silent, other_end = socket.socketpair()
-        self._replaced = _Replaced(call, self.owner_of(most), other_end)
-        _put(silent, most)
-        if self._call is not call:
-            other_end.close()
+        most = max(lately, key=lately.__getitem__, default=0)
+        if lately.get(most, 0) >= READ_IN_VAIN_BYTES:
+            owner = self.owner_of(most)
+            self._busy.append(owner)  # first: the call ends as soon as its socket is silent
+            self.silence(owner)
+            before.clear()
 
     def _open(self) -> list[int]:
-        """The sockets that are still open."""
+        """The sockets that are still open, and are not silenced."""
         return [descriptor for descriptor, (inode, _) in list(self._owners.items()) if _is(descriptor, inode)]
 
 
-def _put_ended_socket(descriptor: int) -> None:
-    silent, other_end = socket.socketpair()
+def _ended_socket() -> socket.socket:
+    ended, other_end = socket.socketpair()
     other_end.close()
-    _put(silent, descriptor)
-
-
-def _put(silent: socket.socket, descriptor: int) -> None:
-    silent.setblocking(False)
-    with silent:
-        os.dup2(silent.fileno(), descriptor, inheritable=False)
+    ended.setblocking(False)
+    return ended
 
 
 def _read_bytes(descriptor: int) -> int:

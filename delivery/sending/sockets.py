@@ -18,7 +18,7 @@ from delivery.sending.failures import Failure, caused
 from delivery.sending.request import Keep
 from partners.addresses import Address
 
-RAW_MAX_BYTES = HEAD_MAX_BYTES + READ_MAX_BYTES + 1024 * 1024
+RAW_MAX_BYTES = HEAD_MAX_BYTES + READ_MAX_BYTES + 512 * 1024
 """The limit of an answer's bytes, with ample room for the framing of chunks."""
 
 

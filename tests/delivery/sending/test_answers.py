@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.outcomes import HEAD_MAX_BYTES, HEAD_MAX_LINES, READ_MAX_BYTES, ErrorClass
+from delivery.outcomes import HEAD_MAX_BYTES, HEAD_MAX_LINES, LINES_MAX, READ_MAX_BYTES, ErrorClass
 from delivery.sending.answers import Answer, read_headers
 from delivery.sending.failures import Failure
 from delivery.sending.streams import ChunkStream
@@ -110,6 +110,17 @@ def test_the_size_of_the_head_is_bounded_over_interim_answers_and_trailers() -> 
     answer.feed_line(b"x" * (HEAD_MAX_BYTES - 100) + b"\r\n")
     with pytest.raises(Failure):
         answer.feed_line(b"x" * 100 + b"\r\n")
+
+
+def test_the_number_of_lines_is_bounded_over_interim_answers_and_trailers() -> None:
+    interim = [b"HTTP/1.1 103\n", b"\n"] * (LINES_MAX // 2)
+    assert fed(*interim[:-2], b"HTTP/1.1 200 OK\n", b"\n").check_complete() == 200
+    assert error_of(*interim, b"HTTP/1.1 200 OK\n") is ErrorClass.INVALID
+    answer = fed(b"HTTP/1.1 200 OK\n", b"\n")
+    for _ in range(LINES_MAX - 2):
+        answer.feed_line(b"a:\n")
+    with pytest.raises(Failure):
+        answer.feed_line(b"a:\n")
 
 
 def test_trailers_change_nothing() -> None:
