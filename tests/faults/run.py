@@ -30,6 +30,7 @@ _CONFIGURATION = (
         "fair:bell",
         "fair:bucket",
         "breakers-opened",  # kept until operational events report them
+        "retention-reached",  # kept for the next removal of old rows
     ),
     "_kombu.binding",
 )
