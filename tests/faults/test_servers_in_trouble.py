@@ -27,6 +27,8 @@ def _web(_running: None, system: System) -> None:
 
 def test_valkey_out_of_memory(system: System, receiver: Receiver) -> None:
     def disturb(stream: Stream) -> None:
+        # A worker that connects to a full Valkey logs each of its tries.
+        system.wait_until(lambda: all(map(system.has_begun, ("worker-1", "worker-2"))), "both workers to fetch")
         with calm(system):
             system.valkey.config_set("maxmemory", "1mb")
             readyz_says(system, "valkey", "maxmemory")
