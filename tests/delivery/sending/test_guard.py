@@ -142,3 +142,18 @@ def test_all_sockets_of_an_owner_are_silenced(guard: Guard) -> None:
         guard.silence("ptr_1")
         assert [is_tcp(reading) for reading in (one, another, of_others)] == [False, False, True]
         assert one.recv(1) == b""
+
+
+def test_it_may_outlive_its_thread() -> None:
+    """Pytest reports an exception of any thread."""
+    made: list[Guard] = []
+
+    def work() -> None:
+        made.append(Guard())
+        made[0].begins()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    time.sleep(LOOK_EACH_S * 5)
+    made[0].close()
