@@ -57,4 +57,3 @@ def test_who_uses_a_connection_is_blamed_not_who_opened_it(receiver: Receiver, s
     assert "keeps the sender busy" in outcome.detail, outcome
     assert receiver.connections == 1
     assert set(sending.busy) == {"ptr_2"}
-
