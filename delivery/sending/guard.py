@@ -18,17 +18,19 @@ import sys
 import termios
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
 from delivery.sending.arrivals import received_bytes
 
-LOOK_EACH_S = 0.02
+LOOK_EACH_S = 0.01
 LONGEST_CALL_S = 0.01
 """The processor time that a call may use between two looks. A handshake takes 2 to 5 ms."""
-READ_IN_VAIN_BYTES = 8 * 1024
-"""What a call that takes so long must read meanwhile to be freed: more than a handshake has."""
-_LOOKS_BEFORE_REST = 50
+READ_IN_VAIN_BYTES = 16 * 1024
+"""What a call that takes so long must read meanwhile to be freed: more than a handshake has, also with a long chain of
+certificates."""
+_LOOKS_BEFORE_REST = 100
 
 
 class Guard:
@@ -115,7 +117,7 @@ class Guard:
         self._wakes.clear()
 
     def _free(self, before: dict[int, int]) -> None:
-        """Silences the owner of the socket from which most was read.
+        """Silences the owner from whose sockets most was read.
 
         `before` keeps the bytes that had been read from each socket at the first try. A call may also take long for
         itself, as when libcurl loads the authorities.
@@ -123,13 +125,14 @@ class Guard:
         read = {descriptor: _read_bytes(descriptor) for descriptor in self._open()}
         if not before:
             before.update(read)
-        lately = {descriptor: count - before.get(descriptor, count) for descriptor, count in read.items()}
-        most = max(lately, key=lately.__getitem__, default=0)
-        if lately.get(most, 0) >= READ_IN_VAIN_BYTES:
-            owner = self.owner_of(most)
-            self._busy.append(owner)  # first: the call ends as soon as its socket is silent
-            self.silence(owner)
-            before.clear()
+        lately: Counter[str] = Counter()
+        for descriptor, count in read.items():
+            lately[self.owner_of(descriptor)] += count - before.get(descriptor, count)
+        for owner, count in lately.most_common(1):
+            if count >= READ_IN_VAIN_BYTES:
+                self._busy.append(owner)  # first: the call ends as soon as its socket is silent
+                self.silence(owner)
+                before.clear()
 
     def _open(self) -> list[int]:
         """The sockets that are still open, and are not silenced."""
