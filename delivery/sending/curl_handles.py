@@ -6,10 +6,10 @@ to one that it found by itself.
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol
 
 import pycurl
 
@@ -21,8 +21,10 @@ from delivery.sending.request import LONGEST_TIMEOUT_S, Keep, Request
 from partners.addresses import Address, AddressPolicy
 from partners.endpoints import EndpointURL
 
-Owns = Callable[[int, str], None]
-"""Called with each socket that is created, and with the owner of the request."""
+
+class Owns(Protocol):
+    def __call__(self, descriptor: int, owner: str, *, has_tls: bool) -> None:
+        """Called with each socket that is created, and with the owner of the request."""
 
 
 class _Lent(socket.socket):
@@ -61,6 +63,7 @@ class Handle:
         self.curl = pycurl.Curl()
         self._owns = owns
         self._owner = ""
+        self._has_tls = False
         self._refused: Failure | None = None
         """Why a callback stopped the exchange; libcurl only reports that it was stopped."""
         self._lines: list[bytes] = []
@@ -100,6 +103,7 @@ class Handle:
         self._head_room = HEAD_MAX_BYTES
         self.curl.setopt(pycurl.HTTPHEADER, _header_lines(headers))
         self.curl.setopt(pycurl.POSTFIELDS, request.body)
+        self._has_tls = url.startswith("https:")
         self._set_anew(pycurl.URL, url)
         if is_new:  # set it even if this handle has the same: it goes to a cache that all handles share
             self._set.pop(pycurl.RESOLVE, None)
@@ -158,7 +162,7 @@ class Handle:
         return opened
 
     def _on_socket(self, descriptor: int, _purpose: int) -> int:
-        self._owns(descriptor, self._owner)
+        self._owns(descriptor, self._owner, has_tls=self._has_tls)
         return int(pycurl.SOCKOPT_OK)
 
     def _on_line(self, line: bytes) -> int:

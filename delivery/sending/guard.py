@@ -8,10 +8,12 @@ call reads and reads, it ends what comes at that socket and at the others of its
 A call of libcurl for one socket may read from others too: it also starts exchanges that are due, and looks at idle
 connections. So the socket is found by what is read from it.
 
-Only Linux tells the processor time of another thread. Elsewhere nothing is guarded.
+Only Linux tells the processor time of another thread. Elsewhere nothing is guarded. While no connection has TLS, the
+second thread sleeps: each look takes the interpreter's lock from the first.
 """
 
 import fcntl
+import itertools
 import os
 import socket
 import sys
@@ -21,16 +23,28 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from delivery.sending.arrivals import received_bytes
 
-LOOK_EACH_S = 0.01
+LOOK_EACH_S = 0.03
+LOOK_AGAIN_S = 0.01
+"""While a call is in progress."""
 LONGEST_CALL_S = 0.01
 """The processor time that a call may use between two looks. A handshake takes 2 to 5 ms."""
 READ_IN_VAIN_BYTES = 16 * 1024
 """What a call that takes so long must read meanwhile to be freed: more than a handshake has, also with a long chain of
 certificates."""
 _LOOKS_BEFORE_REST = 100
+"""Then it looks whether any connection has TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Socket:
+    inode: int
+    """Tells whether its descriptor is still the same socket."""
+    owner: str
+    has_tls: bool
 
 
 class Guard:
@@ -41,31 +55,32 @@ class Guard:
         """The call in progress: a new object for each."""
         self._busy: list[str] = []
         """The owners of sockets that had to be silenced since the last call ended."""
-        self._owners: dict[int, tuple[int, str]] = {}
-        """By descriptor, with the inode, which tells whether it is still the same socket."""
+        self._sockets: dict[int, _Socket] = {}
+        """By descriptor."""
         self._ended = _ended_socket()
         """Takes the place of a socket that is silenced."""
-        self.rests = False
-        """Whether its thread sleeps until the next call begins."""
+        self.rests = True
+        """Whether its thread sleeps until a connection has TLS."""
         self._wakes = threading.Event()
         self._is_over = False
         if sys.platform == "linux":
             clock = time.pthread_getcpuclockid(threading.get_ident())
             threading.Thread(target=self._run, args=(clock,), name="guard", daemon=True).start()
 
-    def owns(self, descriptor: int, owner: str) -> None:
+    def owns(self, descriptor: int, owner: str, *, has_tls: bool) -> None:
         """Notes whose new socket this is."""
-        self._owners[descriptor] = (os.fstat(descriptor).st_ino, owner)
+        self._sockets[descriptor] = _Socket(os.fstat(descriptor).st_ino, owner, has_tls)
+        if has_tls and self.rests:
+            self.rests = False
+            self._wakes.set()
 
     def owner_of(self, descriptor: int) -> str:
-        return self._owners.get(descriptor, (0, ""))[1]
+        known = self._sockets.get(descriptor)
+        return known.owner if known else ""
 
     def begins(self) -> None:
         """A call begins that may read."""
         self._call = object()
-        if self.rests:
-            self.rests = False
-            self._wakes.set()
 
     def ends(self) -> Sequence[str]:
         """The call has ended. Returns the owners whose sockets were silenced meanwhile."""
@@ -95,25 +110,27 @@ class Guard:
         seen: object | None = None
         seen_at_s = 0.0
         before: dict[int, int] = {}
-        idle = 0
-        while not self._is_over:
-            call = self._call
-            idle = idle + 1 if call is None else 0
-            if idle > _LOOKS_BEFORE_REST:
+        for looks in itertools.count():
+            if looks % _LOOKS_BEFORE_REST == 0:
                 self._rest()
-            elif call is not None:
+            if self._is_over:
+                break
+            call = self._call
+            if call is not None:
                 with suppress(OSError):  # the guarded thread has just ended
                     used_s = time.clock_gettime(clock)
                     if call is not seen:
                         seen, seen_at_s, before = call, used_s, {}
                     elif used_s - seen_at_s > LONGEST_CALL_S:
                         self._free(before)
-            time.sleep(LOOK_EACH_S)
+            time.sleep(LOOK_EACH_S if call is None else LOOK_AGAIN_S)
 
     def _rest(self) -> None:
-        self.rests = True
-        if self._call is None:  # `begins` looks at `rests` after it has set `_call`
+        """Sleeps while no connection has TLS."""
+        self.rests = True  # first, so that `owns` wakes it if there is one from now on
+        if not any(self._sockets[descriptor].has_tls for descriptor in self._open()):
             self._wakes.wait()
+        self.rests = False
         self._wakes.clear()
 
     def _free(self, before: dict[int, int]) -> None:
@@ -136,7 +153,7 @@ class Guard:
 
     def _open(self) -> list[int]:
         """The sockets that are still open, and are not silenced."""
-        return [descriptor for descriptor, (inode, _) in list(self._owners.items()) if _is(descriptor, inode)]
+        return [descriptor for descriptor, known in list(self._sockets.items()) if _is(descriptor, known.inode)]
 
 
 def _ended_socket() -> socket.socket:

@@ -127,7 +127,7 @@ def test_the_services_own_addresses_are_blocked_even_where_loopback_is_open(make
 def test_the_socket_callback_refuses_addresses_as_well(receiver: Receiver, host: str) -> None:
     """Even a handle that was given a forbidden address opens no socket to it."""
     endpoint = read_url(receiver.url("/ok", host=host))
-    origin, handle, answer = Origin(), Handle("", STRICT, DEFAULT_KEEP, lambda *_: None), Answer()
+    origin, handle, answer = Origin(), Handle("", STRICT, DEFAULT_KEEP, lambda *_, **__: None), Answer()
     origin.aim(endpoint, (ip_address("127.0.0.1"),))
     request = Request(endpoint.url, {}, b"", connect_timeout_s=2, timeout_s=2)
     handle.set_up(request, endpoint.url, {}, answer, origin, is_new=True)

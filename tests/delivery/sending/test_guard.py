@@ -53,6 +53,10 @@ def is_tcp(reading: socket.socket) -> bool:
         return False
 
 
+def is_at_rest(guard: Guard) -> bool:
+    return guard.rests
+
+
 @pytest.fixture
 def guard() -> Iterator[Guard]:
     made = Guard()
@@ -63,7 +67,7 @@ def guard() -> Iterator[Guard]:
 def test_a_call_that_reads_without_end_is_freed_and_its_owner_known(guard: Guard) -> None:
     with flooded() as reading, flooded() as other, flooded() as closed:
         for number, one in enumerate((other, reading, closed)):
-            guard.owns(one.fileno(), f"ptr_{number}")
+            guard.owns(one.fileno(), f"ptr_{number}", has_tls=True)
         closed.close()
         guard.begins()
         read_all(reading)
@@ -75,7 +79,7 @@ def test_a_call_that_reads_without_end_is_freed_and_its_owner_known(guard: Guard
 def test_a_call_may_read_from_several_sockets_and_owners_without_end(guard: Guard) -> None:
     with flooded() as one, flooded() as another, flooded() as of_others:
         for reading, owner in ((one, "ptr_1"), (another, "ptr_1"), (of_others, "ptr_2")):
-            guard.owns(reading.fileno(), owner)
+            guard.owns(reading.fileno(), owner, has_tls=True)
         guard.begins()
         read_all(one)
         read_all(another)  # the guard silences one after the other
@@ -86,7 +90,7 @@ def test_a_call_may_read_from_several_sockets_and_owners_without_end(guard: Guar
 def test_a_call_that_takes_long_for_itself_is_left_alone(guard: Guard) -> None:
     """As when libcurl loads the authorities, at the first TLS connection."""
     with flooded() as reading:
-        guard.owns(reading.fileno(), "ptr_1")
+        guard.owns(reading.fileno(), "ptr_1", has_tls=True)
         guard.begins()
         until = time.thread_time() + 10 * LONGEST_CALL_S
         while time.thread_time() < until:
@@ -97,7 +101,7 @@ def test_a_call_that_takes_long_for_itself_is_left_alone(guard: Guard) -> None:
 
 def test_a_call_that_only_waits_is_left_alone(guard: Guard) -> None:
     with flooded() as reading:
-        guard.owns(reading.fileno(), "ptr_1")
+        guard.owns(reading.fileno(), "ptr_1", has_tls=True)
         guard.begins()
         time.sleep(LOOK_EACH_S * 10)
         assert guard.ends() == ()
@@ -106,7 +110,7 @@ def test_a_call_that_only_waits_is_left_alone(guard: Guard) -> None:
 
 def test_many_short_calls_are_left_alone(guard: Guard) -> None:
     with flooded() as reading:
-        guard.owns(reading.fileno(), "ptr_1")
+        guard.owns(reading.fileno(), "ptr_1", has_tls=True)
         until = time.monotonic() + LOOK_EACH_S * 10
         while time.monotonic() < until:
             guard.begins()
@@ -116,13 +120,18 @@ def test_many_short_calls_are_left_alone(guard: Guard) -> None:
         assert is_tcp(reading)
 
 
-def test_it_wakes_from_its_rest(guard: Guard) -> None:
-    deadline = time.monotonic() + 10
+def test_it_rests_while_no_connection_has_tls(guard: Guard) -> None:
+    with flooded() as reading, flooded() as with_tls:
+        guard.owns(reading.fileno(), "ptr_1", has_tls=False)
+        assert is_at_rest(guard)
+        guard.owns(with_tls.fileno(), "ptr_1", has_tls=True)
+        assert not is_at_rest(guard)
+    deadline = time.monotonic() + 30
     while not guard.rests:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     with flooded() as reading:
-        guard.owns(reading.fileno(), "ptr_1")
+        guard.owns(reading.fileno(), "ptr_1", has_tls=True)
         guard.begins()
         read_all(reading)
         assert guard.ends() == ["ptr_1"]
@@ -130,7 +139,7 @@ def test_it_wakes_from_its_rest(guard: Guard) -> None:
 
 def test_what_is_still_open_at_the_end_is_silenced(guard: Guard) -> None:
     with flooded() as reading:
-        guard.owns(reading.fileno(), "ptr_1")
+        guard.owns(reading.fileno(), "ptr_1", has_tls=True)
         guard.close()
         assert reading.recv(1) == b""
 
@@ -138,7 +147,7 @@ def test_what_is_still_open_at_the_end_is_silenced(guard: Guard) -> None:
 def test_all_sockets_of_an_owner_are_silenced(guard: Guard) -> None:
     with flooded() as one, flooded() as another, flooded() as of_others:
         for reading, owner in ((one, "ptr_1"), (another, "ptr_1"), (of_others, "ptr_2")):
-            guard.owns(reading.fileno(), owner)
+            guard.owns(reading.fileno(), owner, has_tls=True)
         guard.silence("ptr_1")
         assert [is_tcp(reading) for reading in (one, another, of_others)] == [False, False, True]
         assert one.recv(1) == b""
