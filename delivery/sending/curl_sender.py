@@ -19,8 +19,8 @@ from delivery.sending import trust
 from delivery.sending.answers import Answer
 from delivery.sending.attempt import Attempt
 from delivery.sending.curl_handles import Handle, Origin
-from delivery.sending.exchange import Ended, Exchanges
-from delivery.sending.failures import caused
+from delivery.sending.exchange import FLOODED, Ended, Exchanges
+from delivery.sending.failures import Failure, caused
 from delivery.sending.request import (
     DEFAULT_KEEP,
     Keep,
@@ -58,7 +58,6 @@ _CLASSES = {
     pycurl.E_UNSUPPORTED_PROTOCOL: ErrorClass.INVALID,
     pycurl.E_FTP_WEIRD_SERVER_REPLY: ErrorClass.INVALID,
     pycurl.E_BAD_CONTENT_ENCODING: ErrorClass.INVALID,
-    pycurl.E_FILESIZE_EXCEEDED: ErrorClass.INVALID,  # FLOODED
     _E_TOO_LARGE: ErrorClass.INVALID,
 }
 
@@ -243,6 +242,8 @@ def _ending(handle: Handle, answer: Answer, ended: Ended) -> int:
 
 def _raise_failure(handle: Handle, answer: Answer, code: int, message: str) -> None:
     """Raises the Failure of libcurl's error. Returns if it is not one for us: a body that ends with its connection."""
+    if (code, message) == FLOODED:
+        raise Failure(ErrorClass.INVALID, message)
     if code == pycurl.E_OPERATION_TIMEDOUT:
         error = ErrorClass.TIMEOUT if handle.was_connected else ErrorClass.CONNECT_TIMEOUT
     elif code == pycurl.E_COULDNT_CONNECT and handle.os_errno == errno.ETIMEDOUT:
