@@ -9,6 +9,7 @@ would keep it busy next.
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
 import pycurl
@@ -40,6 +41,8 @@ class Exchanges:
         self._turns = turns
         self._running: dict[pycurl.Curl, tuple[Callable[[Ended], None], str]] = {}
         """What to call at the end of each exchange, and its owner."""
+        self._finished: deque[tuple[pycurl.Curl, Ended]] = deque()
+        """Reported by libcurl, and still to be ended."""
         self._arrivals = Arrivals()
         self._is_called = False
         self._due_at: float | None = None
@@ -68,27 +71,28 @@ class Exchanges:
     def _go_on(self) -> None:
         """Called once for all exchanges that began and all sockets that were ready since the last time."""
         self._is_called = False
+        self._do_what_is_due()
+        self._collect()
+        self._keep_time()
+
+    def _do_what_is_due(self) -> None:
         if self._due_at is not None and self._due_at <= time.monotonic():
             self._due_at = None  # libcurl says the next time
             self._act(pycurl.SOCKET_TIMEOUT, 0)
-        self._collect()
-        self._keep_time()
 
     def _collect(self, busy: str | None = None) -> None:
         """Ends the exchanges that libcurl has finished. Those of the owner `busy` failed because they were cut off."""
         left = 1
         while left:
             left, well, failed = self._multi.info_read()
-            for curl in well:
-                self._end(curl, None)
-            for curl, code, message in failed:
-                self._end(curl, FLOODED if self._is_of(curl, busy) else (code, message))
+            self._finished.extend((curl, None) for curl in well)
+            self._finished.extend((curl, (code, message)) for curl, code, message in failed)
+        while self._finished:
+            curl, ended = self._finished.popleft()
+            self._end(curl, FLOODED if ended is not None and self._is_of(curl, busy) else ended)
 
     def _end(self, curl: pycurl.Curl, ended: Ended) -> None:
-        """Does nothing if the exchange has ended: it may be cut off between libcurl's report and this call."""
-        then, _ = self._running.pop(curl, (None, ""))
-        if then is None:
-            return
+        then, _ = self._running.pop(curl)
         try:
             then(ended)
         except Exception:  # the other exchanges must still end
@@ -116,9 +120,10 @@ class Exchanges:
         elif self._arrivals.is_flood(socket):
             self._cut_off(self._owner_at(socket))
         else:
-            used_s = time.thread_time()
-            self._act(socket, what)
-            if self._arrivals.is_work(socket, time.thread_time() - used_s):
+            self._do_what_is_due()  # otherwise libcurl does it within the call that is measured
+            began_s = time.thread_time()
+            is_its_own = self._act(socket, what)
+            if is_its_own and self._arrivals.is_work(socket, time.thread_time() - began_s):
                 self._cut_off(self._owner_at(socket))
         self._call()
 
@@ -137,19 +142,24 @@ class Exchanges:
     def _is_of(self, curl: pycurl.Curl, owner: str | None) -> bool:
         return curl in self._running and self._running[curl][1] == owner
 
-    def _act(self, socket: int, what: int) -> None:
-        """Lets libcurl act. An error is libcurl's own; every exchange still ends at its deadline."""
+    def _act(self, socket: int, what: int) -> bool:
+        """Lets libcurl act. An error is libcurl's own; every exchange still ends at its deadline.
+
+        Returns False if somebody had to be cut off meanwhile.
+        """
         self.guard.begins()
         try:
             self._multi.socket_action(socket, what)
         except pycurl.error:
             logger.exception("libcurl failed")
-        self._guarded()
+        return self._guarded()
 
-    def _guarded(self) -> None:
-        """To be called after each call of libcurl that may read."""
-        for owner in self.guard.ends():
+    def _guarded(self) -> bool:
+        """To be called after each call of libcurl that may read. Returns False if somebody had to be cut off."""
+        busy = self.guard.ends()
+        for owner in busy:
             self._cut_off(owner)
+        return not busy
 
     # Time. libcurl changes its next time often, so a timer that is too early is only set again when it rings.
 

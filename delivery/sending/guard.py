@@ -12,20 +12,23 @@ Only Linux tells the processor time of another thread. Elsewhere nothing is guar
 second thread sleeps: each look takes the interpreter's lock from the first.
 """
 
+import atexit
 import fcntl
 import itertools
+import logging
 import os
 import socket
 import sys
 import termios
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from delivery.sending.arrivals import received_bytes
+
+logger = logging.getLogger(__name__)
 
 LOOK_EACH_S = 0.03
 LOOK_AGAIN_S = 0.01
@@ -53,7 +56,7 @@ class Guard:
     def __init__(self) -> None:
         self._call: object | None = None
         """The call in progress: a new object for each."""
-        self._busy: list[str] = []
+        self._busy: deque[str] = deque()
         """The owners of sockets that had to be silenced since the last call ended."""
         self._sockets: dict[int, _Socket] = {}
         """By descriptor."""
@@ -63,6 +66,7 @@ class Guard:
         """Whether its thread sleeps until a connection has TLS."""
         self._wakes = threading.Event()
         self._is_over = False
+        atexit.register(self.close)
         if sys.platform == "linux":
             clock = time.pthread_getcpuclockid(threading.get_ident())
             threading.Thread(target=self._run, args=(clock,), name="guard", daemon=True).start()
@@ -87,15 +91,16 @@ class Guard:
         self._call = None
         if not self._busy:
             return ()
-        busy, self._busy = self._busy, []
-        return busy
+        return [self._busy.popleft() for _ in range(len(self._busy))]
 
     def silence(self, owner: str) -> None:
         """Ends all that comes at the open sockets of this owner."""
         self._silence([descriptor for descriptor in self._open() if self.owner_of(descriptor) == owner])
 
     def close(self) -> None:
-        """Silences all sockets, so that closing their connections takes no time. Called from any thread."""
+        """Silences all sockets, so that closing their connections takes no time. Called from any thread, and when the
+        process ends: the interpreter closes what is open then, with no thread left to guard it."""
+        atexit.unregister(self.close)
         self._is_over = True
         self._wakes.set()
         self._silence(self._open())
@@ -117,12 +122,16 @@ class Guard:
                 break
             call = self._call
             if call is not None:
-                with suppress(OSError):  # the guarded thread has just ended
+                try:
                     used_s = time.clock_gettime(clock)
                     if call is not seen:
                         seen, seen_at_s, before = call, used_s, {}
                     elif used_s - seen_at_s > LONGEST_CALL_S:
                         self._free(before)
+                except OSError:  # the guarded thread has just ended, or a socket was closed
+                    pass
+                except Exception:
+                    logger.exception("the guard failed")
             time.sleep(LOOK_EACH_S if call is None else LOOK_AGAIN_S)
 
     def _rest(self) -> None:

@@ -1,5 +1,6 @@
 """A server that keeps the sender busy is cut off with all exchanges of its owner, and with nobody else's."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -9,7 +10,9 @@ from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending import Request
 from delivery.sending.curl_sender import CurlSender
 from delivery.turns import Turns
+from recart_hooks.ports import free_port
 from tests.delivery.sending.conftest import LOOPBACK
+from tests.exchange import Exchange
 from tests.receiver import Receiver
 
 
@@ -49,6 +52,35 @@ def test_all_exchanges_of_the_owner_end_and_those_of_others_go_on(receiver: Rece
     assert of_others.result(10).succeeded
     assert set(sending.busy) == {"ptr_1"}
     assert sending.begin(receiver.url(), "ptr_1").result(10).succeeded, "who is told decides what follows"
+
+
+def test_what_begins_while_an_answer_comes_in_pieces_is_not_held_against_it(
+    receiver: Receiver, sending: Sending
+) -> None:
+    """libcurl begins the others within the call for the piece that is ready."""
+
+    def pieces(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n")
+        for _ in range(8):
+            exchange.send(b"x: y\r\n")
+            exchange.wait(0.03)
+        exchange.send(b"\r\n")
+
+    receiver.answer("/pieces", pieces)
+    slow = sending.begin(receiver.url("/pieces"), "ptr_1")
+    receiver.wait_for(1)
+    many: list[Future[Outcome]] = []
+
+    def begin_many() -> None:
+        many.extend(sending.begin(f"http://127.0.0.1:{closed}/", "ptr_2") for _ in range(500))
+
+    closed = free_port()
+    while not slow.done():
+        sending.turns.soon(begin_many)
+        time.sleep(0.03)  # the load, not a condition: 500 exchanges for each piece
+    assert slow.result().succeeded
+    assert sending.busy == []
+    assert {outcome.result(30).error for outcome in many} == {ErrorClass.REFUSED}
 
 
 def test_who_uses_a_connection_is_blamed_not_who_opened_it(receiver: Receiver, sending: Sending) -> None:
