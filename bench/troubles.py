@@ -29,11 +29,11 @@ class Trouble:
     subscriptions: int = 1
     """If more than one, they want the healthy partners' events as well; the peers have no such partners."""
 
-    def group(self, receiver: ReceiverProcess, urls: Mapping[str, str]) -> Group:
-        """`urls` are those of the modes that are not the receiver's."""
-        if self.mode in urls:
-            return Group(self.name, [urls[self.mode]])
+    def group(self, receiver: ReceiverProcess, others: Mapping[str, str]) -> Group:
+        """`others`: the URLs of the modes that are not the receiver's."""
         urls = [receiver.url(self.mode, self.name, number) for number in range(self.partners)]
+        if self.mode in others:
+            urls = [others[self.mode]]
         return Group(self.name, urls, rate_limit=self.rate_limit, subscriptions=self.subscriptions)
 
 

@@ -1,5 +1,5 @@
-"""Counts the bytes that come at sockets, by the kernel's count: libcurl does not report the framing of chunks and
-TLS."""
+"""Counts what comes at sockets, by the kernel's count, because libcurl does not report the framing of chunks and TLS;
+and the processor time that it costs."""
 
 import socket
 import struct

@@ -135,8 +135,9 @@ class Exchanges:
     def _cut_off(self, owner: str) -> None:
         self._on_busy(owner)
         self._collect(owner)  # what was answered in full counts
-        for curl in [curl for curl in self._running if self._is_of(curl, owner)]:
-            self._end(curl, FLOODED)
+        for curl in list(self._running):
+            if self._is_of(curl, owner):  # or it was ended meanwhile: ending one may cut off its owner again
+                self._end(curl, FLOODED)
         self.guard.silence(owner)
 
     def _is_of(self, curl: pycurl.Curl, owner: str | None) -> bool:

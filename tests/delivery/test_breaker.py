@@ -8,6 +8,7 @@ import redis
 
 from delivery.breaker import FAILURES_IN_A_ROW, FIRST_PERIOD_S, LONGEST_PERIOD_S, REFRESH_S, Breaker, Opened
 from delivery.breaker_store import SharedBreakers
+from tests.clocks import Clock
 
 
 class Memory:
@@ -35,14 +36,6 @@ class Memory:
 
     def leave_probe(self, subscription_id: str) -> None:
         self.probes.discard(subscription_id)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

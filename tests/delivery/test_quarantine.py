@@ -3,13 +3,7 @@
 import pytest
 
 from delivery.quarantine import FIRST_PERIOD_S, LONGEST_PERIOD_S, Quarantine
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clocks import Clock
 
 
 @pytest.fixture

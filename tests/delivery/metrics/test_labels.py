@@ -8,14 +8,7 @@ from delivery.metrics.labels import REFRESH_S, PartnerLabels, busiest_partners
 from delivery.models import Rollup
 from delivery.resolutions import HOUR_S, roll_up
 from delivery.rollups import Cell, write
-from tests.clocks import hours_ago
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clocks import Clock, hours_ago
 
 
 def labels(most: int, *busiest: str, clock: Clock | None = None) -> PartnerLabels:

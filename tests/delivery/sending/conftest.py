@@ -104,3 +104,32 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return new_authority(tmp_path_factory.mktemp("authority"))
+
+
+class Sending:
+    """A sender, the thread in which it is used, and the owners of endpoints that kept it busy."""
+
+    def __init__(self, resolve: Resolver | None = None, keep: Keep = DEFAULT_KEEP) -> None:
+        self.busy: list[str] = []
+        self.sender = CurlSender(LOOPBACK, resolve, keep=keep, on_busy=self.busy.append)
+        self.turns = Turns("test", helpers=2)
+        self.turns.start()
+
+    def begin(self, request: Request, then: Then) -> None:
+        self.turns.soon(lambda: self.sender.begin(request, self.turns, then))
+
+    def send(self, request: Request) -> Future[Outcome]:
+        outcome: Future[Outcome] = Future()
+        self.begin(request, outcome.set_result)
+        return outcome
+
+    def close(self) -> None:
+        self.turns.stop(30)
+        self.sender.close()
+
+
+@pytest.fixture
+def sending() -> Iterator[Sending]:
+    made = Sending()
+    yield made
+    made.close()

@@ -1,47 +1,15 @@
 """Many libcurl exchanges run in one thread without affecting each other."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
 
 from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending import Request
-from delivery.sending.curl_sender import CurlSender
-from delivery.sending.request import DEFAULT_KEEP, Keep, Then
-from delivery.sending.resolving import Resolver
-from delivery.turns import Turns
-from tests.delivery.sending.conftest import LOOPBACK, Names
+from delivery.sending.request import Keep
+from tests.delivery.sending.conftest import Names, Sending
 from tests.receiver import Receiver
-
-
-class Sending:
-    """A sender, and the thread in which it is used."""
-
-    def __init__(self, resolve: Resolver | None = None, keep: Keep = DEFAULT_KEEP) -> None:
-        self.sender = CurlSender(LOOPBACK, resolve, keep=keep)
-        self.turns = Turns("test", helpers=2)
-        self.turns.start()
-
-    def begin(self, request: Request, then: Then) -> None:
-        self.turns.soon(lambda: self.sender.begin(request, self.turns, then))
-
-    def send(self, request: Request) -> "Future[Outcome]":
-        outcome: Future[Outcome] = Future()
-        self.begin(request, outcome.set_result)
-        return outcome
-
-    def close(self) -> None:
-        self.turns.stop(30)
-        self.sender.close()
-
-
-@pytest.fixture
-def sending() -> Iterator[Sending]:
-    sending = Sending()
-    yield sending
-    sending.close()
 
 
 def test_two_hundred_hanging_requests_delay_no_other(sending: Sending, receiver: Receiver) -> None:

@@ -4,19 +4,13 @@ from recart_hooks.demo.partners import PARTNERS
 from recart_hooks.demo.receiver import Arrival
 from recart_hooks.demo.scoreboard import Scoreboard
 from recart_hooks.demo.shop import ShopEvent
+from tests.clocks import Clock
 
 REVIEWS, LLAMA = PARTNERS
 ORDER = ShopEvent("evt_1", "orders.paid", b'{"id":1.50,"shipping_address":{}}', "#1001")
 CART = ShopEvent("evt_2", "carts.abandoned", b'{"token":"c"}', "#1002")
 WHOLE = b'{"id":"evt_1","data":{"id":1.50,"shipping_address":{}}}'
 REDUCED = b'{"id":"evt_1","data":{"id":1.50}}'
-
-
-class Clock:
-    at = 100.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 @pytest.fixture
@@ -44,7 +38,7 @@ def to_reviews(body: bytes = REDUCED) -> Arrival:
 
 def test_an_event_is_delivered_when_all_who_wanted_it_have_it(board: Scoreboard, said: list[str], clock: Clock) -> None:
     board.publish(ORDER)
-    clock.at += 0.02
+    clock.now += 0.02
     board.arrive(to_llama())
     assert board.delivered == 0
     assert board.missing() == ["evt_1 (orders.paid) has not arrived at Awesome Reviews"]
@@ -64,7 +58,7 @@ def test_a_partner_that_did_not_ask_for_an_event_is_not_waited_for(board: Scoreb
 def test_a_retry_is_shown_and_counted(board: Scoreboard, said: list[str], clock: Clock) -> None:
     board.publish(ORDER, [LLAMA])
     board.arrive(to_llama(status=503))
-    clock.at += 2.1
+    clock.now += 2.1
     board.arrive(to_llama(try_number=2))
 
     assert board.retried == 1
