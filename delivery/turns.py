@@ -2,8 +2,7 @@
 
 Switching between threads takes 20 to 50 µs, between tasks of one thread 1 µs. Tasks are greenlets, so they run ordinary
 code. The thread polls sockets and timers, so a task must not block it: blocking functions go through `offload`. The
-loop is not asyncio's, which takes 10 µs to report a socket, and two system calls for each wait. Here all sockets share
-one call of poll(2).
+loop is not asyncio's, which takes 10 µs to report a socket.
 """
 
 import asyncio
@@ -11,7 +10,6 @@ import heapq
 import itertools
 import logging
 import os
-import select
 import threading
 import time
 from collections import deque
@@ -21,16 +19,14 @@ from contextlib import suppress
 
 from greenlet import greenlet
 
+from delivery.polling import READS, poller
+
 logger = logging.getLogger(__name__)
 
-READS, WRITES = 1, 2
-"""Bits, the same as psycopg's and libcurl's."""
 LONGEST_TURN_S = 0.01
 """After this time without a poll, a task that calls `rest` gives way to sockets and timers."""
-_WANTED = (0, select.POLLIN, select.POLLOUT, select.POLLIN | select.POLLOUT)
-_READY = {select.POLLIN: READS, select.POLLOUT: WRITES}
 OnReady = Callable[[int, int], object]
-"""Called with the socket's number and what it is ready for; after an error or a hang-up, READS | WRITES."""
+"""Called with the socket's number and what it is ready for (delivery.polling)."""
 
 
 class Timer:
@@ -57,7 +53,7 @@ class Turns:
     def __init__(self, name: str, helpers: int, longest_turn_s: float = LONGEST_TURN_S) -> None:
         self.helpers = ThreadPoolExecutor(helpers, f"{name}-helper")
         self._steps: deque[Callable[[], object]] = deque()
-        self._poll = select.poll()
+        self._poller = poller()
         self._sockets: dict[int, OnReady] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._serial = itertools.count()
@@ -130,13 +126,16 @@ class Turns:
 
     def watch(self, socket: int, what: int, on_ready: OnReady) -> None:
         """Calls `on_ready` whenever the socket is ready for `what`; replaces an earlier `watch` of this socket."""
+        if socket in self._sockets:
+            self._poller.change(socket, what)
+        else:
+            self._poller.add(socket, what)
         self._sockets[socket] = on_ready
-        self._poll.register(socket, _WANTED[what])
 
     def unwatch(self, socket: int) -> None:
         """Does nothing if the socket is not watched."""
         if self._sockets.pop(socket, None) is not None:
-            self._poll.unregister(socket)
+            self._poller.remove(socket)
 
     def call_later(self, seconds: float, ring: Callable[[], object]) -> Timer:
         timer = Timer(time.monotonic() + seconds, ring)
@@ -160,23 +159,23 @@ class Turns:
             if self._is_over:
                 break
             self._is_waiting = True
-            ready = self._poll.poll(self._wait_ms())
+            ready = self._poller.wait(self._wait_s())
             self._is_waiting = False
             self._polled_at = time.monotonic()
             for socket, what in ready:
                 if (on_ready := self._sockets.get(socket)) is not None:
-                    self._call(on_ready, socket, _READY.get(what, READS | WRITES))
+                    self._call(on_ready, socket, what)
             self._ring()
 
-    def _wait_ms(self) -> float | None:
-        """How long to poll. Called after `_is_waiting` is set, so that a step added later wakes the thread."""
+    def _wait_s(self) -> float | None:
+        """How long to wait. Called after `_is_waiting` is set, so that a step added later wakes the thread."""
         if self._steps:
             return 0
         while self._timers and self._timers[0][2].is_cancelled:
             heapq.heappop(self._timers)
         if not self._timers:
             return None
-        return max(0.0, (self._timers[0][0] - time.monotonic()) * 1000)
+        return max(0.0, self._timers[0][0] - time.monotonic())
 
     def _ring(self) -> None:
         if not self._timers:

@@ -14,10 +14,11 @@ from collections.abc import Callable
 
 import pycurl
 
+from delivery.polling import READS, WRITES
 from delivery.sending.arrivals import Arrivals
 from delivery.sending.guard import Guard
 from delivery.sending.request import OnBusy
-from delivery.turns import READS, WRITES, Timer, Turns
+from delivery.turns import Timer, Turns
 
 logger = logging.getLogger(__name__)
 

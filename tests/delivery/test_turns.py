@@ -9,7 +9,8 @@ import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection
 
-from delivery.turns import READS, WRITES, Turns
+from delivery.polling import READS, WRITES
+from delivery.turns import Turns
 from delivery.waits import Waiter, current_task, offload, rest, sleep, wait_for_socket
 from tests.turns import start
 
