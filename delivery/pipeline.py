@@ -81,6 +81,7 @@ class Pipeline:
                     self._settle_all(batch, error)
                     continue
                 for message, job in zip(batch, jobs, strict=True):
+                    message.begins()
                     self._begin(message, job)
         finally:
             self._is_loading = False

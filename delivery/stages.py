@@ -27,6 +27,8 @@ class DeliveryMessage:
     """The broker's delivery tag."""
     is_awaited: bool = False
     """Whether a queue at its cap may be waiting for this worker to settle messages."""
+    begins: Callable[[], None] = lambda: None
+    """Called when the delivery is loaded: the broker hands out more messages when few wait for that."""
 
 
 @dataclass(frozen=True, slots=True)

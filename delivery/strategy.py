@@ -54,7 +54,8 @@ def pipelined(
             return None
         run_by_celery = partial(by_celery, message, body, ack, reject, callbacks)
         settle = partial(_settle, message, acknowledge, run_by_celery)
-        pipeline.take(DeliveryMessage(*arguments, settle, message.delivery_tag, message.is_awaited))
+        message.waits()
+        pipeline.take(DeliveryMessage(*arguments, settle, message.delivery_tag, message.is_awaited, message.begins))
         return None
 
     return handle

@@ -22,6 +22,9 @@ from typing import Any
 from delivery.broker.received import Lease
 from delivery.broker.scripts import Scripts
 
+MOST_WAITING, FEW_WAITING = 100, 15
+"""A worker fetches no more messages while more than a few of those that it has wait for their tasks to begin, and then
+so many that the most wait: whatever it fetches next begins after all of them, however light its queue."""
 MOST_SETTLEMENTS = 500
 """In one request."""
 
@@ -44,6 +47,8 @@ class Leases:
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{time.time_ns():x}:{next(_consumers)}".replace(" ", "-")
         self.scripts = scripts
         self.held: dict[Lease, None] = {}
+        self._waiting: set[Lease] = set()
+        """Those whose tasks wait for their beginning."""
         self.stays_until_exit = False
         """The worker is stopping, but tasks still run: their leases go back when the process ends, not before."""
         self.is_awaited = False
@@ -77,6 +82,7 @@ class Leases:
             if lease not in self.held:
                 return
             del self.held[lease]
+            self._waiting.discard(lease)
             self._settled.append((how, lease))
         if not self._is_reporter_called:
             self._is_reporter_called = True
@@ -90,6 +96,22 @@ class Leases:
         """Returns messages to the heads of their queues, in the order of the leases."""
         for lease in reversed(list(leases)):
             self.settle(lease, "head")
+
+    def waits(self, lease: Lease) -> None:
+        """The message's task waits until `begins` is called, or its lease ends."""
+        self._waiting.add(lease)
+
+    def begins(self, lease: Lease) -> None:
+        """Any thread may call it."""
+        self._waiting.discard(lease)
+        if len(self._waiting) == FEW_WAITING:
+            self._call_reporter()
+
+    @property
+    def may_wait(self) -> int:
+        """How many more messages the worker may fetch."""
+        waiting = len(self._waiting)
+        return 0 if waiting > FEW_WAITING else MOST_WAITING - waiting
 
     # Requests
 

@@ -50,6 +50,14 @@ class Received(virtual.Message):
         self._state = "ACK"
         self.leases.settle(self.delivery_tag)
 
+    def waits(self) -> None:
+        """Its task waits in this worker until `begins` is called."""
+        self.leases.waits(self.delivery_tag)
+
+    def begins(self) -> None:
+        """From any thread."""
+        self.leases.begins(self.delivery_tag)
+
     def put_off(self, delay_s: float) -> None:
         """Instead of an acknowledgement: postpones the message by this time."""
         self._state = "REQUEUED"

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-MOST_ROOM = 200
-"""Messages in one answer. A worker that fetches more keeps the others waiting."""
+from delivery.broker.leases import MOST_WAITING
+
 RESERVED = 1 / 4
 """The part of a worker's places that is kept for queues with nothing leased: slow queues cannot take them all."""
 NOTHING, FOR_OPEN_ROOM, FOR_ANY_ROOM = range(3)
@@ -22,13 +22,14 @@ class Room:
         if not qos.can_consume():
             return 0
         estimate = qos.can_consume_max_estimate()
-        return MOST_ROOM if estimate is None else min(MOST_ROOM, estimate)
+        may_wait: int = self._channel.leases.may_wait
+        return may_wait if estimate is None else min(may_wait, estimate)
 
     def open_of(self, total: int) -> int:
         """The part of `total` that is open to every queue. The rest is reserved for queues with nothing leased."""
         qos = self._channel.qos
         reserved = int((qos.prefetch_count or 0) * RESERVED)
-        return min(total, max(0, (qos.can_consume_max_estimate() or MOST_ROOM) - reserved))
+        return min(total, max(0, (qos.can_consume_max_estimate() or MOST_WAITING) - reserved))
 
     def is_enough(self, total: int, left_to_fetch: int) -> bool:
         """Whether the worker can take a message of those that are left to fetch."""

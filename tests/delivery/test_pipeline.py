@@ -286,6 +286,20 @@ def test_two_messages_of_one_attempt_that_come_together_make_one(world: World) -
     assert (len(world.answers), [len(batch) for batch in world.records]) == (1, [1])
 
 
+def test_a_message_begins_once_when_its_delivery_is_loaded(world: World) -> None:
+    begun: list[str] = []
+    world.load_gate = threading.Event()
+    message = DeliveryMessage("dlv_0", 1, lambda _: None, begins=lambda: begun.append("dlv_0"))
+    world.hangs = True
+    world.pipeline.take(message)
+    until(lambda: bool(world.loads), "it is being loaded")
+    assert begun == []
+    world.load_gate.set()
+    until(lambda: bool(world.answers), "it is under way")
+    assert begun == ["dlv_0"]
+    world.turns.soon(lambda: world.answers[0](OK))
+
+
 def test_a_message_of_an_attempt_that_ends_while_the_next_batch_is_loaded_makes_no_other(world: World) -> None:
     """The delivery was loaded before its attempt was recorded, and so still seems to need it."""
     settled: list[str] = []

@@ -18,6 +18,7 @@ if last[2] then
   end
 end
 
+call('ZREMRANGEBYSCORE', SERVED, '-inf', now - REMEMBERED_S)
 local answer = {call('ZADD', WORKERS, now, WORKER) == 0 and 1 or 0}
 local dead = call('ZRANGEBYSCORE', WORKERS, '-inf', now - SILENCE_S)
 if #dead > 0 then

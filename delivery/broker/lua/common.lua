@@ -5,6 +5,7 @@ local GLOBAL, PREFIX = ARGV[1], ARGV[2]
 local call, INF = redis.call, math.huge
 local POLL_S = 1.5      -- an idle worker sends a request at least this often
 local BELL_KEPT_S = 10  -- an unanswered bell expires; its worker sends a request anyway
+local REMEMBERED_S = 10 -- how long it is known when a queue was served last
 local CHUNK = 1000      -- number of values that unpack() can safely put on Lua's stack
 local TAIL = 100        -- bytes at the end of a message that are searched for its id first
 
@@ -16,7 +17,7 @@ end
 
 local function key(kind, queue) return GLOBAL .. 'fair:' .. kind .. ':' .. (queue or PREFIX .. '*') end
 
-local DUE, NEW, LIMITS, LEASED = key('due'), key('new'), key('limits'), key('leased')
+local DUE, NEW, LIMITS, LEASED, SERVED = key('due'), key('new'), key('limits'), key('leased'), key('served')
 local WORKERS, FENCES, WAITING, WATCH = key('workers'), key('fences'), key('waiting'), key('watch')
 
 local function list(queue) return GLOBAL .. queue end
@@ -189,9 +190,19 @@ end
 -- new: it has nothing leased. `write_places` must follow.
 local function place(queue, joins, first)
   if first == nil then first = first_at(queue.name) end
-  local at = first and math.max(joins or now, first, opens_at(queue))
+  local opens = opens_at(queue)
+  local at = first and math.max(joins or now, first, opens > now and opens or 0)
   set_place(queue, at)
   if at then return at, not queue.holds end
+end
+
+-- The places at which queues join the line again: before all that were served since they were.
+local function places_of_joining(names)
+  local served = call_with(names, 'ZMSCORE', SERVED)
+  for n = 1, #names do
+    served[n] = math.min(now, math.max(tonumber(served[n] or 0), now - REMEMBERED_S))
+  end
+  return served
 end
 
 -- New queues stand in NEW as well.

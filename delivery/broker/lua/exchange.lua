@@ -92,20 +92,24 @@ local function settle_all()
       names[#names + 1] = name
     end
   end
-  local touched, places = load_queues(names), call_with(names, 'ZMSCORE', DUE)
+  local touched, places, capped = load_queues(names), call_with(names, 'ZMSCORE', DUE), {}
   for n = 1, #touched do
     local queue, at = touched[n], places[n]
     local settled, returned, postponed, taken_at = settle(queue.name, entries[queue.name])
     if settled > 0 then
       count_leases(queue)
       if postponed > 0 then refund(queue, postponed, taken_at) end
-      if returned > 0 or at == 'inf' then -- an acknowledgement alone moves a queue only if it was at its cap
+      if at == 'inf' then
+        capped[#capped + 1] = queue.name
+      elseif returned > 0 then -- an acknowledgement alone moves a queue only if it was at its cap
         place(queue)
       elseif at and not queue.holds then
         set_place(queue, at)
       end
     end
   end
+  local joins = places_of_joining(capped)
+  for n = 1, #capped do place(queues[capped[n]], joins[n]) end
 end
 
 -- Serving -----------------------------------------------------------------------------------------------------------
@@ -150,6 +154,8 @@ local function lease(queue, messages)
   if queue.limits.rate then spend(queue, taken) end
 end
 
+local left = {} -- names of queues that were served and left the line, each after the time
+
 -- Leases up to `wanted` messages of one queue and gives it its next place. Returns how many.
 local function serve(queue, wanted, place_in_line)
   local count, first = granted(queue, wanted), nil
@@ -159,7 +165,8 @@ local function serve(queue, wanted, place_in_line)
     count = #messages
     if count > 0 then lease(queue, messages) end
   end
-  place(queue, place_in_line, first)
+  local at = place(queue, place_in_line, first)
+  if count > 0 and (not at or at == INF) then left[#left + 1], left[#left + 2] = now, queue.name end
   return count
 end
 
@@ -182,6 +189,10 @@ local function serve_all(room, open_room)
       end
     end
     write_places()
+  end
+  if #left > 0 then
+    call_with(left, 'ZADD', SERVED)
+    call('PEXPIRE', SERVED, milliseconds(REMEMBERED_S))
   end
   return room, math.max(0, open_room)
 end

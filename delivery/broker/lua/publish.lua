@@ -54,6 +54,7 @@ for q = 1, #names do
   end
 end
 
-for _, queue in ipairs(load_queues(entering)) do announce(place(queue, nil, first[queue.name])) end
+local joins = places_of_joining(entering)
+for n, queue in ipairs(load_queues(entering)) do announce(place(queue, joins[n], first[queue.name])) end
 write_all()
 return added

@@ -11,7 +11,7 @@ import redis
 
 from delivery.broker import FairMessage, FairQueues
 from delivery.broker.intake import Intake
-from delivery.broker.leases import Leases
+from delivery.broker.leases import FEW_WAITING, MOST_WAITING, Leases
 from delivery.broker.naming import Naming
 from delivery.broker.received import Received
 from delivery.broker.scripts import Scripts
@@ -45,6 +45,8 @@ class Loop:
     def __init__(self, broker: Broker, places: int = 8) -> None:
         self.hub = Hub()
         self.places = places
+        self.tasks_wait = False
+        """Whether messages wait for the beginnings of their tasks."""
         self.got: list[Received] = []
         self.watched: dict[Any, str] = {}
         self.has_stopped = False
@@ -68,7 +70,12 @@ class Loop:
     def start(self) -> None:
         """Also after a stop."""
         self.has_stopped = False
-        self.intake = Intake(self.channel, self.leases, self.got.append, no_ack=False)
+        self.intake = Intake(self.channel, self.leases, self.take, no_ack=False)
+
+    def take(self, message: Received) -> None:
+        self.got.append(message)
+        if self.tasks_wait:
+            message.waits()
 
     @property
     def room(self) -> int:
@@ -166,6 +173,25 @@ def test_a_worker_waits_again_while_it_holds_messages(loop: Loop, queues: FairQu
         loop.read("BELL")
         assert len(loop.ids) == count
         loop.until_request_waits()
+
+
+def test_a_worker_fetches_no_more_until_few_messages_wait_for_their_tasks(broker: Broker, queues: FairQueues) -> None:
+    """Otherwise a light queue's message would begin after all that heavy ones have put into the worker before."""
+    loop = Loop(broker, places=1000)
+    loop.tasks_wait = True
+    publish(queues, *(str(number) for number in range(3 * MOST_WAITING)))
+    loop.until(lambda: loop.got, "messages come")
+    begun = MOST_WAITING - FEW_WAITING
+    for message in loop.got[: begun - 1]:
+        message.begins()
+    for _ in range(20):
+        loop.turn()
+    assert len(loop.got) == MOST_WAITING
+    loop.got[begun - 1].begins()
+    loop.until(lambda: len(loop.got) == MOST_WAITING + begun, "as many come as began")
+    loop.settle()
+    loop.until(lambda: len(loop.got) > MOST_WAITING + begun, "a task that ended does not wait")
+    loop.intake.stop()
 
 
 def test_settlements_are_reported_while_a_request_waits_behind_the_bell(

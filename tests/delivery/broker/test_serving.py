@@ -86,19 +86,50 @@ def test_in_the_long_run_queues_get_equal_shares_whatever_the_room(bench: Bench,
     assert max(served.values()) - min(served[name] for name in names) <= 1
 
 
-def test_a_late_queue_waits_for_one_round_of_the_others_only(bench: Bench) -> None:
+def _with_backlogs(bench: Bench) -> None:
+    """Eight queues, each of which was served ten times."""
     for name in "abcdefgh":
         bench.fill(name, 100)
     for step in range(1, 21):
         bench.at(step * 0.001)
         bench.drain(4)
     bench.at(0.0205)
+
+
+def test_a_queue_that_was_idle_is_served_before_those_with_backlogs(bench: Bench) -> None:
+    _with_backlogs(bench)
     bench.fill("z", 1)
+    assert bench.drain(4)[0] == "z0"
+
+
+def test_a_queue_that_comes_again_at_once_waits_for_all_that_were_served_before_it(bench: Bench) -> None:
+    _with_backlogs(bench)
+    bench.fill("z", 1)
+    bench.drain(4)
+    bench.fill("z", 1, first=1)
     served: list[str] = []
     for step in range(21, 24):
         bench.at(step * 0.001)
         served += bench.drain(4)
-    assert served.index("z0") == 8
+    assert served.index("z1") == 8, "each of the others once"
+
+
+def test_a_queue_that_was_at_its_cap_goes_on_before_those_that_were_served_since(bench: Bench) -> None:
+    bench.queues.configure("partner.z", max_in_flight=1)
+    bench.fill("z", 2)
+    held = bench.worker.exchange(1).messages
+    _with_backlogs(bench)
+    bench.worker.settle("ack", held)
+    assert bench.drain(4)[0] == "z1"
+
+
+def test_a_clock_that_was_put_back_keeps_no_queue_waiting(bench: Bench) -> None:
+    bench.at(100)
+    bench.fill("z", 1)
+    bench.drain(1)
+    bench.at(1)
+    bench.fill("z", 1, first=1)
+    assert bench.drain(1) == ["z1"]
 
 
 def test_a_million_waiting_messages_add_nothing_to_the_wait_of_others(bench: Bench) -> None:
@@ -423,7 +454,7 @@ def test_only_a_worker_with_open_room_is_woken_for_a_queue_with_leases(bench: Be
     bench.fill("b", 1)
     assert len(bench.bells()) == 1
     third = ManualWorker(bench.client, "third", bench.now)
-    assert third.exchange(10, open_room=8).ids == ["a2", "a3", "a4", "a5", "b0", "a6", "a7", "a8"]
+    assert third.exchange(10, open_room=8).ids == ["b0", "a2", "a3", "a4", "a5", "a6", "a7", "a8"]
 
 
 def test_messages_that_are_given_back_return_to_the_head_in_order(bench: Bench) -> None:
