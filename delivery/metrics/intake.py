@@ -49,5 +49,5 @@ class BridgeMetrics(Collector):
 
 def lag_metric(lag: int) -> Metric:
     return GaugeMetricFamily(
-        "recart_hooks_jetstream_lag", "Messages in the stream that no bridge has fetched yet.", value=lag
+        "recart_hooks_jetstream_lag", "Messages in the stream that are not stored yet.", value=lag
     )

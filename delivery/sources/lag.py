@@ -12,7 +12,7 @@ _TIMEOUT_S = 2.0
 
 
 def read_lag(url: str, stream: str, consumer: str) -> int:
-    """The number of messages that were not delivered to the consumer yet. Raises SourceUnavailable."""
+    """The number of messages that no bridge has acknowledged, fetched or not. Raises SourceUnavailable."""
     try:
         return asyncio.run(asyncio.wait_for(_ask(url, stream, consumer), _TIMEOUT_S))
     except (TimeoutError, nats.errors.Error, nats.js.errors.Error, OSError) as error:
@@ -25,7 +25,7 @@ async def _ask(url: str, stream: str, consumer: str) -> int:
     )
     try:
         info = await client.jetstream(timeout=_TIMEOUT_S).consumer_info(stream, consumer)
-        return int(info.num_pending or 0)
+        return (info.num_pending or 0) + (info.num_ack_pending or 0)
     finally:
         await client.close()
 

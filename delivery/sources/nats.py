@@ -31,7 +31,8 @@ ACK_WAIT_S = 20.0
 FETCH_WAIT_S = 1.0
 CONNECT_S = 5.0
 CLOSE_S = 2.0
-MAX_ACK_PENDING = 20_000
+MAX_ACK_PENDING = 100_000
+"""More than a few bridges fetch ahead."""
 _PARTS_WITHOUT_DOMAIN = 9
 _UNAVAILABLE = (nats.errors.Error, nats.js.errors.Error, OSError, asyncio.TimeoutError)
 

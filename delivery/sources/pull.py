@@ -2,11 +2,14 @@
 
 One request to the server is open at a time. The server answers it with the messages that it has, up to the limit, and
 ends it; if it has none, it waits for the first. So a single message arrives within a millisecond, and messages that
-come while a batch is processed stay on the server and arrive together, in one read instead of one for each. After a
-full batch the next request is sent ahead.
+come while a batch is processed stay on the server and arrive together, in one read instead of one for each.
+
+A request that is filled tells that there are more. Then the next is sent at once, and messages wait here, to be taken
+by turns of their subjects (delivery.sources.ahead).
 """
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -14,10 +17,17 @@ import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from delivery.sources.ahead import Ahead
+
 EXPIRES_S = 5.0
 """The server drops a request after this time. So it is sent again after it, in case a broken connection lost it."""
 GATHER_S = 0.02
 """After the first message of a request, how long to wait for the others and for its end, which come right after it."""
+MOST_AHEAD = 30_000
+MOST_AHEAD_BYTES = 64 * 1024 * 1024
+LONGEST_AHEAD_S = 5.0
+"""No more is fetched ahead while so many messages wait, or one of them so long. After four times as long the server
+would hand it out again."""
 STORED = "$JS.ACK."
 """The start of a stream message's reply subject. All other messages are the server's status messages."""
 _ENDED = frozenset({"404", "408"})
@@ -37,11 +47,13 @@ class Pull:
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._inbox = client.new_inbox()
         self._subscription: Any = None
-        self._messages: list[Msg] = []
+        self._ahead = Ahead()
         self._has_news = asyncio.Event()
         self._open = 0
         """How many messages the server may still send for the open request."""
         self._open_until = 0.0
+        self._asked = 0
+        """The limit of the last request."""
         self._failure = ""
 
     async def start(self) -> None:
@@ -52,36 +64,35 @@ class Pull:
         """Gives back messages that were not taken, so that they come again at once. Raises nats.errors.Error."""
         if self._subscription is not None:
             await self._subscription.drain()
-        for message in self._messages:
+        for message in self._ahead.take(len(self._ahead)):
             await message.nak()
-        self._messages.clear()
 
     async def take(self, limit: int, wait_s: float) -> list[Msg]:
         """Returns at most `limit` messages; waits up to `wait_s` for the first. Raises PullFailedError and
         nats.errors.Error."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self._first(limit)
-            async with asyncio.timeout(GATHER_S):
-                await self._others()
+        if not self._ahead:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._first(limit)
+                async with asyncio.timeout(GATHER_S):
+                    await self._others(limit)
         if self._failure:
             failure, self._failure = self._failure, ""
             raise PullFailedError(failure)
-        taken = self._messages[:limit]
-        del self._messages[:limit]
+        taken = self._ahead.take(limit)
         if len(taken) == limit:
-            await self._ask(limit)
+            await self._ask_ahead(limit)
         return taken
 
     async def _first(self, limit: int) -> None:
         """Waits for a message or a failure. A request that ends meanwhile is sent again at once."""
-        while not self._messages and not self._failure:
+        while not self._ahead and not self._failure:
             self._has_news.clear()
             await self._ask(limit)
             await self._has_news.wait()
 
-    async def _others(self) -> None:
-        while self._open and not self._failure:
+    async def _others(self, limit: int) -> None:
+        while self._open and len(self._ahead) < limit and not self._failure:
             self._has_news.clear()
             await self._has_news.wait()
 
@@ -91,15 +102,21 @@ class Pull:
             return
         request = {"batch": limit, "no_wait": True, "expires": int(self._expires_s * 1e9)}
         await self._client.publish(self._subject, orjson.dumps(request), reply=self._inbox)
-        self._open = limit
+        self._open = self._asked = limit
         self._open_until = now + self._expires_s
+
+    async def _ask_ahead(self, limit: int) -> None:
+        ahead = self._ahead
+        wait_s = ahead.longest_wait_s(time.monotonic())
+        if len(ahead) < MOST_AHEAD and ahead.bytes < MOST_AHEAD_BYTES and wait_s < LONGEST_AHEAD_S:
+            await self._ask(limit)
 
     async def _came(self, message: Msg) -> None:
         headers = message.headers
         status = headers.get("Status") if headers and not message.reply.startswith(STORED) else None
         if status is None:
             self._open = max(0, self._open - 1)
-            self._messages.append(message)
+            self._ahead.add(message, time.monotonic())
         elif status == _HEARTBEAT:
             return
         else:
@@ -107,3 +124,5 @@ class Pull:
             if status not in _ENDED:
                 self._failure = f"{status} {(headers or {}).get('Description', '')}".strip()
         self._has_news.set()
+        if status is None and not self._open:
+            await self._ask_ahead(self._asked)

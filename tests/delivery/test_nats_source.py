@@ -15,7 +15,7 @@ from nats.errors import NotJSMessageError
 
 from delivery.errors import Unreadable
 from delivery.messages import read_message
-from delivery.sources import SourceMessage, SourceUnavailable
+from delivery.sources import SourceMessage, SourceUnavailable, pull
 from delivery.sources.lag import read_lag
 from delivery.sources.nats import NatsSource, _place
 from delivery.sources.pull import Pull
@@ -54,7 +54,7 @@ async def publish_raw(url: str, *commands: bytes) -> None:
 async def fetch_some(from_: NatsSource, at_least: int = 1) -> list[SourceMessage]:
     """Messages that are published one after another may come in more than one batch."""
     found: list[SourceMessage] = []
-    for _ in range(10):
+    for _ in range(10 + at_least // 10):
         found += await from_.fetch(10)
         if len(found) >= at_least:
             return found
@@ -98,6 +98,83 @@ def test_a_message_that_was_not_acknowledged_comes_again_with_the_same_position(
         await second.terminate([again])
         assert await second.fetch(10) == []
         await second.close()
+
+    run(test)
+
+
+async def flood(url: str, name: str, *subjects: str) -> None:
+    """Publishes a message of each of these, in this order, numbered in its subject."""
+    client = await nats.connect(url)
+    for subject in subjects:
+        await client.publish(f"{name}.{subject}", b"{}")
+    await client.flush()
+    while (await client.jetstream().stream_info(name)).state.messages < len(subjects):
+        await asyncio.sleep(0.01)
+    await client.close()
+
+
+async def until_all_is_fetched(url: str, name: str) -> None:
+    client = await nats.connect(url)
+    while (await client.jetstream().consumer_info(name, "bridge")).num_pending:
+        await asyncio.sleep(0.01)
+    await client.close()
+
+
+def test_after_a_flood_of_one_subject_the_others_do_not_wait(nats: str, name: str) -> None:
+    async def test() -> None:
+        bridge = source(nats, name)
+        await bridge.connect()
+        await flood(nats, name, *["flood"] * 500, "quiet", *["flood"] * 100, "quiet")
+        batches = [await bridge.fetch(10)]
+        await until_all_is_fetched(nats, name)
+        while batches[-1]:
+            await bridge.acknowledge(batches[-1])
+            batches.append(await bridge.fetch(10))
+        quiet = [number for number, batch in enumerate(batches) for one in batch if one.subject == f"{name}.quiet"]
+        assert len(quiet) == 2
+        assert quiet == [1, 1], "they had been fetched ahead; the first in line, and its turn came again"
+        positions = [one.position for batch in batches for one in batch if one.subject == f"{name}.flood"]
+        assert len(positions) == 600
+        assert positions == sorted(positions, key=lambda one: int(one.split("_")[1])), "a subject's order is kept"
+        await bridge.close()
+
+    run(test)
+
+
+def test_what_was_fetched_ahead_comes_again_at_once_after_a_stop(nats: str, name: str) -> None:
+    async def test() -> None:
+        first = source(nats, name)
+        await first.connect()
+        await flood(nats, name, *["flood"] * 300)
+        handled = await first.fetch(10)
+        await first.acknowledge(handled)
+        await first.close()
+        second = source(nats, name)
+        await second.connect()
+        rest = await asyncio.wait_for(fetch_some(second, 290), 5)
+        assert len({one.position for one in [*handled, *rest]}) == 300
+        await second.close()
+
+    run(test)
+
+
+def test_little_is_fetched_ahead_while_messages_wait_long(
+    nats: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull, "LONGEST_AHEAD_S", 0.0)
+
+    async def test() -> None:
+        bridge = source(nats, name)
+        await bridge.connect()
+        await flood(nats, name, *["flood"] * 100)
+        await bridge.fetch(10)
+        await asyncio.sleep(0.1)
+        client = await connect(nats)
+        pending = (await client.jetstream().consumer_info(name, "bridge")).num_ack_pending
+        assert pending is not None
+        assert pending <= 20, "at most one request ahead"
+        await client.close()
+        await bridge.close()
 
     run(test)
 
