@@ -80,7 +80,7 @@ class Pull:
             failure, self._failure = self._failure, ""
             raise PullFailedError(failure)
         taken = self._ahead.take(limit)
-        if len(taken) == limit:
+        if self._ahead or len(taken) == limit:
             await self._ask_ahead(limit)
         return taken
 

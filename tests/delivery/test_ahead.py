@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery.sources.ahead import Ahead
+from delivery.sources.ahead import SMALL_BATCH, Ahead
 
 
 def message(subject: str, number: int = 0, size: int = 2) -> Any:
@@ -40,6 +40,15 @@ def test_a_new_subject_is_next() -> None:
     ahead.add(message("z"), 9.0)
     assert taken(ahead, 1) == ["z0"]
     assert taken(ahead, 2) == ["a0", "b4"]
+
+
+def test_a_batch_with_a_new_subject_is_small_if_not_all_fit() -> None:
+    ahead = filled(*["a"] * 1000)
+    assert (len(ahead.take(500)), len(ahead.take(300))) == (SMALL_BATCH, 300)
+    ahead.add(message("z"), 9.0)
+    assert len(ahead.take(500)) == SMALL_BATCH
+    ahead.add(message("y"), 9.0)
+    assert len(ahead.take(502)) == 502, "all"
 
 
 def test_it_knows_how_much_waits_and_how_long() -> None:
