@@ -10,7 +10,6 @@ from collections import deque
 
 from nats.aio.msg import Msg
 
-
 SMALL_BATCH = 100
 
 
