@@ -27,7 +27,7 @@ from bench.load import Load
 from bench.peers import Peer, plain_celery
 from bench.programs import ProgramsFailedError
 from bench.receiver_process import ReceiverProcess, wait_until
-from bench.runs import hold, run_load, warm_up
+from bench.runs import finish_load, hold, run_load, start_load, warm_up
 from bench.seed import Group
 from bench.system import System
 from bench.troubles import TROUBLES, Trouble, other_urls
@@ -35,6 +35,7 @@ from bench.troubles import TROUBLES, Trouble, other_urls
 HEALTHY_PARTNERS = 20
 FAIR_EVENTS_PER_S = 150.0
 STOCK_EVENTS_PER_S = 60.0
+FULL_S, FULL_WARM_UP_S = 30, 5
 QUICK_OVERHEAD_S = 1.7
 QUICK_S = 34.0
 STOCK_QUICK = 300  # more than it delivers during a measurement
@@ -73,6 +74,17 @@ class Bench:
             raise ProgramsFailedError(f"{trouble.name}: the events were not taken in")
         subject.release(group)
 
+    def let_come(self, subject: Subject, trouble: Trouble, after_s: float) -> Callable[[], object]:
+        """Publishes the trouble's events all at once after this time. Returns what waits until they are published."""
+        load = Load(self.troubled[trouble.name].subjects, trouble.waiting)
+        executor = ThreadPoolExecutor(1)
+
+        def publish() -> None:
+            time.sleep(after_s)
+            finish_load(start_load(subject.events_url, load))
+
+        return executor.submit(publish).result
+
     def measure(self, subject: Subject, seconds: float, warm_up_s: float, patience_s: float) -> Case:
         """The healthy partners' latencies under a steady load. Late events may still arrive during the next case."""
         self.receiver.reset()
@@ -91,13 +103,17 @@ class Bench:
 def full(bench: Bench, make: Callable[..., Subject]) -> dict[str, Case]:
     """Every case in a fresh system."""
     cases: dict[str, Case] = {}
-    for trouble in (None, *(one for one in TROUBLES if one.subscriptions == 1 or make == bench.fair)):
+    for trouble in (None, *(one for one in TROUBLES if one.is_for_peers or make == bench.fair)):
         with make(*[trouble.name] if trouble else []) as subject:
             warm_up(subject, bench.receiver, bench.healthy)
-            if trouble:
+            has_come: Callable[[], object] = bool
+            if trouble and trouble.at_once:
+                has_come = bench.let_come(subject, trouble, after_s=FULL_WARM_UP_S + 1)
+            elif trouble:
                 bench.let_wait(subject, trouble, trouble.waiting)
             name = trouble.name if trouble else ALONE
-            cases[name] = bench.measure(subject, seconds=30, warm_up_s=5, patience_s=10)
+            cases[name] = bench.measure(subject, FULL_S, FULL_WARM_UP_S, patience_s=10)
+            has_come()
             print(line(name, cases[name]), flush=True)
     return cases
 

@@ -92,11 +92,11 @@ class Publisher:
 
 def publish(nats_url: str, load: Load) -> Published:
     """Raises OSError, and RuntimeError if JetStream did not store every event."""
-    kept_before = asyncio.run(kept(nats_url, load.subjects[0]))
+    kept_before = asyncio.run(kept(nats_url, load.subjects))
     publisher = Publisher(nats_url)
     done = _timed(partial(_publish_all, publisher), load)
     publisher.close()
-    kept_now = asyncio.run(kept(nats_url, load.subjects[0])) - kept_before
+    kept_now = asyncio.run(kept(nats_url, load.subjects)) - kept_before
     if kept_now != load.events:
         raise RuntimeError(f"JetStream kept {kept_now} of {load.events} events")
     return done
@@ -189,12 +189,14 @@ def _timed(publish_all: Callable[[Load, int], list[float]], load: Load) -> Publi
     return Published(load.events, seconds, percentile(late_ms, 0.99), time.process_time() - cpu)
 
 
-async def kept(nats_url: str, subject: str) -> int:
-    """How many messages the stream of this subject holds."""
+async def kept(nats_url: str, subjects: Sequence[str]) -> int:
+    """How many messages of these subjects their stream holds. Others may be published at the same time."""
     client = await nats.connect(nats_url)
     try:
         stream = client.jetstream(timeout=60)
-        return (await stream.stream_info(await stream.find_stream_name_by_subject(subject))).state.messages
+        name = await stream.find_stream_name_by_subject(subjects[0])
+        found = (await stream.stream_info(name, subjects_filter=">")).state.subjects or {}
+        return sum(found.get(subject, 0) for subject in set(subjects))
     finally:
         await client.close()
 

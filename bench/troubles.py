@@ -28,6 +28,12 @@ class Trouble:
     partners: int = 1
     subscriptions: int = 1
     """If more than one, they want the healthy partners' events as well; the peers have no such partners."""
+    at_once: bool = False
+    """The events are published all at once when the measurement has begun, not before it; not for the peers."""
+
+    @property
+    def is_for_peers(self) -> bool:
+        return self.subscriptions == 1 and not self.at_once
 
     def group(self, receiver: ReceiverProcess, others: Mapping[str, str]) -> Group:
         """`others`: the URLs of the modes that are not the receiver's."""
@@ -49,6 +55,7 @@ TROUBLES = (
     Trouble("many_hanging", 20_000, 0, mode="hang-15", partners=300),
     Trouble("handshake", 1_000, 300, mode=HANDSHAKE),
     Trouble("many_wanting", 1_000, 0, subscriptions=1_000),
+    Trouble("campaign", 20_000, 0, partners=200, at_once=True),
 )
 """A flood to an endpoint that answers at once keeps the processors busy. A paced flood, 16 requests at a time to an
 endpoint that takes 100 ms, does not: what others notice of it is not a shortage of processors."""

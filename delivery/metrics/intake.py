@@ -48,6 +48,4 @@ class BridgeMetrics(Collector):
 
 
 def lag_metric(lag: int) -> Metric:
-    return GaugeMetricFamily(
-        "recart_hooks_jetstream_lag", "Messages in the stream that are not stored yet.", value=lag
-    )
+    return GaugeMetricFamily("recart_hooks_jetstream_lag", "Messages in the stream that are not stored yet.", value=lag)
