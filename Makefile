@@ -40,7 +40,7 @@ dev: setup ## the whole system without the shop, restarted when the code changes
 check: setup ## style, types, layers, migrations
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	DEBUG=1 $(BIN)/mypy recart_hooks partners delivery tests
+	DEBUG=1 $(BIN)/mypy recart_hooks partners delivery tests bench
 	$(BIN)/lint-imports
 	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	DEBUG=1 $(BIN)/python manage.py check

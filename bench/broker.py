@@ -98,7 +98,7 @@ def fill_stock(url: str, count: int) -> None:
     app = application(url)
     with app.connection_for_write() as connection, connection.Producer() as producer:
         for number in range(count):
-            task = app.amqp.as_task_v2(f"{number}", TASK, [number], {}, argsrepr="()", kwargsrepr="{}")
+            task = app.amqp.as_task_v2(f"{number}", TASK, (number,), {}, argsrepr="()", kwargsrepr="{}")
             app.amqp.send_task_message(producer, TASK, task, queue=app.amqp.queues[f"stock.{number % QUEUES}"])
 
 

@@ -10,6 +10,7 @@ import argparse
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import django
 
@@ -39,7 +40,7 @@ def seed(subscriptions: int, days: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_PARTNERS, {"partners": subscriptions // 5})
         for step_s, since, until in spans:
-            values = {"step_s": step_s, "since": since, "until": until, "subscriptions": subscriptions}
+            values: dict[str, Any] = {"step_s": step_s, "since": since, "until": until, "subscriptions": subscriptions}
             cursor.execute(_ROLLUPS, values)
         cursor.execute("VACUUM ANALYZE delivery_rollup")
 

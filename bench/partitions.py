@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +73,17 @@ def _fill(connection: "psycopg.Connection[Any]", rows: int, deadline: float) -> 
         )
     step_ms = DAYS * 86_400_000 / rows
     for table in TABLES:
-        done = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0]
+        done = _last_id(connection, table)
         while done < rows and time.monotonic() < deadline:
-            end = min(rows, done + 250_000)
-            _insert(connection, table, done, end, step_ms)
-            done = end
+            until = min(rows, done + 250_000)
+            _insert(connection, table, done, until, step_ms)
+            done = until
             print(f"{table}: {done} of {rows}", flush=True)
+
+
+def _last_id(connection: "psycopg.Connection[Any]", table: str) -> int:
+    row = connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()
+    return int(row[0]) if row else 0
 
 
 def _insert(
@@ -90,13 +96,13 @@ def _insert(
 def _measure(connection: "psycopg.Connection[Any]") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for table in TABLES:
-        rows = connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0]
+        rows = _last_id(connection, table)
         connection.execute(f"ANALYZE {table}")
         found[table] = {
             "rows": rows,
             "gigabytes": round(_size(connection, table) / 2**30, 2),
-            "insert_ms": _times(lambda n, t=table: _append(connection, t, n), 300),
-            "look_up_ms": _times(lambda _, t=table: _look_up(connection, t), 2_000),
+            "insert_ms": _times(partial(_append, connection, table), 300),
+            "look_up_ms": _times(partial(_look_up, connection, table), 2_000),
         }
     found["plain"]["remove_a_day_s"] = _remove_by_rows(connection)
     found["parted"]["remove_a_day_s"] = _timed(lambda: connection.execute("DROP TABLE parted_00"))
@@ -109,7 +115,7 @@ def _append(connection: "psycopg.Connection[Any]", table: str, number: int) -> N
     _insert(connection, table, begin, begin + BATCH, 1, since=BEGIN + timedelta(days=DAYS, hours=1))
 
 
-def _look_up(connection: "psycopg.Connection[Any]", table: str) -> None:
+def _look_up(connection: "psycopg.Connection[Any]", table: str, _number: int) -> None:
     """Reads the attempts of a random delivery."""
     at = BEGIN + timedelta(days=random.uniform(1, DAYS))
     connection.execute(
@@ -143,7 +149,7 @@ def _size(connection: "psycopg.Connection[Any]", table: str) -> int:
 
 
 def _times(work: Callable[[int], None], times: int) -> dict[str, float]:
-    took = [1000 * _timed(lambda n=n: work(n)) for n in range(times)]
+    took = [1000 * _timed(partial(work, n)) for n in range(times)]
     return {"p50": round(statistics.median(took), 3), "p99": round(statistics.quantiles(took, n=100)[98], 3)}
 
 

@@ -66,7 +66,7 @@ def isolation(make: Make) -> dict[str, Any]:
         name = trouble.name if trouble else "alone"
         with ReceiverProcess(10) as receiver:
             healthy = Group("healthy", [receiver.url("ok", "healthy", n) for n in range(HEALTHY_PARTNERS)])
-            troubled = [trouble.group(receiver, 0)] if trouble else []
+            troubled = [trouble.group(receiver, {})] if trouble else []
             with make([healthy, *troubled], receiver.ports) as subject:
                 warm_up(subject, receiver, subject.addressed(healthy))
                 for group in troubled:

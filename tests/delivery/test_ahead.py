@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from delivery.sources.ahead import SMALL_BATCH, Ahead
 
 
-def message(subject: str, number: int = 0, size: int = 2) -> Any:
-    return SimpleNamespace(subject=subject, number=number, data=b"x" * size)
+def message(subject: str, number: int = 0) -> Any:
+    return SimpleNamespace(subject=subject, data=b"%02d" % number)
 
 
 def filled(*subjects: str) -> Ahead:
@@ -20,7 +20,7 @@ def filled(*subjects: str) -> Ahead:
 
 
 def taken(ahead: Ahead, limit: int) -> list[str]:
-    return [f"{one.subject}{one.number}" for one in ahead.take(limit)]
+    return [f"{one.subject}{int(one.data)}" for one in ahead.take(limit)]
 
 
 def test_subjects_take_turns_and_a_batch_is_in_the_order_of_arrival() -> None:
@@ -70,8 +70,8 @@ def test_every_message_is_taken_once_and_those_of_a_subject_in_order(steps: list
             came += ahead.take(step)
     came += ahead.take(len(ahead))
     added = [(step, number) for number, step in enumerate(steps) if isinstance(step, str)]
-    assert sorted((one.subject, one.number) for one in came) == sorted(added)
+    assert sorted((one.subject, int(one.data)) for one in came) == sorted(added)
     for subject in "abc":
-        numbers = [one.number for one in came if one.subject == subject]
+        numbers = [int(one.data) for one in came if one.subject == subject]
         assert numbers == sorted(numbers)
     assert (len(ahead), ahead.bytes) == (0, 0)
