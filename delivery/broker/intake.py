@@ -87,9 +87,9 @@ class Intake:
         elif is_urgent:
             if self._fetch_alarm.at is None:
                 self._waker.wake()  # too late for a timer: the loop has looked at them
-        elif room:
+        elif room or self._open_room_left > 0:  # the server rings for what it knows of
             self._bell.listen()
-            if self._may_wait_behind_bell(room):
+            if room and self._may_wait_behind_bell(room):
                 self._request_behind_bell(room)
 
     def _report_or_ring(self) -> None:
@@ -99,9 +99,11 @@ class Intake:
             self._report()
 
     def _is_urgent(self, room: int) -> bool:
-        """Whether there is something to fetch, or a queue at its cap waits for a report."""
+        """Whether there is something to fetch, a queue at its cap waits for a report, or the server would not ring
+        because it knows of no open room."""
         is_awaited = self.leases.has_lost_request or (self.leases.is_awaited and self.leases.must_report)
-        return self._should_fetch or is_awaited or self._room.is_enough(room, self._left_to_fetch)
+        is_unknown = self._open_room_left <= 0 < self._room.open_of(room)
+        return self._should_fetch or is_awaited or is_unknown or self._room.is_enough(room, self._left_to_fetch)
 
     def _may_wait_behind_bell(self, room: int) -> bool:
         """Whether the server would ring for every message that the worker has room for."""

@@ -5,7 +5,8 @@ local GLOBAL, PREFIX = ARGV[1], ARGV[2]
 local call, INF = redis.call, math.huge
 local POLL_S = 1.5      -- an idle worker sends a request at least this often
 local BELL_KEPT_S = 10  -- an unanswered bell expires; its worker sends a request anyway
-local REMEMBERED_S = 10 -- how long it is known when a queue was served last
+-- How long it is known when a queue was served last. If queues that were not fill all room, a backlog waits so long.
+local REMEMBERED_S = 2
 local CHUNK = 1000      -- number of values that unpack() can safely put on Lua's stack
 local TAIL = 100        -- bytes at the end of a message that are searched for its id first
 

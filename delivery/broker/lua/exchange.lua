@@ -166,7 +166,7 @@ local function serve(queue, wanted, place_in_line)
     if count > 0 then lease(queue, messages) end
   end
   local at = place(queue, place_in_line, first)
-  if count > 0 and (not at or at == INF) then left[#left + 1], left[#left + 2] = now, queue.name end
+  if count > 0 and (not at or at > now) then left[#left + 1], left[#left + 2] = now, queue.name end
   return count
 end
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import redis
 
-from delivery.broker import FairMessage, FairQueues
+from delivery.broker import FairMessage, FairQueues, bell
 from delivery.broker.intake import Intake
 from delivery.broker.leases import FEW_WAITING, MOST_WAITING, Leases
 from delivery.broker.naming import Naming
 from delivery.broker.received import Received
 from delivery.broker.scripts import Scripts
-from tests.delivery.broker.servers import Broker, lasting_keys
+from tests.delivery.broker.servers import Broker, lasting_keys, line
 from tests.delivery.broker.waiting import until
 
 
@@ -42,7 +42,7 @@ class Hub:
 class Loop:
     """An intake and its event loop, one step at a time, with stand-ins for kombu's poller and channel."""
 
-    def __init__(self, broker: Broker, places: int = 8) -> None:
+    def __init__(self, broker: Broker, places: int = 8, max_answer_age_s: float = 5) -> None:
         self.hub = Hub()
         self.places = places
         self.tasks_wait = False
@@ -63,7 +63,7 @@ class Loop:
         )
         scripts = Scripts(broker.client, Naming())
         scripts.load("exchange")
-        self.leases = self.channel.leases = Leases(scripts, max_answer_age_s=5)
+        self.leases = self.channel.leases = Leases(scripts, max_answer_age_s)
         self.refusals = 0
         self.start()
 
@@ -192,6 +192,50 @@ def test_a_worker_fetches_no_more_until_few_messages_wait_for_their_tasks(broker
     loop.settle()
     loop.until(lambda: len(loop.got) > MOST_WAITING + begun, "a task that ended does not wait")
     loop.intake.stop()
+
+
+@pytest.fixture
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers do not look now and then whether a ring was lost."""
+    monkeypatch.setattr(bell, "BELL_WAIT_S", 60)
+
+
+@pytest.mark.usefixtures("_patience")
+def test_the_server_rings_again_when_tasks_have_begun(broker: Broker, queues: FairQueues) -> None:
+    """The last request, which reported one message, found no room: the others were being loaded."""
+    loop = Loop(broker, places=1000, max_answer_age_s=200)
+    loop.tasks_wait = True
+    loop.until_request_waits()
+    publish(queues, *(str(number) for number in range(40)))
+    loop.until(lambda: len(loop.got) == 40, "all come")
+    loop.got[0].ack()
+    loop.until(lambda: not loop.leases.has_settlements, "it is reported")
+    for message in loop.got[1:]:
+        message.begins()
+    loop.until_request_waits()
+    assert line(broker.client, "fair:waiting:partner.*")
+    loop.intake.stop()
+
+
+@pytest.mark.usefixtures("_patience")
+def test_a_worker_that_loads_for_long_answers_its_bell(broker: Broker, queues: FairQueues) -> None:
+    """It has no room, but the server knows of some. So it wakes the next worker."""
+    busy, idle = (Loop(broker, places, max_answer_age_s=200) for places in (1000, 40))
+    busy.tasks_wait = True
+    busy.until_request_waits()
+    publish(queues, *(str(number) for number in range(20)))
+    busy.until(lambda: len(busy.got) == 20, "they come")
+    workers = {busy.leases.worker, idle.leases.worker}
+    idle.until(lambda: line(broker.client, "fair:waiting:partner.*").keys() == workers, "both wait")
+    publish(queues, "late")
+
+    def has_come() -> bool:
+        busy.turn()
+        return idle.ids == ["late"]
+
+    idle.until(has_come, "the other worker gets it")
+    for loop in (busy, idle):
+        loop.intake.stop()
 
 
 def test_settlements_are_reported_while_a_request_waits_behind_the_bell(

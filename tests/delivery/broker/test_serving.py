@@ -1,6 +1,7 @@
 """Which queue and worker is served when: the scripts, with manual workers, at times that the test sets."""
 
 from collections import Counter
+from itertools import pairwise
 from types import SimpleNamespace
 
 import orjson
@@ -121,6 +122,32 @@ def test_a_queue_that_was_at_its_cap_goes_on_before_those_that_were_served_since
     _with_backlogs(bench)
     bench.worker.settle("ack", held)
     assert bench.drain(4)[0] == "z1"
+
+
+@pytest.mark.parametrize("room", [1, 4])
+def test_a_queue_with_a_message_for_later_gets_no_more_than_the_others(bench: Bench, room: int) -> None:
+    """A partner whose endpoint fails always has one."""
+    _with_backlogs(bench)
+    bench.delay("z", "retry", 3600)
+    served: Counter[str] = Counter()
+    for step in range(30, 100):
+        bench.fill("z", 1, first=step)
+        bench.at(step * 0.001)
+        served.update(id_[0] for id_ in bench.drain(room))
+    assert max(served.values()) - min(served.values()) <= 1
+    assert len(served) == 9
+
+
+def test_a_backlog_is_served_however_many_light_queues_come(bench: Bench) -> None:
+    bench.fill("backlog", 100)
+    bench.drain(1)
+    served: list[float] = []
+    for step in range(1, 1001):
+        bench.at(step * 0.01)
+        bench.fill(f"light{step}-", 2)
+        served += [bench.now - START for id_ in bench.drain(2) if id_.startswith("backlog")]
+    assert len(served) >= 4
+    assert max(after - before for before, after in pairwise(served)) < 2.1
 
 
 def test_a_clock_that_was_put_back_keeps_no_queue_waiting(bench: Bench) -> None:
