@@ -23,11 +23,11 @@ EXPIRES_S = 5.0
 """The server drops a request after this time. So it is sent again after it, in case a broken connection lost it."""
 GATHER_S = 0.02
 """After the first message of a request, how long to wait for the others and for its end, which come right after it."""
-MOST_AHEAD = 30_000
+LEAST_AHEAD, MOST_AHEAD = 2_000, 30_000
 MOST_AHEAD_BYTES = 64 * 1024 * 1024
-LONGEST_AHEAD_S = 5.0
-"""No more is fetched ahead while so many messages wait, or one of them so long. After four times as long the server
-would hand it out again."""
+AHEAD_S = 8.0
+"""No more is fetched ahead than is handled in this time, at the rate of the last batches: the rest is for other bridges,
+and after a crash for the next one. After 20 s the server would hand a message out again."""
 STORED = "$JS.ACK."
 """The start of a stream message's reply subject. All other messages are the server's status messages."""
 _ENDED = frozenset({"404", "408"})
@@ -54,6 +54,11 @@ class Pull:
         self._open_until = 0.0
         self._asked = 0
         """The limit of the last request."""
+        self._taken = 0
+        self._taken_at = 0.0
+        """The size of the last batch, and when it was taken."""
+        self._per_s = 0.0
+        """How many messages are handled a second, while some wait; 0: unknown."""
         self._failure = ""
 
     async def start(self) -> None:
@@ -70,16 +75,20 @@ class Pull:
     async def take(self, limit: int, wait_s: float) -> list[Msg]:
         """Returns at most `limit` messages; waits up to `wait_s` for the first. Raises PullFailedError and
         nats.errors.Error."""
-        if not self._ahead:
+        if self._ahead:
+            self._note_rate()
+        else:
+            self._per_s = 0.0
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._first(limit)
                 async with asyncio.timeout(GATHER_S):
                     await self._others(limit)
-        if self._failure:
+        if self._failure and not self._ahead:
             failure, self._failure = self._failure, ""
             raise PullFailedError(failure)
         taken = self._ahead.take(limit)
+        self._taken, self._taken_at = len(taken), time.monotonic()
         if self._ahead or len(taken) == limit:
             await self._ask_ahead(limit)
         return taken
@@ -106,17 +115,20 @@ class Pull:
         self._open_until = now + self._expires_s
 
     async def _ask_ahead(self, limit: int) -> None:
-        ahead = self._ahead
-        wait_s = ahead.longest_wait_s(time.monotonic())
-        if len(ahead) < MOST_AHEAD and ahead.bytes < MOST_AHEAD_BYTES and wait_s < LONGEST_AHEAD_S:
+        most = min(MOST_AHEAD, max(LEAST_AHEAD, self._per_s * AHEAD_S))
+        if len(self._ahead) < most and self._ahead.bytes < MOST_AHEAD_BYTES:
             await self._ask(limit)
+
+    def _note_rate(self) -> None:
+        lately = self._taken / (time.monotonic() - self._taken_at)
+        self._per_s = (self._per_s + lately) / 2 if self._per_s else lately
 
     async def _came(self, message: Msg) -> None:
         headers = message.headers
         status = headers.get("Status") if headers and not message.reply.startswith(STORED) else None
         if status is None:
             self._open = max(0, self._open - 1)
-            self._ahead.add(message, time.monotonic())
+            self._ahead.add(message)
         elif status == _HEARTBEAT:
             return
         else:

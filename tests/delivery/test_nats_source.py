@@ -158,21 +158,26 @@ def test_what_was_fetched_ahead_comes_again_at_once_after_a_stop(nats: str, name
     run(test)
 
 
-def test_little_is_fetched_ahead_while_messages_wait_long(
+def test_no_more_is_fetched_ahead_than_is_handled_in_time(
     nats: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pull, "LONGEST_AHEAD_S", 0.0)
+    monkeypatch.setattr(pull, "LEAST_AHEAD", 10)
 
     async def test() -> None:
         bridge = source(nats, name)
         await bridge.connect()
         await flood(nats, name, *["flood"] * 100)
-        await bridge.fetch(10)
-        await asyncio.sleep(0.1)
         client = await connect(nats)
-        pending = (await client.jetstream().consumer_info(name, "bridge")).num_ack_pending
-        assert pending is not None
-        assert pending <= 20, "at most one request ahead"
+
+        async def fetched() -> int:
+            await asyncio.sleep(0.1)  # enough for what is on its way
+            return (await client.jetstream().consumer_info(name, "bridge")).num_ack_pending or 0
+
+        await bridge.fetch(10)
+        assert await fetched() == 20, "the rate is unknown: one request ahead"
+        monkeypatch.setattr(pull, "AHEAD_S", 0.4)
+        await bridge.fetch(10)
+        assert 30 <= await fetched() <= 70, "10 messages took 0.1 s, so 40 in this time, and one request more"
         await client.close()
         await bridge.close()
 

@@ -194,6 +194,11 @@ def test_a_worker_fetches_no_more_until_few_messages_wait_for_their_tasks(broker
     loop.intake.stop()
 
 
+def waiting(broker: Broker) -> set[str]:
+    """The workers that the server knows to be waiting for messages."""
+    return set(line(broker.client, "fair:waiting:partner.*"))
+
+
 @pytest.fixture
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers do not look now and then whether a ring was lost."""
@@ -205,15 +210,14 @@ def test_the_server_rings_again_when_tasks_have_begun(broker: Broker, queues: Fa
     """The last request, which reported one message, found no room: the others were being loaded."""
     loop = Loop(broker, places=1000, max_answer_age_s=200)
     loop.tasks_wait = True
-    loop.until_request_waits()
+    loop.until(lambda: waiting(broker), "it waits")
     publish(queues, *(str(number) for number in range(40)))
     loop.until(lambda: len(loop.got) == 40, "all come")
     loop.got[0].ack()
-    loop.until(lambda: not loop.leases.has_settlements, "it is reported")
+    loop.until(lambda: not waiting(broker), "it is reported, in a request that finds no room")
     for message in loop.got[1:]:
         message.begins()
-    loop.until_request_waits()
-    assert line(broker.client, "fair:waiting:partner.*")
+    loop.until(lambda: waiting(broker), "it waits again")
     loop.intake.stop()
 
 
@@ -222,11 +226,10 @@ def test_a_worker_that_loads_for_long_answers_its_bell(broker: Broker, queues: F
     """It has no room, but the server knows of some. So it wakes the next worker."""
     busy, idle = (Loop(broker, places, max_answer_age_s=200) for places in (1000, 40))
     busy.tasks_wait = True
-    busy.until_request_waits()
+    busy.until(lambda: waiting(broker), "it waits")
     publish(queues, *(str(number) for number in range(20)))
     busy.until(lambda: len(busy.got) == 20, "they come")
-    workers = {busy.leases.worker, idle.leases.worker}
-    idle.until(lambda: line(broker.client, "fair:waiting:partner.*").keys() == workers, "both wait")
+    idle.until(lambda: waiting(broker) == {busy.leases.worker, idle.leases.worker}, "both wait")
     publish(queues, "late")
 
     def has_come() -> bool:
