@@ -26,8 +26,8 @@ GATHER_S = 0.02
 LEAST_AHEAD, MOST_AHEAD = 2_000, 30_000
 MOST_AHEAD_BYTES = 64 * 1024 * 1024
 AHEAD_S = 8.0
-"""No more is fetched ahead than is handled in this time, at the rate of the last batches: the rest is for other bridges,
-and after a crash for the next one. After 20 s the server would hand a message out again."""
+"""No more is fetched ahead than is handled in this time, at the rate of the last batches: the rest is for other
+bridges, and after a crash for the next one. After 20 s the server would hand a message out again."""
 STORED = "$JS.ACK."
 """The start of a stream message's reply subject. All other messages are the server's status messages."""
 _ENDED = frozenset({"404", "408"})
