@@ -32,6 +32,13 @@ class Message:
         self.delivery_info = {"routing_key": "partner.ptr_1"}
         self.is_awaited = False
         self.delays: list[float] = []
+        self.is_waiting = False
+
+    def waits(self) -> None:
+        self.is_waiting = True
+
+    def begins(self) -> None:
+        self.is_waiting = False
 
     def put_off(self, delay_s: float) -> None:
         self.delays.append(delay_s)
@@ -105,10 +112,12 @@ def test_a_fan_out_is_taken_and_acknowledged_or_put_back(executor: WorkerExecuto
 
 
 def test_the_pipeline_takes_a_delivery_and_its_end_is_acknowledged(executor: WorkerExecutor) -> None:
-    world = World(executor)
-    world.come(GOOD)
+    world, message = World(executor), Message([["dlv_1", 1], {}, {}])
+    world.come(message)
     (one,) = taken(executor)
-    assert (one.delivery_id, one.attempt) == ("dlv_1", 1)
+    assert (one.delivery_id, one.attempt, message.is_waiting) == ("dlv_1", 1, True)
+    one.begins()
+    assert not message.is_waiting
     assert list(executor.begun) == [LEASE]
     assert world.acknowledged == 0
     counted = state.all_total_count[0]
