@@ -24,7 +24,7 @@ SAID_WHEN_READY = {
     "web": "Listening at: http://127.0.0.1:",
     "bridge": "delivery.bridge: ready",
     "worker": " ready.",
-    "beat": "beat: Starting...",
+    "beat": "Sending due task",  # it ends with an error if it is stopped while it opens its schedule
     "flower": "recart_hooks.flower: ready",
 }
 
