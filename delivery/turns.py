@@ -61,7 +61,7 @@ class Turns:
         for end in (self._wakened, self._waker):
             os.set_blocking(end, False)
         self._longest_turn_s = longest_turn_s
-        self._polled_at = 0.0
+        self._polled_at = time.monotonic()
         self._is_waiting = False
         self._is_over = False
         self._active = 0
