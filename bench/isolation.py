@@ -16,7 +16,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -74,16 +74,15 @@ class Bench:
             raise ProgramsFailedError(f"{trouble.name}: the events were not taken in")
         subject.release(group)
 
-    def let_come(self, subject: Subject, trouble: Trouble, after_s: float) -> Callable[[], object]:
-        """Publishes the trouble's events all at once after this time. Returns what waits until they are published."""
+    def let_come(self, subject: Subject, trouble: Trouble, after_s: float) -> Future[None]:
+        """Publishes the trouble's events all at once after this time. The result comes when they are published."""
         load = Load(self.troubled[trouble.name].subjects, trouble.waiting)
-        executor = ThreadPoolExecutor(1)
 
         def publish() -> None:
             time.sleep(after_s)
             finish_load(start_load(subject.events_url, load))
 
-        return executor.submit(publish).result
+        return ThreadPoolExecutor(1).submit(publish)
 
     def measure(self, subject: Subject, seconds: float, warm_up_s: float, patience_s: float) -> Case:
         """The healthy partners' latencies under a steady load. Late events may still arrive during the next case."""
@@ -106,14 +105,15 @@ def full(bench: Bench, make: Callable[..., Subject]) -> dict[str, Case]:
     for trouble in (None, *(one for one in TROUBLES if one.is_for_peers or make == bench.fair)):
         with make(*[trouble.name] if trouble else []) as subject:
             warm_up(subject, bench.receiver, bench.healthy)
-            has_come: Callable[[], object] = bool
+            coming: Future[None] | None = None
             if trouble and trouble.at_once:
-                has_come = bench.let_come(subject, trouble, after_s=FULL_WARM_UP_S + 1)
+                coming = bench.let_come(subject, trouble, after_s=FULL_WARM_UP_S + 1)
             elif trouble:
                 bench.let_wait(subject, trouble, trouble.waiting)
             name = trouble.name if trouble else ALONE
             cases[name] = bench.measure(subject, FULL_S, FULL_WARM_UP_S, patience_s=10)
-            has_come()
+            if coming:
+                coming.result()
             print(line(name, cases[name]), flush=True)
     return cases
 

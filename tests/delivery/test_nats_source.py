@@ -102,15 +102,9 @@ def test_a_message_that_was_not_acknowledged_comes_again_with_the_same_position(
     run(test)
 
 
-async def flood(url: str, name: str, *subjects: str) -> None:
-    """Publishes a message of each of these, in this order, numbered in its subject."""
-    client = await nats.connect(url)
-    for subject in subjects:
-        await client.publish(f"{name}.{subject}", b"{}")
-    await client.flush()
-    while (await client.jetstream().stream_info(name)).state.messages < len(subjects):
-        await asyncio.sleep(0.01)
-    await client.close()
+def flood(name: str, count: int) -> list[tuple[str, bytes, None]]:
+    """Messages of one subject, to be published."""
+    return [(f"{name}.flood", b"{}", None)] * count
 
 
 async def until_all_is_fetched(url: str, name: str) -> None:
@@ -124,7 +118,8 @@ def test_after_a_flood_of_one_subject_the_others_do_not_wait(nats: str, name: st
     async def test() -> None:
         bridge = source(nats, name)
         await bridge.connect()
-        await flood(nats, name, *["flood"] * 500, "quiet", *["flood"] * 100, "quiet")
+        quiet_one = (f"{name}.quiet", b"{}", None)
+        await publish(nats, *flood(name, 500), quiet_one, *flood(name, 100), quiet_one)
         batches = [await bridge.fetch(10)]
         await until_all_is_fetched(nats, name)
         while batches[-1]:
@@ -145,7 +140,7 @@ def test_what_was_fetched_ahead_comes_again_at_once_after_a_stop(nats: str, name
     async def test() -> None:
         first = source(nats, name)
         await first.connect()
-        await flood(nats, name, *["flood"] * 300)
+        await publish(nats, *flood(name, 300))
         handled = await first.fetch(10)
         await first.acknowledge(handled)
         await first.close()
@@ -166,7 +161,7 @@ def test_no_more_is_fetched_ahead_than_is_handled_in_time(
     async def test() -> None:
         bridge = source(nats, name)
         await bridge.connect()
-        await flood(nats, name, *["flood"] * 100)
+        await publish(nats, *flood(name, 100))
         client = await connect(nats)
 
         async def fetched() -> int:

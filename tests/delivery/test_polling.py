@@ -56,25 +56,25 @@ def test_a_closed_peer_makes_a_socket_ready_for_everything(poller: Poller, pair:
     assert list(poller.wait(10)) == [(ours.fileno(), READS | WRITES)]
 
 
-def test_a_number_may_be_another_sockets_by_now(poller: Poller, pair: Callable[[], Pair]) -> None:
+@pytest.fixture
+def replaced(poller: Poller, pair: Callable[[], Pair]) -> Iterator[int]:
+    """The number of a watched socket that was closed, and is another's by now, which can be read."""
     (gone, _), (ours, theirs) = pair(), pair()
     number = gone.detach()
     poller.add(number, READS)
     os.dup2(ours.fileno(), number)
     theirs.send(b"x")
-    poller.change(number, READS)
-    assert list(poller.wait(10)) == [(number, READS)]
-    poller.remove(number)
-    assert list(poller.wait(0)) == []
+    yield number
     os.close(number)
 
 
-def test_a_number_that_another_socket_took_can_be_removed(poller: Poller, pair: Callable[[], Pair]) -> None:
-    (gone, _), (ours, theirs) = pair(), pair()
-    number = gone.detach()
-    poller.add(number, READS)
-    os.dup2(ours.fileno(), number)
-    theirs.send(b"x")
-    poller.remove(number)
+def test_a_number_may_be_another_sockets_by_now(poller: Poller, replaced: int) -> None:
+    poller.change(replaced, READS)
+    assert list(poller.wait(10)) == [(replaced, READS)]
+    poller.remove(replaced)
     assert list(poller.wait(0)) == []
-    os.close(number)
+
+
+def test_a_number_that_another_socket_took_can_be_removed(poller: Poller, replaced: int) -> None:
+    poller.remove(replaced)
+    assert list(poller.wait(0)) == []
