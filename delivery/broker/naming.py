@@ -23,8 +23,8 @@ class Naming:
         return queue.startswith(self.prefix) and queue != self.every
 
     def key(self, kind: str, queue: str | None = None) -> str:
-        """The key of this kind for a queue, or the one for all queues."""
-        return f"{self.global_prefix}fair:{kind}:{queue or self.every}"
+        """The key of this kind for a queue (or a worker), or the one for all queues."""
+        return f"{self.global_prefix}fair:{kind}:{self.every if queue is None else queue}"
 
     def list(self, queue: str) -> str:
         """The key of the list of ready messages, in kombu's format, the next one on the right."""

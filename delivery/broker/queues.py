@@ -88,8 +88,12 @@ class FairQueues:
 
     def leased_by(self, queue: str, id: str) -> str | None:
         """The worker that has leased the message; None if it is not leased."""
-        lease: Any = self.client.hget(self.naming.key("leases", queue), id)
-        return None if lease is None else bytes_to_str(lease).partition(" ")[0]
+        workers = list(self.workers())
+        with self.client.pipeline(transaction=False) as pipeline:
+            for worker in workers:
+                pipeline.hexists(self.naming.key("leases", worker), f"{queue}\n{id}")
+            found = zip(workers, pipeline.execute(), strict=True)
+        return next((worker for worker, is_leased in found if is_leased), None)
 
     def size(self, queue: str) -> int:
         """The number of messages in the queue: ready, delayed and leased."""
@@ -153,7 +157,7 @@ class FairQueues:
         """The queues that hold something or have limits, sorted."""
         with self.client.pipeline(transaction=False) as pipeline:
             pipeline.zrange(self.naming.key("due"), 0, -1)
-            pipeline.smembers(self.naming.key("leased"))
+            pipeline.hkeys(self.naming.key("counts"))
             pipeline.hkeys(self.naming.key("limits"))
             return sorted({bytes_to_str(name) for names in pipeline.execute() for name in names})
 

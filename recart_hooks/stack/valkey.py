@@ -32,7 +32,8 @@ class Valkey(Server):
             "appendfsync": "everysec" if self.durable else "no",
             "save": "",
             "maxmemory-policy": "noeviction",
-            "zset-max-listpack-entries": 0,  # skip lists only: even a small listpack of queues is slow to search
+            "zset-max-listpack-entries": 0,  # no listpacks: even a small one of queues is slow to search
+            "hash-max-listpack-entries": 0,
             "enable-debug-command": "local",
         }
         return [str(find_binary()), *(word for name, value in settings.items() for word in (f"--{name}", str(value)))]

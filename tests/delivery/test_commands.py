@@ -303,6 +303,13 @@ class TestVerify:
 
         self.fails_with("1 leases of workers that are not known")
 
+    def test_a_wrong_number_of_leases_is_told(self, subscription: Subscription, queues: FairQueues) -> None:
+        queue = publish.queue_of(subscription.partner_id)
+        publish.publish([due(new_delivery(subscription))])
+        queues.client.hset("fair:counts:partner.*", queue, 7)
+
+        self.fails_with("0 leases, and 7 are counted")
+
     def fails_with(self, words: str, *arguments: str) -> None:
         out = io.StringIO()
         with pytest.raises(CommandError, match="broken"):

@@ -22,15 +22,13 @@ call('ZREMRANGEBYSCORE', SERVED, '-inf', now - REMEMBERED_S)
 local answer = {call('ZADD', WORKERS, now, WORKER) == 0 and 1 or 0}
 local dead = call('ZRANGEBYSCORE', WORKERS, '-inf', now - SILENCE_S)
 if #dead > 0 then
-  local is_dead = {}
   for _, name in ipairs(dead) do
-    is_dead[name] = true
     answer[#answer + 1] = name
     call('ZREM', WORKERS, name)
     stop_waiting(name)
     call('HDEL', FENCES, name)
   end
-  answer[#answer + 1] = give_back(function(held) return is_dead[held.worker] end, redelivered)
+  answer[#answer + 1] = give_back(dead, nil, redelivered)
 end
 write_all()
 return answer

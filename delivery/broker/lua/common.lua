@@ -18,7 +18,7 @@ end
 
 local function key(kind, queue) return GLOBAL .. 'fair:' .. kind .. ':' .. (queue or PREFIX .. '*') end
 
-local DUE, NEW, LIMITS, LEASED, SERVED = key('due'), key('new'), key('limits'), key('leased'), key('served')
+local DUE, NEW, LIMITS, COUNTS, SERVED = key('due'), key('new'), key('limits'), key('counts'), key('served')
 local WORKERS, FENCES, WAITING, WATCH = key('workers'), key('fences'), key('waiting'), key('watch')
 
 local function list(queue) return GLOBAL .. queue end
@@ -49,8 +49,8 @@ end
 -- Queues ------------------------------------------------------------------------------------------------------------
 
 -- The queues that this script has loaded. It keeps up to date: `limits`; `full_at`, when the token bucket is full
--- again; `leased`, the number of leases (both false: not read yet); `holds`, whether there are any; `is_noted`, whether
--- LEASED names the queue; `at`, its place in line; `has_moved`, whether that place must still be written.
+-- again (false: not read yet); `leased`, the number of leases; `noted`, that number in COUNTS; `at`, its place in line;
+-- `has_moved`, whether that place must still be written.
 local queues = {}
 
 -- LIMITS has one field per queue: "rate burst cap paused_until", '-' for none. Many queues have the same limits.
@@ -71,12 +71,12 @@ local function load_queues(names)
   for n = 1, #names do
     if not queues[names[n]] then unseen[#unseen + 1] = names[n] end
   end
-  local packed, noted = call_with(unseen, 'HMGET', LIMITS), call_with(unseen, 'SMISMEMBER', LEASED)
+  local packed, counts = call_with(unseen, 'HMGET', LIMITS), call_with(unseen, 'HMGET', COUNTS)
   for n = 1, #unseen do
-    local name, holds = unseen[n], noted[n] == 1
+    local name, leased = unseen[n], tonumber(counts[n] or 0)
     queues[name] = queues[name] or {
-      name = name, limits = unpacked(packed[n]), full_at = false,
-      leased = not holds and 0, holds = holds, is_noted = holds, at = false, has_moved = false,
+      name = name, limits = unpacked(packed[n]), full_at = false, leased = leased, noted = leased, at = false,
+      has_moved = false,
     }
   end
   for n = 1, #names do found[n] = queues[names[n]] end
@@ -84,17 +84,6 @@ local function load_queues(names)
 end
 
 local function load_queue(name) return queues[name] or load_queues({name})[1] end
-
-local function leased(queue)
-  if not queue.leased then queue.leased = call('HLEN', key('leases', queue.name)) end
-  return queue.leased
-end
-
--- Counts the leases again, after some were removed.
-local function count_leases(queue)
-  queue.leased = call('HLEN', key('leases', queue.name))
-  queue.holds = queue.leased > 0
-end
 
 -- Limits ------------------------------------------------------------------------------------------------------------
 
@@ -140,7 +129,7 @@ end
 -- The time until which the limits let no message start; INF: until a settlement or new limits.
 local function opens_at(queue)
   local set = queue.limits
-  if set.cap and leased(queue) >= set.cap then return INF end
+  if set.cap and queue.leased >= set.cap then return INF end
   local at = set.paused_until or 0
   if set.rate then at = math.max(at, full_at(queue) - (set.burst - 1) / set.rate) end
   return at
@@ -194,7 +183,7 @@ local function place(queue, joins, first)
   local opens = opens_at(queue)
   local at = first and math.max(joins or now, first, opens > now and opens or 0)
   set_place(queue, at)
-  if at then return at, not queue.holds end
+  if at then return at, queue.leased == 0 end
 end
 
 -- The places at which queues join the line again: before all that were served since they were.
@@ -219,7 +208,7 @@ local function write_places()
     else
       gone[#gone + 1] = name
     end
-    if at and not queue.holds then
+    if at and queue.leased == 0 then
       new[#new + 1], new[#new + 2] = at, name
     else
       old[#old + 1] = name
@@ -235,13 +224,17 @@ end
 -- Ends every script that moves queues or changes leases: writes all changes, with one call of each kind.
 local function write_all()
   write_places()
-  local added, removed = {}, {}
+  local changed, removed = {}, {}
   for name, queue in pairs(queues) do
-    if queue.holds and not queue.is_noted then added[#added + 1] = name end
-    if queue.is_noted and not queue.holds then removed[#removed + 1] = name end
+    if queue.leased == 0 and queue.noted > 0 then
+      removed[#removed + 1] = name
+    elseif queue.leased ~= queue.noted then
+      changed[#changed + 1], changed[#changed + 2] = name, queue.leased
+    end
+    queue.noted = queue.leased
   end
-  call_with(added, 'SADD', LEASED)
-  call_with(removed, 'SREM', LEASED)
+  call_with(changed, 'HSET', COUNTS)
+  call_with(removed, 'HDEL', COUNTS)
 end
 
 -- The waiting worker with the most open room, and how much it has; read once for many queues.
@@ -282,14 +275,34 @@ end
 
 -- Leases ------------------------------------------------------------------------------------------------------------
 
--- A lease is "worker number taken_at position\nmessage". `number` counts the worker's requests: when a lease was lost
--- and the message was leased again, a settlement of the old lease has no effect.
+-- A worker's leases are fields of one hash: "queue\nid" is "number taken_at position\nmessage". `number` counts the
+-- worker's requests: when a lease was lost and the message was leased again, a settlement of the old lease has no effect.
+local function leases_of(worker) return key('leases', worker) end
+
+local function field_of(name, id) return name .. '\n' .. id end
+
+local function read_field(field)
+  local name, start = string.match(field, '^([^\n]*)\n()')
+  return name, string.sub(field, start)
+end
+
 local function read_lease(lease)
-  local worker, number, taken_at, position, start = string.match(lease, '^(%S+) (%d+) (%S+) (%d+)\n()')
+  local number, taken_at, position, start = string.match(lease, '^(%d+) (%S+) (%d+)\n()')
   return {
-    worker = worker, number = tonumber(number), taken_at = tonumber(taken_at), position = tonumber(position),
+    number = tonumber(number), taken_at = tonumber(taken_at), position = tonumber(position),
     message = string.sub(lease, start),
   }
+end
+
+-- Counts the leases of all loaded queues again.
+local function count_leases()
+  for _, queue in pairs(queues) do queue.leased = 0 end
+  for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do
+    for _, field in ipairs(call('HKEYS', leases_of(worker))) do
+      local queue = queues[read_field(field)]
+      if queue then queue.leased = queue.leased + 1 end
+    end
+  end
 end
 
 local function redelivered(message)
@@ -297,35 +310,37 @@ local function redelivered(message)
   return (string.gsub(message, '("delivery_info": ?{%s*)"', '%1"redelivered":true,"', 1))
 end
 
--- Returns leases to the heads of their queues, in the order in which they were taken. `wanted(lease, queue, id)`
--- selects them; `changed(message)`, if given, edits each message. Returns how many there were.
-local function give_back(wanted, changed)
-  local count = 0
-  for _, name in ipairs(call('SMEMBERS', LEASED)) do
-    local found = {}
-    local all = call('HGETALL', key('leases', name))
+-- Returns leases of these workers to the heads of their queues, in the order in which they were taken.
+-- `is_wanted(lease, queue, id)`, if given, selects them; `changed(message)`, if given, edits each message. Returns how
+-- many there were.
+local function give_back(workers, is_wanted, changed)
+  local count, names, by_name = 0, {}, {}
+  for _, worker in ipairs(workers) do
+    local fields, all = {}, call('HGETALL', leases_of(worker))
     for i = 1, #all, 2 do
-      local lease = read_lease(all[i + 1])
-      if wanted(lease, name, all[i]) then
-        lease.id = all[i]
-        found[#found + 1] = lease
+      local lease, name, id = read_lease(all[i + 1]), read_field(all[i])
+      if not is_wanted or is_wanted(lease, name, id) then
+        if not by_name[name] then
+          by_name[name] = {}
+          names[#names + 1] = name
+        end
+        table.insert(by_name[name], lease)
+        fields[#fields + 1] = all[i]
       end
     end
-    if #found > 0 then
-      table.sort(found, function(a, b)
-        if a.taken_at ~= b.taken_at then return a.taken_at > b.taken_at end
-        if a.number ~= b.number then return a.number > b.number end
-        return a.position > b.position
-      end)
-      for _, lease in ipairs(found) do
-        call('RPUSH', list(name), changed and changed(lease.message) or lease.message)
-        call('HDEL', key('leases', name), lease.id)
-      end
-      local queue = load_queue(name)
-      count_leases(queue)
-      announce(place(queue))
-      count = count + #found
-    end
+    call_with(fields, 'HDEL', leases_of(worker))
+    count = count + #fields
+  end
+  for _, queue in ipairs(load_queues(names)) do
+    local found = by_name[queue.name]
+    table.sort(found, function(a, b)
+      if a.taken_at ~= b.taken_at then return a.taken_at > b.taken_at end
+      if a.number ~= b.number then return a.number > b.number end
+      return a.position > b.position
+    end)
+    for _, lease in ipairs(found) do call('RPUSH', list(queue.name), changed and changed(lease.message) or lease.message) end
+    queue.leased = queue.leased - #found
+    announce(place(queue))
   end
   return count
 end

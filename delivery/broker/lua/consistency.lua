@@ -1,25 +1,35 @@
 #!lua flags=allow-oom
--- ARGV: queues. Returns for each: ready, delayed, leased, known ids, place in line ('' for none), 1 if LEASED names it
--- (else 0), and how many of its leases belong to unknown workers.
+-- ARGV 4: number of workers that have leases, then their names (workers that are known may be left out); then queues.
+-- Returns for each queue: ready, delayed, leased, known ids, place in line ('' for none), leases by COUNTS, and how many
+-- of its leases belong to unknown workers.
 
-local alive = {}
-for _, name in ipairs(call('ZRANGE', WORKERS, 0, -1)) do alive[name] = true end
+local is_alive, workers = {}, call('ZRANGE', WORKERS, 0, -1)
+for _, worker in ipairs(workers) do is_alive[worker] = true end
+local first = 5 + tonumber(ARGV[4])
+for i = 5, first - 1 do
+  if not is_alive[ARGV[i]] then workers[#workers + 1] = ARGV[i] end
+end
+
+local leased, orphans = {}, {}
+for _, worker in ipairs(workers) do
+  for _, field in ipairs(call('HKEYS', leases_of(worker))) do
+    local name = read_field(field)
+    leased[name] = (leased[name] or 0) + 1
+    if not is_alive[worker] then orphans[name] = (orphans[name] or 0) + 1 end
+  end
+end
 
 local answer = {}
-for i = 4, #ARGV do
+for i = first, #ARGV do
   local queue = ARGV[i]
-  local orphans = 0
-  for _, lease in ipairs(call('HVALS', key('leases', queue))) do
-    if not alive[read_lease(lease).worker] then orphans = orphans + 1 end
-  end
   answer[#answer + 1] = {
     call('LLEN', list(queue)),
     call('ZCARD', key('delayed', queue)),
-    call('HLEN', key('leases', queue)),
+    leased[queue] or 0,
     call('SCARD', key('known', queue)),
     call('ZSCORE', DUE, queue) or '',
-    call('SISMEMBER', LEASED, queue),
-    orphans,
+    load_queue(queue).leased,
+    orphans[queue] or 0,
   }
 end
 return answer

@@ -34,42 +34,35 @@ local function put(how, name, message)
   end
 end
 
-local beginnings = {} -- what this worker's leases begin with, by request number
-
-local function is_mine(lease, number)
-  local mine = beginnings[number]
-  if not mine then
-    mine = WORKER .. ' ' .. number .. ' '
-    beginnings[number] = mine
-  end
-  return lease and string.sub(lease, 1, #mine) == mine
-end
-
--- Settles messages of one queue; `entries` are their positions in ARGV. Returns how many were leased to this worker,
+-- Settles messages of this worker: `entries` are their positions in ARGV. Returns, by queue, how many there were,
 -- how many of those were not acknowledged, how many tokens the postponed ones had taken, and when the first was taken.
-local function settle(name, entries)
-  local leases, known, ids = key('leases', name), key('known', name), {}
-  for n = 1, #entries do ids[n] = ARGV[entries[n] + 2] end
-  local found, acknowledged, others, postponed = call_with(ids, 'HMGET', leases), {}, {}, 0
-  local taken_at = now
+local function settle(entries)
+  local fields, ended, acknowledged, by_name = {}, {}, {}, {}
+  for n = 1, #entries do fields[n] = field_of(ARGV[entries[n] + 1], ARGV[entries[n] + 2]) end
+  local found = call_with(fields, 'HMGET', leases_of(WORKER))
+  local is_settled = {}
   for n = 1, #entries do
-    if is_mine(found[n], ARGV[entries[n] + 3]) then
-      local which = ARGV[entries[n]] == 'ack' and acknowledged or others
-      which[#which + 1] = which == others and n or ids[n]
+    local i, field = entries[n], fields[n]
+    local how, name, id, number = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+    if found[n] and not is_settled[field] and string.sub(found[n], 1, #number + 1) == number .. ' ' then
+      is_settled[field], ended[#ended + 1] = true, field
+      local of_queue = by_name[name] or {settled = 0, returned = 0, postponed = 0, taken_at = now, forgotten = {}}
+      by_name[name] = of_queue
+      of_queue.settled = of_queue.settled + 1
+      if how == 'ack' or how == 'bury' then of_queue.forgotten[#of_queue.forgotten + 1] = id end
+      if how ~= 'ack' then
+        local lease = read_lease(found[n])
+        of_queue.returned = of_queue.returned + 1
+        if tonumber(how) and not is_free(id) then
+          of_queue.postponed, of_queue.taken_at = of_queue.postponed + 1, math.min(of_queue.taken_at, lease.taken_at)
+        end
+        put(how, name, lease.message)
+      end
     end
   end
-  call_with(acknowledged, 'HDEL', leases)
-  call_with(acknowledged, 'SREM', known)
-  for _, n in ipairs(others) do
-    local how = ARGV[entries[n]]
-    if call('HDEL', leases, ids[n]) == 1 then
-      if how == 'bury' then call('SREM', known, ids[n]) end
-      local lease = read_lease(found[n])
-      if tonumber(how) and not is_free(ids[n]) then postponed, taken_at = postponed + 1, math.min(taken_at, lease.taken_at) end
-      put(how, name, lease.message)
-    end
-  end
-  return #acknowledged + #others, #others, postponed, taken_at
+  call_with(ended, 'HDEL', leases_of(WORKER))
+  for name, of_queue in pairs(by_name) do call_with(of_queue.forgotten, 'SREM', key('known', name)) end
+  return by_name
 end
 
 local held_numbers = {} -- request numbers of the leases that the worker holds, by queue and id
@@ -78,32 +71,33 @@ local function is_held(name, id, number) return held_numbers[name] and held_numb
 
 local function settle_all()
   if not ARGV[9] then return end
-  local entries, names = {}, {}
+  local entries, names, is_named = {}, {}, {}
   for i = 9, #ARGV, 4 do
     local name = ARGV[i + 1]
-    local of_queue = entries[name]
     if ARGV[i] == 'has' then
       held_numbers[name] = held_numbers[name] or {}
       held_numbers[name][ARGV[i + 2]] = tonumber(ARGV[i + 3])
-    elseif of_queue then
-      of_queue[#of_queue + 1] = i
     else
-      entries[name] = {i}
-      names[#names + 1] = name
+      entries[#entries + 1] = i
+      if not is_named[name] then
+        is_named[name] = true
+        names[#names + 1] = name
+      end
     end
   end
+  local settled = settle(entries)
   local touched, places, capped = load_queues(names), call_with(names, 'ZMSCORE', DUE), {}
   for n = 1, #touched do
     local queue, at = touched[n], places[n]
-    local settled, returned, postponed, taken_at = settle(queue.name, entries[queue.name])
-    if settled > 0 then
-      count_leases(queue)
-      if postponed > 0 then refund(queue, postponed, taken_at) end
+    local of_queue = settled[queue.name]
+    if of_queue then
+      queue.leased = queue.leased - of_queue.settled
+      if of_queue.postponed > 0 then refund(queue, of_queue.postponed, of_queue.taken_at) end
       if at == 'inf' then
         capped[#capped + 1] = queue.name
-      elseif returned > 0 then -- an acknowledgement alone moves a queue only if it was at its cap
+      elseif of_queue.returned > 0 then -- an acknowledgement alone moves a queue only if it was at its cap
         place(queue)
-      elseif at and not queue.holds then
+      elseif at and queue.leased == 0 then
         set_place(queue, at)
       end
     end
@@ -117,7 +111,7 @@ end
 local function granted(queue, wanted)
   local set, count = queue.limits, wanted
   if (set.paused_until or 0) > now then return 0 end
-  if set.cap then count = math.min(count, set.cap - leased(queue)) end
+  if set.cap then count = math.min(count, set.cap - queue.leased) end
   if set.rate and count > 0 then count = math.min(count, tokens(queue)) end
   return math.max(count, 0)
 end
@@ -133,25 +127,31 @@ local function take(name, most)
 end
 
 local answer = {'', 0, 0}
-local head -- what the leases of this request begin with
+local taken = {} -- fields and values of this request's leases
+local head = string.format('%d %.6f ', NUMBER, now) -- what the values begin with
 
 local function lease(queue, messages)
-  head = head or WORKER .. ' ' .. NUMBER .. ' ' .. stamp(now) .. ' '
-  local fields, count, at, taken = {}, #messages, #answer, 0
+  local count, at, tokens_taken = #messages, #answer, 0
   answer[at + 1], answer[at + 2] = queue.name, count
   at = at + 2
   for n = 1, count do
     local message = messages[n]
     local id = id_of(message)
-    if not is_free(id) then taken = taken + 1 end
-    fields[2 * n - 1], fields[2 * n] = id, head .. at .. '\n' .. message -- its position in the answer
+    if not is_free(id) then tokens_taken = tokens_taken + 1 end
+    taken[#taken + 1], taken[#taken + 2] = field_of(queue.name, id), head .. at .. '\n' .. message -- its position in the answer
     answer[at + 1], answer[at + 2] = id, message
     at = at + 2
   end
-  call('HSET', key('leases', queue.name), unpack(fields))
-  queue.holds = true
-  queue.leased = queue.leased and queue.leased + count
-  if queue.limits.rate then spend(queue, taken) end
+  queue.leased = queue.leased + count
+  if queue.limits.rate then spend(queue, tokens_taken) end
+end
+
+-- Writes what `lease` collected. If a list holds an id twice, which only another producer can do, one lease stands for
+-- both, so the counts are wrong.
+local function write_leases()
+  local added = 0
+  in_chunks(taken, function(...) added = added + call('HSET', leases_of(WORKER), ...) end)
+  if added < #taken / 2 then count_leases() end
 end
 
 local left = {} -- names of queues that were served and left the line, each after the time
@@ -183,7 +183,7 @@ local function serve_all(room, open_room)
     local share = math.max(1, math.floor(open_room / #line))
     for _, queue in ipairs(load_queues(line)) do
       visits = visits + 1
-      if open_room > 0 or not queue.holds then
+      if open_room > 0 or queue.leased == 0 then
         local count = serve(queue, share, now - math.max(0, most_places - visits) / 1000000)
         room, open_room = room - count, open_room - count
       end
@@ -223,16 +223,22 @@ if ROOM then stop_waiting(WORKER) end -- it must not ring its own bell
 settle_all()
 if LOST then
   call('HSET', FENCES, WORKER, NUMBER - 1) -- a lost request may still arrive
-  give_back(function(held, name, id)
-    return held.worker == WORKER and held.number >= LOST and not is_held(name, id, held.number)
-  end)
+  give_back({WORKER}, function(lease, name, id) return lease.number >= LOST and not is_held(name, id, lease.number) end)
 end
 write_places()
 local room, open_room = 0, 0
 if ROOM and ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) then
   call('ZADD', WORKERS, 'NX', now, WORKER)
   room, open_room = ROOM, OPEN_ROOM
-  if not leaves_work_to_another() then room, open_room = serve_all(ROOM, OPEN_ROOM) end
+  if not leaves_work_to_another() then
+    local is_complete, first, second = pcall(serve_all, ROOM, OPEN_ROOM)
+    write_leases()
+    if not is_complete then -- what was taken until then is leased, so the next request gives it back
+      write_all()
+      error(first)
+    end
+    room, open_room = first, second
+  end
 end
 
 write_all()
@@ -244,7 +250,7 @@ if has_due(DUE) then
   ring(answer[2] == 2)
 end
 for _, queue in pairs(queues) do
-  if queue.at == INF and queue.holds then answer[3] = 1 end
+  if queue.at == INF and queue.leased > 0 then answer[3] = 1 end
 end
 local following = call('ZRANGEBYSCORE', DUE, '(' .. string.format('%.17g', now), now + POLL_S, 'WITHSCORES', 'LIMIT', 0, 1)
 local at = tonumber(following[2])

@@ -6,6 +6,6 @@ local WORKER = ARGV[4]
 call('ZREM', WORKERS, WORKER)
 stop_waiting(WORKER)
 call('HDEL', FENCES, WORKER)
-local count = give_back(function(held) return held.worker == WORKER end)
+local count = give_back({WORKER})
 write_all()
 return count

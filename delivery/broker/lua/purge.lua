@@ -6,7 +6,7 @@ local queue = ARGV[4]
 local known, delayed = key('known', queue), key('delayed', queue)
 local count
 
-if call('EXISTS', key('leases', queue)) == 0 then
+if load_queue(queue).leased == 0 then
   count = call('LLEN', list(queue)) + call('ZCARD', delayed)
   call('UNLINK', list(queue), delayed, known)
 else

@@ -11,13 +11,14 @@ end
 local answer = {}
 for i = 4, #ARGV do
   local queue = ARGV[i]
-  local limits = load_queue(queue).limits
+  local loaded = load_queue(queue)
+  local limits = loaded.limits
   local paused_until = limits.paused_until or 0
   answer[#answer + 1] = {
     call('LLEN', list(queue)),
     call('ZCARD', key('delayed', queue)),
-    call('HLEN', key('leases', queue)),
-    limits.rate and stamp(limits.burst - (full_at(load_queue(queue)) - now) * limits.rate) or '',
+    loaded.leased,
+    limits.rate and stamp(limits.burst - (full_at(loaded) - now) * limits.rate) or '',
     paused_until > now and string.format('%.17g', paused_until) or '',
     due_at(queue),
   }

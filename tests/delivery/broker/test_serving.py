@@ -661,6 +661,39 @@ def test_a_list_that_was_filled_without_the_broker_is_adopted(bench: Bench) -> N
     assert bench.drain() == ["wild"]
 
 
+def test_an_id_that_a_list_holds_twice_is_counted_once(bench: Bench) -> None:
+    """Otherwise such a queue would seem to be at its cap for ever."""
+    bench.queues.configure("partner.wild", max_in_flight=3)
+    for message in ("no task", "no task", '{"properties": {"delivery_tag": "wild"}}'):
+        bench.client.lpush("partner.wild", message)
+    bench.queues.scripts.run("adopt", "partner.wild")
+    held = bench.worker.exchange(10).messages
+    assert len(held) == 3
+    assert bench.queues.stats(["partner.wild"])["partner.wild"].in_flight == 2
+    bench.worker.settle("ack", held)
+    assert bench.queues.stats(["partner.wild"])["partner.wild"].in_flight == 0
+
+
+def test_a_settlement_that_is_reported_twice_counts_once(bench: Bench) -> None:
+    bench.queues.configure("partner.a", max_in_flight=2)
+    bench.fill("a", 4)
+    first, _ = bench.worker.exchange(2).messages
+    bench.worker.settle("ack", [first, first])
+    assert bench.queues.stats(["partner.a"])["partner.a"].in_flight == 1
+    assert bench.worker.fetch() == ["a2"]
+
+
+def test_a_key_that_is_no_list_costs_no_other_queue_a_message(bench: Bench) -> None:
+    for name in ("a", "foreign"):
+        bench.fill(name, 1)
+    bench.client.set("partner.foreign", "not a list")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        bench.worker.exchange(10)
+    assert bench.queues.stats(["partner.a"])["partner.a"].in_flight == 1
+    bench.client.delete("partner.foreign")
+    assert bench.worker.exchange(10, lost_since=1).ids == ["a0"]
+
+
 def test_after_a_drain_only_configuration_is_left(bench: Bench, client: redis.Redis) -> None:
     worker, queues = ManualWorker(client), FairQueues(client)  # by the server's clock: keys expire
     queues.configure("partner.a", rate="1000/s", max_in_flight=1000)
