@@ -34,72 +34,67 @@ local function put(how, name, message)
   end
 end
 
--- Settles messages of this worker: `entries` are their positions in ARGV. Returns, by queue, how many there were,
--- how many of those were not acknowledged, how many tokens the postponed ones had taken, and when the first was taken.
+-- Settles messages of this worker: `entries` are their positions in ARGV. Returns the names of their queues, and for
+-- each of these: how many there were, how many of those were not acknowledged, how many tokens the postponed ones had
+-- taken, and when the first was taken.
 local function settle(entries)
-  local fields, ended, acknowledged, by_name = {}, {}, {}, {}
+  local fields, is_settled, ended = {}, {}, {}
+  local names, by_name = {}, {}
   for n = 1, #entries do fields[n] = field_of(ARGV[entries[n] + 1], ARGV[entries[n] + 2]) end
   local found = call_with(fields, 'HMGET', leases_of(WORKER))
-  local is_settled = {}
   for n = 1, #entries do
-    local i, field = entries[n], fields[n]
-    local how, name, id, number = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+    local at, field = entries[n], fields[n]
+    local how, name, id, number = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     if found[n] and not is_settled[field] and string.sub(found[n], 1, #number + 1) == number .. ' ' then
       is_settled[field], ended[#ended + 1] = true, field
-      local of_queue = by_name[name] or {settled = 0, returned = 0, postponed = 0, taken_at = now, forgotten = {}}
-      by_name[name] = of_queue
-      of_queue.settled = of_queue.settled + 1
-      if how == 'ack' or how == 'bury' then of_queue.forgotten[#of_queue.forgotten + 1] = id end
+      local sum = by_name[name]
+      if not sum then
+        sum = {count = 0, returned = 0, postponed = 0, taken_at = now, forgotten = {}}
+        by_name[name], names[#names + 1] = sum, name
+      end
+      sum.count = sum.count + 1
+      if how == 'ack' or how == 'bury' then sum.forgotten[#sum.forgotten + 1] = id end
       if how ~= 'ack' then
         local lease = read_lease(found[n])
-        of_queue.returned = of_queue.returned + 1
+        sum.returned = sum.returned + 1
         if tonumber(how) and not is_free(id) then
-          of_queue.postponed, of_queue.taken_at = of_queue.postponed + 1, math.min(of_queue.taken_at, lease.taken_at)
+          sum.postponed, sum.taken_at = sum.postponed + 1, math.min(sum.taken_at, lease.taken_at)
         end
         put(how, name, lease.message)
       end
     end
   end
   call_with(ended, 'HDEL', leases_of(WORKER))
-  for name, of_queue in pairs(by_name) do call_with(of_queue.forgotten, 'SREM', key('known', name)) end
-  return by_name
+  for _, name in ipairs(names) do call_with(by_name[name].forgotten, 'SREM', key('known', name)) end
+  return names, by_name
 end
 
-local held_numbers = {} -- request numbers of the leases that the worker holds, by queue and id
+local held_numbers = {} -- request numbers of the leases that the worker holds, by field
 
-local function is_held(name, id, number) return held_numbers[name] and held_numbers[name][id] == number end
+local function is_held(name, id, number) return held_numbers[field_of(name, id)] == number end
 
 local function settle_all()
   if not ARGV[9] then return end
-  local entries, names, is_named = {}, {}, {}
+  local entries = {}
   for i = 9, #ARGV, 4 do
-    local name = ARGV[i + 1]
     if ARGV[i] == 'has' then
-      held_numbers[name] = held_numbers[name] or {}
-      held_numbers[name][ARGV[i + 2]] = tonumber(ARGV[i + 3])
+      held_numbers[field_of(ARGV[i + 1], ARGV[i + 2])] = tonumber(ARGV[i + 3])
     else
       entries[#entries + 1] = i
-      if not is_named[name] then
-        is_named[name] = true
-        names[#names + 1] = name
-      end
     end
   end
-  local settled = settle(entries)
-  local touched, places, capped = load_queues(names), call_with(names, 'ZMSCORE', DUE), {}
-  for n = 1, #touched do
-    local queue, at = touched[n], places[n]
-    local of_queue = settled[queue.name]
-    if of_queue then
-      queue.leased = queue.leased - of_queue.settled
-      if of_queue.postponed > 0 then refund(queue, of_queue.postponed, of_queue.taken_at) end
-      if at == 'inf' then
-        capped[#capped + 1] = queue.name
-      elseif of_queue.returned > 0 then -- an acknowledgement alone moves a queue only if it was at its cap
-        place(queue)
-      elseif at and queue.leased == 0 then
-        set_place(queue, at)
-      end
+  local names, by_name = settle(entries)
+  local places, capped = call_with(names, 'ZMSCORE', DUE), {}
+  for n, queue in ipairs(load_queues(names)) do
+    local at, sum = places[n], by_name[queue.name]
+    queue.leased = queue.leased - sum.count
+    if sum.postponed > 0 then refund(queue, sum.postponed, sum.taken_at) end
+    if at == 'inf' then
+      capped[#capped + 1] = queue.name
+    elseif sum.returned > 0 then -- an acknowledgement alone moves a queue only if it was at its cap
+      place(queue)
+    elseif at and queue.leased == 0 then
+      set_place(queue, at)
     end
   end
   local joins = places_of_joining(capped)
