@@ -14,7 +14,7 @@ def faults(of: FairQueues) -> Iterator[str]:
 
     One script reads each queue, so a running system shows no faults. It scans all keys: not for frequent use.
     """
-    workers = list(_names(of, "leases", ""))
+    workers = [name for name in _names(of, "leases", "") if not of.naming.is_fair(name)]
     names = sorted({*of.names(), *(name for kind in _KINDS for name in _names(of, kind, of.naming.prefix))})
     for start in range(0, len(names), CHUNK):
         chunk = names[start : start + CHUNK]

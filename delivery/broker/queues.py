@@ -91,7 +91,7 @@ class FairQueues:
         workers = list(self.workers())
         with self.client.pipeline(transaction=False) as pipeline:
             for worker in workers:
-                pipeline.hexists(self.naming.key("leases", worker), f"{queue}\n{id}")
+                pipeline.hexists(self.naming.key("leases", worker), f"{len(queue.encode())}:{queue}{id}")
             found = zip(workers, pipeline.execute(), strict=True)
         return next((worker for worker, is_leased in found if is_leased), None)
 

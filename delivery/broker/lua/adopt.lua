@@ -9,5 +9,5 @@ for i = 4, #ARGV do
     adopted = adopted + 1
   end
 end
-write_all()
+write_places()
 return adopted

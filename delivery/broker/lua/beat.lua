@@ -30,5 +30,5 @@ if #dead > 0 then
   end
   answer[#answer + 1] = give_back(dead, nil, redelivered)
 end
-write_all()
+write_places()
 return answer

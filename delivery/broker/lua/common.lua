@@ -221,9 +221,9 @@ local function write_places()
   call_with(old, 'ZREM', NEW)
 end
 
--- Ends every script that moves queues or changes leases: writes all changes, with one call of each kind.
-local function write_all()
-  write_places()
+-- Writes changed numbers of leases. It must follow each change of leases at once, before anything that may fail: nothing
+-- would correct a wrong number.
+local function write_counts()
   local changed, removed = {}, {}
   for name, queue in pairs(queues) do
     if queue.leased == 0 and queue.noted > 0 then
@@ -275,15 +275,16 @@ end
 
 -- Leases ------------------------------------------------------------------------------------------------------------
 
--- A worker's leases are fields of one hash: "queue\nid" is "number taken_at position\nmessage". `number` counts the
--- worker's requests: when a lease was lost and the message was leased again, a settlement of the old lease has no effect.
+-- A worker's leases are fields of one hash, "size:queueid", where `size` is that of the queue's name. The value is
+-- "number taken_at position\nmessage". `number` counts the worker's requests: when a lease was lost and the message was
+-- leased again, a settlement of the old lease has no effect.
 local function leases_of(worker) return key('leases', worker) end
 
-local function field_of(name, id) return name .. '\n' .. id end
+local function field_of(name, id) return #name .. ':' .. name .. id end
 
 local function read_field(field)
-  local name, start = string.match(field, '^([^\n]*)\n()')
-  return name, string.sub(field, start)
+  local size, start = string.match(field, '^(%d+):()')
+  return string.sub(field, start, start + size - 1), string.sub(field, start + size)
 end
 
 local function read_lease(lease)
@@ -312,11 +313,11 @@ end
 
 -- Returns leases of these workers to the heads of their queues, in the order in which they were taken.
 -- `is_wanted(lease, queue, id)`, if given, selects them; `changed(message)`, if given, edits each message. Returns how
--- many there were.
+-- many there were. Those of a queue whose key is no list stay.
 local function give_back(workers, is_wanted, changed)
   local count, names, by_name = 0, {}, {}
   for _, worker in ipairs(workers) do
-    local fields, all = {}, call('HGETALL', leases_of(worker))
+    local all = call('HGETALL', leases_of(worker))
     for i = 1, #all, 2 do
       local lease, name, id = read_lease(all[i + 1]), read_field(all[i])
       if not is_wanted or is_wanted(lease, name, id) then
@@ -324,12 +325,10 @@ local function give_back(workers, is_wanted, changed)
           by_name[name] = {}
           names[#names + 1] = name
         end
+        lease.worker, lease.field = worker, all[i]
         table.insert(by_name[name], lease)
-        fields[#fields + 1] = all[i]
       end
     end
-    call_with(fields, 'HDEL', leases_of(worker))
-    count = count + #fields
   end
   for _, queue in ipairs(load_queues(names)) do
     local found = by_name[queue.name]
@@ -338,22 +337,29 @@ local function give_back(workers, is_wanted, changed)
       if a.number ~= b.number then return a.number > b.number end
       return a.position > b.position
     end)
-    for _, lease in ipairs(found) do call('RPUSH', list(queue.name), changed and changed(lease.message) or lease.message) end
-    queue.leased = queue.leased - #found
-    announce(place(queue))
+    for _, lease in ipairs(found) do
+      local message = changed and changed(lease.message) or lease.message
+      if pcall(call, 'RPUSH', list(queue.name), message) then
+        call('HDEL', leases_of(lease.worker), lease.field)
+        queue.leased = queue.leased - 1
+        count = count + 1
+      end
+    end
   end
+  write_counts()
+  for _, name in ipairs(names) do announce(place(queues[name])) end
   return count
 end
 
 -- Messages ----------------------------------------------------------------------------------------------------------
 
--- A message's id is its delivery tag. The last one in the message is its own, because kombu writes the properties last;
--- usually it is within the last TAIL bytes.
+-- A message's id is its delivery tag; nil if it has none. The last one in the message is its own, because kombu writes
+-- the properties last; usually it is within the last TAIL bytes.
 local function id_of(message)
   local at = string.find(message, '"delivery_tag"', -TAIL, true) or string.find(message, '"delivery_tag"', 1, true)
   local last
   while at do
     last, at = at, string.find(message, '"delivery_tag"', at + 1, true)
   end
-  return string.match(message, '^"delivery_tag": ?"([^"]*)"', last) or 'unreadable:' .. redis.sha1hex(message)
+  return last and string.match(message, '^"delivery_tag": ?"([^"]*)"', last)
 end

@@ -22,5 +22,5 @@ for i = 4, #ARGV, 5 do
     announce(place(load_queue(queue), place_now <= now and place_now or nil))
   end
 end
-write_all()
+write_places()
 return 1

@@ -17,6 +17,7 @@ local WORKER, NUMBER, LOST = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[8])
 local ROOM, OPEN_ROOM = tonumber(ARGV[6]), tonumber(ARGV[7])
 local MOST_VISITS = 500 -- a script must not keep the server for long
 local MOST_UNREADABLE = 1000
+local BROKEN_S = 10 -- how long a queue that cannot be served is left alone
 local MUCH_LESS = 3 / 4 -- of another waiting worker's open room: with less, a worker takes nothing
 
 -- Settling ----------------------------------------------------------------------------------------------------------
@@ -36,7 +37,7 @@ end
 
 -- Settles messages of this worker: `entries` are their positions in ARGV. Returns the names of their queues, and for
 -- each of these: how many there were, how many of those were not acknowledged, how many tokens the postponed ones had
--- taken, and when the first was taken.
+-- taken, and when the first was taken. A message that cannot be put back, because its queue's key is no list, stays.
 local function settle(entries)
   local fields, is_settled, ended = {}, {}, {}
   local names, by_name = {}, {}
@@ -45,7 +46,9 @@ local function settle(entries)
   for n = 1, #entries do
     local at, field = entries[n], fields[n]
     local how, name, id, number = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-    if found[n] and not is_settled[field] and string.sub(found[n], 1, #number + 1) == number .. ' ' then
+    local is_mine = found[n] and not is_settled[field] and string.sub(found[n], 1, #number + 1) == number .. ' '
+    local lease = is_mine and how ~= 'ack' and read_lease(found[n])
+    if is_mine and (not lease or pcall(put, how, name, lease.message)) then
       is_settled[field], ended[#ended + 1] = true, field
       local sum = by_name[name]
       if not sum then
@@ -53,18 +56,18 @@ local function settle(entries)
         by_name[name], names[#names + 1] = sum, name
       end
       sum.count = sum.count + 1
-      if how == 'ack' or how == 'bury' then sum.forgotten[#sum.forgotten + 1] = id end
-      if how ~= 'ack' then
-        local lease = read_lease(found[n])
-        sum.returned = sum.returned + 1
-        if tonumber(how) and not is_free(id) then
-          sum.postponed, sum.taken_at = sum.postponed + 1, math.min(sum.taken_at, lease.taken_at)
-        end
-        put(how, name, lease.message)
+      if lease then sum.returned = sum.returned + 1 end
+      if how == 'ack' or how == 'bury' then
+        sum.forgotten[#sum.forgotten + 1] = id
+      elseif tonumber(how) and not is_free(id) then
+        sum.postponed, sum.taken_at = sum.postponed + 1, math.min(sum.taken_at, lease.taken_at)
       end
     end
   end
+  load_queues(names)
   call_with(ended, 'HDEL', leases_of(WORKER))
+  for _, name in ipairs(names) do queues[name].leased = queues[name].leased - by_name[name].count end
+  write_counts()
   for _, name in ipairs(names) do call_with(by_name[name].forgotten, 'SREM', key('known', name)) end
   return names, by_name
 end
@@ -87,7 +90,6 @@ local function settle_all()
   local places, capped = call_with(names, 'ZMSCORE', DUE), {}
   for n, queue in ipairs(load_queues(names)) do
     local at, sum = places[n], by_name[queue.name]
-    queue.leased = queue.leased - sum.count
     if sum.postponed > 0 then refund(queue, sum.postponed, sum.taken_at) end
     if at == 'inf' then
       capped[#capped + 1] = queue.name
@@ -115,7 +117,8 @@ end
 local function take(name, most)
   local messages = call('RPOP', list(name), most) or {}
   if #messages == most then return messages, nil end
-  local joined, first = ripen(name)
+  local is_readable, joined, first = pcall(ripen, name)
+  if not is_readable then return messages, nil end
   if joined == 0 then return messages, first end
   for _, message in ipairs(call('RPOP', list(name), most - #messages)) do messages[#messages + 1] = message end
   return messages, nil
@@ -131,7 +134,7 @@ local function lease(queue, messages)
   at = at + 2
   for n = 1, count do
     local message = messages[n]
-    local id = id_of(message)
+    local id = id_of(message) or 'unreadable:' .. NUMBER .. ':' .. at
     if not is_free(id) then tokens_taken = tokens_taken + 1 end
     taken[#taken + 1], taken[#taken + 2] = field_of(queue.name, id), head .. at .. '\n' .. message -- its position in the answer
     answer[at + 1], answer[at + 2] = id, message
@@ -142,11 +145,12 @@ local function lease(queue, messages)
 end
 
 -- Writes what `lease` collected. If a list holds an id twice, which only another producer can do, one lease stands for
--- both, so the counts are wrong.
+-- both, so the leases are counted again.
 local function write_leases()
   local added = 0
   in_chunks(taken, function(...) added = added + call('HSET', leases_of(WORKER), ...) end)
   if added < #taken / 2 then count_leases() end
+  write_counts()
 end
 
 local left = {} -- names of queues that were served and left the line, each after the time
@@ -165,6 +169,13 @@ local function serve(queue, wanted, place_in_line)
   return count
 end
 
+-- Like `serve`. A queue with a key of another type, which only another program can make, must not stop the others.
+local function serve_safely(queue, wanted, place_in_line)
+  local leased_before = queue.leased
+  if not pcall(serve, queue, wanted, place_in_line) then set_place(queue, now + BROKEN_S) end
+  return queue.leased - leased_before
+end
+
 -- Round robin: every queue in line gets an equal share of the open room and goes to the end of the line; the first in
 -- line then get what is left. Places at the end are in the microseconds before now, in the order of the visits. Without
 -- open room only new queues are served, one message each; the others keep their places, for another worker. Returns
@@ -179,7 +190,7 @@ local function serve_all(room, open_room)
     for _, queue in ipairs(load_queues(line)) do
       visits = visits + 1
       if open_room > 0 or queue.leased == 0 then
-        local count = serve(queue, share, now - math.max(0, most_places - visits) / 1000000)
+        local count = serve_safely(queue, share, now - math.max(0, most_places - visits) / 1000000)
         room, open_room = room - count, open_room - count
       end
     end
@@ -226,17 +237,12 @@ if ROOM and ROOM > 0 and NUMBER > tonumber(call('HGET', FENCES, WORKER) or -1) t
   call('ZADD', WORKERS, 'NX', now, WORKER)
   room, open_room = ROOM, OPEN_ROOM
   if not leaves_work_to_another() then
-    local is_complete, first, second = pcall(serve_all, ROOM, OPEN_ROOM)
+    room, open_room = serve_all(ROOM, OPEN_ROOM)
     write_leases()
-    if not is_complete then -- what was taken until then is leased, so the next request gives it back
-      write_all()
-      error(first)
-    end
-    room, open_room = first, second
   end
 end
 
-write_all()
+write_places()
 
 local function has_due(line) return #call('ZRANGEBYSCORE', line, '-inf', now, 'LIMIT', 0, 1) > 0 end
 

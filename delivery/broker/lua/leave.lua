@@ -7,5 +7,5 @@ call('ZREM', WORKERS, WORKER)
 stop_waiting(WORKER)
 call('HDEL', FENCES, WORKER)
 local count = give_back({WORKER})
-write_all()
+write_places()
 return count

@@ -10,10 +10,11 @@ for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do
     local lease = read_lease(found)
     call('HDEL', leases_of(worker), field)
     queue.leased = queue.leased - 1
+    write_counts()
     if not is_free(id) then refund(queue, 1, lease.taken_at) end
     call('ZADD', key('delayed', queue.name), now + math.max(delay_s, 0), lease.message)
     announce(place(queue))
-    write_all()
+    write_places()
     return 1
   end
 end

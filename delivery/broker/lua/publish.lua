@@ -56,5 +56,5 @@ end
 
 local joins = places_of_joining(entering)
 for n, queue in ipairs(load_queues(entering)) do announce(place(queue, joins[n], first[queue.name])) end
-write_all()
+write_places()
 return added

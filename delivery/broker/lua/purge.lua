@@ -13,9 +13,9 @@ else
   local dropped = call('RPOP', list(queue), CHUNK) or {}
   local popped = call('ZPOPMIN', delayed, CHUNK)
   for i = 1, #popped, 2 do dropped[#dropped + 1] = popped[i] end
-  for _, message in ipairs(dropped) do call('SREM', known, id_of(message)) end
+  for _, message in ipairs(dropped) do call('SREM', known, id_of(message) or '') end
   count = #dropped
 end
 local at = place(load_queue(queue))
-write_all()
+write_places()
 return {count, at and 0 or 1}

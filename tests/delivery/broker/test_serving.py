@@ -14,7 +14,7 @@ from delivery.broker.naming import FREE
 from delivery.broker.received import Lease, Received
 from delivery.broker.room import FOR_ANY_ROOM, FOR_OPEN_ROOM, NOTHING
 from tests.delivery.broker.manual_worker import ManualWorker
-from tests.delivery.broker.servers import lasting_keys
+from tests.delivery.broker.servers import lasting_keys, line
 
 pytestmark = pytest.mark.servers
 
@@ -663,13 +663,12 @@ def test_a_list_that_was_filled_without_the_broker_is_adopted(bench: Bench) -> N
 
 def test_an_id_that_a_list_holds_twice_is_counted_once(bench: Bench) -> None:
     """Otherwise such a queue would seem to be at its cap for ever."""
-    bench.queues.configure("partner.wild", max_in_flight=3)
-    for message in ("no task", "no task", '{"properties": {"delivery_tag": "wild"}}'):
+    for message in ["no task", '{"properties": {"delivery_tag": "wild"}}'] * 2:
         bench.client.lpush("partner.wild", message)
     bench.queues.scripts.run("adopt", "partner.wild")
     held = bench.worker.exchange(10).messages
-    assert len(held) == 3
-    assert bench.queues.stats(["partner.wild"])["partner.wild"].in_flight == 2
+    assert len(held) == 4
+    assert bench.queues.stats(["partner.wild"])["partner.wild"].in_flight == 3
     bench.worker.settle("ack", held)
     assert bench.queues.stats(["partner.wild"])["partner.wild"].in_flight == 0
 
@@ -683,15 +682,50 @@ def test_a_settlement_that_is_reported_twice_counts_once(bench: Bench) -> None:
     assert bench.worker.fetch() == ["a2"]
 
 
-def test_a_key_that_is_no_list_costs_no_other_queue_a_message(bench: Bench) -> None:
-    for name in ("a", "foreign"):
+FOREIGN = ["partner.foreign", "fair:delayed:partner.foreign", "fair:bucket:partner.foreign"]
+
+
+@pytest.mark.parametrize("key", FOREIGN)
+def test_a_key_of_another_type_stops_no_other_queue(bench: Bench, key: str) -> None:
+    bench.queues.configure("partner.foreign", rate="100/s")
+    for name in ("foreign", "a"):
         bench.fill(name, 1)
-    bench.client.set("partner.foreign", "not a list")
-    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
-        bench.worker.exchange(10)
-    assert bench.queues.stats(["partner.a"])["partner.a"].in_flight == 1
-    bench.client.delete("partner.foreign")
-    assert bench.worker.exchange(10, lost_since=1).ids == ["a0"]
+    bench.client.delete(key)
+    bench.client.hset(key, "of", "another program")
+    assert "a0" in bench.drain(10)
+    assert line(bench.client, "fair:due:partner.*")["partner.foreign"] > bench.now
+    bench.client.delete(key)
+    bench.fill("foreign", 1, first=1)
+    bench.at(11)
+    assert "foreign1" in bench.drain(10)
+
+
+@pytest.mark.parametrize("how", ["leave", "dead", "lost", "head", "tail", "30"])
+def test_messages_that_cannot_be_put_back_stay_leased(bench: Bench, how: str) -> None:
+    """The counts fit the leases in any case: a queue that seemed to be at its cap would get nothing for ever."""
+    for name in ("a", "b", "foreign"):
+        bench.queues.configure(f"partner.{name}", max_in_flight=2)
+        bench.fill(name, 2)
+    bench.worker.beat()
+    held = bench.worker.exchange(6).messages
+    key = "fair:delayed:partner.foreign" if how == "30" else "partner.foreign"
+    bench.client.hset(key, "of", "another program")
+    if how == "leave":
+        bench.worker.leave()
+    elif how == "lost":
+        bench.worker.exchange(0, lost_since=1)
+    elif how == "dead":
+        bench.at(5)
+        bench.other.beat()
+        bench.at(10.2)
+        assert bench.other.beat() == (["worker"], 4)
+    else:
+        bench.worker.settle(how, held)
+    bench.client.delete(key)
+    counts = {name: of.in_flight for name, of in bench.queues.stats().items()}
+    assert counts == {"partner.a": 0, "partner.b": 0, "partner.foreign": 2}
+    bench.at(41)
+    assert sorted(bench.other.fetch(10)) == ["a0", "a1", "b0", "b1"]
 
 
 def test_after_a_drain_only_configuration_is_left(bench: Bench, client: redis.Redis) -> None:
