@@ -1,13 +1,13 @@
 """Reads pending deliveries and fan-outs from PostgreSQL, in pages, to compare them with the broker."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
 from delivery.clocks import database_now
-from delivery.due import FAN_OUT_COLUMNS, Due, Queued, due_columns, queued
+from delivery.due import FAN_OUT_COLUMNS, Due, FanOutDue, Queued, due_columns, queued
 from partners.models import FOREVER
 
 GRACE_S = 10.0
@@ -82,6 +82,22 @@ SELECT * FROM (
      WHERE partner_id = %(partner)s AND created_at < %(before)s AND (created_at, id) {{beyond}} (%(due_at)s, %(id)s)
      ORDER BY created_at {{order}}, id {{order}} LIMIT %(size)s)
 ) AS waiting ORDER BY due_at {{order}}, id {{order}} LIMIT %(size)s
+"""  # noqa: S608 - our own constants
+
+
+def still_pending(waiting: Sequence[Queued]) -> list[Queued]:
+    """Those whose attempts or fan-outs have not been made since they were read."""
+    ids = [one.fan_out_id if isinstance(one, FanOutDue) else one.delivery_id for one in waiting]
+    with connection.cursor() as cursor:
+        cursor.execute(_STILL_PENDING, {"ids": ids})
+        pending = {queued(*row).message_id for row in cursor.fetchall()}
+    return [one for one in waiting if one.message_id in pending]
+
+
+_STILL_PENDING = f"""
+SELECT {due_columns()} FROM delivery_delivery WHERE id = ANY(%(ids)s) AND status = 'pending'
+UNION ALL
+SELECT {FAN_OUT_COLUMNS} FROM delivery_fanout WHERE id = ANY(%(ids)s)
 """  # noqa: S608 - our own constants
 
 

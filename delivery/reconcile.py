@@ -22,7 +22,7 @@ from delivery.broker import FairQueues
 from delivery.due import Queued
 from delivery.limits import mend_limits
 from delivery.mending import mend
-from delivery.overdue import GRACE_S, NEWEST, PAGE, Position, pages, partners_with_overdue
+from delivery.overdue import GRACE_S, NEWEST, PAGE, Position, pages, partners_with_overdue, still_pending
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,13 @@ def find_lost(of: FairQueues, grace_s: float = GRACE_S) -> Iterator[tuple[int, l
     deliveries that the broker does not hold. Raises as `reconcile` does."""
     for partner_id in partners_with_overdue(grace_s):
         for page, _ in pages(partner_id, grace_s):
-            yield len(page), publish.missing(partner_id, page, of=of)
+            yield len(page), _lost(partner_id, page, of)
+
+
+def _lost(partner_id: str, page: Sequence[Queued], of: FairQueues) -> list[Queued]:
+    """What was made after the page was read is not lost, though the broker does not hold it either."""
+    missing = publish.missing(partner_id, page, of=of)
+    return still_pending(missing) if missing else []
 
 
 def _never() -> bool:
@@ -105,7 +111,7 @@ def _look_back(
     for start in (NEWEST, reached or NEWEST):
         for page, end in pages(partner_id, grace_s, min(at, start), back=True, size=size):
             at = end
-            lost = publish.missing(partner_id, page, of=of)
+            lost = _lost(partner_id, page, of)
             yield len(page), lost
             if len(page) == size and (not lost or is_over()):
                 break

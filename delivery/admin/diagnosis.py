@@ -4,7 +4,8 @@ Staff need this first when a partner calls. Each finding says whose fault it is,
 answered last; no finding means that nothing is wrong.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -87,9 +88,9 @@ def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
     elif queue.waits_for_rate:
         limit = partner.rate_limit_in_force
         pace = per_second(limit)
-        left = timedelta(seconds=round(queue.waiting / pace)) if pace else timedelta()
+        left = timedelta(seconds=math.ceil(queue.waiting / pace)) if pace else timedelta()
         title = f"{queue.waiting:,} deliveries wait for the rate limit of {limit}"
-        yield Finding(Side.SETTING, title, oldest, f"At this rate they take {span(left)}.")
+        yield Finding(Side.SETTING, title, _since(facts, _open(facts)), f"At this rate they take {span(left)}.")
     elif queue.waits_for_answers(partner.max_in_flight) and facts.live.oldest_fan_out_at is not None:
         title = f"{queue.waiting:,} messages wait: the {partner.max_in_flight} that may be in flight are"
         detail = "They are requests, or events whose deliveries are made for many subscriptions or with slow filters."
@@ -106,7 +107,7 @@ def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
 def _behind(facts: Facts) -> Finding | None:
     """Deliveries are due, or still to be made, nothing holds them back, and they are not sent."""
     live = facts.live
-    free = {one.pk for one in facts.subscriptions if facts.is_open(one)}
+    free = _open(facts)
     is_held = live.queue is not None and live.queue.held_until is not None
     fan_out_s = None if is_held else live.oldest_fan_out_s(facts.now)
     if max(live.oldest_waiting_s(facts.now, free) or 0.0, fan_out_s or 0.0) < BEHIND_S:
@@ -133,6 +134,12 @@ def _endpoint(facts: Facts, one: Subscription) -> Iterator[Finding]:
         yield Finding(Side.THEIRS, title, one.failing_since, facts.last_error(one), one)
 
 
-def _since(facts: Facts) -> datetime | None:
-    age_s = facts.live.oldest_waiting_s(facts.now)
+def _open(facts: Facts) -> Set[str]:
+    """The subscriptions whose deliveries nothing holds back."""
+    return {one.pk for one in facts.subscriptions if facts.is_open(one)}
+
+
+def _since(facts: Facts, subscription_ids: Set[str] | None = None) -> datetime | None:
+    """When the oldest delivery that waits was due, of all or of some subscriptions."""
+    age_s = facts.live.oldest_waiting_s(facts.now, subscription_ids)
     return None if age_s is None else facts.now - timedelta(seconds=age_s)

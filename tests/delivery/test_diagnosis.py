@@ -98,6 +98,17 @@ def test_a_rate_limit_is_a_setting_and_says_how_long_it_takes() -> None:
     assert findings(replace(with_queue(tokens=6000), partner=limited))[0].side == Side.OURS
 
 
+def test_a_rate_limit_is_not_blamed_for_what_waits_for_a_breaker() -> None:
+    lately = NOW - timedelta(seconds=6)
+    queue = replace(IDLE, waiting=8, tokens=0)
+    waiting = {"sub_1": Backlog(8, lately), "sub_2": Backlog(5000, LONG_AGO)}
+    live = Live(queue, waiting, 2, {"sub_2": BreakerState("open", LONG_AGO, NOW)})
+    down = Subscription(id="sub_2", url="https://down.example.com/in", is_enabled=True)
+    limited = Partner(rate_limit="100/s", max_in_flight=16)
+    found = findings(replace(FACTS, live=live, partner=limited, subscriptions=[SUBSCRIPTION, down]))[0]
+    assert (found.since, found.detail) == (lately, "At this rate they take 1 s.")
+
+
 def test_a_full_cap_is_the_endpoints_slowness() -> None:
     found = only(with_queue(in_flight=16))
     assert (found.side, found.title) == (

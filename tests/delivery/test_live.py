@@ -177,6 +177,12 @@ def test_the_pages_of_partner_and_subscription_say_first_how_it_stands(
     assert "Pending here 1 oldest waits" in page
 
 
+def test_a_change_that_was_refused_is_not_shown_as_how_it_stands(admin_client: Client, partner: Partner) -> None:
+    page = text(admin_client.post(change_url(partner), {"name": partner.name, "rate_limit": "7/x"}).content)
+    assert page.index("Right now") < page.index("7/x"), "the form, below, has it"
+    assert "of 7/x" not in page
+
+
 def test_a_pause_lasts_since_it_was_made_and_not_since_something_waits(
     admin_client: Client, partner: Partner, subscription: Subscription
 ) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import pytest
+from django.utils import timezone
 
 from delivery import publish
 from delivery.broker import FairMessage, FairQueues
@@ -57,6 +58,23 @@ class TestLookBack:
         assert self.look(queues) == []
         new_delivery(subscriptions[0])
         assert [found for _ in range(3) for found in self.look(queues)] == [subscriptions[0].partner_id]
+
+    def test_what_is_made_meanwhile_is_not_lost(
+        self, queues: FairQueues, subscriptions: Sequence[Subscription]
+    ) -> None:
+        """A page is read, then its deliveries are made, then the broker is asked."""
+        made, retried, lost = (new_delivery(subscriptions[0]) for _ in range(3))
+
+        class Late(FairQueues):
+            def missing(self, queue: str, ids: Sequence[str]) -> list[str]:
+                Delivery.objects.filter(pk=made.pk).update(
+                    status="succeeded", next_attempt_at=None, finished_at=timezone.now()
+                )
+                Delivery.objects.filter(pk=retried.pk).update(attempt_count=1)
+                return super().missing(queue, ids)
+
+        found = [one for _, page in look_back(Late(queues.client)) for one in page]
+        assert [one.message_id for one in found] == [due(lost).message_id]
 
     def test_what_a_partner_has_lost_is_gone_on_with_where_the_time_was_over(
         self, queues: FairQueues, subscriptions: Sequence[Subscription]
