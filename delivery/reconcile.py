@@ -96,6 +96,7 @@ def look_back(
         if is_over():
             of.client.set(_LAST_PARTNER, partner_id)
             return
+    of.client.delete(_LAST_PARTNER)
 
 
 def _in_turn(partner_ids: Sequence[str], of: FairQueues) -> Sequence[str]:

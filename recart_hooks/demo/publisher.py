@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import nats
 import nats.errors
@@ -16,10 +17,14 @@ STREAM_PATIENCE_S = 60.0
 
 
 async def publish(
-    events: Iterator[ShopEvent], scoreboard: Scoreboard, pause_s: float, count: int | None = None
+    events: Iterator[ShopEvent],
+    scoreboard: Scoreboard,
+    pause_s: float,
+    count: int | None = None,
+    connect: Callable[..., Awaitable[Any]] = nats.connect,
 ) -> None:
     """Publishes `count` events, or for ever, with a pause after each. Raises TimeoutError if no stream appears."""
-    client = await nats.connect(settings.NATS_URL, max_reconnect_attempts=-1)
+    client = await connect(settings.NATS_URL, max_reconnect_attempts=-1)
     try:
         jetstream = client.jetstream()
         async with asyncio.timeout(STREAM_PATIENCE_S):
@@ -34,6 +39,8 @@ async def publish(
             scoreboard.publish(event)
             headers = {"Nats-Msg-Id": event.id}
             await jetstream.publish(f"events.{event.type}", event.data, headers=headers)
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError  # Python 3.11's wait_for, in nats-py, drops one that meets the answer
             await asyncio.sleep(pause_s)
     finally:
         await client.close()

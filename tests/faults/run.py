@@ -30,6 +30,7 @@ _CONFIGURATION = (
         "fair:bell",
         "fair:bucket",
         "breakers-opened",  # kept until operational events report them
+        "reconcile-reached",  # how far back it has looked for a partner; expires
         "retention-reached",  # kept for the next removal of old rows
     ),
     "_kombu.binding",
