@@ -115,7 +115,7 @@ class PartnerWithDeliveriesAdmin(PartnerAdmin, SendsTestEvents):
     def page_context(self, request: HttpRequest, obj: Partner) -> dict[str, Any]:
         shown = super().page_context(request, obj)
         if request.user.has_perm("delivery.view_delivery"):
-            shown.update(traffic_context(request, obj) | standing_context(obj))
+            shown.update(traffic_context(request, obj) | standing_context(Partner.objects.get(pk=obj.pk)))
         return shown
 
     def panels(self, partner: Partner) -> Sequence[Panel]:
@@ -152,7 +152,8 @@ class SubscriptionWithDeliveriesAdmin(EditsWithPreview, StartsReplays, Subscript
     def page_context(self, request: HttpRequest, obj: Subscription) -> dict[str, Any]:
         shown = super().page_context(request, obj)
         if request.user.has_perm("delivery.view_delivery") and obj.deleted_at is None:
-            shown.update(standing_context(obj.partner, obj))
+            saved = Subscription.objects.select_related("partner").get(pk=obj.pk)
+            shown.update(standing_context(saved.partner, saved))
         return shown
 
     def panels(self, subscription: Subscription) -> Sequence[Panel]:

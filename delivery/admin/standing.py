@@ -57,10 +57,8 @@ class Line:
 
 
 def standing_context(partner: Partner, subscription: Subscription | None = None) -> dict[str, Any]:
-    """The context of the section, for a partner or for one of its subscriptions. Both are read again: a form that was
-    refused leaves its values in them."""
-    partner = Partner.objects.get(pk=partner.pk)
-    subscription = Subscription.objects.get(pk=subscription.pk) if subscription else None
+    """The context of the section, for a partner or for one of its subscriptions, as they are saved: a form that was
+    refused leaves its values in its object."""
     now = timezone.now()
     seen = live(partner.pk, now)
     mine = [subscription] if subscription else partner.subscriptions.filter(deleted_at=None).order_by("-id")

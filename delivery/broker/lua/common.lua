@@ -282,9 +282,9 @@ local function leases_of(worker) return key('leases', worker) end
 
 local function field_of(name, id) return #name .. ':' .. name .. id end
 
-local function read_field(field)
+local function queue_of(field)
   local size, start = string.match(field, '^(%d+):()')
-  return string.sub(field, start, start + size - 1), string.sub(field, start + size)
+  return string.sub(field, start, start + size - 1)
 end
 
 local function read_lease(lease)
@@ -300,7 +300,7 @@ local function count_leases()
   for _, queue in pairs(queues) do queue.leased = 0 end
   for _, worker in ipairs(call('ZRANGE', WORKERS, 0, -1)) do
     for _, field in ipairs(call('HKEYS', leases_of(worker))) do
-      local queue = queues[read_field(field)]
+      local queue = queues[queue_of(field)]
       if queue then queue.leased = queue.leased + 1 end
     end
   end
@@ -312,20 +312,21 @@ local function redelivered(message)
 end
 
 -- Returns leases of these workers to the heads of their queues, in the order in which they were taken.
--- `is_wanted(lease, queue, id)`, if given, selects them; `changed(message)`, if given, edits each message. Returns how
--- many there were. Those of a queue whose key is no list stay.
+-- `is_wanted(lease)`, if given, selects them; `changed(message)`, if given, edits each message. Returns how many there
+-- were. Those of a queue whose key is no list stay.
 local function give_back(workers, is_wanted, changed)
   local count, names, by_name = 0, {}, {}
   for _, worker in ipairs(workers) do
     local all = call('HGETALL', leases_of(worker))
     for i = 1, #all, 2 do
-      local lease, name, id = read_lease(all[i + 1]), read_field(all[i])
-      if not is_wanted or is_wanted(lease, name, id) then
+      local lease = read_lease(all[i + 1])
+      lease.worker, lease.field = worker, all[i]
+      if not is_wanted or is_wanted(lease) then
+        local name = queue_of(lease.field)
         if not by_name[name] then
           by_name[name] = {}
           names[#names + 1] = name
         end
-        lease.worker, lease.field = worker, all[i]
         table.insert(by_name[name], lease)
       end
     end

@@ -13,7 +13,7 @@ end
 local leased, orphans = {}, {}
 for _, worker in ipairs(workers) do
   for _, field in ipairs(call('HKEYS', leases_of(worker))) do
-    local name = read_field(field)
+    local name = queue_of(field)
     leased[name] = (leased[name] or 0) + 1
     if not is_alive[worker] then orphans[name] = (orphans[name] or 0) + 1 end
   end

@@ -74,8 +74,6 @@ end
 
 local held_numbers = {} -- request numbers of the leases that the worker holds, by field
 
-local function is_held(name, id, number) return held_numbers[field_of(name, id)] == number end
-
 local function settle_all()
   if not ARGV[9] then return end
   local entries = {}
@@ -126,7 +124,7 @@ end
 
 local answer = {'', 0, 0}
 local taken = {} -- fields and values of this request's leases
-local head = string.format('%d %.6f ', NUMBER, now) -- what the values begin with
+local head = NUMBER .. ' ' .. stamp(now) .. ' ' -- what the values begin with
 
 local function lease(queue, messages)
   local count, at, tokens_taken = #messages, #answer, 0
@@ -229,7 +227,9 @@ if ROOM then stop_waiting(WORKER) end -- it must not ring its own bell
 settle_all()
 if LOST then
   call('HSET', FENCES, WORKER, NUMBER - 1) -- a lost request may still arrive
-  give_back({WORKER}, function(lease, name, id) return lease.number >= LOST and not is_held(name, id, lease.number) end)
+  give_back({WORKER}, function(lease)
+    return lease.number >= LOST and held_numbers[lease.field] ~= lease.number
+  end)
 end
 write_places()
 local room, open_room = 0, 0
