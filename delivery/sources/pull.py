@@ -9,6 +9,7 @@ by turns of their subjects (delivery.sources.ahead).
 """
 
 import asyncio
+import math
 import time
 from contextlib import suppress
 from typing import Any
@@ -60,14 +61,23 @@ class Pull:
         self._per_s = 0.0
         """How many messages are handled a second, while some wait; 0: unknown."""
         self._failure = ""
+        self._is_stopping = False
 
     async def start(self) -> None:
         """Raises nats.errors.Error."""
         self._subscription = await self._client.subscribe(self._inbox, cb=self._came)
 
     async def stop(self) -> None:
-        """Gives back messages that were not taken, so that they come again at once. Raises nats.errors.Error."""
+        """Gives back messages that were not taken, so that they come again at once. Raises nats.errors.Error.
+
+        What the server sends while the subscription ends would be lost until it is handed out again. So no request may
+        be filled then.
+        """
+        self._is_stopping = True
         if self._subscription is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_S):
+                    await self._others()
             await self._subscription.drain()
         for message in self._ahead.take(len(self._ahead)):
             await message.nak()
@@ -100,7 +110,8 @@ class Pull:
             await self._ask(limit)
             await self._has_news.wait()
 
-    async def _others(self, limit: int) -> None:
+    async def _others(self, limit: float = math.inf) -> None:
+        """Waits for the end of the request, or for so many messages."""
         while self._open and len(self._ahead) < limit and not self._failure:
             self._has_news.clear()
             await self._has_news.wait()
@@ -136,5 +147,5 @@ class Pull:
             if status not in _ENDED:
                 self._failure = f"{status} {(headers or {}).get('Description', '')}".strip()
         self._has_news.set()
-        if status is None and not self._open:
+        if status is None and not self._open and not self._is_stopping:
             await self._ask_ahead(self._asked)
