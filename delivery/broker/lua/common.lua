@@ -7,6 +7,7 @@ local POLL_S = 1.5      -- an idle worker sends a request at least this often
 local BELL_KEPT_S = 10  -- an unanswered bell expires; its worker sends a request anyway
 -- How long it is known when a queue was served last. If queues that were not fill all room, a backlog waits so long.
 local REMEMBERED_S = 2
+local REFUNDED_S = 1    -- a message that is postponed within it costs its partner nothing
 local CHUNK = 1000      -- number of values that unpack() can safely put on Lua's stack
 local TAIL = 100        -- bytes at the end of a message that are searched for its id first
 
@@ -117,12 +118,12 @@ local function spend(queue, count) fill(queue, full_at(queue) + count / queue.li
 
 local function is_free(id) return string.sub(id, 1, 5) == 'free:' end
 
--- Gives back the tokens of messages that were taken and then postponed, so not sent. The tokens that the bucket has
--- gained since then are subtracted: had none been taken, it might have been full, and gained nothing.
+-- Gives back the tokens of messages that were taken and then postponed, so not sent. After REFUNDED_S, the tokens that
+-- the bucket has gained since are subtracted: had none been taken, it might have been full, and gained nothing.
 local function refund(queue, count, taken_at)
   local rate = queue.limits.rate
   if not rate then return end
-  local lost_s = count / rate - math.max(0, now - taken_at)
+  local lost_s = count / rate - math.max(0, now - taken_at - REFUNDED_S)
   if lost_s > 0 then fill(queue, math.max(now, full_at(queue) - lost_s)) end
 end
 

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.servers
 QUEUES = [f"partner.{name}" for name in "abc"]
 WORKERS = ["one", "two"]
 DEAD_AFTER_S, GAP_S = 10.0, 6.0
+REFUNDED_S = 1.0
 SLACK = 0.001
 """Tokens that rounding may give or take."""
 
@@ -74,8 +75,8 @@ class Queue:
             self.full_at = min(max(self.full_at, now), latest) + count / self.rate
 
     def refund(self, lease: Lease, now: float) -> None:
-        """A postponed message was not sent. The bucket may have been full again since."""
-        if self.rate is not None and (lost_s := 1 / self.rate - (now - lease.at)) > 0:
+        """A postponed message was not sent. If that took long, the bucket may have been full again since."""
+        if self.rate is not None and (lost_s := 1 / self.rate - max(0.0, now - lease.at - REFUNDED_S)) > 0:
             latest = now + default_burst(self.rate) / self.rate
             self.full_at = max(now, min(self.full_at, latest) - lost_s)
 

@@ -623,16 +623,47 @@ def test_the_rate_limit_does_not_count_free_messages(bench: Bench) -> None:
     assert bench.worker.fetch() == [], "it was the only token"
 
 
-def test_tokens_that_the_bucket_gained_meanwhile_are_not_given_back_as_well(bench: Bench) -> None:
+def test_messages_that_are_postponed_one_after_another_cost_no_tokens(bench: Bench) -> None:
+    """What the bucket gains while each of them is out is not subtracted, or nothing would come back."""
+    bench.queues.configure("partner.a", rate="10/s", burst=2)
+    bench.fill("a", 200)
+    for step in range(1, 101):
+        held = bench.worker.exchange(4).messages
+        assert len(held) == 2
+        bench.at(step * 0.02)
+        bench.worker.settle("1000", held)
+    assert len(bench.worker.exchange(4).messages) == 0
+    bench.fill("a", 20, first=200)
+    assert len(bench.worker.exchange(20).messages) == 2, "no more than the bucket holds"
+
+
+def test_tokens_that_the_bucket_gained_in_a_long_time_are_not_given_back_as_well(bench: Bench) -> None:
     bench.queues.configure("partner.a", rate="1/s", burst=10)
     bench.fill("a", 40)
     late = bench.worker.exchange(40).messages
     assert len(late) == 10
     bench.at(9.99)
     sent = len(bench.worker.exchange(40).messages)
-    bench.at(10)
+    assert sent == 9
+    bench.at(11)
     bench.worker.settle("30", late)
-    assert sent + len(bench.worker.exchange(40).messages) == 10
+    assert sent + len(bench.worker.exchange(40).messages) == 11, "ten at first and one since"
+
+
+@pytest.mark.parametrize("taken_for_s", [0.01, 0.3, 0.9])
+def test_postponed_messages_do_not_raise_the_average_rate(bench: Bench, taken_for_s: float) -> None:
+    """As while another endpoint of the partner is down: half of what is taken is sent, the rest is postponed."""
+    bench.queues.configure("partner.a", rate="20/s", burst=10)
+    bench.fill("a", 2_000)
+    sent = 0
+    for step in range(int(30 / taken_for_s)):
+        bench.at(step * taken_for_s)
+        held = bench.worker.exchange(20).messages
+        bench.at((step + 1) * taken_for_s)
+        bench.worker.settle("1000", held[::2])
+        bench.worker.settle("ack", held[1::2])
+        sent += len(held[1::2])
+    assert 160 < sent <= 30 * 20 + 10 + 10
 
 
 def test_an_unreadable_message_is_kept_apart(bench: Bench) -> None:
