@@ -15,16 +15,20 @@ from partners.models import Subscription
 from partners.services import verify_subscription
 
 
-def verify_now(subscription: Subscription, sender: Sender | None = None) -> tuple[Tried, bool]:
+def verify_now(subscription: Subscription, sender: Sender | None = None) -> tuple[Tried, str]:
     """Sends a new challenge, signed like an event and not transformed. If the answer is 2xx with the challenge as its
-    body, an unverified subscription is enabled. Returns the request with its outcome, and whether it was verified.
+    body, an unverified subscription is enabled. Returns the request with its outcome, and why the endpoint is not
+    verified: empty if it is.
 
     Raises partners.places.Busy.
     """
     challenge = secrets.token_urlsafe(24)
     endpoint = replace(load_endpoints([subscription.pk])[subscription.pk], transform=None)
     tried = send_now(endpoint, CHALLENGE, f'{{"challenge":"{challenge}"}}', sender)
-    echoed = tried.outcome.succeeded and tried.outcome.response_excerpt.strip() == challenge
-    if echoed:
-        verify_subscription(subscription)
-    return tried, echoed
+    outcome = tried.outcome
+    if not outcome.succeeded:
+        return tried, outcome.detail
+    if outcome.response_excerpt.strip() != challenge:
+        return tried, f"it answered {outcome.status_code}, but not with the challenge alone as the body"
+    verify_subscription(subscription)
+    return tried, ""

@@ -16,6 +16,7 @@ import orjson
 from partners.compiled import CompiledCache
 from partners.errors import DataInvalid, JSONError, SchemaError
 from partners.exact_json import EVENT_LIMITS, Limits, check, loads_unique
+from partners.json_pointer import pointer
 
 SCHEMA_LIMITS = Limits(max_bytes=131_072, max_depth=32)
 MAX_UNFOLDED = 20_000
@@ -41,7 +42,7 @@ class EventSchema:
         try:
             self.validator.validate(_plain(data))
         except jsonschema_rs.ValidationError as error:
-            raise DataInvalid(error.message[:_MESSAGE_MAX], _pointer(error.instance_path)) from None
+            raise DataInvalid(error.message[:_MESSAGE_MAX], pointer("", *map(str, error.instance_path))) from None
         except JSONError:
             raise
         except (ValueError, ArithmeticError):  # thousands of digits, or an exponent beyond what decimals have
@@ -70,7 +71,8 @@ def _compile(text: str) -> EventSchema:
         )
     except jsonschema_rs.ValidationError as error:
         hint = "; patterns have no look-around and no back-references" if '"regex"' in error.message else ""
-        raise SchemaError(f"{error.message[:_MESSAGE_MAX]}{hint}", _pointer(error.instance_path)) from None
+        path = pointer("", *map(str, error.instance_path))
+        raise SchemaError(f"{error.message[:_MESSAGE_MAX]}{hint}", path) from None
     if _Unfolding(schema).size(schema) > MAX_UNFOLDED:
         raise SchemaError(f"too many checks: with every $ref followed, more than {MAX_UNFOLDED} parts")
     return EventSchema(text, validator)
@@ -92,10 +94,6 @@ def _plain(raw: bytes) -> Any:
         return json.loads(
             raw, parse_float=Decimal, parse_int=lambda text: Decimal(text) if len(text) > 18 else int(text)
         )
-
-
-def _pointer(path: list[str | int]) -> str:
-    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
 
 
 class _Unfolding:

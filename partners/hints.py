@@ -10,7 +10,8 @@ from partners.budget import MAX_OUTPUT_BYTES, TRANSFORMATION, Budget
 from partners.edits import omit
 from partners.envelope import Envelope
 from partners.exact_json import EVENT_LIMITS, Limits, Value, loads
-from partners.mapping.call import TAKES, pointer
+from partners.json_pointer import pointer
+from partners.mapping.call import TAKES
 from partners.paths import Scope
 from partners.transform import SPEC_LIMITS, compile_transformation
 

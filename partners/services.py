@@ -97,12 +97,17 @@ def create_subscription(
 
 
 def update_subscription(subscription: Subscription, changes: Mapping[str, Any]) -> None:
-    """With ENDPOINT_PROOF a new URL must be verified, and deliveries that wait for the former one become dead."""
+    """With ENDPOINT_PROOF a new URL must be verified, and deliveries that wait for the former one become dead.
+
+    Values that it has already change nothing, not even `updated_at`.
+    """
     with transaction.atomic():
         row = Subscription.objects.select_for_update().get(pk=subscription.pk)
         before, written = audit.snapshot(row), [*changes, "updated_at"]
         _assign(subscription, changes)
         subscription.full_clean()
+        if audit.snapshot(subscription) == before:
+            return
         is_moved = changes.get("url", row.url) != row.url
         if settings.ENDPOINT_PROOF and is_moved and row.disabled_reason != _Reason.STAFF:
             written += _disable(subscription, _Reason.UNVERIFIED)

@@ -22,6 +22,7 @@ from partners.edits import omit, rename
 from partners.envelope import Envelope
 from partners.errors import JSONError, SpecError, TransformError
 from partners.exact_json import Limits, Value, dumps, loads_unique
+from partners.json_pointer import pointer
 from partners.mapping import Build, NotPossible, TemplateCompiler
 from partners.paths import MISSING, Path, Scope
 from partners.paths.steps import Filter, Names
@@ -118,7 +119,7 @@ def _renamings(names: Value, compiler: TemplateCompiler) -> list[tuple[Path, str
 
 
 def _renaming(text: str, name: Value, compiler: TemplateCompiler) -> tuple[Path, str]:
-    at = f"/rename/{text.replace('~', '~0').replace('/', '~1')[:120]}"
+    at = pointer("/rename", text)[:128]
     path = compiler.path(text, at)
     match path.steps[-1:]:
         case (Names(names=(_,)),):

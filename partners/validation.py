@@ -19,6 +19,7 @@ from partners.endpoints import check_url
 from partners.errors import InvalidInput
 from partners.event_schemas import compile_schema
 from partners.filters import compile_filter
+from partners.json_pointer import pointer
 from partners.patterns import check_event_type, check_patterns
 from partners.transform import compile_transformation
 
@@ -57,9 +58,14 @@ def _as_validation_error() -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:
-        refused = ValidationError(str(error))
-        refused.path = getattr(error, "path", "")  # type: ignore[attr-defined]  # the API adds it to its pointer
-        raise refused from None
+        raise _refused(str(error), getattr(error, "path", "")) from None
+
+
+def _refused(message: str, path: str) -> ValidationError:
+    """`path`: a JSON pointer into the value, which the API adds to its own."""
+    refused = ValidationError(message)
+    refused.path = path  # type: ignore[attr-defined]
+    return refused
 
 
 def per_second(rate_limit: str) -> float | None:
@@ -82,21 +88,25 @@ def validate_headers(value: Any) -> None:
         raise ValidationError(f"at most {MAX_HEADERS} headers")
     for name, content in value.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ValidationError(f"{name!r} is not a header name")
+            raise _wrong_header(name, f"{name!r} is not a header name")
         if name.lower().startswith("webhook-") or name.lower() in _OUR_HEADERS:
-            raise ValidationError(f"the header {name!r} is set by us")
+            raise _wrong_header(name, f"the header {name!r} is set by us")
         if not isinstance(content, str) or not _HEADER_VALUE.fullmatch(content):
-            raise ValidationError(
-                f"the value of {name!r} must be printable ASCII of at most 4096 characters, on one line"
+            raise _wrong_header(
+                name, f"the value of {name!r} must be printable ASCII of at most 4096 characters, on one line"
             )
     _check_headers_together(value)
+
+
+def _wrong_header(name: Any, message: str) -> ValidationError:
+    return _refused(message, pointer("", str(name)))
 
 
 def _check_headers_together(headers: Mapping[str, str]) -> None:
     seen: set[str] = set()
     for name in headers:
         if name.lower() in seen:
-            raise ValidationError(f"the header {name!r} is given twice: names are not case-sensitive")
+            raise _wrong_header(name, f"the header {name!r} is given twice: names are not case-sensitive")
         seen.add(name.lower())
     size = sum(len(name) + len(content) for name, content in headers.items())
     if size > MAX_HEADERS_BYTES:

@@ -18,7 +18,7 @@ from delivery.models import Attempt, Delivery
 from delivery.verbs import retry_delivery
 from partners.api import costly
 from partners.api.base import ApiView
-from partners.api.fields import Moment
+from partners.api.fields import Choice, Moment
 from partners.api.pages import VISIBLE, PageQuery, page
 from partners.api.refusals import Refused
 from partners.api.schema import describe, page_of
@@ -73,7 +73,7 @@ class DeliveryNowShape(DeliveryShape):
 
 
 class DeliveryQuery(PageQuery):
-    status = serializers.ChoiceField(Delivery.Status.values, required=False)
+    status = Choice(Delivery.Status.values, required=False)
     subscription_id = serializers.RegexField(VISIBLE, required=False, max_length=40)
     event_id = serializers.RegexField(VISIBLE, required=False, max_length=260)
     event_type = serializers.RegexField(

@@ -12,7 +12,7 @@ from delivery import stats
 from delivery.stats import Span, Stats
 from partners.api import costly
 from partners.api.base import ApiView
-from partners.api.fields import Moment
+from partners.api.fields import Choice, Moment
 from partners.api.pages import VISIBLE, Query
 from partners.api.refusals import Invalid
 from partners.api.schema import describe
@@ -68,7 +68,7 @@ class StatsQuery(Query):
     subscription_id = serializers.RegexField(VISIBLE, required=False, max_length=40)
     since = Moment(required=False, help_text="Without it, a day before `until`.")
     until = Moment(required=False, help_text="Without it, now.")
-    step_s = serializers.ChoiceField(STEPS_S, default=3600, help_text="Under 3600 only for spans of up to 48 hours.")
+    step_s = Choice(STEPS_S, default=3600, help_text="Under 3600 only for spans of up to 48 hours.")
 
 
 class StatsView(ApiView):

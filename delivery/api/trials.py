@@ -58,6 +58,7 @@ class VerificationShape(TestResultShape):
     """The challenge and its outcome."""
 
     verified = serializers.BooleanField(help_text="The endpoint has echoed the challenge.")
+    reason = serializers.CharField(help_text="Why it is not verified. Empty if it is.")
 
 
 _TEST_EXAMPLE: dict[str, Any] = {
@@ -79,6 +80,7 @@ _TEST_EXAMPLE: dict[str, Any] = {
 _VERIFY_EXAMPLE = {
     **_TEST_EXAMPLE,
     "verified": True,
+    "reason": "",
     "event_type": CHALLENGE,
     "request_body": '{"id":"evt_0192f1c7a5b07d3e8a4e5f60718293a4","type":"endpoint.challenge","timestamp":'
     '"2026-05-01T12:00:00.000000Z","data":{"challenge":"M8yQ0ZKJr1Xw0bV2eW3vq3mEJ0fFZ6yU"}}',
@@ -128,8 +130,8 @@ class VerifyView(ApiView):
     def post(self, request: Request, subscription_id: str) -> Response:
         subscription = own_subscription(self, subscription_id)
         with _refused_while_busy():
-            tried, verified = verify_now(subscription)
-        return Response({"verified": verified, **_tried(tried, CHALLENGE)})
+            tried, why_not = verify_now(subscription)
+        return Response({"verified": not why_not, "reason": why_not, **_tried(tried, CHALLENGE)})
 
 
 @contextmanager

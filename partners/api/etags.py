@@ -5,6 +5,7 @@ of the answer's body, so it changes whenever the body does.
 """
 
 import hashlib
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +13,9 @@ import orjson
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from partners.api.refusals import Refused
+from partners.api.refusals import Invalid, Refused
+
+_TAG = re.compile(r'\*|(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
 def tag_of(body: Any) -> str:
@@ -34,11 +37,13 @@ def tagged_or_unchanged(request: Request, body: Any) -> Response:
 
 
 def check_match(request: Request, current: Any) -> None:
-    """Raises Refused (412) if `If-Match` names another state than the current one."""
+    """Raises Refused (412) if `If-Match` names another state than the current one, and Invalid if it names none."""
     wanted = request.META.get("HTTP_IF_MATCH")
     if wanted is None:
         return
     tags = _tags(wanted)
+    if not tags or not all(map(_TAG.fullmatch, tags)):
+        raise Invalid([{"header": "If-Match", "detail": 'expected the ETag of an answer, in quotes: "1f3b…", or *'}])
     if "*" not in tags and tag_of(current) not in tags:
         raise Refused(
             HTTPStatus.PRECONDITION_FAILED, "changed_meanwhile", "it was changed meanwhile: read it again", {}

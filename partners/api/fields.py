@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from rest_framework import serializers
 
@@ -85,7 +85,18 @@ class Members(serializers.DictField):
         return super().to_internal_value(data)
 
 
-class Word(serializers.ChoiceField):
+class Choice(serializers.ChoiceField):
+    """Says what the choices are where another value is given."""
+
+    def fail(self, key: str, **values: Any) -> NoReturn:
+        if key == "invalid_choice":
+            raise serializers.ValidationError(f"expected one of {', '.join(map(str, self.choices))}", key)
+        super().fail(key, **values)
+
+
+class Word(Choice):
+    """A choice that is text."""
+
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
             self.fail("invalid_choice", input=data)

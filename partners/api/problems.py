@@ -23,6 +23,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from partners.api.refusals import Invalid, Refused
+from partners.json_pointer import pointer
 from partners.query_time import is_too_slow
 
 logger = logging.getLogger("api.problem")
@@ -132,9 +133,7 @@ def places_of(detail: Any, at: str = "#") -> Iterator[dict[str, str]]:
     """REST framework's nested errors as a flat list of places."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
-            yield from places_of(
-                inner, at if name == "non_field_errors" else f"{at}/{_escaped(str(name)[:_NAME_SHOWN])}"
-            )
+            yield from places_of(inner, at if name == "non_field_errors" else pointer(at, str(name)[:_NAME_SHOWN]))
     elif isinstance(detail, (list, tuple)):
         for number, inner in enumerate(detail):
             yield from places_of(inner, f"{at}/{number}" if isinstance(inner, (Mapping, list)) else at)
@@ -146,9 +145,5 @@ def _model_places(error: ModelInvalid) -> Iterator[dict[str, str]]:
     by_field = error.error_dict if hasattr(error, "error_dict") else {"__all__": error.error_list}
     for name, problems in by_field.items():
         for one in problems:
-            at = "#" if name == "__all__" else f"#/{_escaped(name)}{getattr(one, 'path', '')}"
+            at = "#" if name == "__all__" else pointer("#", name) + getattr(one, "path", "")
             yield {"pointer": at, "detail": " ".join(one.messages)}
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")

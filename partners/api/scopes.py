@@ -23,12 +23,16 @@ Scopes = Mapping[str, Iterable[str]]
 class HasScope(BasePermission):
     """Admits a key whose scope the view allows for the method."""
 
-    message = "this API key's scope does not allow that"
+    message = ""
+    """Why not. REST framework makes a permission for each request, and reads it from there."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not isinstance(request.auth, ApiKey):
             return False  # without a key; REST framework answers 401
-        return request.auth.scope in allowed_scopes(view, request.method or "")
+        scope, allowed = request.auth.scope, allowed_scopes(view, request.method or "")
+        needed = " or ".join(f"`{one}`" for one in sorted(allowed))
+        self.message = f"this API key has the scope `{scope}`: {request.method} needs {needed} here"
+        return scope in allowed
 
 
 def allowed_scopes(view: Any, method: str) -> frozenset[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from partners.errors import SpecError
 from partners.exact_json import Value
+from partners.json_pointer import pointer
 from partners.mapping import nodes
 from partners.mapping.functions import kind
 from partners.mapping.output import Build, ListOf, ValueOf, placed
@@ -139,11 +140,6 @@ class Call:
         if isinstance(given, bool) or not isinstance(given, int) or not lowest <= given <= highest:
             raise SpecError(f"expected a whole number from {lowest} to {highest}", f"{self.at}/{key}")
         return given
-
-
-def pointer(at: str, key: str) -> str:
-    """Extends a JSON pointer by a key."""
-    return f"{at}/{key.replace('~', '~0').replace('/', '~1')}"
 
 
 def is_straight(path: Path, items: Items) -> bool:

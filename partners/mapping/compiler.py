@@ -8,8 +8,9 @@ import re
 
 from partners.errors import SpecError
 from partners.exact_json import Value
+from partners.json_pointer import pointer
 from partners.mapping import nodes
-from partners.mapping.call import Call, Items, is_straight, pointer
+from partners.mapping.call import Call, Items, is_straight
 from partners.mapping.calls import compile_call
 from partners.mapping.functions import kind
 from partners.mapping.output import Build, ValueOf, placed

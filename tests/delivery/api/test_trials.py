@@ -182,20 +182,30 @@ def test_an_endpoint_that_echoes_its_challenge_is_sent_to_from_then_on(receiver:
     assert all(is_problem(answer, 409, "unverified") for answer in refused)
     (got,) = receiver.requests
     Webhook(services.reveal_secrets(Subscription.objects.get())[0]).verify(got.body, got.headers)
-    assert (tried["verified"], tried["event_type"]) == (True, "endpoint.challenge")
+    assert (tried["verified"], tried["reason"], tried["event_type"]) == (True, "", "endpoint.challenge")
     assert one.get(path).json()["is_enabled"]
     assert AuditEntry.objects.filter(action="subscription.verify", actor_id=one.key.pk).count() == 1
 
 
-@pytest.mark.parametrize("path", ["/ok", "/status/503", "/redirect"])
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/ok", "it answered 200, but not with the challenge alone as the body"),
+        ("/status/503", "status 503"),
+        ("/redirect", "302: redirects are not followed"),
+    ],
+)
 def test_an_endpoint_that_does_not_echo_its_challenge_is_not_sent_to(
-    receiver: Receiver, settings: Any, path: str
+    receiver: Receiver, settings: Any, path: str, reason: str
 ) -> None:
     settings.ENDPOINT_PROOF = True
     one = caller()
     subscription = subscription_of(one.partner, url=receiver.url(path))
 
-    assert one.post(f"/subscriptions/{subscription.pk}/verify").json()["verified"] is False
+    answer = one.post(f"/subscriptions/{subscription.pk}/verify").json()
+
+    assert answer["verified"] is False
+    assert answer["reason"].startswith(reason)
 
     subscription.refresh_from_db()
     assert (subscription.is_enabled, subscription.disabled_reason) == (False, "unverified")

@@ -68,4 +68,7 @@ def test_an_invalid_name_is_refused() -> None:
 
 @pytest.mark.parametrize("scope", ["partner", "read_only", "producer"])
 def test_no_other_key_changes_the_catalogue(scope: str) -> None:
-    assert is_problem(caller(scope).put("/event-types/orders.created", ORDER), 403, "permission_denied")
+    answer = caller(scope).put("/event-types/orders.created", ORDER)
+
+    assert is_problem(answer, 403, "permission_denied")
+    assert answer.json()["detail"] == f"this API key has the scope `{scope}`: PUT needs `catalogue` here"

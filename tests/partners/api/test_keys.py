@@ -117,6 +117,11 @@ def test_a_key_cannot_revoke_itself() -> None:
     assert one.get("/partner").status_code == 200
 
 
+def test_a_wrong_choice_is_told_what_the_choices_are() -> None:
+    (wrong,) = caller().post("/keys", {"name": "x", "scope": "producer"}).json()["errors"]
+    assert wrong["detail"] == "expected one of partner, read_only"
+
+
 @pytest.mark.parametrize(
     ("body", "place"),
     [

@@ -103,10 +103,10 @@ def test_the_timeout_is_that_of_the_settings_unless_one_is_given(settings: Any) 
         ({"transformation": {"map": {"a": "$.data["}}}, "#/transformation/map/a"),
         ({"transformation": {"unheard_of": 1}}, "#/transformation/unheard_of"),
         ({"transformation": "text"}, "#/transformation"),
-        ({"headers": {"X": "a\r\nEvil: 1"}}, "#/headers"),
-        ({"headers": {"Host": "x"}}, "#/headers"),
-        ({"headers": {"webhook-signature": "v1,x"}}, "#/headers"),
-        ({"headers": {"a b": "x"}}, "#/headers"),
+        ({"headers": {"X": "a\r\nEvil: 1"}}, "#/headers/X"),
+        ({"headers": {"Host": "x"}}, "#/headers/Host"),
+        ({"headers": {"webhook-signature": "v1,x"}}, "#/headers/webhook-signature"),
+        ({"headers": {"a/ b": "x"}}, "#/headers/a~1 b"),
         ({"headers": {"X": 1}}, "#/headers/X"),
         ({"headers": []}, "#/headers"),
         ({"retry_schedule_s": []}, "#/retry_schedule_s"),
@@ -168,6 +168,27 @@ def test_only_what_is_given_is_changed() -> None:
     entry = AuditEntry.objects.get(action="subscription.update")
     assert entry.before.keys() == entry.after.keys() == {"filter", "transformation", "timeout_s"}
     assert (entry.before["timeout_s"], entry.after["timeout_s"]) == (10, 5)
+
+
+def test_an_update_with_the_values_that_it_has_changes_nothing() -> None:
+    one = caller()
+    path = f"/subscriptions/{subscription_of(one.partner, headers={'X-Tenant': 'blue'}).pk}"
+    before = one.get(path)
+
+    same = {name: before.json()[name] for name in ("url", "event_types", "filter", "timeout_s")}
+    after = one.patch(path, {**same, "headers": {"X-Tenant": "blue"}})
+
+    assert (after.json(), after["ETag"]) == (before.json(), before["ETag"])
+    assert not AuditEntry.objects.filter(action="subscription.update").exists()
+    assert one.patch(path, {"headers": {"X-Tenant": "red"}})["ETag"] != before["ETag"]
+    assert AuditEntry.objects.filter(action="subscription.update").count() == 1
+
+
+@pytest.mark.parametrize("tag", ["", "abc", '"a", b', '"a" "b"'])
+def test_an_if_match_that_is_no_entity_tag_is_refused_as_such(tag: str) -> None:
+    one = caller()
+    path = f"/subscriptions/{subscription_of(one.partner).pk}"
+    assert is_problem(one.patch(path, {"timeout_s": 6}, if_match=tag), 400, "invalid", "If-Match")
 
 
 def test_an_update_of_a_state_that_is_gone_changes_nothing() -> None:
