@@ -48,8 +48,13 @@ def queue_of(partner_id: str) -> str:
 @lru_cache(maxsize=2)
 def queues(timeout_s: float | None = None) -> FairQueues:
     """The broker's queues; the process shares one object for each timeout."""
+    return FairQueues(valkey(timeout_s))
+
+
+def valkey(timeout_s: float | None = None) -> redis.Redis:
+    """A client of its own for the broker's server."""
     timeouts = {} if timeout_s is None else {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-    return FairQueues(connect(settings.BROKER_URL, **timeouts))
+    return connect(settings.BROKER_URL, settings.BROKER_MASTER_NAME, **timeouts)
 
 
 def publish(due: Iterable[Queued], to: FairQueues | None = None) -> int:

@@ -12,6 +12,7 @@ broker_pool_acquire_timeout = 5
 broker_transport_options = {
     "socket_keepalive": True,
     "health_check_interval": 10,
+    "master_name": settings.BROKER_MASTER_NAME,  # if Sentinels are asked
 }
 
 task_queues = [Queue(name, routing_key=name) for name in (publish.EVERY_PARTNER, publish.MAINTENANCE)]

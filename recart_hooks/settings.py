@@ -36,6 +36,17 @@ def database_from_url(url: str) -> dict[str, object]:
     }
 
 
+def check_broker(url: str, master_name: str) -> None:
+    """Raises SettingError. With `redis://` Celery's own transport would run, which does not know partners' queues."""
+    scheme = url.partition("://")[0]
+    if scheme not in {"fair", "fairs", "fairsentinel"}:
+        raise SettingError(
+            f"BROKER_URL: expected fair://…, fairs://… or fairsentinel://…, got the scheme {scheme[:20]!r}"
+        )
+    if scheme == "fairsentinel" and not master_name:
+        raise SettingError("BROKER_MASTER_NAME is not set, and BROKER_URL asks Sentinels for the primary of that name")
+
+
 _NOTICED_WITHIN_SECONDS = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -63,6 +74,8 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 BROKER_URL = env.text("BROKER_URL", "fair://localhost:6379/0")
+BROKER_MASTER_NAME = env.text("BROKER_MASTER_NAME", "")
+check_broker(BROKER_URL, BROKER_MASTER_NAME)
 NATS_URL = env.text("NATS_URL", "nats://localhost:4222")
 NATS_STREAM = env.text("NATS_STREAM", "EVENTS")
 NATS_SUBJECTS = env.words("NATS_SUBJECTS", ("events.>",))

@@ -17,9 +17,8 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from delivery.broker import connect
 from delivery.passing import Silence
-from delivery.publish import BRIEF_S
+from delivery.publish import BRIEF_S, valkey
 from partners.models import ApiKey
 from partners.trouble import Trouble
 
@@ -93,7 +92,7 @@ class SharedLimiter:
 
 @lru_cache(maxsize=1)
 def limiter() -> Limiter:
-    return SharedLimiter(connect(settings.BROKER_URL, socket_timeout=BRIEF_S, socket_connect_timeout=BRIEF_S))
+    return SharedLimiter(valkey(BRIEF_S))
 
 
 class KeyRate(BaseThrottle):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as stock
+from redis.connection import parse_url
 
 from delivery.broker.channel import CONNECT_TIMEOUT_S, SOCKET_TIMEOUT_S, FairChannel, SentinelChannel, TlsChannel
 from delivery.broker.poller import FairPoller
@@ -49,12 +50,32 @@ def register(app: "Celery | None" = None) -> None:
         app.steps["consumer"].add("delivery.broker.steps:FairStep")
 
 
-def connect(url: str, **options: Any) -> redis.Redis:
-    """A client for a `fair://` or `fairs://` address, with timeouts. It connects when it is first used."""
+def connect(url: str, master_name: str = "", **options: Any) -> redis.Redis:
+    """A client for such an address, with timeouts. It connects when it is first used.
+
+    `master_name` is the name that the Sentinels of a `fairsentinel://` address know the primary by. As in Celery, the
+    first of several addresses has the database and the credentials. Raises ValueError.
+    """
     scheme, _, rest = url.partition("://")
-    defaults = {
+    options = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "health_check_interval": 10,
+        **options,
     }
-    return redis.Redis.from_url(f"{_PLAIN.get(scheme, scheme)}://{rest}", **{**defaults, **options})
+    if scheme == "fairsentinel":
+        return _primary(url.split(";"), master_name, options)
+    return redis.Redis.from_url(f"{_PLAIN.get(scheme, scheme)}://{rest}", **options)
+
+
+def _primary(urls: list[str], master_name: str, options: dict[str, Any]) -> redis.Redis:
+    """A client for the primary that the Sentinels name; each new connection asks them again."""
+    if not master_name:
+        raise ValueError("a fairsentinel:// address needs the name of its primary")
+    addresses = [parse_url(f"redis://{url.partition('://')[2]}") for url in urls]
+    sentinels = [(one.get("host", "localhost"), one.get("port", SentinelTransport.default_port)) for one in addresses]
+    server = {name: value for name, value in addresses[0].items() if name not in ("host", "port")}
+    timeouts = {name: value for name, value in options.items() if name.startswith("socket_")}
+    asked = redis.Sentinel(sentinels, sentinel_kwargs=timeouts, **server, **options)
+    primary: redis.Redis = asked.master_for(master_name)
+    return primary

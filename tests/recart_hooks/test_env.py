@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from recart_hooks.env import Env, SettingError
-from recart_hooks.settings import database_from_url
+from recart_hooks.settings import check_broker, database_from_url
 
 Read = Callable[[Env], Any]
 
@@ -121,6 +121,20 @@ def test_a_database_url_can_name_a_socket() -> None:
 def test_a_database_that_is_not_postgresql_is_refused() -> None:
     with pytest.raises(SettingError, match="DATABASE_URL: expected postgresql://…, got the scheme 'mysql'"):
         database_from_url("mysql://localhost/hooks")
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("redis://:s3cret@host/0", r"BROKER_URL: .* got the scheme 'redis'$"),
+        ("", "BROKER_URL"),
+        ("fairsentinel://one:26379", "BROKER_MASTER_NAME is not set"),
+    ],
+)
+def test_a_broker_that_cannot_be_used_is_refused(url: str, problem: str) -> None:
+    with pytest.raises(SettingError, match=problem):
+        check_broker(url, "")
+    check_broker("fairsentinel://one:26379;fairsentinel://two:26379", "main")
 
 
 @pytest.mark.parametrize("name", ["API_RATE_LIMIT", "API_PUBLISH_RATE_LIMIT", "API_TEST_RATE_LIMIT"])

@@ -1,6 +1,7 @@
 """Real workers on Redis, over TLS, behind Sentinel, on half-open connections, and in Celery's other pools."""
 
 import math
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -82,6 +83,11 @@ def test_a_password_is_sent(tmp_path: Path) -> None:
             workers.wait_for(5)
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return not probe.connect_ex(("127.0.0.1", port))
+
+
 @contextmanager
 def sentinel(directory: Path, primary: Broker) -> Iterator[int]:
     """Yields its port. It watches the primary as `main`, and takes it for down after a second."""
@@ -93,10 +99,24 @@ def sentinel(directory: Path, primary: Broker) -> Iterator[int]:
     with (directory / "sentinel.log").open("ab") as log:
         process = subprocess.Popen([str(binary()), str(configuration), "--sentinel"], stdout=log, stderr=log)
     try:
+        until(lambda: _listens(port), "Sentinel answers")
         yield port
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_client_asks_any_of_the_sentinels_for_the_primary(tmp_path: Path) -> None:
+    with started(Broker(tmp_path)) as primary, sentinel(tmp_path, primary) as port:
+        addresses = f"fairsentinel://127.0.0.1:{free_port()}/1;fairsentinel://127.0.0.1:{port}"
+        client = connect(addresses, "main", socket_timeout=1)
+        client.set("known", "yes")
+        with redis.Redis(port=primary.port, db=1) as direct:
+            assert direct.get("known") == b"yes"
+        with pytest.raises(redis.sentinel.MasterNotFoundError):
+            connect(addresses, "another").ping()
+        with pytest.raises(ValueError, match="the name of its primary"):
+            connect(addresses)
 
 
 @pytest.mark.long
@@ -109,14 +129,24 @@ def test_sentinel_names_the_primary_and_the_next_one(tmp_path: Path) -> None:
         with sentinel(tmp_path, first) as port:
             watching: Any = redis.Sentinel([("127.0.0.1", port)])  # type: ignore[no-untyped-call]
             until(lambda: watching.discover_slaves("main"), "Sentinel knows the replica")
-            with workers_by(f"fairsentinel://127.0.0.1:{port}/0", first, tmp_path) as workers:
-                workers.start(master_name="main")
-                FairQueues(first.client).publish(notes("a", 5))
+            url = f"fairsentinel://127.0.0.1:{port}/0"
+            queues = FairQueues(connect(url, "main"))
+            with workers_by(url, first, tmp_path) as workers:
+                workers.start(broker_master_name="main")
+                queues.publish(notes("a", 5))
                 workers.wait_for(5)
                 first.stop()
                 until(lambda: second.client.info("replication")["role"] == "master", "it was promoted", 60)
-                FairQueues(second.client).publish(notes("b", 5))
+                until(lambda: _publishes(queues, notes("b", 5)), "the client finds the new primary")
                 until(lambda: {f"b{n}" for n in range(5)} <= {run.value for run in workers.runs()}, "served on", 60)
+
+
+def _publishes(queues: FairQueues, messages: list[FairMessage]) -> bool:
+    try:
+        queues.publish(messages)
+    except redis.ConnectionError:
+        return False
+    return True
 
 
 def test_redis_cluster_is_refused_by_name(tmp_path: Path) -> None:

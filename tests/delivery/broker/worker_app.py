@@ -23,7 +23,7 @@ app.conf.update(
         "fair_dead_after_s": float(os.environ.get("DEAD_AFTER_S", "10")),
         "health_check_interval": float(os.environ.get("HEALTH_CHECK_S", "25")),
         "socket_timeout": float(os.environ.get("SOCKET_TIMEOUT_S", "10")),
-        "master_name": os.environ.get("MASTER_NAME"),
+        "master_name": os.environ.get("BROKER_MASTER_NAME"),
     },
     task_queues=[Queue("partner.*", routing_key="partner.*"), Queue("plain", routing_key="plain")],
     task_default_queue="plain",
