@@ -154,7 +154,10 @@ class Breaker:
     def _view(self, now: float) -> Mapping[str, Opened]:
         if not _is_recent(self._read_at, now):
             self._read_at = now  # before reading, so that one thread reads while others use the old view
-            self._open = self._shared.read()
+            before, self._open = self._open, self._shared.read()
+            with self._lock:
+                for closed in before.keys() - self._open.keys():  # by another process, whose probe succeeded
+                    self._seen.pop(closed, None)
             self._asked = {key: at for key, at in list(self._asked.items()) if key in self._open}
         return self._open
 

@@ -109,6 +109,7 @@ def test_a_successful_probe_closes_the_breaker_everywhere(breaker: Breaker, shar
     clock.now += REFRESH_S
     assert breaker.postponed_until("sub") is None
     assert shared.opened == {}
+    assert fail(breaker, 9) == [None] * 9, "the failures of before are forgotten"
 
 
 def test_a_probe_that_was_not_sent_is_left_to_the_next_one(breaker: Breaker, shared: Memory, clock: Clock) -> None:
