@@ -5,12 +5,14 @@ import socket
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import psycopg
 import redis
 from django.conf import settings
-from django.db import Error, connection
+from django.db import connection
 from django.http import HttpRequest, JsonResponse
 
 from delivery import publish
+from partners.connections import BoundedConnection
 
 _TIMEOUT_S = 2.0
 
@@ -27,12 +29,13 @@ def readyz(_request: HttpRequest) -> JsonResponse:
 
 
 def _postgresql() -> str:
+    """Connects anew: an answer is needed soon, also from a server that has vanished."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT current_setting('transaction_read_only')")
-            return "read-only" if cursor.fetchone() == ("on",) else "ok"
-    except Error as error:
-        connection.close()
+        with BoundedConnection.connect(**{**connection.get_connection_params(), "connect_timeout": 2}) as own:
+            own.longest_wait_s = _TIMEOUT_S
+            read_only = own.execute("SELECT current_setting('transaction_read_only')").fetchone()
+            return "read-only" if read_only == ("on",) else "ok"
+    except psycopg.Error as error:
         return _words(error)
 
 
@@ -45,15 +48,22 @@ def _valkey() -> str:
 
 
 def _nats() -> str:
+    """ "ok" if one of the servers answers. Otherwise what is wrong with the first."""
+    answers = (_nats_server(address.strip()) for address in settings.NATS_URL.split(","))
+    first = next(answers)
+    return first if first == "ok" else next((one for one in answers if one == "ok"), first)
+
+
+def _nats_server(url: str) -> str:
     """A NATS server greets each connection with INFO."""
-    address = urlsplit(settings.NATS_URL.partition(",")[0])
     try:
+        address = urlsplit(url)
         with contextlib.closing(
             socket.create_connection((address.hostname or "localhost", address.port or 4222), _TIMEOUT_S)
         ) as greeting:
             greeting.settimeout(_TIMEOUT_S)
             return "ok" if greeting.recv(4) == b"INFO" else "not a NATS server"
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return _words(error)
 
 

@@ -25,6 +25,9 @@ def test_what_waits_or_ends_in_order_repeats_nothing_and_a_crash_only_what_was_i
         with calm(system), read_only(system):
             readyz_says(system, "postgresql", "read-only")
             stream.flow_on(100)
+        system.wires["postgres"].hold()
+        readyz_says(system, "postgresql", "timeout")
+        system.wires["postgres"].mend()
 
     def crash(_: Stream) -> None:
         system.kill("worker-2")
