@@ -1,18 +1,23 @@
-"""Parts of a transformation that have no value for one event, often because of a misspelt path.
+"""Parts of a filter or a transformation that have no value for one event, often because of a misspelt path.
 
 They are not errors: another event may have what this one lacks. So they are only for previews.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
-from partners.budget import MAX_OUTPUT_BYTES, TRANSFORMATION, Budget
+from partners.budget import FILTER, MAX_OUTPUT_BYTES, TRANSFORMATION, Budget
 from partners.edits import omit
 from partners.envelope import Envelope
 from partners.exact_json import EVENT_LIMITS, Limits, Value, loads
+from partners.filters import compile_filter
 from partners.json_pointer import pointer
 from partners.mapping.call import TAKES
-from partners.paths import Scope
+from partners.paths import MISSING, Node, Scope
+from partners.paths.conditions import wanted_paths
+from partners.paths.path import follow
+from partners.paths.steps import Filter, Names
 from partners.transform import SPEC_LIMITS, compile_transformation
 
 _BODY_LIMITS = Limits(MAX_OUTPUT_BYTES, SPEC_LIMITS.max_depth + EVENT_LIMITS.max_depth)
@@ -20,7 +25,7 @@ _BODY_LIMITS = Limits(MAX_OUTPUT_BYTES, SPEC_LIMITS.max_depth + EVENT_LIMITS.max
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """`path` is a JSON pointer into the transformation."""
+    """`path` is a JSON pointer into the transformation, empty for the filter."""
 
     path: str
     message: str
@@ -42,6 +47,37 @@ def hints_for(transformation: str, envelope: Envelope, body: bytes) -> Iterator[
     spec = loads(transformation.encode(), SPEC_LIMITS)
     if isinstance(spec, dict) and "map" in spec:
         yield from _left_out(spec["map"], loads(body, _BODY_LIMITS), "/map")
+
+
+def hints_for_filter(text: str, envelope: Envelope) -> Iterator[Hint]:
+    """The hints for a filter that does not want this event: the names in it that the event does not have."""
+    scope = Scope(envelope.tree, Budget(2 * FILTER.steps(envelope.data)))  # it looks at each step twice
+    nodes: list[Node] = [(envelope.tree, None, None)]
+    for step in compile_filter(text).path.steps:
+        values = [node[0] for node in nodes]
+        if isinstance(step, Names):
+            yield from _unknown(step.names, values)
+        elif isinstance(step, Filter):
+            tested = [node[0] for node in step.candidates(nodes, scope)]
+            for path in wanted_paths(step.condition):
+                yield from _unknown_on_the_way(path.keys or (), tested if path.level else [envelope.tree])
+        nodes = step.apply(nodes, scope)
+
+
+def _unknown_on_the_way(keys: Sequence[str | int], values: list[Value]) -> Iterator[Hint]:
+    for key in keys:
+        if isinstance(key, str):
+            yield from _unknown([key], values)
+        values = [found for value in values if (found := follow(value, [key])) is not MISSING]  # type: ignore[misc]
+
+
+def _unknown(names: Sequence[str], values: list[Value]) -> Iterator[Hint]:
+    """A hint if there are objects here, and none of them has one of these names."""
+    known = {name for value in values if isinstance(value, dict) for name in value}
+    if known and known.isdisjoint(names):
+        near = get_close_matches(names[0], known, n=1)
+        meant = f"; did you mean {near[0][:60]}?" if near else ""
+        yield Hint("", f"the filter asks for {' or '.join(names)}, which this event does not have there{meant}")
 
 
 def _left_out(template: Value, made: Value, at: str) -> Iterator[Hint]:

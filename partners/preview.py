@@ -10,7 +10,7 @@ from typing import Literal
 from partners.envelope import Envelope
 from partners.errors import JSONError, SpecError, TransformError
 from partners.filters import compile_filter
-from partners.hints import Hint, hints_for
+from partners.hints import Hint, hints_for, hints_for_filter
 from partners.transform import body_for
 
 
@@ -45,8 +45,10 @@ def preview(filter_: str, transformation: str, envelope: Envelope) -> Preview:
         return Preview(None, None, (Problem("data", "", str(error)),))
     wanted, filter_problems = _wanted(filter_, envelope)
     body, transformation_problems = _body(transformation, envelope)
-    hints = tuple(hints_for(transformation, envelope, body)) if transformation and body is not None else ()
-    return Preview(wanted, body, filter_problems + transformation_problems, hints)
+    hints = [] if wanted is not False else list(hints_for_filter(filter_, envelope))
+    if transformation and body is not None:
+        hints += hints_for(transformation, envelope, body)
+    return Preview(wanted, body, filter_problems + transformation_problems, tuple(hints))
 
 
 def _wanted(filter_: str, envelope: Envelope) -> tuple[bool | None, tuple[Problem, ...]]:

@@ -75,7 +75,9 @@ class PreviewProblemShape(serializers.Serializer[Any]):
 
 
 class PreviewHintShape(serializers.Serializer[Any]):
-    path = serializers.CharField(help_text="JSON pointer into the transformation. Empty: about the event types.")
+    path = serializers.CharField(
+        help_text="JSON pointer into the transformation. Empty: about the filter or the event types."
+    )
     message = serializers.CharField()
 
 

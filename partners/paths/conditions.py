@@ -1,5 +1,6 @@
 """The conditions inside `[?(...)]`, which test one candidate."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from partners.exact_json import Value
@@ -79,3 +80,15 @@ class AnyOf:
 
     def test(self, candidate: Value, scope: Scope) -> bool:
         return any(condition.test(candidate, scope) for condition in self.conditions)
+
+
+def wanted_paths(condition: Condition) -> Iterator[Path]:
+    """The paths of a condition that should find something."""
+    match condition:
+        case AllOf() | AnyOf():
+            for inner in condition.conditions:
+                yield from wanted_paths(inner)
+        case Exists(expected=True) | CompareLiteral():
+            yield condition.query.path
+        case CompareQuery():
+            yield from (condition.left.path, condition.right.path)

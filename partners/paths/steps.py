@@ -6,6 +6,7 @@ rules are those of jsonpath-ng (and of RFC 9535), with one deliberate exception:
 itself (`Filter`). Nothing here changes a value.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias, final
 
@@ -138,12 +139,16 @@ class Filter:
     of_children: bool
 
     def apply(self, nodes: list[Node], scope: Scope) -> list[Node]:
-        found: list[Node] = []
+        return [one for one in self.candidates(nodes, scope) if self.condition.test(one[0], scope)]
+
+    def candidates(self, nodes: list[Node], scope: Scope) -> Iterator[Node]:
+        """What it tests."""
         for node in nodes:
             scope.budget.take(1)
-            candidates = [node] if type(node[0]) is dict and not self.of_children else children(node, scope.budget)
-            found.extend(candidate for candidate in candidates if self.condition.test(candidate[0], scope))
-        return found
+            if type(node[0]) is dict and not self.of_children:
+                yield node
+            else:
+                yield from children(node, scope.budget)
 
 
 def children(node: Node, budget: Budget) -> list[Node]:

@@ -12,7 +12,7 @@ def test_without_filter_and_transformation_the_default_body_is_shown() -> None:
     assert preview("", "", an_event()) == Preview(True, an_event().body, ())
 
 
-@pytest.mark.parametrize(("filter_", "wanted"), [("$.data.total", True), ("$.data.zz", False)])
+@pytest.mark.parametrize(("filter_", "wanted"), [("$.data.total", True), ("$.data[?(@.total > 5)]", False)])
 def test_the_body_is_shown_whether_the_filter_wants_it_or_not(filter_: str, wanted: bool) -> None:
     assert preview(filter_, '{"map":"$.data.total"}', an_event()) == Preview(wanted, b"1.10", ())
 
@@ -58,6 +58,39 @@ def test_parts_without_a_value_have_hints(transformation: str, places: list[str]
     event = an_event(b'{"total": 1.10, "items": [{"a": 1}, {"b": 2}]}')
 
     assert [hint.path for hint in preview("", transformation, event).hints] == places
+
+
+@pytest.mark.parametrize(
+    ("filter_", "messages"),
+    [
+        ("$.data.totla", ["totla, which this event does not have there; did you mean total?"]),
+        ("$.data[?(@.totla > 1)]", ["totla, which this event does not have there; did you mean total?"]),
+        ("$.data[?(@.total > 5 && @.buyer.emial == 'a')]", ["emial, which this event does not have there; did you"]),
+        ("$.data[?(@.total > 5 && @.by.email == 'a')]", ["by, which this event does not have there"]),
+        ("$.data.items[?(@.skuu == 'A' || @.zz)]", ["skuu, which this event", "zz, which this event"]),
+        ("$.data.items[?(@.b > $.data.totla)]", ["totla, which this event"]),
+        ("$.data['x','y']", ["x or y, which this event does not have there"]),
+        ("$.data[?(@.total > 5)]", []),
+        ("$.data[?(!@.total)]", []),
+        ("$.data[?(!@.none && @.total > 5)]", []),
+        ("$.data.items[?(@.b == 1)]", []),
+        ("$.data.items[9].z", []),
+    ],
+)
+def test_names_of_a_filter_that_the_event_does_not_have_are_hinted_at(filter_: str, messages: list[str]) -> None:
+    event = an_event(b'{"total": 1.10, "buyer": {"email": "b"}, "items": [{"sku": "A"}, {"b": 2}]}')
+
+    shown = preview(filter_, "", event)
+
+    assert shown.wanted is False
+    assert len(shown.hints) == len(messages)
+    for hint, message in zip(shown.hints, messages, strict=True):
+        assert hint.path == ""
+        assert f"the filter asks for {message}" in hint.message
+
+
+def test_a_filter_that_wants_the_event_has_no_hints() -> None:
+    assert preview("$.data[?(@.total > 1 || @.totla > 1)]", "", an_event()).hints == ()
 
 
 def test_there_are_hints_for_every_event_that_can_be_transformed() -> None:
