@@ -20,7 +20,9 @@ from partners.api.fields import Matching, StrictSerializer
 from partners.api.refusals import Refused
 from partners.api.schema import describe
 from partners.api.subscriptions import check_verified, own_subscription
-from partners.patterns import TYPE_REGEX
+from partners.known_types import unknown_types
+from partners.models import Subscription
+from partners.patterns import TYPE_REGEX, asks_for
 from partners.places import Busy
 
 TAG = "Trying out"
@@ -52,6 +54,12 @@ class TestResultShape(serializers.Serializer[Any]):
     request_headers = serializers.DictField(child=serializers.CharField())
     request_body = serializers.CharField(allow_null=True, help_text="Null: the event could not be transformed.")
     outcome = OutcomeShape()
+
+
+class TestShape(TestResultShape):
+    hints = serializers.ListField(
+        child=serializers.CharField(), help_text="Why events may not come all the same, perhaps by a typing error."
+    )
 
 
 class VerificationShape(TestResultShape):
@@ -96,9 +104,9 @@ class TestView(ApiView):
         tag=TAG,
         name="subscriptions_test",
         request=TestInput,
-        answer=TestResultShape,
+        answer=TestShape,
         request_example={"event_type": "orders.created"},
-        example=_TEST_EXAMPLE,
+        example={**_TEST_EXAMPLE, "hints": []},
         problems=[404, 409],
         description="Sends one signed request with the sample of the type, also to a disabled subscription (but 409 "
         "while it is `unverified`); ignores its filter. 200 whatever your endpoint answers: see `outcome`. " + _TAKES,
@@ -111,7 +119,7 @@ class TestView(ApiView):
         type_ = wanted.validated_data.get("event_type") or type_for(subscription)
         with _refused_while_busy():
             tried = try_now(subscription, type_, sample_of(type_))
-        return Response(_tried(tried, type_))
+        return Response({**_tried(tried, type_), "hints": _hints(subscription, type_)})
 
 
 class VerifyView(ApiView):
@@ -132,6 +140,13 @@ class VerifyView(ApiView):
         with _refused_while_busy():
             tried, why_not = verify_now(subscription)
         return Response({"verified": not why_not, "reason": why_not, **_tried(tried, CHALLENGE)})
+
+
+def _hints(subscription: Subscription, type_: str) -> list[str]:
+    unknown = unknown_types(dict.fromkeys([*subscription.event_types, type_]))
+    if asks_for(subscription.event_types, type_):
+        return unknown
+    return [*unknown, f"The subscription's event types do not ask for {type_}."]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from partners.admin.list_filters import ConditionFilter
 from partners.admin.looks import badge, code, json_code, lines, moment
 from partners.admin.subscription_actions import SubscriptionActions
 from partners.admin.subscription_form import SubscriptionForm
+from partners.known_types import unknown_types
 from partners.models import Subscription
 
 
@@ -103,6 +104,8 @@ class SubscriptionAdmin(SubscriptionActions):
             obj.pk = services.create_subscription(**values).pk
             obj.refresh_from_db()
             messages.info(request, "A new secret signs its requests. Secret > Reveal shows it, for you to pass on.")
+        for sentence in unknown_types(values.get("event_types", ())):
+            messages.warning(request, sentence)
 
     @display(description="Endpoint", header=True)
     def endpoint(self, subscription: Subscription) -> tuple[str, str]:

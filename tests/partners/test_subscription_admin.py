@@ -6,7 +6,7 @@ from django.test import Client
 
 from partners import services
 from partners.admin.base import change_url, list_url
-from partners.models import Subscription
+from partners.models import EventType, Subscription
 from tests.admin_pages import DIALOG, SECRET, dialog_url, new_partner, new_subscription
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +59,17 @@ def test_an_error_is_shown_beside_its_field(admin_client: Client, field: str, wr
     before = getattr(subscription, field)
     subscription.refresh_from_db()
     assert getattr(subscription, field) == before
+
+
+def test_event_types_that_are_unknown_are_saved_with_a_warning(admin_client: Client) -> None:
+    EventType.objects.create(name="orders.created")
+    subscription = new_subscription()
+
+    saved = admin_client.post(change_url(subscription), subscription_form(event_types="orders.creatd"), follow=True)
+
+    assert "Did you mean orders.created?" in saved.content.decode()
+    subscription.refresh_from_db()
+    assert subscription.event_types == ["orders.creatd"]
 
 
 def test_credentials_in_headers_are_masked_and_kept(admin_client: Client) -> None:

@@ -65,6 +65,34 @@ def test_a_test_of_a_failing_endpoint_says_how_it_failed(receiver: Receiver) -> 
     assert Delivery.objects.count() == 0
 
 
+@pytest.mark.parametrize(
+    ("asked", "tested", "hints"),
+    [
+        (["orders.created"], "orders.created", []),
+        (["orders.*", "carts.seen"], "orders.created", []),
+        (["*"], "orders.creatd", ["No event type is known that orders.creatd matches. Did you mean orders.created?"]),
+        (
+            ["ordres.*"],
+            "orders.created",
+            [
+                "No event type is known that ordres.* matches. Did you mean orders.*?",
+                "The subscription's event types do not ask for orders.created.",
+            ],
+        ),
+        (["x.y"], None, ["No event type is known that x.y matches."]),
+    ],
+)
+def test_a_test_says_what_looks_like_a_typing_error(
+    receiver: Receiver, asked: list[str], tested: str | None, hints: list[str]
+) -> None:
+    EventType.objects.create(name="orders.created")
+    EventType.objects.create(name="carts.seen", is_catalogued=False)
+    one = caller()
+    path = f"/subscriptions/{subscription_of(one.partner, url=receiver.url('/ok'), event_types=asked).pk}/test"
+
+    assert one.post(path, {"event_type": tested} if tested else {}).json()["hints"] == hints
+
+
 def test_a_disabled_subscription_can_be_tested(receiver: Receiver) -> None:
     one = caller()
     body = {"url": receiver.url("/ok"), "event_types": ["*"], "transformation": {"map": "$.type"}, "is_enabled": False}
