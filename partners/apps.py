@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core import checks
 
 
 class PartnersConfig(AppConfig):
@@ -6,3 +7,8 @@ class PartnersConfig(AppConfig):
 
     name = "partners"
     verbose_name = "Partners"
+
+    def ready(self) -> None:
+        from partners import encryption  # noqa: PLC0415 - as in delivery/apps.py
+
+        checks.register(encryption.check_keys)

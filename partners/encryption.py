@@ -4,18 +4,31 @@ The first key encrypts, every key decrypts. To rotate keys, put the new one firs
 then remove the old one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.core import checks
 
 from partners.errors import SecretUnreadable
 
 
 @lru_cache(maxsize=4)
 def _keys(keys: tuple[str, ...]) -> MultiFernet:
+    """Raises ValueError for unusable keys, which `check_keys` reports before a process starts."""
     return MultiFernet([Fernet(key) for key in keys])
+
+
+def check_keys(**_: Any) -> Sequence[checks.CheckMessage]:
+    """partners.E001: ENCRYPTION_KEYS are Fernet keys, at least one."""
+    try:
+        _keys(tuple(settings.ENCRYPTION_KEYS))
+    except ValueError:
+        what = "ENCRYPTION_KEYS: expected Fernet keys (32 bytes each, in base64), separated by commas, at least one"
+        return [checks.Error(what, hint=".env.example says how to make one.", id="partners.E001")]
+    return []
 
 
 def encrypt(secret: str) -> str:

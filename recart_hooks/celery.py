@@ -7,9 +7,10 @@ Periodic tasks go to the ordinary queue `maintenance`.
 import os
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import import_modules, setup_logging
 
 from delivery.broker import register
+from recart_hooks.checks import refuse_errors
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "recart_hooks.settings")
 
@@ -22,6 +23,12 @@ app.steps["worker"].add("delivery.steps:MetricsStep")
 app.steps["worker"].add("delivery.steps:PartsStep")
 app.steps["consumer"].add("delivery.steps:ConnectionStep")
 app.steps["consumer"].add("delivery.steps:FlowerStep")
+
+
+@import_modules.connect(sender=app)
+def check_settings(**_: object) -> None:
+    """Runs when a worker, beat or Flower starts, once Django is set up."""
+    refuse_errors()
 
 
 @setup_logging.connect

@@ -12,7 +12,9 @@ from django.db.backends.signals import connection_created  # noqa: E402 - Django
 
 from delivery.metrics.server import serve_process  # noqa: E402
 from partners.connections import bound_connection  # noqa: E402
+from recart_hooks.checks import refuse_errors  # noqa: E402
 
+refuse_errors()
 serve_process("web")
 
 

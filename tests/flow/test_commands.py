@@ -54,6 +54,21 @@ def test_a_lasting_command_starts_and_stops(environment: dict[str, str], name: s
     assert code == 0
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_ends_at_once_without_a_usable_encryption_key(environment: dict[str, str], name: str) -> None:
+    lines: list[str] = []
+    environment = {**environment, "ENCRYPTION_KEYS": "abc"}
+    program = Program(name, COMMANDS[name], environment, lambda _, line: lines.append(line))
+
+    program.start()
+    assert program.process is not None
+    code = program.process.wait(90)
+    program.stop()
+
+    assert code
+    assert "(partners.E001) ENCRYPTION_KEYS: " in "\n".join(lines)
+
+
 def test_the_migration_has_nothing_left_to_do(environment: dict[str, str], tmp_path: Path) -> None:
     lines: list[str] = []
     program = Program("migrate", COMMANDS["migrate"], environment, lambda _, line: lines.append(line))
