@@ -12,6 +12,10 @@ from pathlib import Path
 
 _RATE = re.compile(r"([1-9][0-9]{0,8})/([smh])")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
+_LONGEST_DAYS = 36_500
+"""Of every duration: now plus or minus a hundred years is still a date."""
+_LONGEST_S = _LONGEST_DAYS * 24 * 3600
+_LAST_PORT = 65_535
 
 
 class SettingError(Exception):
@@ -43,7 +47,13 @@ class Env:
         _check_bounds(name, number, minimum, maximum)
         return number
 
-    def seconds(self, name: str, default: float, minimum: float | None = None, maximum: float | None = None) -> float:
+    def days(self, name: str, default: int) -> int:
+        return self.integer(name, default, minimum=1, maximum=_LONGEST_DAYS)
+
+    def port(self, name: str, default: int, minimum: int = 1) -> int:
+        return self.integer(name, default, minimum, _LAST_PORT)
+
+    def seconds(self, name: str, default: float, minimum: float | None = None, maximum: float = _LONGEST_S) -> float:
         value = self._raw(name)
         try:
             number = float(default if value is None else value)
@@ -78,14 +88,14 @@ class Env:
         value = self._raw(name)
         return list(default) if value is None else [word.strip() for word in value.split(",") if word.strip()]
 
-    def numbers(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
-        """A list of positive numbers separated by commas."""
+    def many_seconds(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
+        """A list of positive numbers of seconds, separated by commas."""
         try:
             found = tuple(float(word) for word in self.words(name))
         except ValueError:
             raise SettingError(f"{name}: expected numbers separated by commas, got {self._raw(name)!r}") from None
-        if any(not 0 < number < float("inf") for number in found):
-            raise SettingError(f"{name}: every number must be positive")
+        if any(not 0 < number <= _LONGEST_S for number in found):
+            raise SettingError(f"{name}: every number must be positive and at most {_LONGEST_S}")
         return found or default
 
     def request_rate(self, name: str, default: str) -> tuple[int, int] | None:
@@ -103,7 +113,7 @@ class Env:
         words = self.words(name, tuple(map(str, default)))
         if words == ["any"]:
             return ()
-        if not all(word.isascii() and word.isdigit() and 0 < int(word) < 65_536 for word in words):
+        if not words or not all(map(_is_port, words)):
             raise SettingError(f"{name}: expected port numbers separated by commas, or `any`, got {self._raw(name)!r}")
         return tuple(map(int, words))
 
@@ -115,10 +125,12 @@ class Env:
             raise SettingError(f"{name}: {error}") from None
 
     def choice(self, name: str, options: tuple[str, ...], default: str) -> str:
+        """One of the options, whatever its case."""
         value = self.text(name, default)
-        if value not in options:
-            raise SettingError(f"{name}: expected one of {', '.join(options)}, got {value!r}")
-        return value
+        for option in options:
+            if option.lower() == value.lower():
+                return option
+        raise SettingError(f"{name}: expected one of {', '.join(options)}, got {value!r}")
 
     def _raw(self, name: str) -> str | None:
         self.declared.add(name)
@@ -129,6 +141,10 @@ class Env:
             except (OSError, UnicodeDecodeError) as error:
                 raise SettingError(f"{name}_FILE: cannot read {path!r}: {error}") from None
         return self._environ.get(name, "").strip() or None
+
+
+def _is_port(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) <= 5 and 0 < int(word) <= _LAST_PORT
 
 
 def _check_bounds(name: str, number: float, minimum: float | None, maximum: float | None) -> None:

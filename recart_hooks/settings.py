@@ -17,9 +17,16 @@ env = Env()
 def database_from_url(url: str) -> dict[str, object]:
     """Django's DATABASES entry for `postgresql://user:password@host:port/name?option=value`.
 
-    A `host` in the query (a directory) means a Unix socket. Raises SettingError for another scheme.
+    A `host` in the query (a directory) means a Unix socket. Raises SettingError for another scheme, and for a URL that
+    cannot be read; that message does not show the URL, because its password may be why.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = str(parts.port or "")
+    except ValueError:
+        raise SettingError(
+            "DATABASE_URL: cannot be read; in a password, characters other than letters and digits are written as %XX"
+        ) from None
     if parts.scheme not in {"postgres", "postgresql"}:
         raise SettingError(f"DATABASE_URL: expected postgresql://…, got the scheme {parts.scheme!r}")
     options: dict[str, object] = dict(parse_qsl(parts.query))
@@ -29,7 +36,7 @@ def database_from_url(url: str) -> dict[str, object]:
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
         "HOST": options.pop("host", None) or parts.hostname or "",
-        "PORT": str(parts.port or ""),
+        "PORT": port,
         "CONN_HEALTH_CHECKS": True,
         "CONN_MAX_AGE": 60,
         "OPTIONS": {"connect_timeout": 5, **_NOTICED_WITHIN_SECONDS, **options},
@@ -79,7 +86,7 @@ check_broker(BROKER_URL, BROKER_MASTER_NAME)
 NATS_URL = env.text("NATS_URL", "nats://localhost:4222")
 NATS_STREAM = env.text("NATS_STREAM", "EVENTS")
 NATS_SUBJECTS = env.words("NATS_SUBJECTS", ("events.>",))
-NATS_STREAM_KEPT_DAYS = env.integer("NATS_STREAM_KEPT_DAYS", 7, minimum=1)  # if the bridge creates the stream
+NATS_STREAM_KEPT_DAYS = env.days("NATS_STREAM_KEPT_DAYS", 7)  # if the bridge creates the stream
 NATS_CONSUMER = env.text("NATS_CONSUMER", "recart-hooks")
 
 # Ingest
@@ -91,7 +98,7 @@ UNKNOWN_EVENT_TYPES = env.choice("UNKNOWN_EVENT_TYPES", ("deliver", "refuse"), "
 DELIVERY_SENDER = env.choice("DELIVERY_SENDER", ("requests", "curl"), "curl")
 DELIVERY_TIMEOUT_S = env.seconds("DELIVERY_TIMEOUT_S", 15, minimum=1, maximum=30)  # of a new subscription
 DELIVERY_CONNECT_TIMEOUT_S = env.seconds("DELIVERY_CONNECT_TIMEOUT_S", 5)
-RETRY_SCHEDULE_S = env.numbers("RETRY_SCHEDULE_S", ())  # empty: delivery.retries.DEFAULT_SCHEDULE_S
+RETRY_SCHEDULE_S = env.many_seconds("RETRY_SCHEDULE_S", ())  # empty: delivery.retries.DEFAULT_SCHEDULE_S
 RETRY_AFTER_CAP_S = env.seconds("RETRY_AFTER_CAP_S", 24 * 3600)
 DEFAULT_MAX_IN_FLIGHT = env.integer("DEFAULT_MAX_IN_FLIGHT", 16, minimum=1, maximum=1000)  # of a new partner
 SECRET_OVERLAP_S = env.seconds("SECRET_OVERLAP_S", 24 * 3600)
@@ -114,7 +121,7 @@ SUBSCRIPTIONS_MAX = env.integer("SUBSCRIPTIONS_MAX", 1000, minimum=1)  # of one 
 
 # Flower (flower_app.py)
 FLOWER_ADDRESS = env.text("FLOWER_ADDRESS", "127.0.0.1")
-FLOWER_PORT = env.integer("FLOWER_PORT", 5555, minimum=1)
+FLOWER_PORT = env.port("FLOWER_PORT", 5555)
 FLOWER_USER = env.text("FLOWER_USER", "flower")
 FLOWER_PASSWORD = env.text("FLOWER_PASSWORD", "")  # Flower does not start without one
 FLOWER_STATE_FILE = env.text("FLOWER_STATE_FILE", "")  # empty: it forgets everything when it ends
@@ -125,24 +132,24 @@ FLOWER_URL = env.text("FLOWER_URL", "")  # where staff find Flower; empty: the a
 BEAT_SCHEDULE_FILE = env.text("BEAT_SCHEDULE_FILE", "celerybeat-schedule")  # beat's record of when tasks were started
 
 # Retention (delivery/retention). Pending deliveries are kept whatever their age.
-ATTEMPTS_KEPT_DAYS = env.integer("ATTEMPTS_KEPT_DAYS", 30, minimum=1)
-DELIVERIES_KEPT_DAYS = env.integer("DELIVERIES_KEPT_DAYS", 30, minimum=1)
-EVENTS_KEPT_DAYS = env.integer("EVENTS_KEPT_DAYS", 30, minimum=1)
-MINUTES_KEPT_DAYS = env.integer("MINUTES_KEPT_DAYS", 14, minimum=1)  # roll-ups
-HOURS_KEPT_DAYS = env.integer("HOURS_KEPT_DAYS", 400, minimum=1)  # roll-ups
-DEAD_LETTERS_KEPT_DAYS = env.integer("DEAD_LETTERS_KEPT_DAYS", 90, minimum=1)
-OPERATIONAL_EVENTS_KEPT_DAYS = env.integer("OPERATIONAL_EVENTS_KEPT_DAYS", 365, minimum=1)
-RESULTS_KEPT_DAYS = env.integer("RESULTS_KEPT_DAYS", 7, minimum=1)
+ATTEMPTS_KEPT_DAYS = env.days("ATTEMPTS_KEPT_DAYS", 30)
+DELIVERIES_KEPT_DAYS = env.days("DELIVERIES_KEPT_DAYS", 30)
+EVENTS_KEPT_DAYS = env.days("EVENTS_KEPT_DAYS", 30)
+MINUTES_KEPT_DAYS = env.days("MINUTES_KEPT_DAYS", 14)  # roll-ups
+HOURS_KEPT_DAYS = env.days("HOURS_KEPT_DAYS", 400)  # roll-ups
+DEAD_LETTERS_KEPT_DAYS = env.days("DEAD_LETTERS_KEPT_DAYS", 90)
+OPERATIONAL_EVENTS_KEPT_DAYS = env.days("OPERATIONAL_EVENTS_KEPT_DAYS", 365)
+RESULTS_KEPT_DAYS = env.days("RESULTS_KEPT_DAYS", 7)
 ARCHIVE_HOOK = env.text("ARCHIVE_HOOK", "")  # package.module.function: receives rows before they are removed
 
 # Operational events: what partners and staff are told
 DISABLE_AFTER_S = env.seconds("DISABLE_AFTER_S", 5 * 24 * 3600)  # with nothing but failures
-TRIAL_EVERY_HOURS = env.integer("TRIAL_EVERY_HOURS", 0, minimum=0)  # for subscriptions disabled for failures; 0: never
+TRIAL_EVERY_HOURS = env.integer("TRIAL_EVERY_HOURS", 0, minimum=0, maximum=24 * 365)  # of those it disabled; 0: never
 OPERATIONAL_QUIET_S = env.seconds("OPERATIONAL_QUIET_S", 3600)  # between two of one kind about the same thing
 OPERATIONAL_BACKLOG_S = env.seconds("OPERATIONAL_BACKLOG_S", 600)  # of sending at the rate limit
 OPERATIONAL_EMAILS = env.words("OPERATIONAL_EMAILS")  # of staff
 EMAIL_HOST = env.text("EMAIL_HOST", "")  # empty: no e-mail is sent
-EMAIL_PORT = env.integer("EMAIL_PORT", 587, minimum=1)
+EMAIL_PORT = env.port("EMAIL_PORT", 587)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = env.boolean("EMAIL_USE_TLS", True)
@@ -151,7 +158,7 @@ DEFAULT_FROM_EMAIL = env.text("EMAIL_FROM", "recart-hooks@localhost")
 
 # Prometheus: web, bridge and worker processes each take the first free port from METRICS_PORT on (0: none).
 METRICS_ADDRESS = env.text("METRICS_ADDRESS", "127.0.0.1")
-METRICS_PORT = env.integer("METRICS_PORT", 9400, minimum=0)
+METRICS_PORT = env.port("METRICS_PORT", 9400, minimum=0)
 METRICS_PARTNERS = env.integer("METRICS_PARTNERS", 200, minimum=1)  # partners that a process names; the rest is `other`
 METRICS_TOKEN = env.text("METRICS_TOKEN", "")  # required by the web's /metrics (recart_hooks/metrics.py)
 
@@ -290,7 +297,7 @@ UNFOLD = {
     },
 }
 
-LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+LOG_LEVEL = env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), "INFO")
 LOG_FORMAT = env.choice("LOG_FORMAT", ("json", "text"), "text" if DEBUG else "json")
 LOGGING = {
     "version": 1,

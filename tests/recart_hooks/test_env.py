@@ -26,8 +26,11 @@ Read = Callable[[Env], Any]
         ("off", lambda env: env.boolean("X", True), False),
         ("a, b,,c ", lambda env: env.words("X"), ["a", "b", "c"]),
         ("", lambda env: env.words("X", ("d",)), ["d"]),
-        ("1,2.5", lambda env: env.numbers("X", ()), (1.0, 2.5)),
-        ("", lambda env: env.numbers("X", (3.0,)), (3.0,)),
+        ("1,2.5", lambda env: env.many_seconds("X", ()), (1.0, 2.5)),
+        ("", lambda env: env.many_seconds("X", (3.0,)), (3.0,)),
+        ("36500", lambda env: env.days("X", 1), 36_500),
+        ("65535", lambda env: env.port("X", 1), 65_535),
+        ("0", lambda env: env.port("X", 1, minimum=0), 0),
         ("1200/m", lambda env: env.request_rate("X", "1/s"), (1200, 60)),
         ("none", lambda env: env.request_rate("X", "1/s"), None),
         ("", lambda env: env.request_rate("X", "5/h"), (5, 3600)),
@@ -36,6 +39,7 @@ Read = Callable[[Env], Any]
         ("", lambda env: env.ports("X", (1,)), (1,)),
         ("10.0.0.0/8,::1/128", lambda env: env.networks("X"), (ip_network("10.0.0.0/8"), ip_network("::1/128"))),
         ("b", lambda env: env.choice("X", ("a", "b"), "a"), "b"),
+        ("info", lambda env: env.choice("X", ("INFO", "ERROR"), "ERROR"), "INFO"),
     ],
 )
 def test_a_value_is_read_as_its_type(value: str, read: Read, expected: object) -> None:
@@ -59,8 +63,14 @@ def test_seconds_are_a_float_by_default_too() -> None:
         ("31", lambda env: env.seconds("X", 1, minimum=1, maximum=30), "X: must be at most 30, got 31.0"),
         ("0.5", lambda env: env.seconds("X", 1, minimum=1, maximum=30), "X: must be at least 1, got 0.5"),
         ("maybe", lambda env: env.boolean("X", True), "X: expected true or false, got 'maybe'"),
-        ("1,two", lambda env: env.numbers("X", ()), "X: expected numbers separated by commas, got '1,two'"),
-        ("1,-2", lambda env: env.numbers("X", ()), "X: every number must be positive"),
+        ("1,two", lambda env: env.many_seconds("X", ()), "X: expected numbers separated by commas, got '1,two'"),
+        ("1,-2", lambda env: env.many_seconds("X", ()), "X: every number must be positive"),
+        ("1,1e10", lambda env: env.many_seconds("X", ()), "X: every number must be positive and at most 3153600000"),
+        ("1e10", lambda env: env.seconds("X", 1), "X: must be at most 3153600000, got 1"),
+        ("36501", lambda env: env.days("X", 1), "X: must be at most 36500, got 36501"),
+        ("0", lambda env: env.days("X", 1), "X: must be at least 1, got 0"),
+        ("65536", lambda env: env.port("X", 1), "X: must be at most 65535, got 65536"),
+        ("0", lambda env: env.port("X", 1), "X: must be at least 1, got 0"),
         (
             "1200",
             lambda env: env.request_rate("X", "none"),
@@ -70,6 +80,8 @@ def test_seconds_are_a_float_by_default_too() -> None:
         ("0/m", lambda env: env.request_rate("X", "none"), "X: expected requests per s, m or h"),
         ("http", lambda env: env.ports("X", ()), "X: expected port numbers separated by commas, or `any`, got 'http'"),
         ("65536", lambda env: env.ports("X", ()), "X: expected port numbers"),
+        ("9" * 5000, lambda env: env.ports("X", ()), "X: expected port numbers"),
+        (",", lambda env: env.ports("X", (80,)), "X: expected port numbers separated by commas, or `any`, got ','"),
         ("10.0.0.1/8", lambda env: env.networks("X"), "X: 10.0.0.1/8 has host bits set"),
         ("c", lambda env: env.choice("X", ("a", "b"), "a"), "X: expected one of a, b, got 'c'"),
     ],
@@ -137,15 +149,36 @@ def test_a_broker_that_cannot_be_used_is_refused(url: str, problem: str) -> None
     check_broker("fairsentinel://one:26379;fairsentinel://two:26379", "main")
 
 
-@pytest.mark.parametrize("name", ["API_RATE_LIMIT", "API_PUBLISH_RATE_LIMIT", "API_TEST_RATE_LIMIT"])
-def test_a_limit_of_the_api_that_is_wrong_ends_the_start(name: str) -> None:
+@pytest.mark.parametrize("password", ["abc/1", "abc#1", "abc?1", "abc[1"])
+def test_a_database_url_that_cannot_be_read_is_named_but_not_shown(password: str) -> None:
+    with pytest.raises(SettingError, match="DATABASE_URL: cannot be read") as raised:
+        database_from_url(f"postgresql://postgres:{password}@postgres:5432/recart_hooks")
+
+    assert "abc" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("API_RATE_LIMIT", "1200", "expected requests"),
+        ("API_PUBLISH_RATE_LIMIT", "1200", "expected requests"),
+        ("API_TEST_RATE_LIMIT", "1200", "expected requests"),
+        ("LOG_LEVEL", "verbose", "expected one of DEBUG, INFO"),
+        ("EVENTS_KEPT_DAYS", "1000000", "must be at most"),
+        ("TRIAL_EVERY_HOURS", "100000000000", "must be at most"),
+        ("METRICS_PORT", "70000", "must be at most"),
+        ("FLOWER_PORT", "70000", "must be at most"),
+        ("EMAIL_PORT", "70000", "must be at most"),
+    ],
+)
+def test_a_setting_that_is_wrong_ends_the_start(name: str, value: str, problem: str) -> None:
     starting = subprocess.run(
         [sys.executable, "-c", "import recart_hooks.settings"],
-        env={**os.environ, name: "1200"},
+        env={**os.environ, name: value},
         capture_output=True,
         text=True,
         check=False,
     )
 
     assert starting.returncode == 1
-    assert f"SettingError: {name}: expected requests" in starting.stderr
+    assert f"SettingError: {name}: {problem}" in starting.stderr
