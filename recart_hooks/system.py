@@ -14,6 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from recart_hooks.local import Ports, local_environment
+from recart_hooks.ports import LOOPBACK
 from recart_hooks.runner import PROJECT, Runner
 from recart_hooks.stack import Stack
 from recart_hooks.stack.nats import USUAL_PORT
@@ -37,7 +38,7 @@ class System:
     def wait_until_ready(self) -> None:
         """Returns when `/readyz` reports that all servers can be reached. Raises StartError."""
         deadline = time.monotonic() + READY_S
-        address = f"http://{self.environment['WEB_BIND']}/readyz"
+        address = f"http://{reachable(self.environment['WEB_BIND'])}/readyz"
         while time.monotonic() < deadline:
             try:
                 with urlopen(address, timeout=5) as answer:
@@ -46,6 +47,13 @@ class System:
             except (URLError, OSError):
                 time.sleep(0.1)
         raise StartError(f"the web process is not ready after {READY_S:.0f} s; its log is {self.logs / 'web.log'}")
+
+
+def reachable(bind: str) -> str:
+    """Where this machine reaches what listens at `bind`. If that is all addresses, it is the loopback address, because
+    the web process answers only to names in ALLOWED_HOSTS."""
+    host, _, port = bind.rpartition(":")
+    return f"{LOOPBACK}:{port}" if host in {"", "0.0.0.0", "[::]"} else bind  # noqa: S104 - compares only
 
 
 @contextmanager

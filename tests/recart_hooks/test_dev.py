@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recart_hooks import dev
-from recart_hooks.system import LogFiles, StartError, prepare
+from recart_hooks.system import LogFiles, StartError, prepare, reachable
 
 
 def test_a_line_is_written_behind_the_name_of_its_process(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,3 +83,17 @@ def test_a_preparation_that_fails_says_which(capfd: pytest.CaptureFixture[str]) 
     with pytest.raises(StartError, match=r"manage.py migrate failed"):
         prepare(environment)
     assert "DATABASE_URL: expected postgresql://" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("bind", "address"),
+    [
+        ("0.0.0.0:8123", "127.0.0.1:8123"),
+        ("[::]:8123", "127.0.0.1:8123"),
+        (":8123", "127.0.0.1:8123"),
+        ("127.0.0.1:8123", "127.0.0.1:8123"),
+        ("[::1]:8123", "[::1]:8123"),
+    ],
+)
+def test_what_listens_on_all_addresses_is_asked_at_a_name_that_it_answers_to(bind: str, address: str) -> None:
+    assert reachable(bind) == address
