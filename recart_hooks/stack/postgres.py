@@ -60,13 +60,17 @@ class Postgres(Server):
         shutil.rmtree(half_made, ignore_errors=True)
         half_made.mkdir(mode=0o700)
         password_file = half_made.with_suffix(".pwfile")
-        password_file.write_text(self._password())
-        if os.geteuid() == 0:
-            user = unprivileged_user(self.home)
-            for path in (half_made, password_file):
-                os.chown(path, user.pw_uid, user.pw_gid)
-        self._initialise(half_made, password_file)
-        password_file.unlink()
+        password_file.unlink(missing_ok=True)  # left by a start that was killed
+        password_file.touch(mode=0o600)
+        try:
+            password_file.write_text(self._password())
+            if os.geteuid() == 0:
+                user = unprivileged_user(self.home)
+                for path in (half_made, password_file):
+                    os.chown(path, user.pw_uid, user.pw_gid)
+            self._initialise(half_made, password_file)
+        finally:
+            password_file.unlink()
         half_made.rename(self.home)
 
     def answers(self) -> bool:

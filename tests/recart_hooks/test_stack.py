@@ -16,7 +16,7 @@ import redis
 
 from recart_hooks.ports import free_port
 from recart_hooks.runner import PROJECT
-from recart_hooks.stack import Server, Stack, StackError
+from recart_hooks.stack import Server, Stack, StackError, postgres
 
 pytestmark = pytest.mark.servers
 
@@ -87,6 +87,22 @@ def test_all_three_servers_answer(shared: Stack) -> None:
 
 def test_text_is_sorted_by_code_point_and_letters_beyond_ascii_have_two_cases(shared: Stack) -> None:
     assert ask(shared, "SELECT lower('ŠÉ') || ('Z' < 'a')::text") == "šétrue"
+
+
+def test_an_initdb_that_fails_leaves_no_password_and_shows_it_to_nobody(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initdb = tmp_path / "initdb"
+    initdb.write_text('#!/bin/sh\nwhile [ "$1" != --pwfile ]; do shift; done\nls -l "$2"\nexit 1\n')
+    initdb.chmod(0o755)
+    monkeypatch.setattr(postgres, "binaries", lambda: tmp_path)
+    stack = a_stack(data_dir)
+    stack.own()
+
+    with pytest.raises(StackError, match=r"(?s)initdb failed with 1;.*-rw-------"):
+        stack.postgres.start()
+
+    assert not list(data_dir.rglob("*.pwfile"))
 
 
 def test_postgres_asks_for_a_password(shared: Stack) -> None:
