@@ -9,9 +9,9 @@ GROUP = "orders"
 MAX_PORTS = 50
 
 TRANSFORMATION = """
-{"omit": ["$.data.customer.email", "$.data.trace_id"], "rename": {"$.data.order_id": "id"},
+{"omit": ["$.data.customer.email", "$.data.customer.last_name"], "rename": {"$.data.order_id": "id"},
  "map": {"kind": "$.type", "marker": "$.data.trace", "order": "$.data.id", "total": "$.data.total_price",
-         "lines": {"$each": "$.data.line_items[*]", "$to": {"sku": "$.sku", "amount": "$.quantity"}}}}
+         "lines": {"$each": "$.data.line_items[*]", "$to": {"sku": "@.sku", "amount": "@.quantity"}}}}
 """
 
 
