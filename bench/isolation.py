@@ -20,7 +20,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from bench import machine
 from bench.load import Load
@@ -54,10 +53,9 @@ class Bench:
         urls = [receiver.url("ok", "healthy", number) for number in range(HEALTHY_PARTNERS)]
         self.healthy = Group("healthy", urls)
         self.troubled = {trouble.name: trouble.group(receiver, others) for trouble in TROUBLES}
-        self.ports = [*receiver.ports, *(urlsplit(url).port or 443 for url in others.values())]
 
     def fair(self, *names: str) -> System:
-        return System(self._groups(names), self.ports)
+        return System(self._groups(names))
 
     def stock(self, *names: str) -> Peer:
         return plain_celery(self._groups(names))

@@ -60,13 +60,13 @@ def _floor(throughput: Result) -> str:
 
 
 def _isolation(isolation: Result) -> str:
+    brokers = ("fair", "stock")
     rows = [
         [
             case,
             *(f"{isolation[broker][case][f'{which}_ms']:,.1f}" for broker in brokers for which in ("p50", "p99")),
             *(f"{isolation[broker][case]['delivered']} of {isolation[broker][case]['expected']}" for broker in brokers),
         ]
-        for brokers in [("fair", "stock")]
         for case in isolation["stock"]
     ]
     head = ["beside", "fair p50 ms", "fair p99 ms", "stock p50 ms", "stock p99 ms", "fair arrived", "stock arrived"]

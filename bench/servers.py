@@ -34,7 +34,7 @@ TROUBLED = ("hanging", "failing", "limited")
 WAITING = 1_000
 PATIENCE_S = 10.0
 
-Make = Callable[[Sequence[Group], Sequence[int]], Programs]
+Make = Callable[[Sequence[Group]], Programs]
 
 
 def steady(subject: Programs, receiver: ReceiverProcess, group: Group, rate: float) -> dict[str, float]:
@@ -47,7 +47,7 @@ def steady(subject: Programs, receiver: ReceiverProcess, group: Group, rate: flo
 def speed(make: Make) -> dict[str, Any]:
     with ReceiverProcess(SCENARIO.ports) as receiver:
         plain = SCENARIO.group(receiver)
-        with make([plain], receiver.ports) as subject:
+        with make([plain]) as subject:
             group = subject.addressed(plain)
             warm_up(subject, receiver, group)
             drained = drain(subject, receiver, group, SCENARIO.events)
@@ -67,7 +67,7 @@ def isolation(make: Make) -> dict[str, Any]:
         with ReceiverProcess(10) as receiver:
             healthy = Group("healthy", [receiver.url("ok", "healthy", n) for n in range(HEALTHY_PARTNERS)])
             troubled = [trouble.group(receiver, {})] if trouble else []
-            with make([healthy, *troubled], receiver.ports) as subject:
+            with make([healthy, *troubled]) as subject:
                 warm_up(subject, receiver, subject.addressed(healthy))
                 for group in troubled:
                     run_load(subject.events_url, Load(subject.addressed(group).subjects, WAITING))
@@ -91,9 +91,9 @@ def main() -> None:
     options = parser.parse_args()
     subjects: dict[str, Make] = {"ours": System}
     if options.svix:
-        subjects["svix"] = lambda groups, _: Svix(options.svix, groups)
+        subjects["svix"] = lambda groups: Svix(options.svix, groups)
     if options.convoy:
-        subjects["convoy"] = lambda groups, _: Convoy(options.convoy, groups)
+        subjects["convoy"] = lambda groups: Convoy(options.convoy, groups)
     result: dict[str, Any] = {"machine": machine.describe()}
     for name, make in subjects.items():
         print(f"{name}:", flush=True)

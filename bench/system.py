@@ -17,12 +17,11 @@ class System(Programs):
     def __init__(
         self,
         groups: Sequence[seed.Group],
-        ports: Sequence[int],
         *,
         workers: int = 2,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__({**_settings(ports), **(environ or {})})
+        super().__init__({**_settings(), **(environ or {})})
         self._groups = groups
         self._workers = workers
 
@@ -54,13 +53,12 @@ class System(Programs):
         self.execute(f"UPDATE partners_partner SET paused_until = {until} WHERE id LIKE 'ptr\\_{group.name}\\_%'")
 
 
-def _settings(ports: Sequence[int]) -> dict[str, str]:
+def _settings() -> dict[str, str]:
     return {
         "DJANGO_SETTINGS_MODULE": "recart_hooks.settings",
         "SECRET_KEY": "only-for-the-benchmark",
         "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
         "ENDPOINT_ALLOWED_NETWORKS": "127.0.0.0/8",
-        "ENDPOINT_PORTS": ",".join(str(port) for port in ports),
         "LOG_LEVEL": "WARNING",
         "PYTHONUNBUFFERED": "1",
     }

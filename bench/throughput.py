@@ -47,7 +47,7 @@ def measure(scenario: Scenario) -> Measured:
     """Starts a fresh system, drains a backlog, then holds a load at half of that rate."""
     with ReceiverProcess(scenario.ports) as receiver:
         group = scenario.group(receiver)
-        with System([group], receiver.ports, workers=scenario.workers) as system:
+        with System([group], workers=scenario.workers) as system:
             return measure_running(system, receiver, scenario)
 
 

@@ -11,13 +11,13 @@ from bench import seed
 from bench.programs import START_S, Programs, ProgramsFailedError
 from bench.receiver_process import wait_until
 
+WORKERS = 2
+
 
 class Peer(Programs):
     """Celery on the stock transport. `apps` are its Django apps, `take` is the module that turns events into tasks."""
 
-    def __init__(
-        self, groups: Sequence[seed.Group], apps: str, take: str, *, workers: int = 2, pool: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, groups: Sequence[seed.Group], apps: str, take: str) -> None:
         super().__init__(
             {
                 "DJANGO_SETTINGS_MODULE": "bench.peers.settings",
@@ -27,8 +27,6 @@ class Peer(Programs):
         )
         self._groups = groups
         self._take = take
-        self._workers = workers
-        self._pool = pool or ("-P", "threads", "-c", "32")
 
     def start(self) -> None:
         self._settings["BROKER_URL"] = self.stack.valkey.redis_url
@@ -39,9 +37,9 @@ class Peer(Programs):
             raise ProgramsFailedError("the consumer made no stream")
 
     def _spawn_workers(self) -> None:
-        for number in range(self._workers):
+        for number in range(WORKERS):
             worker = ("-m", "celery", "-A", "bench.peers.celery", "worker", "-n", f"worker{number}@peer")
-            self.spawn("workers", *worker, *self._pool, "--loglevel", "ERROR")
+            self.spawn("workers", *worker, "-P", "threads", "-c", "32", "--loglevel", "ERROR")
 
     def hold(self, _group: seed.Group) -> None:
         """Stops all workers, because nothing can hold back one partner."""
@@ -69,13 +67,13 @@ class Peer(Programs):
             return not client.llen("celery") and not client.hlen("unacked")
 
 
-def plain_celery(groups: Sequence[seed.Group], *, workers: int = 2, pool: Sequence[str] = ()) -> Peer:
-    return Peer(groups, "bench.peers.plain_celery", "bench.peers.plain_celery.tasks", workers=workers, pool=pool)
+def plain_celery(groups: Sequence[seed.Group]) -> Peer:
+    return Peer(groups, "bench.peers.plain_celery", "bench.peers.plain_celery.tasks")
 
 
-def django_webhook(groups: Sequence[seed.Group], *, workers: int = 2, pool: Sequence[str] = ()) -> Peer:
+def django_webhook(groups: Sequence[seed.Group]) -> Peer:
     """Needs bench/requirements.txt; see `has_django_webhook`."""
-    return Peer(groups, "django_webhook,bench.peers.shop", "bench.peers.shop.models", workers=workers, pool=pool)
+    return Peer(groups, "django_webhook,bench.peers.shop", "bench.peers.shop.models")
 
 
 def has_django_webhook() -> bool:
