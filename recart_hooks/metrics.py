@@ -2,10 +2,11 @@
 port of its own.
 
 The page names every partner, so it is not public: it requires METRICS_TOKEN as a bearer token or, if no token is set,
-refuses requests that came through a proxy. A reading is kept for two seconds, so that many readers cost the servers no
-more than one.
+refuses requests with a header that proxies add. A reading is kept for two seconds, so that many readers cost the
+servers no more than one.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from delivery.metrics.shared import shared_metrics
 
 KEPT_S = 2.0
-_ADDED_BY_PROXIES = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto")
+_ADDED_BY_PROXIES = re.compile(r"Forwarded|Via|X-Real-IP|X-Forwarded-.+", re.IGNORECASE)
 
 
 class Kept:
@@ -58,4 +59,4 @@ def _may_read(request: HttpRequest) -> bool:
     if settings.METRICS_TOKEN:
         given = request.headers.get("authorization", "")
         return constant_time_compare(given, f"Bearer {settings.METRICS_TOKEN}")
-    return not any(name in request.headers for name in _ADDED_BY_PROXIES)
+    return not any(map(_ADDED_BY_PROXIES.fullmatch, request.headers))

@@ -124,9 +124,9 @@ def test_the_web_process_serves_them(client: Client, settings: Settings) -> None
     assert 'recart_hooks_server_up{server="postgresql"} 1.0' in text
 
 
-@pytest.mark.parametrize("header", ["forwarded", "x-forwarded-for", "x-forwarded-proto"])
+@pytest.mark.parametrize("header", ["forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-host"])
 def test_without_a_token_they_are_not_for_who_comes_through_the_proxy(client: Client, header: str) -> None:
-    assert client.get("/metrics", headers={header: "https"}).status_code == 401
+    assert client.get("/metrics", headers={header: "1.1 proxy"}).status_code == 401
 
 
 def test_a_reading_is_kept_for_a_moment() -> None:
