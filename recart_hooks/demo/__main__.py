@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import django
+from django.conf import settings
 
 from recart_hooks.demo.publisher import publish
 from recart_hooks.demo.receiver import Receiver
@@ -109,12 +110,12 @@ def show_addresses(system: System, password: str, api_key: str) -> None:
     say("")
     say(f"  admin     {web}/admin/   login admin, password {password}")
     say(f"  API docs  {web}/api/docs/   key of Awesome Reviews {api_key}")
-    say(f"  Flower    {flower}/   login flower, password {system.environment['FLOWER_PASSWORD']}")
+    say(f"  Flower    {flower}/   login {settings.FLOWER_USER}, password {settings.FLOWER_PASSWORD}")
     say(f"  metrics   {web}/metrics   for each process: see docs/operations.md")
     say(f"  NATS      {system.environment['NATS_URL']}   publish to events.<type>, for example events.orders.created")
     say(f"  logs      {system.logs}/")
-    beside, settings = os.path.relpath(Path(sys.executable).parent), os.path.relpath(env_file(system.stack.data_dir))
-    say(f"  commands  {beside}/honcho run -e {settings} {beside}/python manage.py inspect ID")
+    beside, variables = os.path.relpath(Path(sys.executable).parent), os.path.relpath(env_file(system.stack.data_dir))
+    say(f"  commands  {beside}/honcho run -e {variables} {beside}/python manage.py inspect ID")
     say("")
 
 
