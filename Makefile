@@ -61,7 +61,7 @@ long: setup ## every long test that `make test` leaves out
 faults: setup ## the long fault tests: kills, cuts, full disks
 	$(BIN)/pytest -m "long or not long" tests/faults
 
-bench: setup ## all benchmarks, then tables and a plot
+bench: setup ## throughput, broker and isolation, then tables and a plot (bench.servers, bench.dashboard: separate)
 	$(BIN)/python -m bench
 
 clean: ## removes the virtual environment and all data

@@ -1,4 +1,7 @@
-"""`make bench`: runs all measurements in turn, then writes tables and a plot and checks the guard's limit."""
+"""`make bench`: measures throughput, broker and isolation, then writes tables and a plot and checks the guard's limit.
+
+The other measurements, such as bench.servers and bench.dashboard, are run by themselves.
+"""
 
 import argparse
 import json
