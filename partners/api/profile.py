@@ -133,7 +133,7 @@ class PauseView(ApiView):
             raise Invalid([{"pointer": "#/until", "detail": "this time is in the past"}])
         with transaction.atomic():
             partner = _not_paused_by_staff(self.partner)
-            services.pause_partner(partner, min(until, FOREVER), Partner.PausedBy.PARTNER)
+            services.pause_partner(partner, until, Partner.PausedBy.PARTNER)
         return tagged(shape(partner))
 
 

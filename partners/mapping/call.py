@@ -10,7 +10,7 @@ from partners.exact_json import Value
 from partners.json_pointer import pointer
 from partners.mapping import nodes
 from partners.mapping.functions import kind
-from partners.mapping.output import Build, ListOf, ValueOf, placed
+from partners.mapping.output import Build, ListOf, ValueOf
 from partners.paths import Path
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Call:
         return self.spec[self.name]
 
     def leaf(self, value_of: ValueOf, checked: bool = False) -> Build:
-        return placed(value_of, checked) if self.into_output else value_of
+        return self.compiler.leaf(value_of, self.into_output, checked)
 
     def value(self) -> ValueOf:
         """The argument, as a template."""

@@ -61,8 +61,8 @@ class TemplateCompiler:
             return nodes.list_of(inner)
         if isinstance(template, str) and _LOOKS_LIKE_A_PATH.match(template):
             path = self._template_path(template, at, items)
-            return self._leaf(nodes.first_at(path), into_output, checked=not is_straight(path, items))
-        return self._leaf(nodes.constant(template), into_output)
+            return self.leaf(nodes.first_at(path), into_output, checked=not is_straight(path, items))
+        return self.leaf(nodes.constant(template), into_output)
 
     def _template_path(self, text: str, at: str, items: Items) -> Path:
         try:
@@ -76,7 +76,7 @@ class TemplateCompiler:
         inner = [self.template(part, pointer(at, key), items, into_output) for key, part in template.items()]
         return nodes.object_of(list(zip(names, inner, strict=True)))
 
-    def _leaf(self, value_of: ValueOf, into_output: bool, checked: bool = False) -> Build:
+    def leaf(self, value_of: ValueOf, into_output: bool, checked: bool = False) -> Build:
         return placed(value_of, checked) if into_output else value_of
 
     def _function(self, spec: dict[str, Value], at: str, items: Items, into_output: bool) -> Build:
