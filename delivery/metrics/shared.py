@@ -105,13 +105,16 @@ class SharedMetrics(Collector):
 
     def _oldest(self) -> Iterator[Metric]:
         ages = self._reading.oldest()
-        oldest = _by_partner("queue_oldest_seconds", "For how long the partner's oldest pending delivery has been due.")
+        oldest = _by_partner(
+            "queue_oldest_seconds",
+            "For how long the partner's oldest pending delivery has been due; absent while the partner is paused.",
+        )
         for partner_id in sorted(ages, key=lambda id_: -ages[id_])[: self._most]:
             oldest.add_metric((partner_id,), ages[partner_id])
         yield oldest
         yield GaugeMetricFamily(
             "recart_hooks_backlog_oldest_seconds",
-            "For how long the oldest pending delivery of all partners has been due.",
+            "For how long the oldest pending delivery of all partners that are not paused has been due.",
             value=max(ages.values(), default=0.0),
         )
 
@@ -167,7 +170,10 @@ def _queue_stats(partner_ids: Iterable[str]) -> dict[str, QueueStats]:
 
 
 def oldest_waiting() -> dict[str, float]:
-    """For how many seconds the oldest due delivery of each partner has been due. One index step for each partner."""
+    """For how many seconds the oldest due delivery of each partner has been due. One index step for each partner.
+
+    Paused partners are left out: what waits because somebody wants it to is no sign of trouble.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -177,7 +183,7 @@ def oldest_waiting() -> dict[str, float]:
                  WHERE d.status = 'pending' AND d.partner_id = p.id ORDER BY next_attempt_at LIMIT 1),
                 (SELECT created_at FROM delivery_fanout f WHERE f.partner_id = p.id ORDER BY created_at LIMIT 1)
             ) AS due_at) AS oldest
-            WHERE oldest.due_at < now()
+            WHERE oldest.due_at < now() AND (p.paused_until IS NULL OR p.paused_until <= now())
             """
         )
         return dict(cursor.fetchall())

@@ -16,7 +16,7 @@ from delivery.metrics.shared import Reading, SharedMetrics, oldest_waiting
 from delivery.models import Delivery
 from delivery.sources import SourceUnavailable
 from partners.models import Partner, Subscription
-from partners.services import create_partner, create_subscription, disable_subscription
+from partners.services import create_partner, create_subscription, disable_subscription, pause_partner, resume_partner
 from recart_hooks.metrics import KEPT_S, Kept
 from tests.delivery.test_recorder import due, subscription  # noqa: F401 - fixtures
 
@@ -99,11 +99,15 @@ def test_breakers_and_subscriptions_are_told_by_state(subscription: Subscription
 @pytest.mark.servers
 @pytest.mark.django_db
 @pytest.mark.usefixtures("due")
-def test_the_oldest_waiting_is_that_which_is_due_for_longest(subscription: Subscription) -> None:  # noqa: F811
+def test_the_oldest_waiting_is_due_for_longest_and_not_held_by_a_pause(subscription: Subscription) -> None:  # noqa: F811
     now = datetime.now(UTC)
     for delivery, age_s in zip(Delivery.objects.all(), (-3600, 5, 100), strict=True):
         Delivery.objects.filter(pk=delivery.pk).update(next_attempt_at=now - timedelta(seconds=age_s))
     assert oldest_waiting() == {subscription.partner_id: pytest.approx(100, abs=5)}
+    pause_partner(subscription.partner)
+    assert oldest_waiting() == {}
+    resume_partner(subscription.partner)
+    assert oldest_waiting().keys() == {subscription.partner_id}
     Delivery.objects.update(next_attempt_at=now + timedelta(hours=1))
     assert oldest_waiting() == {}
 
