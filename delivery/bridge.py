@@ -98,6 +98,10 @@ class Bridge:
                 await self._pump()
             except SourceUnavailable as error:
                 await pause.wait(error)
+            except Exception as error:
+                if not (is_passing(error) and self._stopping.is_set()):
+                    raise
+                logger.warning("stopped while the database is away: %s", error)
             finally:
                 await self.source.close()
 

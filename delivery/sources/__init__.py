@@ -46,4 +46,5 @@ class Source(Protocol):
     async def terminate(self, messages: Sequence[SourceMessage]) -> None:
         """These messages cannot be read, and are stored as dead letters: never hand them out again."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Hands out again, to anybody, what it has handed out and what was neither acknowledged nor terminated."""

@@ -55,9 +55,9 @@ class Pull:
         self._open_until = 0.0
         self._asked = 0
         """The limit of the last request."""
-        self._taken = 0
+        self._taken: list[Msg] = []
         self._taken_at = 0.0
-        """The size of the last batch, and when it was taken."""
+        """The last batch, and when it was taken."""
         self._per_s = 0.0
         """How many messages are handled a second, while some wait; 0: unknown."""
         self._failure = ""
@@ -68,7 +68,8 @@ class Pull:
         self._subscription = await self._client.subscribe(self._inbox, cb=self._came)
 
     async def stop(self) -> None:
-        """Gives back messages that were not taken, so that they come again at once. Raises nats.errors.Error.
+        """Gives back messages that were not taken or not answered, so that they come again at once. Raises
+        nats.errors.Error.
 
         What the server sends while the subscription ends would be lost until it is handed out again. So no request may
         be filled then.
@@ -79,7 +80,8 @@ class Pull:
                 async with asyncio.timeout(GATHER_S):
                     await self._others()
             await self._subscription.drain()
-        for message in self._ahead.take(len(self._ahead)):
+        unanswered = [message for message in self._taken if not message.is_acked]
+        for message in [*unanswered, *self._ahead.take(len(self._ahead))]:
             await message.nak()
 
     async def take(self, limit: int, wait_s: float) -> list[Msg]:
@@ -98,7 +100,7 @@ class Pull:
             failure, self._failure = self._failure, ""
             raise PullFailedError(failure)
         taken = self._ahead.take(limit)
-        self._taken, self._taken_at = len(taken), time.monotonic()
+        self._taken, self._taken_at = taken, time.monotonic()
         if self._ahead or len(taken) == limit:
             await self._ask_ahead(limit)
         return taken
@@ -131,7 +133,7 @@ class Pull:
             await self._ask(limit)
 
     def _note_rate(self) -> None:
-        lately = self._taken / (time.monotonic() - self._taken_at)
+        lately = len(self._taken) / (time.monotonic() - self._taken_at)
         self._per_s = (self._per_s + lately) / 2 if self._per_s else lately
 
     async def _came(self, message: Msg) -> None:

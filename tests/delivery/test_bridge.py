@@ -125,6 +125,19 @@ def test_nothing_is_stored_while_the_change_listener_is_not_connected() -> None:
     assert source.acknowledged == ["P_1"]
 
 
+def test_a_bridge_that_is_stopped_while_the_database_is_away_leaves_its_batch_to_the_next_one() -> None:
+    source, broker = Script([[message(1)]]), Broker()
+
+    def is_current() -> bool:
+        bridge.stop()
+        return False
+
+    bridge = Bridge(source, SubscriptionRouter(), Catalogue(), max_bytes=10_000, send=broker, is_current=is_current)
+    asyncio.run(bridge.run())
+    assert (source.acknowledged, source.terminated, source.batches) == ([], [], [])
+    assert not Event.objects.exists()
+
+
 def test_an_unreadable_message_is_a_dead_letter_with_the_reason_and_is_terminated() -> None:
     source = Script([[message(1, b"\xff\x00nonsense"), message(2)], [message(1, b"\xff\x00nonsense")]])
     bridge = run(source, Broker())

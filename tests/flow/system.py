@@ -61,6 +61,9 @@ class Seeded:
     secret: str
 
 
+_BRIDGE_IS_READY = '"logger":"delivery.bridge","message":"ready"'
+
+
 @dataclass
 class System:
     """One installation in a directory of its own. Retries come after one second, unless `env` sets another schedule."""
@@ -72,6 +75,8 @@ class System:
     """Puts a proxy before each server, in `wires` by its name. Only the processes use it, not the tests' clients."""
     wires: dict[str, Proxy] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
+    _bridges_before: int = 0
+    """How many bridges had begun when the last one was started."""
 
     def __post_init__(self) -> None:
         self.stack = Stack(self.directory, durable=self.durable, environ={})
@@ -117,6 +122,8 @@ class System:
     def start(self, *names: str, env: Mapping[str, str] = {}) -> None:
         """Starts `bridge`, `web`, `beat`, `flower`, or a worker of any other name. `env` adds to the environment."""
         for name in names:
+            if name == "bridge":
+                self._bridges_before = self._bridges_ready()
             with self.log.open("ab") as log:
                 self.processes[name] = Process(
                     self._command(name),
@@ -137,12 +144,20 @@ class System:
     def replace(self, name: str) -> None:
         """Replaces a process by a new one, as a rolling update does. The old one must exit with 0.
 
-        Waits for a worker to start first: before that it has no signal handler, and SIGTERM kills it (exit code 143).
+        Waits for a worker or the bridge to start first: before that it has no signal handler, and SIGTERM kills it
+        (exit code 143).
         """
         if name.startswith("worker"):
             self.wait_until(lambda: self.has_begun(name), f"{name} to fetch")
-        assert self.stop(name) == 0, self.log_end()
+        if name == "bridge":
+            self.wait_until(lambda: self._bridges_ready() > self._bridges_before, f"{name} to be ready")
+        code = self.stop(name)
+        assert code == 0, f"{name} ended with {code}\n{self.log_end()}"
         self.start(name)
+
+    def _bridges_ready(self) -> int:
+        """How many bridges have begun so far."""
+        return self.log.read_text(errors="replace").count(_BRIDGE_IS_READY) if self.log.exists() else 0
 
     def has_begun(self, worker: str) -> bool:
         """Whether the broker knows the worker."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import sys
 from typing import Any
 
 from django.conf import settings
@@ -34,6 +35,7 @@ class Command(BaseCommand):
             router.take_over(change)
             catalogue.take_over(change)
 
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until `_run` handles it
         listener = ChangeListener(take_over)
         listener.start()
         listener.connected.wait()  # do not route events before the routes are loaded
