@@ -88,6 +88,7 @@ def expunge_event(event: Event) -> bool:
         )
         if changed:
             event.fan_outs.all().delete()
+            list(event.deliveries.select_for_update().order_by("pk").values_list("pk"))  # in the recorder's order
             event.deliveries.filter(status=Delivery.Status.PENDING).update(
                 status=Delivery.Status.DEAD, next_attempt_at=None, finished_at=now, last_error=EXPUNGED
             )

@@ -162,19 +162,39 @@ def test_an_attempt_in_progress_when_its_event_is_expunged_is_the_last_and_its_a
 def test_the_answer_of_an_attempt_that_is_recorded_while_its_event_is_expunged_is_not_stored(
     due: list[Due], subscription: Subscription
 ) -> None:
-    def expunge() -> None:
-        try:
-            verbs.expunge_event(Event.objects.get(pk="e0"))
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(1) as thread:
         with transaction.atomic():
             record([succeeded(due[0], subscription)])
-            expunging = thread.submit(expunge)
+            expunging = thread.submit(expunge_elsewhere, "e0")
             until(somebody_waits, "it has come to the delivery's row")
         expunging.result(30)
     assert Attempt.objects.get().response_excerpt == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_expunging_locks_deliveries_in_the_order_in_which_attempts_are_recorded(subscription: Subscription) -> None:
+    other = create_subscription(subscription.partner, "https://hooks.reviews.com/other", ["orders.*"])
+    event = Event.objects.create(id="e", type="orders.created", occurred_at=AT, data="{}")
+    for id_, to in (("dlv_2", subscription), ("dlv_1", other)):  # the index of the event's deliveries has this order
+        Delivery.objects.create(
+            id=id_, event=event, subscription=to, partner=to.partner, event_type=event.type, next_attempt_at=AT
+        )
+
+    with ThreadPoolExecutor(1) as thread:
+        with transaction.atomic():
+            Delivery.objects.select_for_update().get(pk="dlv_1")
+            expunging = thread.submit(expunge_elsewhere, "e")
+            until(somebody_waits, "it has come to the deliveries")
+            Delivery.objects.select_for_update(nowait=True).get(pk="dlv_2")
+        expunging.result(30)
+
+
+def expunge_elsewhere(event_id: str) -> None:
+    """For a thread of its own."""
+    try:
+        verbs.expunge_event(Event.objects.get(pk=event_id))
+    finally:
+        connection.close()
 
 
 def gone(due: Due, subscription: Subscription) -> AttemptRecord:
