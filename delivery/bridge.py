@@ -23,7 +23,7 @@ from django.db import DataError, Error, OperationalError, connection, connection
 
 from delivery import publish
 from delivery.catalogue import Catalogue
-from delivery.database import with_lasting_connection
+from delivery.database import storable, with_lasting_connection
 from delivery.due import Queued
 from delivery.errors import Unreadable
 from delivery.ingest import Accepted, ingest
@@ -218,10 +218,10 @@ def _dead_letter_columns(unreadable: Sequence[tuple[SourceMessage, str]]) -> lis
         (
             message.source,
             message.position,
-            _storable(message.subject[:500]),
+            storable(message.subject[:500]),
             headers_json(message.headers),
             message.body,
-            _storable(reason),
+            storable(reason),
         )
         for message, reason in unreadable
     ]
@@ -230,11 +230,7 @@ def _dead_letter_columns(unreadable: Sequence[tuple[SourceMessage, str]]) -> lis
 
 def headers_json(headers: Mapping[str, str]) -> str:
     """The headers as JSON for PostgreSQL's jsonb, which refuses NUL."""
-    return orjson.dumps({_storable(name): _storable(value) for name, value in headers.items()}).decode()
-
-
-def _storable(text: str) -> str:
-    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
+    return orjson.dumps({storable(name): storable(value) for name, value in headers.items()}).decode()
 
 
 class _Pause:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from delivery.database import storable
 from delivery.errors import Unreadable
 from delivery.ingest import Accepted
 from delivery.messages import NewEvent
@@ -56,7 +57,7 @@ class Catalogue:
         except DataInvalid as error:
             if entry.refuses:
                 raise Unreadable(f"the data breaks the schema of {event.type!r}: {error}") from None
-            return Accepted(event, str(error)[:1000])
+            return Accepted(event, storable(str(error)[:1000]))
         return Accepted(event)
 
     def _load(self, name: str) -> _Entry:

@@ -46,6 +46,11 @@ def ask(sql: str, values: Sequence[Any]) -> Rows:
         return cursor.execute(sql, values).fetchall()
 
 
+def storable(text: str) -> str:
+    """The text as PostgreSQL can store it, without NUL and half surrogate pairs."""
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
+
+
 def with_living_connection(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """For threads that run no Django requests: before `work`, closes a connection that is unusable or too old."""
 

@@ -37,7 +37,7 @@ class EventSchema:
     def check(self, data: bytes) -> None:
         """Raises DataInvalid with the first place where the data breaks the schema, JSONError when it is not JSON.
 
-        The message never quotes the data: it gets into logs and dead letters.
+        The message quotes names of members, but no values: it gets into logs and dead letters.
         """
         try:
             self.validator.validate(_plain(data))

@@ -52,6 +52,12 @@ def test_data_that_breaks_its_schema_is_flagged_or_refused_with_the_place() -> N
         catalogue.accept(order(b'{"total": "much"}'))
 
 
+def test_the_reason_of_a_flag_can_be_stored_whatever_the_data_has() -> None:
+    EventType.objects.create(name="orders.created", schema='{"additionalProperties": {"type": "string"}}')
+    accepted = Catalogue().accept(order(rb'{"x\u0000y": 1}'))
+    assert "x\N{SYMBOL FOR NULL}y" in accepted.schema_error
+
+
 def test_a_schema_is_kept_until_its_change_is_announced() -> None:
     EventType.objects.create(name="orders.created", schema=SCHEMA)
     catalogue = Catalogue()
