@@ -17,7 +17,7 @@ from delivery.errors import Unreadable
 from delivery.sources import SourceMessage
 from partners.envelope import Envelope, rfc3339
 from partners.errors import InvalidInput
-from partners.exact_json import Limits, check, members
+from partners.exact_json import EVENT_LIMITS, Limits, check, members
 from partners.identifiers import check_event_id
 from partners.patterns import check_event_type
 
@@ -27,8 +27,7 @@ replays skip these events."""
 CHALLENGE = "endpoint.challenge"
 """The type of the request that verifies an endpoint. No event has it."""
 
-_SOURCE_MAX = 500
-_MAX_DEPTH = 64
+SOURCE_MAX = 500
 _CLOUDEVENTS_JSON = "application/cloudevents+json"
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -54,7 +53,7 @@ class NewEvent:
 def read_message(message: SourceMessage, max_bytes: int) -> NewEvent:
     """The event in a message; raises Unreadable. `max_bytes` limits the whole body."""
     try:
-        return _read(message, Limits(max_bytes, _MAX_DEPTH))
+        return _read(message, Limits(max_bytes, EVENT_LIMITS.max_depth))
     except InvalidInput as error:
         raise Unreadable(str(error)) from None
 
@@ -104,15 +103,11 @@ def _cloudevent(message: SourceMessage, attributes: Mapping[str, Any], data: byt
     for name in ("id", "source", "type"):
         if not isinstance(attributes.get(name), str) or not attributes[name]:
             raise Unreadable(f"the CloudEvents attribute {name!r} is missing or not a string")
-    if len(attributes["source"]) > _SOURCE_MAX or "\0" in attributes["source"]:
-        raise Unreadable(f"the CloudEvents source is longer than {_SOURCE_MAX} characters or holds a NUL")
-    if attributes["source"].startswith(OUR_SOURCE):
-        raise Unreadable(f"sources that begin with {OUR_SOURCE} are reserved")
     time = attributes.get("time")
     return NewEvent(
         id=check_event_id(attributes["id"]),
         type=check_type(attributes["type"]),
-        source=attributes["source"],
+        source=check_source(attributes["source"]),
         occurred_at=message.stored_at if time is None else parse_time(time),
         data=data,
         traceparent=traceparent(attributes.get("traceparent") or message.headers.get("traceparent")),
@@ -124,6 +119,15 @@ def check_type(name: str) -> str:
     if name == CHALLENGE:
         raise Unreadable(f"the type {CHALLENGE} is reserved")
     return check_event_type(name)
+
+
+def check_source(source: str) -> str:
+    """Returns the source if a producer's event may have it; raises Unreadable."""
+    if len(source) > SOURCE_MAX or "\0" in source:
+        raise Unreadable(f"a source has at most {SOURCE_MAX} characters, and no NUL")
+    if source.startswith(OUR_SOURCE):
+        raise Unreadable(f"sources that begin with {OUR_SOURCE} are reserved")
+    return source
 
 
 def parse_time(value: Any) -> datetime:

@@ -14,13 +14,11 @@ import orjson
 from django.conf import settings
 
 from delivery.errors import Unreadable
-from delivery.messages import OUR_SOURCE, NewEvent, check_type, parse_time
+from delivery.messages import SOURCE_MAX, NewEvent, check_source, check_type, parse_time
 from partners.errors import InvalidInput, JSONError
-from partners.exact_json import Limits, check, members
+from partners.exact_json import EVENT_LIMITS, Limits, check, members
 from partners.identifiers import EVENT_ID_MAX, check_event_id
 
-DATA_MAX_DEPTH = 64
-SOURCE_MAX = 500
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _KNOWN = frozenset(["id", "type", "data", "timestamp", "source"])
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -65,7 +63,7 @@ def read_event(raw: bytes, defaults: Defaults) -> NewEvent:
 
 def _members(raw: bytes) -> Mapping[str, bytes]:
     try:
-        return members(raw, Limits(len(raw), DATA_MAX_DEPTH + 1))
+        return members(raw, Limits(len(raw), EVENT_LIMITS.max_depth + 1))
     except JSONError as error:
         raise EventInvalid("", str(error)) from None
 
@@ -98,11 +96,12 @@ def _event_type(value: Any) -> str:
 def _source(value: Any) -> str:
     if value is None:
         return ""
-    if not isinstance(value, str) or len(value) > SOURCE_MAX or "\0" in value:
-        raise EventInvalid("/source", f"expected text of at most {SOURCE_MAX} characters, without NUL")
-    if value.startswith(OUR_SOURCE):
-        raise EventInvalid("/source", f"sources that begin with {OUR_SOURCE} are reserved")
-    return value
+    if not isinstance(value, str):
+        raise EventInvalid("/source", f"expected text of at most {SOURCE_MAX} characters")
+    try:
+        return check_source(value)
+    except Unreadable as error:
+        raise EventInvalid("/source", str(error)) from None
 
 
 def _time(value: Any) -> datetime:
@@ -119,7 +118,7 @@ def _data(parts: Mapping[str, bytes]) -> bytes:
         raise EventInvalid("/data", "missing; expected any JSON")
     data = parts["data"]
     try:
-        check(data, Limits(settings.EVENT_MAX_BYTES, DATA_MAX_DEPTH))
+        check(data, Limits(settings.EVENT_MAX_BYTES, EVENT_LIMITS.max_depth))
         orjson.loads(data)
     except JSONError as error:
         raise EventInvalid("/data", str(error)) from None

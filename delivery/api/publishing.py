@@ -16,8 +16,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from delivery import idempotency
-from delivery.api.published import SOURCE_MAX, Defaults, EventInvalid, read_event
+from delivery.api.published import Defaults, EventInvalid, read_event
 from delivery.intake import Taken, intake
+from delivery.messages import SOURCE_MAX
 from partners.api.base import ApiView
 from partners.api.bodies import MAX_DEPTH, RawJSON, read_body
 from partners.api.fields import Matching, Moment, StrictSerializer, Text
