@@ -25,13 +25,14 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\
 
 
 class EventInvalid(Exception):  # noqa: N818 - a name for what it is
-    """An event that is refused. `pointer` is a JSON pointer into the event."""
+    """An event that is refused. `pointer` is a JSON pointer into the event; `event_id` is empty if it was not read."""
 
     def __init__(self, pointer: str, detail: str, *, too_large: bool = False) -> None:
         super().__init__(detail)
         self.pointer = pointer
         self.detail = detail
         self.too_large = too_large
+        self.event_id = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,21 @@ def read_event(raw: bytes, defaults: Defaults) -> NewEvent:
         detail = f"the event has {len(raw)} bytes, at most {settings.EVENT_MAX_BYTES} are allowed"
         raise EventInvalid("", detail, too_large=True)
     parts = _members(raw)
+    given = parts.get("id", b"null") != b"null"
+    event_id = _event_id(_value(parts, "id")) if given else ""
+    try:
+        return _event(parts, event_id, defaults)
+    except EventInvalid as error:
+        error.event_id = event_id
+        raise
+
+
+def _event(parts: Mapping[str, bytes], event_id: str, defaults: Defaults) -> NewEvent:
     for name in parts.keys() - _KNOWN:
         raise EventInvalid(f"/{name[:100]}", f"unknown member; an event has {', '.join(sorted(_KNOWN))}")
-    given = parts.get("id", b"null") != b"null"
     time = _value(parts, "timestamp")
     return NewEvent(
-        id=_event_id(_value(parts, "id")) if given else defaults.id(),
+        id=event_id or defaults.id(),
         type=_event_type(_value(parts, "type")),
         source=_source(_value(parts, "source")),
         occurred_at=defaults.received_at if time is None else _time(time),

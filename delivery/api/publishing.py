@@ -93,7 +93,7 @@ class BatchInput(StrictSerializer):
 class PublishedItemShape(serializers.Serializer[Any]):
     """The result of one event."""
 
-    id = serializers.CharField(allow_null=True, help_text="Null for a refused event without an id.")
+    id = serializers.CharField(allow_null=True, help_text="Null for a refused event without an id that could be read.")
     status = serializers.ChoiceField(["stored", "duplicate", "refused"])
     detail = serializers.CharField(required=False, help_text="Why it was refused.")
     pointer = serializers.CharField(required=False, help_text="What was refused, as a JSON pointer into the body.")
@@ -203,7 +203,7 @@ def take(events: Sequence[bytes], id_at: Any) -> list[Item]:
         try:
             read[place] = read_event(raw, Defaults(lambda place=place: id_at(place), now))  # type: ignore[misc]
         except EventInvalid as error:
-            items[place] = Item(Taken("", "refused", error.detail), error.pointer, error.too_large)
+            items[place] = Item(Taken(error.event_id, "refused", error.detail), error.pointer, error.too_large)
     if read:
         for place, taken in zip(read, intake().take(list(read.values())), strict=True):
             items[place] = Item(taken)

@@ -155,13 +155,18 @@ def test_an_escaped_backslash_before_u0000_is_no_nul() -> None:
 def test_a_batch_is_stored_but_for_what_is_bad_in_it() -> None:
     producer = caller("producer")
 
-    answer = producer.post("/events", {"events": [event(id="a"), event(type="no good"), event(id="b")]})
+    bad = [event(type="no good"), event(id="c", type="no good"), event(id=7)]
+    answer = producer.post("/events", {"events": [event(id="a"), *bad, event(id="b")]})
 
     assert answer.status_code == 207
-    good, bad, last = answer.json()["items"]
-    assert (good["status"], last["status"], bad["status"], bad["id"]) == ("stored", "stored", "refused", None)
-    assert bad["pointer"] == "#/events/1/type"
-    assert answer.json()["refused"] == 1
+    good, *refused, last = answer.json()["items"]
+    assert (good["status"], last["status"]) == ("stored", "stored")
+    assert [(one["status"], one["id"], one["pointer"]) for one in refused] == [
+        ("refused", None, "#/events/1/type"),
+        ("refused", "c", "#/events/2/type"),
+        ("refused", None, "#/events/3/id"),
+    ]
+    assert answer.json()["refused"] == 3
     assert set(Event.objects.values_list("pk", flat=True)) == {"a", "b"}
 
 
