@@ -1,8 +1,8 @@
 """Counts and latencies of a span of time, read from the roll-ups: for the admin and the API."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -12,6 +12,7 @@ from delivery.resolutions import HOUR_S, MINUTE_S, SUMMED_HISTOGRAM, made_until,
 
 MINUTES_UP_TO = timedelta(hours=48)
 """Longer spans are read from roll-ups of hours, shorter ones from those of minutes."""
+_MIDNIGHT = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,14 @@ class Span:
     @property
     def resolution_s(self) -> int:
         return self.coarsest_s or (HOUR_S if self.until - self.since > MINUTES_UP_TO else MINUTE_S)
+
+    @property
+    def in_whole_rollups(self) -> "Span":
+        """Begins and ends with roll-ups of its resolution, because parts of them cannot be counted."""
+        length = timedelta(seconds=self.resolution_s)
+        since = self.since - (self.since - _MIDNIGHT) % length
+        until = self.until + (_MIDNIGHT - self.until) % length
+        return replace(self, since=since, until=until, coarsest_s=self.resolution_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,8 @@ class SubscriptionCountsShape(CountsShape):
 
 
 class StatsShape(serializers.Serializer[Any]):
-    since = Moment()
-    until = Moment()
+    since = Moment(help_text="Rounded down to a whole minute, or a whole hour for spans of more than 48 hours.")
+    until = Moment(help_text="Rounded up, likewise.")
     step_s = serializers.IntegerField()
     total = CountsShape()
     steps = StepShape(many=True, help_text="Steps without any attempt are left out.")
@@ -122,7 +122,7 @@ class StatsView(ApiView):
         step_s = int(query["step_s"])
         if step_s < span.resolution_s or (until - since) / timedelta(seconds=step_s) > MAX_STEPS:
             raise Invalid([{"parameter": "step_s", "detail": "too short for this span"}])
-        return span
+        return span.in_whole_rollups
 
 
 def _counts(one: Stats) -> dict[str, Any]:

@@ -55,6 +55,23 @@ def test_counts_are_given_in_total_by_time_and_by_subscription() -> None:
     assert len(one.get(f"/stats?{DAY}&step_s=60").json()["steps"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        (("2026-04-28T12:30:00", "2026-05-01T12:30:00"), ("2026-04-28T12:00:00", "2026-05-01T13:00:00")),
+        (("2026-04-29T12:30:30", "2026-05-01T12:30:30"), ("2026-04-29T12:30:00", "2026-05-01T12:31:00")),
+        (("2026-04-29T00:00:00", "2026-05-01T13:00:00"), ("2026-04-29T00:00:00", "2026-05-01T13:00:00")),
+    ],
+    ids=["hours", "minutes", "whole"],
+)
+def test_the_answer_says_which_span_was_counted(asked: tuple[str, str], answered: tuple[str, str]) -> None:
+    since, until = asked
+
+    body = caller().get(f"/stats?since={since}Z&until={until}Z").json()
+
+    assert (body["since"], body["until"]) == tuple(f"{time}.000000Z" for time in answered)
+
+
 def test_nothing_sent_has_no_latency() -> None:
     total = caller().get("/stats").json()["total"]
 
