@@ -22,9 +22,11 @@ from partners.api.fields import Choice, Moment
 from partners.api.pages import VISIBLE, PageQuery, page
 from partners.api.refusals import Refused
 from partners.api.schema import describe, page_of
+from partners.api.subscription_shapes import PATTERN
 from partners.identifiers import DELIVERY
 from partners.made_at import made_between
 from partners.models import Partner
+from partners.patterns import EVENT_TYPE_MAX
 
 TAG = "Delivery log"
 EXAMPLE: dict[str, Any] = {
@@ -77,7 +79,11 @@ class DeliveryQuery(PageQuery):
     subscription_id = serializers.RegexField(VISIBLE, required=False, max_length=40)
     event_id = serializers.RegexField(VISIBLE, required=False, max_length=260)
     event_type = serializers.RegexField(
-        VISIBLE, required=False, max_length=200, help_text="A type, or all types below one: `orders.*`."
+        PATTERN,
+        required=False,
+        max_length=EVENT_TYPE_MAX,
+        help_text="A type, or all types below one: `orders.*`.",
+        error_messages={"invalid": "expected an event type, or a star alone or after the last dot, as in `orders.*`"},
     )
     since = Moment(required=False, help_text="Created at this time or later.")
     until = Moment(required=False, help_text="Created before this time.")

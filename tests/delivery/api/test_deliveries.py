@@ -73,7 +73,13 @@ def test_deliveries_are_found_by_time() -> None:
 
 @pytest.mark.parametrize(
     ("query", "place"),
-    [("status=failed", "status"), ("since=yesterday", "since"), ("since=2026-01-01T00:00:00", "since"), ("x=1", "x")],
+    [
+        ("status=failed", "status"),
+        ("since=yesterday", "since"),
+        ("since=2026-01-01T00:00:00", "since"),
+        ("x=1", "x"),
+        *((f"event_type={type_}", "event_type") for type_ in ("orders*", "orders.", "*.created", "o*.x")),
+    ],
 )
 def test_a_filter_that_is_not_understood_is_refused(query: str, place: str) -> None:
     assert is_problem(caller().get(f"/deliveries?{query}"), 400, "invalid", place)
