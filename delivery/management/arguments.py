@@ -14,15 +14,24 @@ _REPORT_EVERY_S = 2.0
 
 def moment(text: str) -> datetime:
     """Parses an age before now (`90m`, `3h`, `2d`) or an RFC 3339 time with its zone."""
-    if age := _AGE.fullmatch(text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
     try:
+        if age := _AGE.fullmatch(text):
+            return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
         found = datetime.fromisoformat(text)
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not within the years 1 to 9999") from None
     except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither an age such as 90m, 3h, 2d nor a time with its zone")
-    return found.astimezone(UTC)
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is neither an age such as 90m, 3h, 2d nor a time with its zone")
+
+
+def positive(text: str) -> int:
+    """Parses a whole number, 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
+    return int(text)
 
 
 class Progress:

@@ -99,6 +99,11 @@ class TestRequeue:
         with pytest.raises(CommandError, match="at least one of"):
             run("requeue")
 
+    @pytest.mark.parametrize("limit", ["-1", "0", "many"])
+    def test_a_limit_is_a_whole_number(self, limit: str) -> None:
+        with pytest.raises(CommandError, match="is not a whole number"):
+            run("requeue", "--since", "1d", "--limit", limit)
+
 
 class TestReplay:
     def test_it_starts_a_job_which_can_be_canceled(self, subscription: Subscription) -> None:
@@ -354,6 +359,9 @@ def test_a_moment_is_an_age_or_a_time() -> None:
     assert moment("2026-01-02T03:04:05Z") == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     for text in ("yesterday", "2026-01-02T03:04:05", "3w"):
         with pytest.raises(Exception, match="is neither an age"):
+            moment(text)
+    for text in ("99999999999d", "1000000d", "9999-12-31T23:59:59-12:00"):
+        with pytest.raises(Exception, match="is not within the years"):
             moment(text)
 
 

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 
-from delivery.management.arguments import Progress, moment
+from delivery.management.arguments import Progress, moment, positive
 from delivery.models import Delivery
 from delivery.verbs import retry_delivery
 from partners.identifiers import DELIVERY, first_id
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--since", type=moment, metavar="TIME", help="created since: 90m, 3h, 2d or a time")
         parser.add_argument("--until", type=moment, metavar="TIME", help="created before")
         parser.add_argument("--status", choices=Delivery.Status.values, default=Delivery.Status.DEAD)
-        parser.add_argument("--limit", type=int, metavar="N", help="at most N deliveries")
+        parser.add_argument("--limit", type=positive, metavar="N", help="at most N deliveries")
         parser.add_argument("--dry-run", action="store_true", help="only count them")
 
     def handle(self, *args: Any, **options: Any) -> None:
