@@ -10,6 +10,7 @@ from delivery.database import storable
 from delivery.errors import Unreadable
 from delivery.ingest import Accepted
 from delivery.messages import NewEvent
+from delivery.routing import SEEN_TYPES_MAX
 from partners.changes import Change
 from partners.errors import DataInvalid, SchemaError
 from partners.event_schemas import EventSchema, compile_schema
@@ -26,7 +27,7 @@ class _Entry:
 
 
 class Catalogue:
-    """Keeps event types in memory until they change. Thread-safe.
+    """Keeps event types in memory until they change, SEEN_TYPES_MAX at most. Thread-safe.
 
     `accept` reads PostgreSQL for a type that is not in memory, and each time for a type that has no row.
     """
@@ -74,6 +75,8 @@ class Catalogue:
         )
         with self._lock:
             if generation == self._generation:
+                if len(self._entries) >= SEEN_TYPES_MAX:
+                    self._entries.pop(next(iter(self._entries)))
                 self._entries[name] = entry
         return entry
 

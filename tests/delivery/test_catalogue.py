@@ -1,6 +1,7 @@
 """Events are checked against the row of their type: unknown types and broken schemas are delivered, flagged or
 refused."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -66,6 +67,15 @@ def test_a_schema_is_kept_until_its_change_is_announced() -> None:
     assert catalogue.accept(order(b"{}")).schema_error
     catalogue.take_over(Change("everything", ""))
     assert catalogue.accept(order(b"{}")).schema_error == ""
+
+
+def test_invented_event_types_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("delivery.catalogue.SEEN_TYPES_MAX", 3)
+    catalogue = Catalogue("deliver")
+    for number in range(5):
+        EventType.objects.create(name=f"orders.t{number}", schema=SCHEMA)
+        assert catalogue.accept(replace(order(b"{}"), type=f"orders.t{number}")).schema_error
+    assert list(catalogue._entries) == ["orders.t2", "orders.t3", "orders.t4"]
 
 
 def test_a_schema_that_does_not_compile_does_not_stop_events() -> None:
