@@ -47,7 +47,6 @@ class Row:
 def source(wanted: Wanted) -> tuple[str, list[Any]]:
     """FROM and WHERE clauses of the events that a replay selects, with their values."""
     values: list[Any] = [wanted.subscription.pk, wanted.since, wanted.until, f"{OUR_SOURCE}%"]
-    condition = ""
     if wanted.mode == ReplayJob.Mode.FAILED:
         condition = "AND d.status = 'dead'"
     else:
