@@ -45,7 +45,7 @@ class Timer:
 
 
 class Turns:
-    """The thread and its loop. Only `spawn`, `branch`, `soon`, `refuse` and `stop` may be called from other threads.
+    """The thread and its loop. Only `branch`, `soon`, `refuse` and `stop` may be called from other threads.
 
     `helpers` is the number of threads that run blocking functions for tasks (delivery.waits.offload).
     """
@@ -73,7 +73,7 @@ class Turns:
         self._thread.start()
 
     def refuse(self) -> None:
-        """Drops spawned tasks that have not begun."""
+        """From now on `takes_more` is False: those who take messages begin no more of them."""
         self._takes_more = False
 
     def stop(self, timeout_s: float | None = None) -> None:
@@ -93,12 +93,8 @@ class Turns:
     def takes_more(self) -> bool:
         return self._takes_more
 
-    def spawn(self, work: Callable[[], object]) -> None:
-        """Runs `work` as a task, unless `refuse` is called before it begins."""
-        self.soon(lambda: self._begin(work) if self._takes_more else None)
-
     def branch(self, work: Callable[[], object]) -> None:
-        """Runs `work` as a task even after `refuse`: for work that others need in order to end."""
+        """Runs `work` as a task, even after `refuse`: others may need it in order to end."""
         self.soon(lambda: self._begin(work))
 
     def soon(self, step: Callable[[], object]) -> None:

@@ -18,5 +18,5 @@ def start(turns: Turns, work: Callable[..., Result], *arguments: object) -> "Fut
         except BaseException as error:
             future.set_exception(error)
 
-    turns.spawn(task)
+    turns.branch(task)
     return future
