@@ -5,6 +5,7 @@ it depends on the time of sending. Nothing is stored or sent.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -103,11 +104,8 @@ def preview_of(draft: dict[str, str], now: datetime) -> dict[str, Any]:
     return {
         "verdict": _verdict(made, draft),
         "sent": made.wanted is True and made.body is not None and _asked_for(draft),
-        "problems": [
-            {"where": one.where, "path": one.path, "message": one.message, "reason": one.reason}
-            for one in made.problems
-        ],
-        "hints": [{"path": one.path, "message": one.message} for one in made.hints],
+        "problems": [asdict(one) for one in made.problems],
+        "hints": [asdict(one) for one in made.hints],
         "headers": list(_headers(job, now)) if made.body is not None else [],
         "body": json_code(made.body.decode()) if made.body is not None else "",
         "bytes": len(made.body or b""),

@@ -1,5 +1,6 @@
 """A preview of a filter and a transformation: their result for an event. Nothing is sent or stored."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -159,12 +160,9 @@ def _previewed(made: Preview, *, is_asked_for: bool) -> dict[str, Any]:
     return {
         "wanted": made.wanted if is_asked_for else False,
         "body": None if made.body is None else RawJSON(made.body),
-        "problems": [
-            {"where": one.where, "path": one.path, "message": one.message, "reason": one.reason}
-            for one in made.problems
-        ],
+        "problems": [asdict(one) for one in made.problems],
         "hints": [
             *([] if is_asked_for else [_NOT_ASKED_FOR]),
-            *({"path": one.path, "message": one.message} for one in made.hints),
+            *(asdict(one) for one in made.hints),
         ],
     }
