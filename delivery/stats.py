@@ -12,7 +12,7 @@ from delivery.resolutions import HOUR_S, MINUTE_S, SUMMED_HISTOGRAM, made_until,
 
 MINUTES_UP_TO = timedelta(hours=48)
 """Longer spans are read from roll-ups of hours, shorter ones from those of minutes."""
-_MIDNIGHT = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Span:
     def in_whole_rollups(self) -> "Span":
         """Begins and ends with roll-ups of its resolution, because parts of them cannot be counted."""
         length = timedelta(seconds=self.resolution_s)
-        since = self.since - (self.since - _MIDNIGHT) % length
-        until = self.until + (_MIDNIGHT - self.until) % length
+        since = self.since - (self.since - _EPOCH) % length
+        until = self.until + (_EPOCH - self.until) % length
         return replace(self, since=since, until=until, coarsest_s=self.resolution_s)
 
 
