@@ -44,6 +44,14 @@ def decrypt(token: str) -> str:
         raise SecretUnreadable("no key of ENCRYPTION_KEYS decrypts this secret") from None
 
 
+def readable(token: str) -> str | None:
+    """The secret in a token; None if no configured key decrypts it."""
+    try:
+        return decrypt(token)
+    except SecretUnreadable:
+        return None
+
+
 def reencrypt(token: str) -> str:
     """Returns a token of the same secret by the first key."""
     return _keys(tuple(settings.ENCRYPTION_KEYS)).rotate(token.encode()).decode()
@@ -65,10 +73,13 @@ class Sealed(Mapping[str, str]):
         return len(self.tokens)
 
     def __eq__(self, other: object) -> bool:
-        """Decrypts only if the tokens differ and the names are the same."""
+        """Decrypts only if the tokens differ and the names are the same. What is unreadable equals nothing else."""
         if isinstance(other, Sealed) and self.tokens == other.tokens:
             return True
-        return isinstance(other, Mapping) and self.keys() == other.keys() and dict(self) == dict(other)
+        try:
+            return isinstance(other, Mapping) and self.keys() == other.keys() and dict(self) == dict(other)
+        except SecretUnreadable:
+            return False
 
     __hash__ = None  # type: ignore[assignment]  # compared by its content
 

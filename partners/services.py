@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from partners import audit
-from partners.encryption import decrypt, encrypt
+from partners.encryption import encrypt, readable
 from partners.models import FOREVER, EventType, Partner, Subscription, SubscriptionSecret
 from partners.secrets import new_secret
 
@@ -239,9 +239,9 @@ def live_secrets(subscription: Subscription) -> Any:
 
 
 def reveal_secrets(subscription: Subscription) -> list[str]:
-    """The live secrets in plain text, newest first. The audit log records that they were revealed."""
+    """The live secrets that are readable, newest first. The audit log records that they were revealed."""
     note_reveal(subscription)
-    return [decrypt(secret.token) for secret in live_secrets(subscription)]
+    return [text for secret in live_secrets(subscription) if (text := readable(secret.token)) is not None]
 
 
 def note_reveal(subscription: Subscription) -> None:

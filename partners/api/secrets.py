@@ -12,7 +12,7 @@ from partners.api.fields import Moment, Seconds, StrictSerializer
 from partners.api.schema import describe
 from partners.api.scopes import PARTNER_WRITES
 from partners.api.subscriptions import own_subscription
-from partners.encryption import decrypt
+from partners.encryption import readable
 from partners.models import Subscription, SubscriptionSecret
 
 TAG = "Subscriptions"
@@ -37,12 +37,15 @@ _ROTATED = {
 class SecretShape(serializers.Serializer[SubscriptionSecret]):
     """A secret that currently signs requests."""
 
-    secret = serializers.SerializerMethodField(help_text="Pass it unchanged to a Standard Webhooks library.")
+    secret = serializers.SerializerMethodField(
+        help_text="Pass it unchanged to a Standard Webhooks library. Null: we lost the key that decrypts it, and can't "
+        "sign while it is there; rotate it with `overlap_s` 0."
+    )
     created_at = Moment()
     expires_at = Moment(allow_null=True, help_text="When it stops signing; null: it has not been replaced.")
 
-    def get_secret(self, row: SubscriptionSecret) -> str:
-        return decrypt(row.token)
+    def get_secret(self, row: SubscriptionSecret) -> str | None:
+        return readable(row.token)
 
 
 class SecretsShape(serializers.Serializer[Any]):

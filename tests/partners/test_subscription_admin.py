@@ -1,6 +1,9 @@
 """The admin pages of subscriptions, against the real database."""
 
+from typing import Any
+
 import pytest
+from cryptography.fernet import Fernet
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
@@ -86,6 +89,20 @@ def test_credentials_in_headers_are_masked_and_kept(admin_client: Client) -> Non
     assert "X-Shop: ••••••••" in page
     subscription.refresh_from_db()
     assert subscription.headers == {"Authorization": "Bearer hunter2", "X-Shop": "43"}
+
+
+def test_headers_and_secrets_whose_key_is_lost_can_be_replaced(admin_client: Client, settings: Any) -> None:
+    subscription = new_subscription(headers={"Authorization": "Bearer old"})
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+    masked = admin_client.post(change_url(subscription), subscription_form(headers="Authorization: ••••••••"))
+    admin_client.post(change_url(subscription), subscription_form(headers="Authorization: Bearer new"))
+    revealed = admin_client.post(dialog_url(subscription, "reveal_secrets"), DIALOG)
+
+    assert "write the value of" in masked.content.decode()
+    subscription.refresh_from_db()
+    assert subscription.headers == {"Authorization": "Bearer new"}
+    assert (revealed.status_code, SECRET.findall(revealed.content)) == (200, [])
 
 
 def test_rotating_shows_the_new_secret_and_the_overlap(admin_client: Client) -> None:

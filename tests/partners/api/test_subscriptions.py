@@ -4,6 +4,7 @@ import re
 from typing import Any, cast
 
 import pytest
+from cryptography.fernet import Fernet
 from django.db import connection
 from drf_spectacular.generators import SchemaGenerator
 from pytest_django import DjangoAssertNumQueries
@@ -362,6 +363,22 @@ def test_a_rotation_keeps_the_former_secret_for_a_while() -> None:
     assert (new["expires_at"], former["expires_at"] is None) == (None, False)
     (only,) = one.post(f"{path}/rotate", {"overlap_s": 0}).json()["items"]
     assert only["secret"] not in {old["secret"], new["secret"]}
+
+
+def test_headers_and_secrets_whose_key_is_lost_can_be_replaced(settings: Any) -> None:
+    one = caller()
+    path = f"/subscriptions/{subscription_of(one.partner, headers={'Authorization': 'Bearer old'}).pk}"
+    settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+    assert one.patch(path, {"headers": {"Authorization": "Bearer new"}}).status_code == 200
+    (lost,) = one.get(f"{path}/secrets").json()["items"]
+    new, former = one.post(f"{path}/secrets/rotate").json()["items"]
+
+    assert Subscription.objects.get().headers == {"Authorization": "Bearer new"}
+    assert (lost["secret"], former["secret"]) == (None, None)
+    assert new["secret"].startswith("whsec_")
+    (only,) = one.post(f"{path}/secrets/rotate", {"overlap_s": 0}).json()["items"]
+    assert only["secret"] not in {None, new["secret"]}
 
 
 @pytest.mark.parametrize("overlap", [-1, 604801, "60", True, None])
