@@ -21,6 +21,11 @@ from partners.secrets import new_secret
 
 MAX_LIVE_SECRETS = 10
 _Reason = Subscription.DisabledReason
+_REPLACES: dict[str, frozenset[str]] = {
+    _Reason.PARTNER: frozenset({_Reason.GONE, _Reason.FAILING}),
+    _Reason.STAFF: frozenset(_Reason.values) - {_Reason.STAFF},
+}
+"""The reasons in whose place one is put. A partner's leaves `unverified`, since it would skip the verification."""
 
 
 def put_event_type(name: str, fields: Mapping[str, Any]) -> Literal["added", "changed", "unchanged"]:
@@ -123,16 +128,20 @@ def _disable(subscription: Subscription, reason: str) -> list[str]:
 
 
 def disable_subscription(subscription: Subscription, reason: str) -> bool:
-    """Stops deliveries to it; False if it was disabled already. Safe against concurrent changes."""
+    """Stops deliveries to it; False if it was disabled already for a reason that this one does not replace.
+
+    Safe against concurrent changes.
+    """
     with transaction.atomic():
-        changed = Subscription.objects.filter(pk=subscription.pk, is_enabled=True).update(
-            is_enabled=False, disabled_at=timezone.now(), disabled_reason=reason, updated_at=timezone.now()
-        )
+        row = Subscription.objects.select_for_update().get(pk=subscription.pk)
+        replaced = row.disabled_reason in _REPLACES.get(reason, ())
+        changed = row.deleted_at is None and (row.is_enabled or replaced)
         if changed:
-            on = {"is_enabled": True, "disabled_reason": ""}
-            _record("subscription.disable", subscription, on, {"is_enabled": False, "disabled_reason": reason})
+            before = {"is_enabled": row.is_enabled, "disabled_reason": row.disabled_reason}
+            row.save(update_fields=[*_disable(row, reason), "updated_at"])
+            _record("subscription.disable", row, before, {"is_enabled": False, "disabled_reason": reason})
     subscription.refresh_from_db()
-    return bool(changed)
+    return changed
 
 
 def enable_subscription(subscription: Subscription) -> bool:

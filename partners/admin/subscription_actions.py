@@ -39,11 +39,18 @@ class SubscriptionActions(StaffAdmin[Subscription]):
     )
 
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
-        """Offers nothing for a deleted subscription, and enable, disable and verify only if they change something."""
+        """Offers nothing for a deleted subscription, and enable, disable and verify only if they change something.
+
+        Disabling changes whose reason it is too: then only staff can enable it.
+        """
         found = self.get_object(request, unquote(object_id))
         if found is None or not self.has_change_permission(request, found):
             return []
-        idle = ["_subscription_enable" if found.is_enabled else "_subscription_disable"]
+        idle = []
+        if found.is_enabled:
+            idle.append("_subscription_enable")
+        if found.disabled_reason == STAFF:
+            idle.append("_subscription_disable")
         if found.disabled_reason != Subscription.DisabledReason.UNVERIFIED:
             idle.append("_subscription_verify")
         offered = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # Unfold's
@@ -70,7 +77,7 @@ class SubscriptionActions(StaffAdmin[Subscription]):
         "Disable",
         "block",
         title="Disable this subscription",
-        text="New events are not delivered to it until somebody enables it.",
+        text="New events are not delivered to it until staff enable it.",
     )
     def disable(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)

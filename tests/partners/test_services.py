@@ -12,7 +12,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from partners import services
-from partners.models import FOREVER, Partner, Subscription, SubscriptionSecret
+from partners.models import FOREVER, AuditEntry, Partner, Subscription, SubscriptionSecret
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
@@ -67,16 +67,45 @@ def test_no_more_than_ten_secrets_are_live(subscription: Subscription) -> None:
 
 def test_disabling_and_enabling_say_whether_something_changed(subscription: Subscription) -> None:
     assert services.disable_subscription(subscription, "gone")
-    assert not services.disable_subscription(subscription, "staff")
+    assert not services.disable_subscription(subscription, "failing")
     assert (subscription.is_enabled, subscription.disabled_reason) == (False, "gone")
     assert services.enable_subscription(subscription)
     assert not services.enable_subscription(subscription)
     assert (subscription.is_enabled, subscription.disabled_at, subscription.disabled_reason) == (True, None, "")
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "replaces"),
+    [
+        ("failing", "partner", True),
+        ("gone", "partner", True),
+        ("unverified", "partner", False),
+        ("staff", "partner", False),
+        ("failing", "staff", True),
+        ("partner", "staff", True),
+        ("unverified", "staff", True),
+        ("staff", "staff", False),
+        ("partner", "failing", False),
+    ],
+)
+def test_who_disables_a_disabled_subscription_takes_it_from_the_automatic_and_staff_from_everybody(
+    subscription: Subscription, first: str, then: str, replaces: bool
+) -> None:
+    services.disable_subscription(subscription, first)
+    since = subscription.disabled_at
+
+    assert services.disable_subscription(subscription, then) is replaces
+
+    assert (subscription.disabled_reason, subscription.disabled_at) == (then if replaces else first, since)
+    entries = AuditEntry.objects.filter(action="subscription.disable").order_by("id")
+    reasons = [(entry.before["disabled_reason"], entry.after["disabled_reason"]) for entry in entries]
+    assert reasons == [("", first), (first, then)][: 1 + replaces]
+
+
 def test_a_deleted_subscription_cannot_come_back(subscription: Subscription) -> None:
     services.delete_subscription(subscription)
     assert not services.enable_subscription(subscription)
+    assert not services.disable_subscription(subscription, "staff")
     assert subscription.secrets.count() == 0
 
 

@@ -141,6 +141,20 @@ def test_disabling_and_enabling(admin_client: Client) -> None:
     assert subscription.is_enabled
 
 
+def test_staff_hold_a_subscription_that_its_partner_disabled(admin_client: Client) -> None:
+    subscription = new_subscription()
+    services.disable_subscription(subscription, "partner")
+
+    offered = admin_client.get(change_url(subscription)).content.decode()
+    admin_client.post(dialog_url(subscription, "disable"), DIALOG)
+
+    assert "/disable/" in offered
+    assert "/enable/" in offered
+    subscription.refresh_from_db()
+    assert subscription.disabled_reason == "staff"
+    assert "/disable/" not in admin_client.get(change_url(subscription)).content.decode()
+
+
 def test_a_deleted_subscription_is_marked_and_read_only(admin_client: Client) -> None:
     subscription = new_subscription()
 

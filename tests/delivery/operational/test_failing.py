@@ -154,6 +154,12 @@ class TestATrial:
         )
         assert watch_failing(NOW, LIMIT, self.EVERY).tried == 0
 
+    def test_does_not_begin_once_the_partner_disabled_it(self, subscription: Subscription) -> None:
+        disable_subscription(subscription, "failing")
+        disable_subscription(subscription, "partner")
+        Subscription.objects.filter(pk=subscription.pk).update(disabled_at=NOW - timedelta(hours=25))
+        assert watch_failing(NOW, LIMIT, self.EVERY).tried == 0
+
     def test_enables_the_subscription(self, on_trial: Subscription) -> None:
         assert (on_trial.is_enabled, on_trial.disabled_reason) == (True, "failing")
 
