@@ -40,6 +40,7 @@ _OUR_HEADERS = frozenset(
         "proxy-authorization",
         "proxy-connection",
         "te",
+        "traceparent",
         "trailer",
         "transfer-encoding",
         "upgrade",

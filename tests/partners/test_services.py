@@ -120,6 +120,7 @@ def test_a_deleted_subscription_cannot_come_back(subscription: Subscription) -> 
         ({"headers": {"X-A": "1", "x-a": "2"}}, "headers"),
         ({"headers": {f"X-{number}": "a" * 4096 for number in range(7)}}, "headers"),
         ({"headers": {"Accept-Encoding": "gzip"}}, "headers"),
+        ({"headers": {"Traceparent": "00-1-2-01"}}, "headers"),
         ({"retry_schedule_s": [0.1]}, "retry_schedule_s"),
         ({"retry_schedule_s": [60.0] * 40}, "retry_schedule_s"),
         ({"timeout_s": 31}, "timeout_s"),
