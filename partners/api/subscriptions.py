@@ -1,6 +1,8 @@
 """Subscriptions of the caller's partner: which events it gets, at which URL, in which form."""
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -29,6 +31,8 @@ from partners.models import Subscription
 
 TAG = "Subscriptions"
 Reason = Subscription.DisabledReason
+_OF_THE_PROFILE = ("url", "event_types", "filter")
+"""Fields of the operational subscription that are derived from the profile or have no effect."""
 _DISABLED = {
     **EXAMPLE,
     "is_enabled": False,
@@ -107,10 +111,11 @@ class SubscriptionView(ApiView):
         answer=SubscriptionShape,
         example=EXAMPLE,
         request_example={"event_types": ["orders.created"], "filter": ""},
-        problems=[404, 412],
+        problems=[404, 409, 412],
         parameters=[IF_MATCH],
         description="Changes only the fields that are given, for all attempts from about a second later. "
-        "Where endpoints must be verified, a new URL makes the subscription `unverified` again.",
+        "Where endpoints must be verified, a new URL makes the subscription `unverified` again. 409: the subscription "
+        "for operational events has the URL of your profile and gets all of them.",
     )
     def patch(self, request: Request, subscription_id: str) -> Response:
         own_subscription(self, subscription_id)
@@ -119,6 +124,8 @@ class SubscriptionView(ApiView):
         with transaction.atomic():
             current = own_subscription(self, subscription_id, lock=True)
             check_match(request, shape(current))
+            if current.is_operational and _changes(current, wanted.validated_data, _OF_THE_PROFILE):
+                raise _operational()
             services.update_subscription(current, wanted.validated_data)
         return tagged(shape(current))
 
@@ -136,7 +143,7 @@ class SubscriptionView(ApiView):
             current = own_subscription(self, subscription_id, lock=True)
             check_match(request, shape(current))
             if current.is_operational:
-                raise Refused(HTTPStatus.CONFLICT, "operational", "it is that of your profile's operational_url")
+                raise _operational()
             services.delete_subscription(current)
         return Response(status=HTTPStatus.NO_CONTENT)
 
@@ -177,6 +184,14 @@ class DisableView(ApiView):
         current = own_subscription(self, subscription_id)
         services.disable_subscription(current, Reason.PARTNER)
         return tagged(shape(current))
+
+
+def _changes(current: Subscription, wanted: Mapping[str, Any], names: Sequence[str]) -> bool:
+    return any(name in wanted and wanted[name] != getattr(current, name) for name in names)
+
+
+def _operational() -> Refused:
+    return Refused(HTTPStatus.CONFLICT, "operational", "it is that of your profile's operational_url")
 
 
 def check_verified(subscription: Subscription) -> None:

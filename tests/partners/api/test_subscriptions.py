@@ -218,6 +218,19 @@ def test_a_deleted_subscription_is_gone_for_its_partner() -> None:
     assert Subscription.objects.get().deleted_at is not None
 
 
+def test_of_the_operational_subscription_what_the_profile_decides_cannot_be_changed() -> None:
+    one = caller()
+    profile = one.patch("/partner", {"operational_url": "https://ops.example.com/a"}).json()
+    path = f"/subscriptions/{profile['operational_subscription_id']}"
+
+    for change in ({"url": "https://ops.example.com/b"}, {"event_types": ["orders.*"]}, {"filter": "$.data"}):
+        assert is_problem(one.patch(path, change), 409, "operational")
+    changed = one.patch(path, {"url": "https://ops.example.com/a", "headers": {"X-Ops": "1"}, "timeout_s": 5})
+
+    assert (changed.status_code, changed.json()["header_names"]) == (200, ["X-Ops"])
+    assert Subscription.objects.get().event_types == ["*"]
+
+
 def test_disabling_and_enabling() -> None:
     one = caller()
     path = f"/subscriptions/{subscription_of(one.partner).pk}"
