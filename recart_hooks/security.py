@@ -1,4 +1,4 @@
-"""Middleware for security: content security policies, NUL characters in admin requests, the actor of admin changes.
+"""Middleware for security: content security policies, NUL characters in requests, the actor of admin changes.
 
 The admin runs on Alpine.js and htmx, whose expressions in attributes need `unsafe-eval`; its templates hold a few
 inline scripts. The API's pages need neither. None of our pages may be framed.
@@ -37,20 +37,25 @@ class ContentSecurityPolicy:
 
 
 class NoNul:
-    """Middleware: refuses admin requests that hold a NUL. PostgreSQL's text cannot hold one; few admin views check."""
+    """Middleware: refuses admin requests, and all cookies, that hold a NUL: PostgreSQL's text cannot hold one.
+
+    Few admin views check, and any page may look up the session.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if is_admin(request.path) and any("\0" in text for text in _texts(request)):
+        if any("\0" in text for text in _texts(request)):
             raise BadRequest("a NUL character")
         return self._get_response(request)
 
 
 def _texts(request: HttpRequest) -> Iterator[str]:
-    yield request.path
     yield from request.COOKIES.values()
+    if not is_admin(request.path):
+        return
+    yield request.path
     for name, values in (*request.GET.lists(), *request.POST.lists()):
         yield name
         yield from map(str, values)

@@ -28,5 +28,6 @@ def test_a_form_with_a_nul_is_refused_by_the_admin(admin_client: Client, form: d
     assert admin_client.get("/admin/partners/partner/add/").status_code == 200
 
 
-def test_a_cookie_with_a_nul_is_refused_by_the_admin(client: Client) -> None:
-    assert client.get("/admin/", headers={"cookie": r'sessionid="0123456789\000"'}).status_code == 400
+@pytest.mark.parametrize("path", ["/admin/", "/", "/api/v1/partner"])
+def test_a_cookie_with_a_nul_is_refused(client: Client, path: str) -> None:
+    assert client.get(path, headers={"cookie": r'sessionid="0123456789\000"'}).status_code == 400
