@@ -29,20 +29,22 @@ _REPLACES: dict[str, frozenset[str]] = {
 
 
 def put_event_type(name: str, fields: Mapping[str, Any]) -> Literal["added", "changed", "unchanged"]:
-    """Adds or updates an event type of the catalogue; returns what it did."""
+    """Adds or updates an event type of the catalogue; returns what it did. One only seen in events is added."""
+    EventType(name=name).clean_fields()
     with transaction.atomic():
-        known = EventType.objects.select_for_update().filter(pk=name).first()
-        before = audit.snapshot(known) if known else {}
-        wanted = {**fields, "is_catalogued": True}
-        if known and all(before[field] == value for field, value in wanted.items()):
+        # An event of this type may insert the row at the same time.
+        rows = EventType.objects.select_for_update()
+        row, is_new = rows.get_or_create(name=name, defaults={"is_catalogued": False})
+        before = {} if is_new else audit.snapshot(row)
+        is_added, wanted = not row.is_catalogued, {**fields, "is_catalogued": True}
+        if not is_added and all(before[field] == value for field, value in wanted.items()):
             return "unchanged"
-        row = known or EventType(name=name)
         _assign(row, wanted)
         row.full_clean()
         row.save()
-        action = "event_type.update" if known else "event_type.create"
+        action = "event_type.create" if is_new else "event_type.update"
         audit.record(action, row, partner_id=None, before=before, after=audit.snapshot(row))
-        return "changed" if known else "added"
+        return "added" if is_added else "changed"
 
 
 def create_partner(name: str, **fields: Any) -> Partner:

@@ -7,15 +7,21 @@ from django.db import connection
 
 
 @contextmanager
-def locked(statement: str, values: Sequence[str] = ()) -> Iterator[None]:
-    """Runs the statement in another connection's transaction, whose locks are held until the block ends."""
+def locked(statement: str, values: Sequence[str] = (), *, commits: bool = False) -> Iterator[None]:
+    """Runs the statement in another connection's transaction, whose locks are held until the block ends.
+
+    Then it is rolled back, unless it `commits`.
+    """
     other = connection.copy()
     try:
         other.set_autocommit(False)
         with other.cursor() as cursor:
             cursor.execute(statement, values)
         yield
-        other.rollback()
+        if commits:
+            other.commit()
+        else:
+            other.rollback()
     finally:
         other.close()
 

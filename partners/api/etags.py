@@ -37,14 +37,17 @@ def tagged_or_unchanged(request: Request, body: Any) -> Response:
 
 
 def check_match(request: Request, current: Any) -> None:
-    """Raises Refused (412) if `If-Match` names another state than the current one, and Invalid if it names none."""
+    """Raises Refused (412) if `If-Match` names another state than the current one, and Invalid if it names none.
+
+    `current` is None if there is no such resource yet: not even `*` matches then.
+    """
     wanted = request.META.get("HTTP_IF_MATCH")
     if wanted is None:
         return
     tags = _tags(wanted)
     if not tags or not all(map(_TAG.fullmatch, tags)):
         raise Invalid([{"header": "If-Match", "detail": 'expected the ETag of an answer, in quotes: "1f3b…", or *'}])
-    if "*" not in tags and tag_of(current) not in tags:
+    if current is None or ("*" not in tags and tag_of(current) not in tags):
         raise Refused(
             HTTPStatus.PRECONDITION_FAILED, "changed_meanwhile", "it was changed meanwhile: read it again", {}
         )

@@ -14,9 +14,12 @@ from partners.api.base import ApiView
 from partners.api.etags import check_match, tagged, tagged_or_unchanged
 from partners.api.fields import ExactJSON, Flag, Moment, StrictSerializer, Text, Whole, Word
 from partners.api.pages import PageQuery, page
+from partners.api.refusals import Invalid
 from partners.api.schema import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, describe, page_of
 from partners.api.scopes import CATALOGUERS, EVERYBODY
+from partners.errors import PatternError
 from partners.models import EventType
+from partners.patterns import check_event_type
 from partners.services import put_event_type
 
 TAG = "Event types"
@@ -131,11 +134,19 @@ class EventTypeView(ApiView):
         "An event type cannot be deleted, since old events have it: deprecate it.",
     )
     def put(self, request: Request, name: str) -> Response:
+        _check_name(name)
         wanted = EventTypeInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         with transaction.atomic():
-            known = EventType.objects.select_for_update().filter(pk=name).first()
+            known = EventType.objects.select_for_update().filter(pk=name, is_catalogued=True).first()
             check_match(request, EventTypeShape(known).data if known else None)
             done = put_event_type(name, wanted.validated_data)
         body = EventTypeShape(EventType.objects.get(pk=name)).data
         return tagged(body, HTTPStatus.CREATED if done == "added" else HTTPStatus.OK)
+
+
+def _check_name(name: str) -> None:
+    try:
+        check_event_type(name)
+    except PatternError as error:
+        raise Invalid([{"parameter": "name", "detail": str(error)}]) from None

@@ -46,7 +46,7 @@ class ProblemPlace(serializers.Serializer[Any]):
     """Where something is wrong: one of pointer, parameter and header."""
 
     pointer = serializers.CharField(required=False, help_text="JSON pointer into the body, as a URI fragment.")
-    parameter = serializers.CharField(required=False, help_text="Name of a query parameter.")
+    parameter = serializers.CharField(required=False, help_text="Name of a parameter in the query or the path.")
     header = serializers.CharField(required=False, help_text="Name of a request header.")
     detail = serializers.CharField()
 

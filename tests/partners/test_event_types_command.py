@@ -33,7 +33,7 @@ def sync(directory: Path, text: str, *options: str) -> str:
 def test_types_are_added_changed_and_left_alone(tmp_path: Path) -> None:
     EventType.objects.create(name="carts.abandoned", is_catalogued=False)
     EventType.objects.create(name="reviews.requested", description="of another file")
-    assert "added orders.created\nchanged carts.abandoned\n1 added, 1 changed, 0 unchanged" in sync(tmp_path, FILE)
+    assert "added orders.created\nadded carts.abandoned\n2 added, 0 changed, 0 unchanged" in sync(tmp_path, FILE)
     assert "0 added, 0 changed, 2 unchanged" in sync(tmp_path, FILE)
     order = EventType.objects.get(name="orders.created")
     assert (order.version, order.on_schema_error, order.is_catalogued) == (2, "refuse", True)
