@@ -98,7 +98,10 @@ class SubscriptionActions(StaffAdmin[Subscription]):
     @dialog("Rotate", "autorenew", title="Rotate the signing secret", form=RotateForm)
     def rotate_secret(self, request: HttpRequest, form: RotateForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
-        secret = services.rotate_secret(subscription)
+        try:
+            secret = services.rotate_secret(subscription)
+        except Subscription.DoesNotExist:
+            raise Http404 from None
         self.log_change(request, subscription, "Rotated the signing secret.")
         return self.answer(
             request,

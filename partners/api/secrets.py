@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import transaction
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -95,10 +96,12 @@ class Rotation(ApiView):
         "have your server accept the new one by then. There are at most 10 at a time.",
     )
     def post(self, request: Request, subscription_id: str) -> Response:
-        subscription = own_subscription(self, subscription_id)
+        own_subscription(self, subscription_id)
         wanted = RotationInput(data=request.data)
         wanted.is_valid(raise_exception=True)
-        services.rotate_secret(subscription, wanted.validated_data.get("overlap_s"))
+        with transaction.atomic():
+            subscription = own_subscription(self, subscription_id, lock=True)
+            services.rotate_secret(subscription, wanted.validated_data.get("overlap_s"))
         return _answer(subscription)
 
 

@@ -103,9 +103,12 @@ def test_who_disables_a_disabled_subscription_takes_it_from_the_automatic_and_st
 
 
 def test_a_deleted_subscription_cannot_come_back(subscription: Subscription) -> None:
+    as_it_was = Subscription.objects.get()
     services.delete_subscription(subscription)
     assert not services.enable_subscription(subscription)
     assert not services.disable_subscription(subscription, "staff")
+    with pytest.raises(Subscription.DoesNotExist):
+        services.rotate_secret(as_it_was)
     assert subscription.secrets.count() == 0
 
 
