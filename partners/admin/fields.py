@@ -123,7 +123,7 @@ def delay(seconds: float) -> str:
     for unit in ("h", "m"):
         if seconds >= _UNITS[unit] and seconds % _UNITS[unit] == 0:
             return f"{seconds / _UNITS[unit]:.0f}{unit}"
-    return f"{seconds:g}s"
+    return repr(seconds).removesuffix(".0") + "s"
 
 
 def _seconds(text: str) -> float:

@@ -91,6 +91,17 @@ def test_credentials_in_headers_are_masked_and_kept(admin_client: Client) -> Non
     assert subscription.headers == {"Authorization": "Bearer hunter2", "X-Shop": "43"}
 
 
+def test_a_delay_with_many_digits_is_shown_and_kept_as_it_is(admin_client: Client) -> None:
+    subscription = new_subscription(retry_schedule_s=[36000.25, 90.5, 5, 7200])
+
+    page = admin_client.get(change_url(subscription)).content.decode()
+    admin_client.post(change_url(subscription), subscription_form(retry_schedule_s="36000.25s, 90.5s, 5s, 2h"))
+
+    assert "36000.25s, 90.5s, 5s, 2h" in page
+    subscription.refresh_from_db()
+    assert subscription.retry_schedule_s == [36000.25, 90.5, 5, 7200]
+
+
 def test_headers_and_secrets_whose_key_is_lost_can_be_replaced(admin_client: Client, settings: Any) -> None:
     subscription = new_subscription(headers={"Authorization": "Bearer old"})
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
