@@ -80,6 +80,8 @@ def _read_yaml(raw: bytes) -> Value:
         raise CatalogueError(f"not UTF-8: {error.reason} at byte {error.start}") from None
     except yaml.YAMLError as error:
         raise CatalogueError(f"not YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, OverflowError) as error:  # an escape such as \U00110000
+        raise CatalogueError(f"not Unicode: {error}") from None
     except RecursionError:
         raise CatalogueError("too deep") from None
     return None if root is None else _from_yaml(root, set(), FILE_LIMITS.max_depth)
@@ -98,7 +100,7 @@ def _from_yaml(node: yaml.Node, seen: set[int], depth_left: int) -> Value:
     if isinstance(node, yaml.SequenceNode):
         return [_from_yaml(part, seen, depth_left - 1) for part in node.value]
     assert isinstance(node, yaml.ScalarNode)
-    return _plain_scalar(node.value) if node.style is None else str(node.value)
+    return _plain_scalar(node.value) if node.style is None else _quoted(node)
 
 
 def _mapping(node: yaml.MappingNode, seen: set[int], depth_left: int) -> Value:
@@ -106,10 +108,19 @@ def _mapping(node: yaml.MappingNode, seen: set[int], depth_left: int) -> Value:
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise _at_line("a key must be text", key)
-        if key.value in found:
-            raise _at_line(f"the key {key.value!r} is given twice", key)
-        found[key.value] = _from_yaml(value, seen, depth_left)
+        name = _quoted(key)
+        if name in found:
+            raise _at_line(f"the key {name!r} is given twice", key)
+        found[name] = _from_yaml(value, seen, depth_left)
     return found
+
+
+def _quoted(node: yaml.ScalarNode) -> str:
+    """Its text. Two escapes that are a surrogate pair become one character, as in JSON."""
+    try:
+        return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise _at_line("half a surrogate pair is no character", node) from None
 
 
 def _plain_scalar(text: str) -> Value:

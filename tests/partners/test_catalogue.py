@@ -51,6 +51,11 @@ def test_json_is_read_too() -> None:
     assert parse_catalogue(JSON, "events.yml") == parse_catalogue(JSON, "events.json")
 
 
+def test_a_surrogate_pair_is_one_character_as_in_json() -> None:
+    (entry,) = parse_catalogue(b'{"event_types": [{"name": "ping", "sample": "\\uD83D\\uDE00"}]}', "events.yaml")
+    assert entry.sample == '"\N{GRINNING FACE}"'
+
+
 def test_an_empty_list_is_a_catalogue() -> None:
     assert parse_catalogue(b"event_types: []", "x.yaml") == ()
 
@@ -90,6 +95,11 @@ def test_an_empty_list_is_a_catalogue() -> None:
         (b"event_types: " + b"[" * 5000 + b"]" * 5000, "too deep"),
         (b"event_types: [", "not YAML: .*line 1, column 15"),
         (b"event_types: \xff", "not UTF-8: .* at byte 13"),
+        (b'event_types: [{name: a, description: "\\U00110000"}]', "not Unicode"),
+        (b'event_types: [{name: a, description: "\\UFFFFFFFF"}]', "not Unicode"),
+        (b'event_types: [{name: a, description: "\\uD800"}]', "half a surrogate pair .* at line 1 column 38"),
+        (b'event_types: [{name: a, sample: ["\\uD800"]}]', "half a surrogate pair .* at line 1 column 34"),
+        (b'event_types: [{name: a, sample: {"\\uD800": 1}}]', "half a surrogate pair .* at line 1 column 34"),
         (b"#" * 2_000_001, "too large"),
         (b"event_types: [" + b"1," * (MAX_ENTRIES + 1) + b"]", "at most 5000 event types, not 5001"),
     ],
