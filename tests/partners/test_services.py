@@ -135,6 +135,23 @@ def test_errors_of_a_subscription_are_by_field(partner: Partner, fields: dict[st
     assert list(caught.value.message_dict) == [wrong]
 
 
+def test_a_url_that_is_refused_by_now_hinders_no_other_change(
+    partner: Partner, subscription: Subscription, settings: Any
+) -> None:
+    http = {"operational_url": "http://ops.reviews.com/"}, {"url": "http://hooks.reviews.com/in"}
+    services.update_partner(partner, http[0])
+    services.update_subscription(subscription, http[1])
+    settings.ENDPOINT_SCHEMES = ["https"]
+
+    services.update_partner(partner, {"rate_limit": "5/s"})
+    services.update_subscription(subscription, {"timeout_s": 5})
+
+    assert Partner.objects.get().rate_limit == "5/s"
+    assert Subscription.objects.get(pk=subscription.pk).timeout_s == 5
+    with pytest.raises(ValidationError, match="https"):
+        services.update_subscription(subscription, {"url": "http://hooks.reviews.com/other"})
+
+
 def test_the_database_requires_a_time_of_disabling(subscription: Subscription) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Subscription.objects.update(is_enabled=False)
