@@ -58,6 +58,14 @@ def test_stats_describe_a_queue(queues: FairQueues, client: redis.Redis) -> None
     assert queues.stats(["partner.nobody"]) == {"partner.nobody": QueueStats(0, 0, 0)}
 
 
+def test_a_delayed_message_that_is_due_counts_as_ready(queues: FairQueues, client: redis.Redis) -> None:
+    queues.publish(messages("partner.a", 3, eta=time.time() + 100))
+    queues.scripts.clock = time.time() + 200  # and no worker has come since
+    stats = queues.stats()["partner.a"]
+    assert client.llen("partner.a") == 0
+    assert (stats.ready, stats.delayed) == (3, 0)
+
+
 def test_a_purge_drops_waiting_messages_and_keeps_leased_ones(queues: FairQueues, client: redis.Redis) -> None:
     queues.publish(messages("partner.a", 2500))
     queues.publish([FairMessage("partner.a", "later", "task", eta=time.time() + 100)])
