@@ -4,7 +4,6 @@
 
 import re
 import ssl
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -94,9 +93,7 @@ class FairChannel(stock.Channel):
             # The broker delays the message. A worker would hold a message with an ETA until then.
             delay_s = max(0.0, delay_of(eta))
             message = {**message, "headers": {**message["headers"], "eta": None}}
-        properties = message["properties"]
-        properties.setdefault("timestamp", time.time() + delay_s)
-        arguments = (queue, 1, properties["delivery_tag"], delay_s, dumps(message))
+        arguments = (queue, 1, message["properties"]["delivery_tag"], delay_s, dumps(message))
         if (batch := kwargs.get("_publish_batch")) is not None:
             batch.add("evalsha", *self._unprefixed(self.queues.scripts.evalsha("publish", *arguments)))
         else:

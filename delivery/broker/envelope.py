@@ -36,8 +36,8 @@ class FairMessage:
     headers: Mapping[str, Any] = field(default_factory=dict)
 
 
-def encode(message: FairMessage, due_at: float) -> bytes:
-    """`due_at`: when the message was or will be due, in Unix seconds. Raises InvalidMessage."""
+def encode(message: FairMessage) -> bytes:
+    """Raises InvalidMessage."""
     if not _ID.fullmatch(message.id):
         raise InvalidMessage(f"{message.id!r} is no message id: visible ASCII without quotes and backslashes")
     body = orjson.dumps((message.args, message.kwargs, _EMBED))
@@ -66,7 +66,6 @@ def encode(message: FairMessage, due_at: float) -> bytes:
                 "delivery_mode": 2,
                 "delivery_info": {"exchange": "", "routing_key": message.queue},
                 "priority": 0,
-                "timestamp": due_at,
                 "body_encoding": "base64",
                 "delivery_tag": message.id,
             },

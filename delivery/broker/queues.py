@@ -25,8 +25,7 @@ CHUNK = 500
 class QueueStats:
     """Numbers of messages: `ready` ones, `delayed` ones that are not due yet, and those `in_flight`, leased to workers.
 
-    `tokens` is how many may start at once (None: no rate). `oldest_due_at` is when the next message was or will be due
-    (None: unknown, or the queue is empty).
+    `tokens` is how many may start at once (None: no rate).
     """
 
     ready: int
@@ -34,7 +33,6 @@ class QueueStats:
     in_flight: int
     tokens: float | None = None
     paused_until: float | None = None
-    oldest_due_at: float | None = None
 
 
 class FairQueues:
@@ -62,9 +60,9 @@ class FairQueues:
     def _publish(self, messages: Sequence[FairMessage], now: float) -> int:
         by_queue: dict[str, list[Any]] = defaultdict(list)
         for message in messages:
-            due_at = now if message.eta is None else message.eta
             # As a delay, because the publisher's clock may differ from the server's.
-            by_queue[message.queue] += (message.id, max(0.0, due_at - now), encode(message, due_at))
+            delay_s = 0.0 if message.eta is None else max(0.0, message.eta - now)
+            by_queue[message.queue] += (message.id, delay_s, encode(message))
         arguments: list[Any] = []
         for queue, of_queue in by_queue.items():
             if not self.naming.is_fair(queue):

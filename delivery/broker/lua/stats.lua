@@ -1,12 +1,5 @@
 #!lua flags=allow-oom
--- ARGV: queues. Returns for each: ready, delayed, leased, tokens ('': no rate), paused_until ('': not paused), and when
--- the next message was or will be due ('': unknown).
-
-local function due_at(queue)
-  local first = call('LINDEX', list(queue), -1)
-  if first then return string.match(first, '"timestamp": ?([%d.]+)') or '' end
-  return call('ZRANGE', key('delayed', queue), 0, 0, 'WITHSCORES')[2] or ''
-end
+-- ARGV: queues. Returns for each: ready, delayed, leased, tokens ('': no rate) and paused_until ('': not paused).
 
 local answer = {}
 for i = 4, #ARGV do
@@ -21,7 +14,6 @@ for i = 4, #ARGV do
     loaded.leased,
     limits.rate and stamp(limits.burst - (full_at(loaded) - now) * limits.rate) or '',
     paused_until > now and string.format('%.17g', paused_until) or '',
-    due_at(queue),
   }
 end
 return answer

@@ -372,7 +372,7 @@ class BrokerMachine(RuleBasedStateMachine):
 
 
 def _encoded(queue: str, id_: str) -> bytes:
-    return encode(FairMessage(queue, id_, "task"), 0.0)
+    return encode(FairMessage(queue, id_, "task"))
 
 
 def test_the_scripts_do_what_the_model_does(client: redis.Redis) -> None:
