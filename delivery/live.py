@@ -96,7 +96,7 @@ def live(partner_id: str, now: datetime, count: Callable[[str], Backlogs] = back
     backlogs = count(partner_id)
     oldest = FanOut.objects.filter(partner=partner_id).aggregate(at=Min("created_at"))["at"]
     try:
-        queue, workers, breakers = queue_now(partner_id), len(publish.queues().workers()), open_breakers(now)
+        queue, workers, breakers = queue_now(partner_id), publish.queues().living_workers(), open_breakers(now)
     except redis.RedisError:
         return Live(None, backlogs, oldest_fan_out_at=oldest)
     return Live(queue, backlogs, workers, breakers, oldest)

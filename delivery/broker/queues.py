@@ -13,6 +13,7 @@ from kombu.utils.encoding import bytes_to_str
 from delivery.broker import limits as limit
 from delivery.broker.envelope import FairMessage, encode
 from delivery.broker.errors import InvalidMessage
+from delivery.broker.heart import DEAD_AFTER_S
 from delivery.broker.limits import QueueLimits
 from delivery.broker.naming import PREFIX, Naming
 from delivery.broker.scripts import Scripts
@@ -170,9 +171,15 @@ class FairQueues:
             yield QueueStats(ready, delayed, in_flight, *(float(one) if one else None for one in times))
 
     def workers(self) -> Mapping[str, float]:
-        """The workers, and when each had its last heartbeat (Unix seconds)."""
+        """The workers, and when each had its last heartbeat (Unix seconds). A dead one stays until another worker's
+        heartbeat removes it."""
         found: list[Any] = self.client.zrange(self.naming.key("workers"), 0, -1, withscores=True)
         return {bytes_to_str(name): at for name, at in found}
+
+    def living_workers(self, dead_after_s: float = DEAD_AFTER_S) -> int:
+        """How many workers had a heartbeat in the last `dead_after_s`."""
+        now_s, _ = self.client.time()
+        return int(self.client.zcount(self.naming.key("workers"), now_s - dead_after_s, "+inf"))
 
     # Detecting a wiped server
 

@@ -177,6 +177,13 @@ def test_the_pages_of_partner_and_subscription_say_first_how_it_stands(
     assert "Pending here 1 oldest waits" in page
 
 
+def test_killed_workers_do_not_count_as_running(admin_client: Client, partner: Partner) -> None:
+    killed = ManualWorker(publish.queues().client, "killed", clock=time.time() - 60)
+    killed.beat()
+    assert "Ours No worker runs: nothing is sent to anybody" in text(admin_client.get(change_url(partner)).content)
+    killed.leave()
+
+
 def test_a_change_that_was_refused_is_not_shown_as_how_it_stands(admin_client: Client, partner: Partner) -> None:
     page = text(admin_client.post(change_url(partner), {"name": partner.name, "rate_limit": "7/x"}).content)
     assert page.index("Right now") < page.index("7/x"), "the form, below, has it"

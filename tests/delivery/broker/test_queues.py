@@ -90,6 +90,14 @@ def test_many_queues_are_configured_at_once(queues: FairQueues) -> None:
     assert queues.limits("partner.p1199") == QueueLimits("partner.p1199", 5.0, 4, None, 2.25)
 
 
+def test_workers_that_were_killed_do_not_live(queues: FairQueues, client: redis.Redis) -> None:
+    """Even if no other worker is left to notice."""
+    ManualWorker(client, "killed", clock=time.time() - 60).beat()
+    assert (set(queues.workers()), queues.living_workers()) == ({"killed"}, 0)
+    ManualWorker(client, "alive").beat(gap_s=1000)
+    assert queues.living_workers() == 1
+
+
 def test_a_wiped_server_is_noticed(queues: FairQueues, client: redis.Redis) -> None:
     assert queues.was_wiped()
     queues.mark()
