@@ -46,7 +46,7 @@ class SharedBreakers:
 
     def read(self) -> Mapping[str, Opened]:
         try:
-            return offload(self._read)
+            return offload(self.opened)
         except redis.RedisError:
             broker_failed("breaker")
             return {}
@@ -69,6 +69,16 @@ class SharedBreakers:
     def leave_probe(self, subscription_id: str) -> None:
         self._write(lambda: self.client.delete(_PROBE + subscription_id))
 
+    def opened(self) -> Mapping[str, Opened]:
+        """Like `read`, but raises redis.RedisError. It blocks."""
+        with self.client.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            pipeline.hgetall(_OPEN)
+            time_there, rows = pipeline.execute()
+        ahead_s = ahead_of_s(time_there, self._clock)
+        opened = {bytes_to_str(key): Opened(*orjson.loads(value)) for key, value in rows.items()}
+        return {key: replace(one, until=one.until + ahead_s) for key, one in opened.items()}
+
     def since(self) -> Mapping[str, float]:
         """When each open breaker opened (Unix seconds). Raises redis.RedisError."""
         rows = self.client.hgetall(_SINCE)
@@ -81,15 +91,6 @@ class SharedBreakers:
             pipeline.delete(_COUNTS)
             counts, _ = pipeline.execute()
         return {bytes_to_str(key): int(count) for key, count in counts.items()}
-
-    def _read(self) -> Mapping[str, Opened]:
-        with self.client.pipeline(transaction=False) as pipeline:
-            pipeline.time()
-            pipeline.hgetall(_OPEN)
-            time_there, rows = pipeline.execute()
-        ahead_s = ahead_of_s(time_there, self._clock)
-        opened = {bytes_to_str(key): Opened(*orjson.loads(value)) for key, value in rows.items()}
-        return {key: replace(one, until=one.until + ahead_s) for key, one in opened.items()}
 
     def _open(self, subscription_id: str, opened: Opened) -> None:
         until = opened.until - ahead_of_valkey_s(self.client, self._clock)

@@ -120,7 +120,7 @@ def open_breakers(now: datetime) -> Mapping[str, BreakerState]:
     shared = SharedBreakers()
     since = shared.since()
     found = {}
-    for subscription_id, opened in shared.read().items():
+    for subscription_id, opened in shared.opened().items():
         until = moment_of(opened.until)
         opened_at = moment_of(since[subscription_id]) if subscription_id in since else None
         is_open = now < until

@@ -158,7 +158,7 @@ def shared_metrics() -> SharedMetrics:
         partners=lambda: Partner.objects.only("name", "paused_until").in_bulk(),
         queues=_queue_stats,
         oldest=oldest_waiting,
-        breakers=lambda: SharedBreakers().read(),
+        breakers=lambda: SharedBreakers().opened(),
         lag=lambda: read_lag(settings.NATS_URL, settings.NATS_STREAM, settings.NATS_CONSUMER),
     )
     return SharedMetrics(reading, settings.METRICS_PARTNERS)

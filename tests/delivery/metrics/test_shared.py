@@ -10,9 +10,11 @@ from django.test import Client
 from prometheus_client.core import Metric
 from pytest_django import Settings
 
+from delivery import publish
 from delivery.breaker import Opened
+from delivery.broker import FairQueues, connect
 from delivery.broker.queues import QueueStats
-from delivery.metrics.shared import Reading, SharedMetrics, oldest_waiting
+from delivery.metrics.shared import Reading, SharedMetrics, oldest_waiting, shared_metrics
 from delivery.models import Delivery
 from delivery.sources import SourceUnavailable
 from partners.models import Partner, Subscription
@@ -76,6 +78,19 @@ def test_a_server_that_is_away_costs_its_own_metrics_only() -> None:
     assert seen["recart_hooks_server_up", "postgresql"] == 1
     assert seen["recart_hooks_queue_oldest_seconds", "ptr_slow"] == 42.5
     assert ("recart_hooks_queue_ready", "ptr_slow") not in seen
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+@pytest.mark.usefixtures("valkey")
+def test_without_valkey_no_breakers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even if there is no partner, of whose queue it would be asked."""
+    away = FairQueues(connect("fair://127.0.0.1:1/0"))
+    monkeypatch.setattr(publish, "queues", lambda: away)
+    seen = {one.name: one for one in shared_metrics().collect()}
+    states = {one.labels["server"]: one.value for one in seen["recart_hooks_server_up"].samples}
+    assert states["valkey"] == 0
+    assert "recart_hooks_breakers" not in seen
 
 
 @pytest.mark.servers
