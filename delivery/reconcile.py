@@ -1,5 +1,5 @@
 """Finds pending deliveries and fan-outs that the broker does not hold, and queues them: Valkey was wiped, or lost a
-message. Also writes limits that differ from the partners' rows.
+message. Also writes limits that differ from the partners' rows, and closes breakers that no attempt will close.
 
 PostgreSQL is the truth. A run is limited to a few seconds, because it competes with the deliveries of its process for
 the GIL; the next run starts with the next partner. For each partner with overdue deliveries a run checks a page of the
@@ -18,11 +18,13 @@ from datetime import datetime
 from kombu.utils.encoding import bytes_to_str
 
 from delivery import publish
+from delivery.breaker_store import SharedBreakers
 from delivery.broker import FairQueues
 from delivery.due import Queued
 from delivery.limits import mend_limits
 from delivery.mending import mend
 from delivery.overdue import GRACE_S, NEWEST, PAGE, Position, pages, partners_with_overdue, still_pending
+from partners.models import Subscription
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ def reconcile(queues: FairQueues | None = None, grace_s: float = GRACE_S, within
     to = queues or publish.queues()
     was_wiped = to.was_wiped()
     mend_limits(to)
+    _close_unused_breakers(SharedBreakers(to.client))
     ends = time.monotonic() + (within_s or (MENDING_S if was_wiped else WORK_S))
 
     def is_over() -> bool:
@@ -66,6 +69,14 @@ def reconcile(queues: FairQueues | None = None, grace_s: float = GRACE_S, within
     if queued:
         logger.warning("queued deliveries that the broker had lost", extra={"queued": queued, "checked": checked})
     return Reconciled(checked, queued, was_wiped)
+
+
+def _close_unused_breakers(shared: SharedBreakers) -> None:
+    """Closes the breakers of subscriptions that are disabled or deleted: no attempt will."""
+    opened = shared.opened()
+    enabled = set(Subscription.objects.filter(pk__in=list(opened), is_enabled=True).values_list("pk", flat=True))
+    for subscription_id in opened.keys() - enabled:
+        shared.close(subscription_id)
 
 
 def find_lost(of: FairQueues, grace_s: float = GRACE_S) -> Iterator[tuple[int, list[Queued]]]:

@@ -54,13 +54,13 @@ def failing_endpoints(found: Mapping[str, Stats]) -> BarList:
 
 
 def down_endpoints(now: datetime) -> BarList:
-    """Endpoints whose breakers are not closed; those that have been down for longest come first."""
+    """Endpoints in use whose breakers are not closed; those that have been down for longest come first."""
     title = "Endpoints that are down"
     try:
         found = open_breakers(now)
     except redis.RedisError:
         return BarList(title, "danger", [], "Valkey does not answer.")
-    known = _SUBSCRIPTIONS.in_bulk(list(found))
+    known = _SUBSCRIPTIONS.filter(is_enabled=True).in_bulk(list(found))
     since = {key: found[key].since or now for key in known}
     longest = sorted(since, key=lambda key: since[key])[:SHOWN]
     bars = [

@@ -121,7 +121,8 @@ class SharedMetrics(Collector):
     def _breakers(self) -> Iterator[Metric]:
         opened = self._reading.breakers()
         now = self._reading.now().timestamp()
-        owners = dict(Subscription.objects.filter(pk__in=list(opened)).values_list("pk", "partner_id"))
+        enabled = Subscription.objects.filter(pk__in=list(opened), is_enabled=True)
+        owners = dict(enabled.values_list("pk", "partner_id"))
         state = GaugeMetricFamily(
             "recart_hooks_breaker_state",
             "1 for each breaker that is open (nothing is sent) or half_open (it may be probed); absent if closed.",
@@ -131,7 +132,9 @@ class SharedMetrics(Collector):
             word = "open" if now < opened[subscription_id].until else "half_open"
             state.add_metric((owners[subscription_id], subscription_id, word), 1)
         yield state
-        yield GaugeMetricFamily("recart_hooks_breakers", "Breakers that are not closed.", value=len(owners))
+        yield GaugeMetricFamily(
+            "recart_hooks_breakers", "Breakers of enabled subscriptions that are not closed.", value=len(owners)
+        )
 
     def _subscriptions(self) -> Iterator[Metric]:
         counted = Subscription.objects.filter(deleted_at=None, is_operational=False).aggregate(

@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from delivery import publish
+from delivery.admin.rankings import down_endpoints
 from delivery.admin.traffic import RANGES, traffic
 from delivery.breaker import Opened
 from delivery.breaker_store import SharedBreakers
@@ -113,6 +114,12 @@ def test_the_dashboard_names_what_is_down_for_longest_first(partner: Partner, su
     mine = [(bar.address, bar.value) for bar in down.bars if bar.name.startswith("Yotpo")]
     assert mine == [(change_url(other), "5 min"), (change_url(subscription), "2 min")]
     SharedBreakers().close(other.pk)
+
+
+def test_an_endpoint_that_is_not_used_any_more_is_not_down(subscription: Subscription) -> None:
+    opened(subscription, since_s_ago=130, for_s=60)
+    services.delete_subscription(subscription)
+    assert not down_endpoints(timezone.now()).bars
 
 
 def read_queue(by: Caller) -> tuple[dict[str, object], dict[str, dict[str, object]]]:

@@ -7,10 +7,12 @@ import pytest
 from django.utils import timezone
 
 from delivery import publish
+from delivery.breaker import Opened
+from delivery.breaker_store import SharedBreakers
 from delivery.broker import FairMessage, FairQueues
 from delivery.mending import mend
 from delivery.models import Delivery
-from delivery.reconcile import look_back
+from delivery.reconcile import look_back, reconcile
 from partners import services
 from partners.models import Subscription
 from tests.delivery.test_commands import due, new_delivery
@@ -36,6 +38,21 @@ def at_once() -> bool:
 
 def held(queues: FairQueues) -> int:
     return sum(queues.size(name) for name in queues.names())
+
+
+def test_breakers_that_no_attempt_will_close_are_closed(
+    queues: FairQueues, subscriptions: Sequence[Subscription]
+) -> None:
+    enabled, disabled, deleted = subscriptions
+    shared = SharedBreakers(queues.client)
+    for one in subscriptions:
+        shared.open(one.pk, Opened(timezone.now().timestamp() + 5, 5))
+    services.disable_subscription(disabled, "staff")
+    services.delete_subscription(deleted)
+
+    reconcile(queues)
+
+    assert set(shared.opened()) == set(shared.since()) == {enabled.pk}
 
 
 class TestLookBack:

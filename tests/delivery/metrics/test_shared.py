@@ -97,11 +97,13 @@ def test_without_valkey_no_breakers_are_told(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.django_db
 def test_breakers_and_subscriptions_are_told_by_state(subscription: Subscription) -> None:  # noqa: F811
     other = create_subscription(create_partner("Loyal Llama"), "https://hooks.llama.com/hook", ["*"])
-    disable_subscription(create_subscription(other.partner, "https://hooks.llama.com/2", ["*"]), "gone")
+    disabled = create_subscription(other.partner, "https://hooks.llama.com/2", ["*"])
+    disable_subscription(disabled, "gone")
     Subscription.objects.filter(pk=other.pk).update(failing_since=NOW)
     opened = {
         subscription.id: Opened(NOW.timestamp() + 60, 60),
         other.id: Opened(NOW.timestamp() - 1, 5),
+        disabled.id: Opened(NOW.timestamp() + 60, 60),
         "sub_gone": Opened(NOW.timestamp(), 5),
     }
     seen = samples(replace(READING, breakers=lambda: opened))
