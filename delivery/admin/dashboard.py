@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
 
@@ -56,11 +56,8 @@ def traffic_view(request: HttpRequest) -> HttpResponse:
     """The traffic section alone, which pages reload every few seconds."""
     if not _allowed(request):
         raise PermissionDenied
-    whose = None
-    if request.GET.get("partner"):
-        whose = Partner.objects.filter(pk=request.GET["partner"]).first()
-        if whose is None:
-            raise Http404
+    partner_id = request.GET.get("partner")
+    whose = get_object_or_404(Partner, pk=partner_id) if partner_id else None
     return render(request, TEMPLATE, traffic_context(request, whose))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import Http404
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -171,9 +171,7 @@ class AttemptView(ApiView):
         "Read an attempt", tag=TAG, name="attempts_read", answer=AttemptShape, example=ATTEMPT_EXAMPLE, problems=[404]
     )
     def get(self, request: Request, delivery_id: str, number: int) -> Response:
-        found = Attempt.objects.filter(delivery=own_delivery(self, delivery_id), number=number).first()
-        if found is None:
-            raise Http404
+        found = get_object_or_404(Attempt, delivery=own_delivery(self, delivery_id), number=number)
         return Response(attempt_shape(found))
 
 
@@ -182,10 +180,7 @@ def own_deliveries(view: ApiView) -> "QuerySet[Delivery]":
 
 
 def own_delivery(view: ApiView, delivery_id: str) -> Delivery:
-    found = own_deliveries(view).filter(pk=delivery_id).first()
-    if found is None:
-        raise Http404
-    return found
+    return get_object_or_404(own_deliveries(view), pk=delivery_id)
 
 
 def _with_hold(delivery: Delivery, partner: Partner) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import Http404
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -55,7 +56,7 @@ class EventView(ApiView):
         description="A partner can read the events that it has deliveries of, a producer all events.",
     )
     def get(self, request: Request, event_id: str) -> Response:
-        found = _event(event_id)
+        found = get_object_or_404(Event, pk=event_id)
         if not self._may_read(found):
             raise Http404
         return Response(EventShape(found).data)
@@ -71,7 +72,7 @@ class EventView(ApiView):
         "deliveries and their attempts stay. Deliveries that still wait become dead.",
     )
     def delete(self, request: Request, event_id: str) -> Response:
-        event = _event(event_id)
+        event = get_object_or_404(Event, pk=event_id)
         expunge_event(event)
         return Response(EventShape(event).data)
 
@@ -79,10 +80,3 @@ class EventView(ApiView):
         if self.caller.key.scope == PRODUCER:
             return True
         return Delivery.objects.filter(event=event, partner=self.partner).exists()
-
-
-def _event(event_id: str) -> Event:
-    found = Event.objects.filter(pk=event_id).first()
-    if found is None:
-        raise Http404
-    return found

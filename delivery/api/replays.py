@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.http import Http404
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -162,10 +162,7 @@ class ReplayCancel(ApiView):
 
 
 def own_replay(view: ApiView, replay_id: str) -> ReplayJob:
-    found = ReplayJob.objects.filter(partner=view.partner, pk=replay_id).first()
-    if found is None:
-        raise Http404
-    return found
+    return get_object_or_404(ReplayJob, partner=view.partner, pk=replay_id)
 
 
 def read_wanted(view: ApiView, request: Request) -> Wanted:

@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.db import transaction
-from django.http import Http404
+from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -114,9 +114,7 @@ class EventTypeView(ApiView):
         more_answers={304: NOT_MODIFIED},
     )
     def get(self, request: Request, name: str) -> Response:
-        found = EventType.objects.filter(pk=name, is_catalogued=True).first()
-        if found is None:
-            raise Http404
+        found = get_object_or_404(EventType, pk=name, is_catalogued=True)
         return tagged_or_unchanged(request, EventTypeShape(found).data)
 
     @describe(

@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import Http404
+from django.shortcuts import get_object_or_404
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -120,7 +120,4 @@ def own_keys(view: ApiView) -> "QuerySet[ApiKey]":
 
 
 def own_key(view: ApiView, key_id: str) -> ApiKey:
-    found: Any = own_keys(view).filter(pk=key_id).first()
-    if found is None:
-        raise Http404
-    return found  # type: ignore[no-any-return]
+    return get_object_or_404(own_keys(view), pk=key_id)

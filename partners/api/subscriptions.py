@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import Http404
+from django.shortcuts import get_object_or_404
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -207,7 +207,4 @@ def own_subscriptions(view: ApiView) -> "QuerySet[Subscription]":
 
 def own_subscription(view: ApiView, subscription_id: str, *, lock: bool = False) -> Subscription:
     rows = own_subscriptions(view)
-    found = (rows.select_for_update() if lock else rows).filter(pk=subscription_id).first()
-    if found is None:
-        raise Http404
-    return found
+    return get_object_or_404(rows.select_for_update() if lock else rows, pk=subscription_id)
