@@ -12,18 +12,17 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import orjson
-from django.db import DataError, Error, OperationalError, connection, connections
+from django.db import DataError, Error, OperationalError, connections
 
 from delivery import publish
 from delivery.catalogue import Catalogue
-from delivery.database import storable, with_lasting_connection
+from delivery.database import with_lasting_connection
+from delivery.dead_letters import store_dead_letters
 from delivery.due import Queued
 from delivery.errors import Unreadable
 from delivery.ingest import Accepted, ingest
@@ -190,47 +189,6 @@ class Bridge:
             self.counts.unpublished = 0
         else:
             self.counts.unpublished += len(queued)
-
-
-def store_dead_letters(unreadable: Sequence[tuple[SourceMessage, str]]) -> None:
-    """Stores messages with their reasons; one that is stored already is not stored twice."""
-    if not unreadable:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO delivery_deadletter (source, position, subject, headers, body, reason, received_at)
-            SELECT source, position, subject, headers::jsonb, body, reason, %s
-            FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[])
-                 AS batch (source, position, subject, headers, body, reason)
-            ON CONFLICT (source, position) DO NOTHING
-            """,
-            [datetime.now(UTC), *_dead_letter_columns(unreadable)],
-        )
-    for message, reason in unreadable:
-        logger.warning(
-            "dead letter", extra={"subject": message.subject, "position": message.position, "reason": reason}
-        )
-
-
-def _dead_letter_columns(unreadable: Sequence[tuple[SourceMessage, str]]) -> list[list[object]]:
-    rows = [
-        (
-            message.source,
-            message.position,
-            storable(message.subject[:500]),
-            headers_json(message.headers),
-            message.body,
-            storable(reason),
-        )
-        for message, reason in unreadable
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def headers_json(headers: Mapping[str, str]) -> str:
-    """The headers as JSON for PostgreSQL's jsonb, which refuses NUL."""
-    return orjson.dumps({storable(name): storable(value) for name, value in headers.items()}).decode()
 
 
 class _Pause:
