@@ -10,8 +10,9 @@ from delivery.database import storable
 from delivery.errors import Unreadable
 from delivery.ingest import Accepted
 from delivery.messages import NewEvent
+from delivery.routes import SubscriptionRouter
 from delivery.routing import SEEN_TYPES_MAX
-from partners.changes import Change
+from partners.changes import Change, ChangeListener
 from partners.errors import DataInvalid, SchemaError
 from partners.event_schemas import EventSchema, compile_schema
 from partners.models import EventType
@@ -79,6 +80,16 @@ class Catalogue:
                     self._entries.pop(next(iter(self._entries)))
                 self._entries[name] = entry
         return entry
+
+
+def listener_for(router: SubscriptionRouter, catalogue: Catalogue) -> ChangeListener:
+    """A listener that keeps both current. The caller starts it."""
+
+    def take_over(change: Change) -> None:
+        router.take_over(change)
+        catalogue.take_over(change)
+
+    return ChangeListener(take_over)
 
 
 def _compiled(row: EventType) -> EventSchema | None:

@@ -15,13 +15,12 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from delivery import publish
-from delivery.catalogue import Catalogue
+from delivery.catalogue import Catalogue, listener_for
 from delivery.due import Queued
 from delivery.errors import Unreadable
 from delivery.ingest import Accepted, ingest
 from delivery.messages import NewEvent
 from delivery.routes import SubscriptionRouter
-from partners.changes import Change, ChangeListener
 from partners.models import Subscription
 
 _RECENT = timedelta(seconds=15)
@@ -93,13 +92,8 @@ class _Running:
 
     def __init__(self) -> None:
         router, catalogue = SubscriptionRouter(), Catalogue()
-
-        def take_over(change: Change) -> None:
-            router.take_over(change)
-            catalogue.take_over(change)
-
         self.intake = Intake(router, catalogue)
-        self.listener = ChangeListener(take_over)
+        self.listener = listener_for(router, catalogue)
         self.listener.start()
 
 

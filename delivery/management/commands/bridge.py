@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 
 from delivery import publish
 from delivery.bridge import Bridge
-from delivery.catalogue import Catalogue
+from delivery.catalogue import Catalogue, listener_for
 from delivery.garbage import tune_collector
 from delivery.metrics.intake import BridgeMetrics
 from delivery.metrics.process import REGISTRY
@@ -20,7 +20,6 @@ from delivery.routes import SubscriptionRouter
 from delivery.sources.lag import read_lag
 from delivery.sources.nats import NatsSource
 from delivery.tracing import traced
-from partners.changes import Change, ChangeListener
 
 logger = logging.getLogger("delivery.bridge")
 
@@ -30,13 +29,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         router, catalogue = SubscriptionRouter(), Catalogue()
-
-        def take_over(change: Change) -> None:
-            router.take_over(change)
-            catalogue.take_over(change)
-
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until `_run` handles it
-        listener = ChangeListener(take_over)
+        listener = listener_for(router, catalogue)
         listener.start()
         listener.connected.wait()  # do not route events before the routes are loaded
         url, stream, consumer = settings.NATS_URL, settings.NATS_STREAM, settings.NATS_CONSUMER
