@@ -51,7 +51,8 @@ _kept = Kept(read)
 
 def metrics(request: HttpRequest) -> HttpResponse:
     if not _may_read(request):
-        return HttpResponse("401: a bearer token is needed\n", status=401, headers={"WWW-Authenticate": "Bearer"})
+        missing = "a bearer token is needed" if settings.METRICS_TOKEN else "through a proxy, set METRICS_TOKEN"
+        return HttpResponse(f"401: {missing}\n", status=401, headers={"WWW-Authenticate": "Bearer"})
     return HttpResponse(_kept.get(), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -135,7 +135,8 @@ def test_the_oldest_waiting_is_due_for_longest_and_not_held_by_a_pause(subscript
 def test_the_web_process_serves_them(client: Client, settings: Settings) -> None:
     create_partner("Awesome Reviews")
     settings.METRICS_TOKEN = "s3cret"
-    assert client.get("/metrics").status_code == 401
+    refused = client.get("/metrics")
+    assert (refused.status_code, refused.content) == (401, b"401: a bearer token is needed\n")
     assert client.get("/metrics", headers={"authorization": "Bearer wrong"}).status_code == 401
     answer = client.get("/metrics", headers={"authorization": "Bearer s3cret"})
     assert answer.status_code == 200
@@ -147,7 +148,8 @@ def test_the_web_process_serves_them(client: Client, settings: Settings) -> None
 
 @pytest.mark.parametrize("header", ["forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-host"])
 def test_without_a_token_they_are_not_for_who_comes_through_the_proxy(client: Client, header: str) -> None:
-    assert client.get("/metrics", headers={header: "1.1 proxy"}).status_code == 401
+    refused = client.get("/metrics", headers={header: "1.1 proxy"})
+    assert (refused.status_code, b"set METRICS_TOKEN" in refused.content) == (401, True)
 
 
 def test_a_reading_is_kept_for_a_moment() -> None:
