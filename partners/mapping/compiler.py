@@ -19,7 +19,7 @@ from partners.paths import Path, compile_path
 MAX_NODES = 1_000
 MAX_PATHS = 200
 
-_LOOKS_LIKE_A_PATH = re.compile(r"(?:\$|@+)(?:[.\[]|$)")
+_LOOKS_LIKE_A_PATH = re.compile(r"(?:\$|@+)(?:[.\[]|\Z)")
 
 
 class TemplateCompiler:

@@ -42,6 +42,7 @@ def mapped(template: Any, data: bytes = DATA) -> str:
             '{"n":1.10,"big":123456789012345678901,"t":true,"z":null,"s":"text"}',
             '{"n":1.10,"big":123456789012345678901,"t":true,"z":null,"s":"text"}',
         ),
+        ('["$\\n","@\\n"]', '["$\\n","@\\n"]'),
         ('["$5 off","$","@bob","","bob@x"]', '["$5 off",ENVELOPE,"@bob","","bob@x"]'),
         ('{"$$email":"$.data.name","$$$x":1}', '{"$email":"#1001","$$x":1}'),
         ('{"$value":{"$path":"$.x","l":["$.y",1.0]}}', '{"$path":"$.x","l":["$.y",1.0]}'),
