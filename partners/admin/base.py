@@ -33,6 +33,9 @@ else:
 
 __all__ = ["DialogForm", "ReadOnlyAdmin", "StaffAdmin", "change_url", "link", "list_url", "per_object", "url_of"]
 
+_REFUSED_LOOKUPS = frozenset(["year", "iso_year", "regex", "iregex"])
+"""No link of ours has them, and some of their values are errors only in the query itself."""
+
 Row = TypeVar("Row", bound=Model)
 Shown = TypeVar("Shown")
 
@@ -50,6 +53,9 @@ class StaffAdmin(_ModelAdmin[Row]):
         actions = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return _REFUSED_LOOKUPS.isdisjoint(lookup.split("__")) and super().lookup_allowed(lookup, value, request)
 
     def panels(self, obj: Row) -> Sequence[Panel]:
         """The tables below the form."""

@@ -40,6 +40,11 @@ def test_every_page_refuses_strangers(client: Client) -> None:
     assert_strangers_log_in(client, every_page())
 
 
+@pytest.mark.parametrize("asked", ["created_at__year=99999999999", "created_at__date__year=0", "name__regex=["])
+def test_a_lookup_that_fails_in_the_query_is_refused(admin_client: Client, asked: str) -> None:
+    assert admin_client.get(f"{list_url(Partner)}?{asked}").status_code == 400
+
+
 def test_no_page_contains_a_secret(admin_client: Client) -> None:
     pages = every_page()
     subscription = Subscription.objects.get()
