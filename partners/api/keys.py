@@ -3,19 +3,21 @@
 from http import HTTPStatus
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from partners import keys
 from partners.api.base import ApiView
 from partners.api.fields import Moment, StrictSerializer, Text, Word
 from partners.api.pages import PageQuery, page
+from partners.api.profile import locked as locked_partner
 from partners.api.refusals import Refused
 from partners.api.schema import describe, page_of
 from partners.api.scopes import PARTNER, READ_ONLY
-from partners.keys import create_key, revoke_key
 from partners.models import ApiKey
 
 TAG = "API keys"
@@ -89,7 +91,11 @@ class Keys(ApiView):
     def post(self, request: Request) -> Response:
         wanted = KeyInput(data=request.data)
         wanted.is_valid(raise_exception=True)
-        new = create_key(**wanted.validated_data, partner=self.partner)
+        with transaction.atomic():
+            locked_partner(self.partner)
+            if keys.live_keys(self.partner) >= keys.MAX_LIVE_KEYS:
+                raise Refused(HTTPStatus.CONFLICT, "too_many", f"at most {keys.MAX_LIVE_KEYS} live keys: revoke one")
+            new = keys.create_key(**wanted.validated_data, partner=self.partner)
         body = {**KeyShape(new.key).data, "token": new.token}
         return Response(body, HTTPStatus.CREATED, headers={"Location": f"{request.path}/{new.key.pk}"})
 
@@ -111,7 +117,7 @@ class Key(ApiView):
         key = own_key(self, key_id)
         if key.pk == self.caller.key.pk:
             raise Refused(HTTPStatus.CONFLICT, "key_in_use", "a key can't revoke itself: use another one")
-        revoke_key(key)
+        keys.revoke_key(key)
         return Response(status=HTTPStatus.NO_CONTENT)
 
 

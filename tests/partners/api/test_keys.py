@@ -73,7 +73,7 @@ def test_the_number_of_a_partners_keys_is_limited(monkeypatch: pytest.MonkeyPatc
     one = caller()
     assert one.post("/keys", {"name": "second"}).status_code == 201
 
-    assert is_problem(one.post("/keys", {"name": "third"}), 400, "invalid", "#")
+    assert is_problem(one.post("/keys", {"name": "third"}), 409, "too_many")
 
 
 def test_last_use_is_noted_once_a_minute() -> None:
