@@ -121,7 +121,8 @@ class SubscriptionShape(serializers.Serializer[Subscription]):
     is_enabled = serializers.BooleanField()
     disabled_at = Moment(allow_null=True)
     disabled_reason = serializers.CharField(
-        help_text="`gone`, `failing`, `partner`, `staff` or `unverified`; empty while it is enabled."
+        help_text="`gone`, `failing`, `partner`, `staff` or `unverified`; empty while it is enabled. On trial it is "
+        "enabled and stays `failing` until a delivery succeeds."
     )
     failing_since = Moment(allow_null=True, help_text="When every attempt began to fail; null: the last one did not.")
     is_operational = serializers.BooleanField(
