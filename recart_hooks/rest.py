@@ -47,6 +47,7 @@ def spectacular_settings(version: str, server: str) -> dict[str, Any]:
         "SERVERS": [{"url": server}],
         "SCHEMA_PATH_PREFIX": "/api/v1",
         "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+        "ENUM_NAME_OVERRIDES": {"DeliveryStatusEnum": "delivery.models.Delivery.Status"},
         "POSTPROCESSING_HOOKS": [
             "drf_spectacular.hooks.postprocess_schema_enums",
             "partners.api.schema.complete",

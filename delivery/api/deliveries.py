@@ -52,7 +52,7 @@ class DeliveryShape(serializers.Serializer[Any]):
     event_id = serializers.CharField(help_text="The `webhook-id` of every attempt.")
     event_type = serializers.CharField()
     subscription_id = serializers.CharField()
-    status = serializers.ChoiceField(Delivery.Status.values)
+    status = serializers.ChoiceField(Delivery.Status.choices)
     attempt_count = serializers.IntegerField()
     next_attempt_at = Moment(allow_null=True)
     created_at = Moment()

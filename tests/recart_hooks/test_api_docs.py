@@ -1,8 +1,10 @@
 """The API's own description: the OpenAPI document and the page that shows it."""
 
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 
@@ -24,3 +26,9 @@ def test_the_document_is_generated_once_per_process(client: Client, monkeypatch:
     assert first.content.startswith(b"openapi: 3.1.1\n")
     assert b"/api/schema/" not in first.content
     assert [(one.status_code, one.content) for one in others] == [(200, first.content)] * 3
+
+
+def test_the_document_is_generated_without_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("spectacular", "--fail-on-warn", stdout=StringIO())
+
+    assert "Warning" not in capsys.readouterr().err
