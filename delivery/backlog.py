@@ -10,6 +10,7 @@ from django.db import OperationalError, connection, transaction
 from partners.query_time import limit_query_time
 
 TIMEOUT_S = 2.0
+STEP_TIMEOUT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +19,6 @@ class Backlog:
 
     pending: int
     next_attempt_at: datetime
-
-    def oldest_waiting_s(self, now: datetime) -> float | None:
-        """How long the first attempt has been due; None when none is due yet."""
-        return (now - self.next_attempt_at).total_seconds() if self.next_attempt_at <= now else None
 
 
 def backlog_by(
@@ -37,6 +34,22 @@ def backlog_by(
         return None
 
 
+def first_due(partner_id: str) -> Mapping[str, datetime]:
+    """When the first of the partner's pending deliveries was or will be due, by its subscription: one index step,
+    however long the backlog is. Empty if there is none, or when PostgreSQL does not answer in time."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            limit_query_time(STEP_TIMEOUT_S)
+            cursor.execute(_FIRST, [partner_id])
+            return dict(cursor.fetchall())
+    except OperationalError:
+        return {}
+
+
+_FIRST = """
+    SELECT subscription_id, next_attempt_at FROM delivery_delivery
+    WHERE status = 'pending' AND partner_id = %s ORDER BY next_attempt_at LIMIT 1
+    """
 _COUNT = {
     "partner_id": """
         SELECT partner_id, count(*) AS pending, min(due_at) FROM (

@@ -13,7 +13,7 @@ import redis
 from django.db.models import Min
 
 from delivery import publish
-from delivery.backlog import Backlog, backlog_by
+from delivery.backlog import Backlog, backlog_by, first_due
 from delivery.breaker_store import SharedBreakers
 from delivery.clocks import moment_of
 from delivery.models import FanOut
@@ -64,17 +64,24 @@ class Live:
     """Breakers that are not closed, by subscription."""
     oldest_fan_out_at: datetime | None = None
     """When the oldest event came of which the partner's deliveries are still to be made (delivery.fan_out)."""
+    first_due: Mapping[str, datetime] = field(default_factory=dict)
+    """Instead of `backlogs`, if these are None: when the first of all pending deliveries was or will be due, by its
+    subscription."""
 
     def breaker(self, subscription_id: str) -> BreakerState:
         return self.breakers.get(subscription_id, CLOSED)
 
     def oldest_waiting_s(self, now: datetime, subscription_ids: Collection[str] | None = None) -> float | None:
-        """For how long the oldest due delivery has been due, of all or of some subscriptions; None if none is due. Of
-        all: also deliveries that are still to be made."""
+        """For how long the oldest due delivery has been due, of all or of some subscriptions; None if none is due, or,
+        without `backlogs`, if the oldest of all is of another subscription. Of all: also deliveries that are still to
+        be made."""
+        due = self.first_due
+        if self.backlogs is not None:
+            due = {key: one.next_attempt_at for key, one in self.backlogs.items()}
         ages = [
-            age
-            for key, one in (self.backlogs or {}).items()
-            if (subscription_ids is None or key in subscription_ids) and (age := one.oldest_waiting_s(now)) is not None
+            (now - at).total_seconds()
+            for key, at in due.items()
+            if (subscription_ids is None or key in subscription_ids) and at <= now
         ]
         if subscription_ids is None and (age := self.oldest_fan_out_s(now)) is not None:
             ages.append(age)
@@ -94,12 +101,13 @@ def backlogs_of(partner_id: str) -> Backlogs:
 
 def live(partner_id: str, now: datetime, count: Callable[[str], Backlogs] = backlogs_of) -> Live:
     backlogs = count(partner_id)
+    first = first_due(partner_id) if backlogs is None else {}
     oldest = FanOut.objects.filter(partner=partner_id).aggregate(at=Min("created_at"))["at"]
     try:
         queue, workers, breakers = queue_now(partner_id), publish.queues().living_workers(), open_breakers(now)
     except redis.RedisError:
-        return Live(None, backlogs, oldest_fan_out_at=oldest)
-    return Live(queue, backlogs, workers, breakers, oldest)
+        return Live(None, backlogs, oldest_fan_out_at=oldest, first_due=first)
+    return Live(queue, backlogs, workers, breakers, oldest, first)
 
 
 def queue_now(partner_id: str) -> Queue:

@@ -154,7 +154,8 @@ def _figures_of(subscription: Subscription | None, seen: Live, now: datetime) ->
     backlog = (seen.backlogs or {}).get(subscription.pk)
     pending = "many" if seen.backlogs is None else f"{backlog.pending:,}" if backlog else "0"
     age = _age(seen.oldest_waiting_s(now, {subscription.pk}))
-    yield Figure("Pending here", pending, f"oldest waits {age}" if age != "-" else "nothing is due")
+    none = "too many to count" if seen.backlogs is None else "nothing is due"
+    yield Figure("Pending here", pending, f"oldest waits {age}" if age != "-" else none)
 
 
 def _age(seconds: float | None) -> str:

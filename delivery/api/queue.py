@@ -75,14 +75,17 @@ class SubscriptionQueueShape(serializers.Serializer[Any]):
         allow_null=True, help_text="Deliveries that have not ended; null: too many to count."
     )
     oldest_waiting_s = serializers.FloatField(
-        allow_null=True, help_text="For how long the oldest delivery has been due; null: none is due."
+        allow_null=True,
+        help_text="For how long the oldest delivery has been due; null: none is due, or `pending` is null too.",
     )
     breaker = BreakerShape()
 
 
 class LiveShape(serializers.Serializer[Any]):
     queue = QueueShape(allow_null=True, help_text="Null: not known at the moment.")
-    oldest_waiting_s = serializers.FloatField(allow_null=True)
+    oldest_waiting_s = serializers.FloatField(
+        allow_null=True, help_text="The same of all your deliveries, also when they are too many to count."
+    )
     subscriptions = SubscriptionQueueShape(many=True, help_text="All your subscriptions, also the operational one.")
 
 

@@ -55,6 +55,11 @@ def test_what_is_due_and_held_back_by_nothing_is_ours() -> None:
     assert findings(replace(FACTS, live=Live(IDLE, {"sub_1": Backlog(1, NOW - timedelta(seconds=30))}, 2))) == []
 
 
+def test_a_backlog_that_is_too_long_to_count_is_ours_too() -> None:
+    found = only(replace(FACTS, live=Live(IDLE, None, workers=2, first_due={"sub_1": LONG_AGO})))
+    assert (found.side, found.since) == (Side.OURS, LONG_AGO)
+
+
 def test_deliveries_that_are_still_to_be_made_count_as_due() -> None:
     to_make = Live(IDLE, {}, workers=2, oldest_fan_out_at=LONG_AGO)
     found = only(replace(FACTS, live=to_make))

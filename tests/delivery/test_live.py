@@ -87,6 +87,23 @@ def test_queue_and_backlog_are_those_of_the_partner(partner: Partner, subscripti
     assert seen.breaker(subscription.pk).state == "closed"
 
 
+def test_the_oldest_is_known_of_a_backlog_that_is_too_long_to_count(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, partner: Partner, subscription: Subscription
+) -> None:
+    new_pending(subscription_of(partner), due_s_ago=5)
+    new_pending(subscription, due_s_ago=300)
+
+    seen = live(partner.pk, timezone.now(), count=lambda _: None)
+
+    for of in (None, {subscription.pk}):
+        assert seen.oldest_waiting_s(timezone.now(), of) == pytest.approx(300, abs=60)
+    assert seen.oldest_waiting_s(timezone.now(), {"sub_other"}) is None
+    monkeypatch.setattr("delivery.live.backlog_by", lambda *_: None)
+    page = text(admin_client.get(change_url(subscription)).content)
+    assert "Pending here many oldest waits 5 min" in page
+    assert "Oldest due 5 min" in page
+
+
 def test_a_breaker_tells_since_when_and_until_when(partner: Partner, subscription: Subscription) -> None:
     at = opened(subscription, since_s_ago=300, for_s=60)
     state = live(partner.pk, timezone.now()).breaker(subscription.pk)
