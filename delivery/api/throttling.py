@@ -32,7 +32,7 @@ local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
 local next_full_at = full_at + window / quota
 local wait = next_full_at - window - now
 if wait > 0 then return {0, tostring(wait), tostring(full_at - now)} end
-redis.call('SET', KEYS[1], tostring(next_full_at), 'PX', math.ceil((next_full_at - now) * 1000))
+redis.call('SET', KEYS[1], string.format('%.17g', next_full_at), 'PX', math.ceil((next_full_at - now) * 1000))
 return {1, '0', tostring(next_full_at - now)}
 """
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import redis
 
+from delivery import publish
 from delivery.api.throttling import Limit, SharedLimiter
 from tests.api_calls import caller
 
@@ -41,6 +42,21 @@ def test_with_valkey_away_nothing_is_limited_which_is_said_once(caplog: pytest.L
     assert (back.allowed, back.wait_s) == (False, 3.5)
     said = [record.message for record in caplog.records]
     assert said == ["requests are not limited: Valkey is away", "going on"]
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("valkey")
+def test_each_request_counts_at_thousands_a_second() -> None:
+    client: Any = publish.queues().client
+    limiter, key = SharedLimiter(client), "api.rate.fast.key_1"
+    limiter.take("key_1", Limit("fast", 1, 60))  # what follows adds to a minute, whatever time it takes
+    before = float(client.get(key))
+
+    for _ in range(30):
+        assert limiter.take("key_1", Limit("fast", 30_000 * 3600, 3600)).allowed
+
+    assert float(client.get(key)) - before == pytest.approx(30 / 30_000, rel=0.05)
+    client.delete(key)
 
 
 @pytest.mark.django_db
