@@ -172,7 +172,7 @@ class Bridge:
         self.counts.dead_letters += len(unreadable)
         deliveries = len(result.due)
         self.counts.deliveries += deliveries
-        self.counts.fan_outs += len(result.queued) - deliveries
+        self.counts.fan_outs += len(result.new) - deliveries
         self._publish(result.queued)
         return [message for message, _ in unreadable]
 

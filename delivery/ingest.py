@@ -25,15 +25,21 @@ class Ingested:
 
     stored: frozenset[str]
     """The ids of the events that are new."""
-    queued: Sequence[Queued]
-    """What to publish."""
+    new: Sequence[Queued]
+    """What to publish of these."""
+    again: Sequence[Queued]
+    """What to publish again, of events that were stored before."""
     ids: Sequence[str]
     """The id under which each event is stored, in the batch's order."""
 
     @property
+    def queued(self) -> Sequence[Queued]:
+        return [*self.new, *self.again]
+
+    @property
     def due(self) -> Sequence[Due]:
-        """The attempts among `queued`."""
-        return [one for one in self.queued if isinstance(one, Due)]
+        """The attempts among `new`."""
+        return [one for one in self.new if isinstance(one, Due)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +57,15 @@ def ingest(batch: Sequence[Accepted], router: Router) -> Ingested:
     the first of them. The caller then calls it again with the batch, and stored events are duplicates.
     """
     with bulk_cursor() as cursor:
-        stored, queued = _store(cursor, batch, router)
+        stored, new = _store(cursor, batch, router)
         renamed = _of_another_source(cursor, batch, stored)
         if renamed:
-            more, more_queued = _store(cursor, list(renamed.values()), router)
-            stored, queued = stored | more, queued + more_queued
+            more, more_new = _store(cursor, list(renamed.values()), router)
+            stored, new = stored | more, new + more_new
         ids = [renamed.get(index, one).event.id for index, one in enumerate(batch)]
         duplicates = frozenset(ids) - stored
-        if duplicates:
-            queued += _unfinished(cursor, duplicates)
-    return Ingested(stored=stored, queued=queued, ids=ids)
+        again = _unfinished(cursor, duplicates) if duplicates else []
+    return Ingested(stored=stored, new=new, again=again, ids=ids)
 
 
 _DELIVERIES = """

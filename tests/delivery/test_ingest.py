@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from delivery.due import Due
 from delivery.ingest import Accepted, ingest
 from delivery.messages import NewEvent
 from delivery.models import Delivery, Event
@@ -55,16 +56,17 @@ def test_an_event_is_stored_with_one_delivery_per_subscription(reviews: Subscrip
 def test_a_repeated_batch_stores_nothing_and_yields_the_unfinished_deliveries_again(reviews: Subscription) -> None:
     first = ingest([new("e1"), new("e2")], Everybody(reviews))
     Delivery.objects.filter(event="e2").update(status="succeeded", next_attempt_at=None, finished_at=AT)
-    again = ingest([new("e1"), new("e2")], Everybody(reviews))
-    assert again.stored == frozenset()
-    assert again.due == [one for one in first.due if one.delivery_id == Delivery.objects.get(event="e1").id]
+    done = ingest([new("e1"), new("e2")], Everybody(reviews))
+    assert done.stored == frozenset()
+    assert done.again == [one for one in first.due if one.delivery_id == Delivery.objects.get(event="e1").id]
 
 
 def test_a_scheduled_retry_keeps_its_time_when_its_event_comes_again(reviews: Subscription) -> None:
     ingest([new("e1")], Everybody(reviews))
     later = AT + timedelta(hours=5)
     Delivery.objects.update(attempt_count=2, next_attempt_at=later)
-    (due,) = ingest([new("e1")], Everybody(reviews)).due
+    (due,) = ingest([new("e1")], Everybody(reviews)).again
+    assert isinstance(due, Due)
     assert (due.attempt, due.due_at) == (3, later.timestamp())
 
 
