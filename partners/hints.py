@@ -6,6 +6,7 @@ They are not errors: another event may have what this one lacks. So they are onl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Literal
 
 from partners.budget import FILTER, MAX_OUTPUT_BYTES, TRANSFORMATION, Budget
 from partners.edits import omit
@@ -25,10 +26,11 @@ _BODY_LIMITS = Limits(MAX_OUTPUT_BYTES, SPEC_LIMITS.max_depth + EVENT_LIMITS.max
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """`path` is a JSON pointer into the transformation, empty for the filter."""
+    """`path` is a JSON pointer into the transformation."""
 
     path: str
     message: str
+    where: Literal["transformation", "filter", "event_types"] = "transformation"
 
 
 def hints_for(transformation: str, envelope: Envelope, body: bytes) -> Iterator[Hint]:
@@ -77,7 +79,8 @@ def _unknown(names: Sequence[str], values: list[Value]) -> Iterator[Hint]:
     if known and known.isdisjoint(names):
         near = get_close_matches(names[0], known, n=1)
         meant = f"; did you mean {near[0][:60]}?" if near else ""
-        yield Hint("", f"the filter asks for {' or '.join(names)}, which this event does not have there{meant}")
+        asked = " or ".join(names)
+        yield Hint("", f"the filter asks for {asked}, which this event does not have there{meant}", "filter")
 
 
 def _left_out(template: Value, made: Value, at: str) -> Iterator[Hint]:

@@ -23,6 +23,7 @@ from partners.api.scopes import PARTNER_READS
 from partners.api.subscription_shapes import EXAMPLE_INPUT, FILTER_HELP, TRANSFORMATION_HELP, Transformation
 from partners.api.subscriptions import own_subscription
 from partners.envelope import Envelope, rfc3339
+from partners.hints import Hint
 from partners.identifiers import EVENT, new_id
 from partners.models import EventType
 from partners.patterns import EVERYTHING, asks_for
@@ -76,9 +77,8 @@ class PreviewProblemShape(serializers.Serializer[Any]):
 
 
 class PreviewHintShape(serializers.Serializer[Any]):
-    path = serializers.CharField(
-        help_text="JSON pointer into the transformation. Empty: about the filter or the event types."
-    )
+    where = serializers.ChoiceField(["filter", "transformation", "event_types"])
+    path = serializers.CharField(help_text="JSON pointer into the transformation.")
     message = serializers.CharField()
 
 
@@ -153,7 +153,7 @@ def _sample(name: str) -> Envelope:
     return Envelope(new_id(EVENT), name, rfc3339(datetime.now(UTC)), found.sample.encode())
 
 
-_NOT_ASKED_FOR = {"path": "", "message": "the subscription's event types do not ask for this event"}
+_NOT_ASKED_FOR = Hint("", "the subscription's event types do not ask for this event", "event_types")
 
 
 def _previewed(made: Preview, *, is_asked_for: bool) -> dict[str, Any]:
@@ -161,8 +161,5 @@ def _previewed(made: Preview, *, is_asked_for: bool) -> dict[str, Any]:
         "wanted": made.wanted if is_asked_for else False,
         "body": None if made.body is None else RawJSON(made.body),
         "problems": [asdict(one) for one in made.problems],
-        "hints": [
-            *([] if is_asked_for else [_NOT_ASKED_FOR]),
-            *(asdict(one) for one in made.hints),
-        ],
+        "hints": [asdict(one) for one in (*([] if is_asked_for else [_NOT_ASKED_FOR]), *made.hints)],
     }

@@ -85,7 +85,7 @@ def test_names_of_a_filter_that_the_event_does_not_have_are_hinted_at(filter_: s
     assert shown.wanted is False
     assert len(shown.hints) == len(messages)
     for hint, message in zip(shown.hints, messages, strict=True):
-        assert hint.path == ""
+        assert (hint.where, hint.path) == ("filter", "")
         assert f"the filter asks for {message}" in hint.message
 
 

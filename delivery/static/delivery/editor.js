@@ -138,7 +138,7 @@
         showProblems(
           areas[where],
           answer.problems.filter((problem) => problem.where === where),
-          where === "transformation" ? answer.hints : [],
+          answer.hints.filter((hint) => hint.where === where),
         ),
       );
     }

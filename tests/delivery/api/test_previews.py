@@ -37,7 +37,7 @@ def test_a_preview_hints_at_a_path_that_finds_nothing() -> None:
 
     assert (made["wanted"], made["body"], made["problems"]) == (True, {}, [])
     message = "$.data.idd finds nothing in this event, so that order is left out"
-    assert made["hints"] == [{"path": "/map/order", "message": message}]
+    assert made["hints"] == [{"where": "transformation", "path": "/map/order", "message": message}]
 
 
 def test_a_preview_of_a_subscription_on_an_event_of_ours() -> None:
