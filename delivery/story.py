@@ -87,6 +87,8 @@ def _broker(delivery: Delivery) -> Iterator[str]:
         return
     where = "does not hold it" if is_lost else f"leased to {held_by}" if held_by else "holds it"
     yield f"  broker: {where}; its queue: {stats.ready} ready, {stats.delayed} delayed, {stats.in_flight} in flight"
+    if stats.tokens is not None and stats.tokens < 1:
+        yield "  the rate limit is used up at the moment: messages start one after another, as it allows"
     if stats.paused_until:
         yield f"  the queue is paused until {_at(moment_of(stats.paused_until))}"
     opened = SharedBreakers().read().get(delivery.subscription_id)

@@ -1,4 +1,4 @@
-"""The functions that change partners, subscriptions, secrets and event types, for the admin, the API and commands.
+"""The functions that change partners, subscriptions and secrets, for the admin, the API and commands.
 
 Each checks its input (django.core.exceptions.ValidationError says what is wrong, field by field) and commits or changes
 nothing. PostgreSQL notifies the processes of the change (partners.changes).
@@ -7,7 +7,7 @@ nothing. PostgreSQL notifies the processes of the change (partners.changes).
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from partners import audit
 from partners.encryption import encrypt, readable
-from partners.models import FOREVER, EventType, Partner, Subscription, SubscriptionSecret
+from partners.models import FOREVER, Partner, Subscription, SubscriptionSecret
 from partners.secrets import new_secret
 
 MAX_LIVE_SECRETS = 10
@@ -26,25 +26,6 @@ _REPLACES: dict[str, frozenset[str]] = {
     _Reason.STAFF: frozenset(_Reason.values) - {_Reason.STAFF},
 }
 """The reasons in whose place one is put. A partner's leaves `unverified`, since it would skip the verification."""
-
-
-def put_event_type(name: str, fields: Mapping[str, Any]) -> Literal["added", "changed", "unchanged"]:
-    """Adds or updates an event type of the catalogue; returns what it did. One only seen in events is added."""
-    EventType(name=name).clean_fields()
-    with transaction.atomic():
-        # An event of this type may insert the row at the same time.
-        rows = EventType.objects.select_for_update()
-        row, is_new = rows.get_or_create(name=name, defaults={"is_catalogued": False})
-        before = {} if is_new else audit.snapshot(row)
-        is_added, wanted = not row.is_catalogued, {**fields, "is_catalogued": True}
-        if not is_added and all(before[field] == value for field, value in wanted.items()):
-            return "unchanged"
-        _assign(row, wanted)
-        row.full_clean()
-        row.save()
-        action = "event_type.create" if is_new else "event_type.update"
-        audit.record(action, row, partner_id=None, before=before, after=audit.snapshot(row))
-        return "added" if is_added else "changed"
 
 
 def create_partner(name: str, **fields: Any) -> Partner:
@@ -208,7 +189,7 @@ def delete_subscription(subscription: Subscription) -> None:
         _record("subscription.delete", subscription, before, audit.snapshot(subscription))
 
 
-def _assign(row: EventType | Partner | Subscription, changes: Mapping[str, Any]) -> None:
+def _assign(row: Partner | Subscription, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         setattr(row, name, value)
 

@@ -20,7 +20,7 @@ from partners.api.fields import Matching, StrictSerializer
 from partners.api.refusals import Refused
 from partners.api.schema import describe
 from partners.api.subscriptions import check_verified, own_subscription
-from partners.known_types import unknown_types
+from partners.event_types import unknown_types
 from partners.models import Subscription
 from partners.patterns import TYPE_REGEX, asks_for
 from partners.places import Busy

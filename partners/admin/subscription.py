@@ -18,7 +18,7 @@ from partners.admin.list_filters import ConditionFilter
 from partners.admin.looks import badge, code, json_code, lines, moment
 from partners.admin.subscription_actions import SubscriptionActions
 from partners.admin.subscription_form import SubscriptionForm
-from partners.known_types import unknown_types
+from partners.event_types import unknown_types
 from partners.models import Subscription
 
 

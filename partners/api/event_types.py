@@ -18,9 +18,9 @@ from partners.api.refusals import Invalid
 from partners.api.schema import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, describe, page_of
 from partners.api.scopes import CATALOGUERS, EVERYBODY
 from partners.errors import PatternError
+from partners.event_types import put_event_type
 from partners.models import EventType
 from partners.patterns import check_event_type
-from partners.services import put_event_type
 
 TAG = "Event types"
 _EXAMPLE: dict[str, Any] = {

@@ -341,6 +341,17 @@ class TestInspect:
         ):
             assert part in told
 
+    def test_a_delivery_tells_that_it_waits_for_the_rate_limit(
+        self, subscription: Subscription, queues: FairQueues
+    ) -> None:
+        first, second = new_delivery(subscription), new_delivery(subscription)
+        queues.configure(publish.queue_of(subscription.partner_id), rate="1/h", burst=1)
+        publish.publish([due(first), due(second)])
+
+        assert "the rate limit is used up" not in run("inspect", second.pk)
+        queues.scripts.run("exchange", "w2", 1, 10, 10, "")
+        assert "the rate limit is used up" in run("inspect", second.pk)
+
     def test_an_event_tells_of_all_its_deliveries(self, subscription: Subscription) -> None:
         delivery = new_delivery(subscription, "dead", ("timeout",))
 

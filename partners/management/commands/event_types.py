@@ -13,7 +13,7 @@ from django.db import transaction
 
 from partners.catalogue import CatalogueEntry, parse_catalogue
 from partners.errors import InvalidInput
-from partners.services import put_event_type
+from partners.event_types import put_event_type
 
 
 class Command(BaseCommand):

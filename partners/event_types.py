@@ -1,0 +1,46 @@
+"""The catalogue of event types in PostgreSQL: its changes, and what matches nothing in it."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from django.db import transaction
+
+from partners import audit
+from partners.models import EventType
+from partners.patterns import candidates
+
+
+def put_event_type(name: str, fields: Mapping[str, Any]) -> Literal["added", "changed", "unchanged"]:
+    """Adds or updates an event type of the catalogue; returns what it did. One only seen in events is added."""
+    EventType(name=name).clean_fields()
+    with transaction.atomic():
+        # An event of this type may insert the row at the same time.
+        rows = EventType.objects.select_for_update()
+        row, is_new = rows.get_or_create(name=name, defaults={"is_catalogued": False})
+        before = {} if is_new else audit.snapshot(row)
+        is_added, wanted = not row.is_catalogued, {**fields, "is_catalogued": True}
+        if not is_added and all(before[field] == value for field, value in wanted.items()):
+            return "unchanged"
+        for field, value in wanted.items():
+            setattr(row, field, value)
+        row.full_clean()
+        row.save()
+        action = "event_type.create" if is_new else "event_type.update"
+        audit.record(action, row, partner_id=None, before=before, after=audit.snapshot(row))
+        return "added" if is_added else "changed"
+
+
+def unknown_types(texts: Iterable[str]) -> list[str]:
+    """A sentence for each name or pattern that matches no type of the catalogue, and none that was seen in an event.
+
+    Such are allowed, because a type may be asked for before its first event comes, but may be misspelt.
+    """
+    rows = EventType.objects.order_by("is_catalogued").values_list("name", "is_catalogued")  # True stays
+    known = {pattern: is_catalogued for name, is_catalogued in rows for pattern in candidates(name)}
+    return [_unknown(text, known) for text in texts if text not in known] if known else []
+
+
+def _unknown(text: str, known: dict[str, bool]) -> str:
+    near = get_close_matches(text, [pattern for pattern, is_catalogued in known.items() if is_catalogued], n=1)
+    return f"No event type is known that {text} matches." + (f" Did you mean {near[0]}?" if near else "")
