@@ -6,6 +6,7 @@ The broker drops a message that it already holds (same delivery, same attempt), 
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import redis
@@ -75,6 +76,11 @@ def _message(one: Queued) -> FairMessage:
 def publish_briefly(due: Sequence[Queued]) -> int:
     """The same with a short timeout, for callers that a hanging server must not delay."""
     return publish(due, queues(BRIEF_S))
+
+
+def publish_first(due: Sequence[Queued]) -> int:
+    """The same, at the heads of the partners' queues: for what somebody waits for, or must hear of soon."""
+    return queues(BRIEF_S).publish([replace(_message(one), is_first=True) for one in due])
 
 
 def publish_or_leave(

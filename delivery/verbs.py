@@ -1,9 +1,10 @@
 """What people can do with deliveries and events, for the admin, the API and the commands: retry, test, expunge.
 
 A verb raises django.core.exceptions.ValidationError with the reason if it makes no sense; else it commits, and then
-queues the attempt. If the broker is away, reconciliation queues it later.
+queues the attempt, before all that wait for this partner. If the broker is away, reconciliation queues it later.
 """
 
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from django.core.exceptions import ValidationError
@@ -14,6 +15,7 @@ from django.utils import timezone
 from delivery import publish
 from delivery.clocks import database_now
 from delivery.deliver import EXPUNGED
+from delivery.due import Queued
 from delivery.messages import OUR_SOURCE
 from delivery.models import Attempt, Delivery, Event
 from partners import audit
@@ -27,8 +29,11 @@ _NO_SAMPLE = '{"test": true}'
 _ALREADY_DUE = timedelta(seconds=1)
 
 
-def retry_delivery(delivery: Delivery) -> None:
-    """Makes the delivery's next attempt now; the schedule goes on from there. A finished delivery is pending again."""
+def retry_delivery(delivery: Delivery, *, is_one_of_many: bool = False) -> None:
+    """Makes the delivery's next attempt now; the schedule goes on from there. A finished delivery is pending again.
+
+    One of many waits for its turn behind all others.
+    """
     with transaction.atomic():
         locked = Delivery.objects.select_for_update(of=("self",)).select_related("subscription", "event")
         current = locked.get(pk=delivery.pk)
@@ -43,7 +48,7 @@ def retry_delivery(delivery: Delivery) -> None:
         current.finished_at = None
         current.save(update_fields=["status", "next_attempt_at", "brought_forward", "finished_at"])
         audit.record("delivery.retry", current, partner_id=current.partner_id)
-        _queue_on_commit(current)
+        _queue_on_commit(current, publish.publish_briefly if is_one_of_many else publish.publish_first)
 
 
 def send_test_event(subscription: Subscription, event_type: str = "") -> Delivery:
@@ -127,6 +132,6 @@ def _check_enabled(subscription: Subscription) -> None:
         raise ValidationError("its subscription is disabled: enable it first")
 
 
-def _queue_on_commit(delivery: Delivery) -> None:
+def _queue_on_commit(delivery: Delivery, send: Callable[[Sequence[Queued]], object] = publish.publish_first) -> None:
     due = [delivery.next_due]  # as it is now
-    transaction.on_commit(lambda: publish.publish_or_leave(due, "verbs"))
+    transaction.on_commit(lambda: publish.publish_or_leave(due, "verbs", send))

@@ -166,7 +166,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
         retried, refused = 0, []
         for one in queryset[: self.list_per_page]:
             try:
-                retry_delivery(one)
+                retry_delivery(one, is_one_of_many=True)
             except ValidationError as error:
                 refused.append(f"{one}: {' '.join(error.messages)}")
                 continue

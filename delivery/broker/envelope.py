@@ -34,6 +34,8 @@ class FairMessage:
     eta: float | None = None
     argsrepr: str = ""
     headers: Mapping[str, Any] = field(default_factory=dict)
+    is_first: bool = False
+    """It goes to the head of its queue, before all that wait. It has no `eta` then."""
 
 
 def encode(message: FairMessage) -> bytes:

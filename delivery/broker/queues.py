@@ -63,7 +63,7 @@ class FairQueues:
         for message in messages:
             # As a delay, because the publisher's clock may differ from the server's.
             delay_s = 0.0 if message.eta is None else max(0.0, message.eta - now)
-            by_queue[message.queue] += (message.id, delay_s, encode(message))
+            by_queue[message.queue] += (message.id, "first" if message.is_first else delay_s, encode(message))
         arguments: list[Any] = []
         for queue, of_queue in by_queue.items():
             if not self.naming.is_fair(queue):

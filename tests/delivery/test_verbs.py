@@ -65,6 +65,19 @@ def test_a_delivery_that_ended_is_pending_again_and_its_next_attempt_is_queued(
     assert queued(delivery) == [f"orders.created {delivery.pk} attempt 3"]
 
 
+@pytest.mark.parametrize(("is_one_of_many", "place"), [(False, -1), (True, 0)])
+def test_a_retry_does_not_wait_for_a_backlog_unless_it_is_one_of_many(
+    is_one_of_many: bool, place: int, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    delivery = new_delivery("dead")
+    publish.publish([Due(f"dlv_{n}", 1, delivery.partner_id, "orders.created") for n in range(3)])
+
+    with django_capture_on_commit_callbacks(execute=True):
+        retry_delivery(delivery, is_one_of_many=is_one_of_many)
+
+    assert queued(delivery)[place] == f"orders.created {delivery.pk} attempt 3", "the next one is on the right"
+
+
 def test_a_delivery_that_waits_for_its_time_is_brought_forward(
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:

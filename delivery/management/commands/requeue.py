@@ -42,7 +42,7 @@ class Command(BaseCommand):
         while page := list(chosen.filter(pk__gt=after)[: min(_PAGE, total - progress.done)]):
             for delivery in page:
                 try:
-                    retry_delivery(delivery)
+                    retry_delivery(delivery, is_one_of_many=True)
                 except ValidationError as error:
                     refused[str(error.message)] += 1
                 progress.add()

@@ -139,9 +139,12 @@ class BrokerMachine(RuleBasedStateMachine):
         self._set_clocks()
 
     @rule(
-        queue=st.sampled_from(QUEUES), ids=st.lists(st.integers(0, 15), min_size=1, max_size=8), delay=st.integers(0, 3)
+        queue=st.sampled_from(QUEUES),
+        ids=st.lists(st.integers(0, 15), min_size=1, max_size=8),
+        delay=st.integers(0, 3),
+        is_first=st.sampled_from([False, False, True]),
     )
-    def publish(self, queue: str, ids: list[int], delay: int) -> None:
+    def publish(self, queue: str, ids: list[int], delay: int, is_first: bool) -> None:
         self.time_passes(0.00001)  # no two messages are due at the same time
         model, new = self.queues[queue], 0
         delay_s = delay * 2.7183
@@ -149,10 +152,12 @@ class BrokerMachine(RuleBasedStateMachine):
         for n, number in enumerate(ids):
             after = delay_s + n * 0.0101 if delay_s else 0.0
             id_ = f"m{number}" if number % 3 else f"{FREE}{number}"
-            arguments += (id_, after, _encoded(queue, id_))
+            arguments += (id_, "first" if is_first else after, _encoded(queue, id_))
             if id_ not in model.known:
                 new += 1
-                if after:
+                if is_first:
+                    model.ready.insert(0, id_)
+                elif after:
                     model.delayed[id_] = self.now + after
                 else:
                     model.ready.append(id_)

@@ -68,6 +68,25 @@ def test_a_queue_is_first_in_first_out(bench: Bench) -> None:
     assert bench.drain(3) + bench.drain(3) == ["a0", "a1", "a2", "a3", "a4"]
 
 
+def test_a_first_message_overtakes_all_that_wait_in_its_queue(bench: Bench) -> None:
+    def publish_first(name: str) -> None:
+        bench.queues.publish([FairMessage("partner.a", name, "task", is_first=True)])
+
+    bench.fill("a", 2)
+    publish_first("x")
+    publish_first("y")
+    assert bench.drain() == ["y", "x", "a0", "a1"]
+    bench.delay("a", "later", 30)
+    publish_first("z")
+    assert bench.drain() == ["z"]
+    bench.at(30)
+    publish_first("v")
+    assert bench.drain() == ["v", "later"]
+    publish_first("alone")
+    assert bench.bells() == set(), "nobody waits"
+    assert bench.drain() == ["alone"]
+
+
 def test_queues_share_the_room_equally_however_full_they_are(bench: Bench) -> None:
     bench.fill("full", 1000)
     for name in ("b", "c", "d"):
