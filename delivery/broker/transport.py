@@ -1,6 +1,7 @@
 # mypy: disable-error-code="no-untyped-call, misc, union-attr"
 """The transports `fair://`, `fairs://` (TLS) and `fairsentinel://`."""
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -40,6 +41,13 @@ class TlsTransport(Transport):
 class SentinelTransport(Transport):
     Channel = SentinelChannel
     default_port = stock.SentinelTransport.default_port
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        """Lets kombu stay with the first address: a channel asks all Sentinels, and the others have no credentials.
+        A consumer that connects by another address would also not continue with its leases."""
+        if client.alt:
+            client.cycle = itertools.repeat(client.alt[0])
+        super().__init__(client, **kwargs)
 
 
 def register(app: "Celery | None" = None) -> None:

@@ -119,6 +119,33 @@ def test_a_client_asks_any_of_the_sentinels_for_the_primary(tmp_path: Path) -> N
             connect(addresses)
 
 
+def test_a_consumer_keeps_its_leases_when_kombu_turns_to_the_next_sentinel(tmp_path: Path) -> None:
+    register()
+    with started(Broker(tmp_path)) as primary, sentinel(tmp_path, primary) as port:
+        addresses = f"fairsentinel://127.0.0.1:{port}/1;fairsentinel://localhost:{port}"
+        with Connection(addresses, transport_options={"master_name": "main"}) as connection:
+            leases = _consume(connection).leases
+            connection.maybe_switch_next()  # as kombu does after each failure to connect
+            connection.maybe_switch_next()
+            again = _consume(connection)
+            assert again.leases is leases
+            again.basic_cancel("one")
+
+
+def _consume(connection: Connection) -> Any:
+    channel: Any = connection.default_channel
+    channel.basic_consume("partner.*", no_ack=False, callback=print, consumer_tag="one")
+    return channel
+
+
+def test_the_credentials_of_the_first_sentinels_address_are_not_lost() -> None:
+    register()
+    with Connection("fairsentinel://us:s3cret@one/1;fairsentinel://two;fairsentinel://three") as connection:
+        for _ in range(3):
+            assert connection.as_uri(include_password=True) == "fairsentinel://us:s3cret@one:26379/1"
+            connection.maybe_switch_next()
+
+
 @pytest.mark.long
 def test_sentinel_names_the_primary_and_the_next_one(tmp_path: Path) -> None:
     """A failover may repeat running tasks: the replica may not have got every acknowledgement."""
