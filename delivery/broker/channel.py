@@ -10,6 +10,8 @@ from typing import Any
 import redis
 from kombu.transport import redis as stock
 from kombu.utils.json import dumps
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from delivery.broker.consumers import consumers
 from delivery.broker.errors import Unsupported
@@ -212,7 +214,13 @@ class TlsChannel(FairChannel):
         return super()._connparams(asynchronous)
 
 
+def asks_once(**options: Any) -> dict[str, Any]:
+    """Options of connections to Sentinels. redis-py would ask one that is down for seconds before it asks the next."""
+    return {"retry": Retry(NoBackoff(), 0), **options}
+
+
 class SentinelChannel(FairChannel, stock.SentinelChannel):
+    sentinel_kwargs: dict[str, Any] | None = None
     from_transport_options = (
         *FairChannel.from_transport_options,
         *set(stock.SentinelChannel.from_transport_options) - set(stock.Channel.from_transport_options),
@@ -220,6 +228,8 @@ class SentinelChannel(FairChannel, stock.SentinelChannel):
 
     def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
         """Renames the scheme for kombu, which takes only `sentinel://` addresses as Sentinels."""
+        timeouts = {"socket_timeout": self.socket_timeout, "socket_connect_timeout": self.socket_connect_timeout}
+        self.sentinel_kwargs = asks_once(**{**timeouts, **(self.sentinel_kwargs or {})})
         client = self.connection.client
         given = client.alt
         client.alt = [re.sub(r"^\w+://", "sentinel://", address) for address in given]

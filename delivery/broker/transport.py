@@ -9,7 +9,14 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as stock
 from redis.connection import parse_url
 
-from delivery.broker.channel import CONNECT_TIMEOUT_S, SOCKET_TIMEOUT_S, FairChannel, SentinelChannel, TlsChannel
+from delivery.broker.channel import (
+    CONNECT_TIMEOUT_S,
+    SOCKET_TIMEOUT_S,
+    FairChannel,
+    SentinelChannel,
+    TlsChannel,
+    asks_once,
+)
 from delivery.broker.poller import FairPoller
 
 if TYPE_CHECKING:
@@ -84,6 +91,6 @@ def _primary(urls: list[str], master_name: str, options: dict[str, Any]) -> redi
     sentinels = [(one.get("host", "localhost"), one.get("port", SentinelTransport.default_port)) for one in addresses]
     server = {name: value for name, value in addresses[0].items() if name not in ("host", "port")}
     timeouts = {name: value for name, value in options.items() if name.startswith("socket_")}
-    asked = redis.Sentinel(sentinels, sentinel_kwargs=timeouts, **server, **options)
+    asked = redis.Sentinel(sentinels, sentinel_kwargs=asks_once(**timeouts), **server, **options)
     primary: redis.Redis = asked.master_for(master_name)
     return primary

@@ -20,6 +20,7 @@ from tests.delivery.broker.test_worker import notes, slow
 from tests.delivery.broker.waiting import until
 from tests.delivery.broker.workers import Workers
 from tests.proxy import Proxy
+from tests.receiver import Receiver
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 
@@ -117,6 +118,25 @@ def test_a_client_asks_any_of_the_sentinels_for_the_primary(tmp_path: Path) -> N
             connect(addresses, "another").ping()
         with pytest.raises(ValueError, match="the name of its primary"):
             connect(addresses)
+
+
+def test_a_sentinel_that_is_down_is_asked_once() -> None:
+    """redis-py would ask it eleven times, with growing pauses, while requests wait."""
+    register()
+    with Receiver(on_connect=_refuse) as down:
+        address = f"fairsentinel://127.0.0.1:{down.port}/0"
+        with pytest.raises(redis.sentinel.MasterNotFoundError):
+            connect(address, "main").ping()
+        assert down.connections == 1
+        options = {"master_name": "main", "sentinel_kwargs": {"password": "s3cret"}}
+        with Connection(address, transport_options=options) as connection, pytest.raises(redis.ConnectionError):
+            connection.channel()
+        assert down.connections == 3, "kombu tries twice"
+
+
+def _refuse(connection: socket.socket) -> socket.socket:
+    connection.close()
+    raise OSError
 
 
 def test_a_consumer_keeps_its_leases_when_kombu_turns_to_the_next_sentinel(tmp_path: Path) -> None:
