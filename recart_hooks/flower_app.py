@@ -24,8 +24,10 @@ from flower.options import options
 from flower.urls import settings as page_settings
 from flower.views.broker import BrokerView
 from tornado.ioloop import IOLoop
+from tornado.web import HTTPError
 
 from delivery import publish
+from delivery.passing import is_away
 
 logger = logging.getLogger("recart_hooks.flower")
 
@@ -96,6 +98,14 @@ class BrokerPage(ListsPartnerQueues, BrokerView):  # type: ignore[misc]  # Flowe
 
 class QueueLengths(ListsPartnerQueues, GetQueueLengths):  # type: ignore[misc]  # Flower is untyped
     """/api/queues/length"""
+
+    async def get(self) -> None:
+        try:
+            await super().get()
+        except Exception as error:
+            if not is_away(error):
+                raise
+            raise HTTPError(503, "PostgreSQL or Valkey does not answer") from error
 
 
 def list_queues() -> list[dict[str, Any]]:

@@ -81,6 +81,17 @@ def test_lengths_tell_what_is_ready_from_what_waits_for_its_time_the_fullest_fir
     ]
 
 
+def test_lengths_answer_503_while_valkey_is_away(page: Page, settings: Settings) -> None:
+    settings.BROKER_URL = "fair://127.0.0.1:1/0"
+    publish.queues.cache_clear()
+    try:
+        answer = page.get("/api/queues/length")
+    finally:
+        publish.queues.cache_clear()
+
+    assert (answer.status_code, answer.text) == (503, "PostgreSQL or Valkey does not answer")
+
+
 def test_the_id_of_a_task_stands_where_narrow_windows_show_it(page: Page) -> None:
     columns = re.findall(r"<th[^>]*>\s*(\w+)\s*</th>", page.get("/tasks").text)
 
