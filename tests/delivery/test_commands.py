@@ -2,12 +2,14 @@
 
 import io
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
 
 from delivery import publish
 from delivery.broker import FairQueues
@@ -232,6 +234,22 @@ class TestReconcile:
         reconcile(queues)
 
         assert (queues.limits(queue).max_in_flight, queues.limits(queue).paused_until) == (8, None)
+
+
+@pytest.fixture
+def partner_without_broker(settings: Settings, subscription: Subscription) -> Iterator[str]:
+    """The id of a partner. The broker is away."""
+    there, settings.BROKER_URL = settings.BROKER_URL, "fair://127.0.0.1:1/0"
+    publish.queues.cache_clear()
+    yield subscription.partner_id
+    settings.BROKER_URL = there
+    publish.queues.cache_clear()
+
+
+@pytest.mark.parametrize("command", ["verify", "reconcile", "drain"])
+def test_a_broker_that_is_away_is_told_in_a_line(command: str, partner_without_broker: str) -> None:
+    with pytest.raises(CommandError, match=r"Valkey cannot do this now: .*Connection refused"):
+        run(command, *([partner_without_broker] if command == "drain" else []))
 
 
 class TestVerify:

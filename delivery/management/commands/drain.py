@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from delivery.draining import drain, waiting
 from delivery.management.arguments import Progress, moment
+from delivery.management.operators import OperatorCommand
 from partners.models import Partner
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Gives up the waiting deliveries of a partner: they become dead, and its queue is emptied. "
         "A replay with the mode failed undoes it, one with the mode missing for deliveries that were still to be made."

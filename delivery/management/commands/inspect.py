@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from delivery.management.operators import OperatorCommand
 from delivery.models import Delivery, Event
 from delivery.story import delivery_story, event_story
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Shows the whole story of a delivery, or of an event and all its deliveries."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -3,15 +3,16 @@
 import math
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from delivery import publish
 from delivery.management.arguments import Progress
+from delivery.management.operators import OperatorCommand
 from delivery.overdue import GRACE_S
 from delivery.reconcile import find_lost, reconcile
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Queues all overdue deliveries that the broker does not hold. Beat does so in parts, every ten seconds."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -5,16 +5,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from delivery.management.arguments import Progress, moment
+from delivery.management.operators import OperatorCommand
 from delivery.models import ReplayJob
 from delivery.replay import cancel_replay, estimate, start_replay
 from delivery.replayed_events import Wanted
 from partners.models import Subscription
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Starts a replay of a subscription and follows it. Workers run it, also after this command has ended."
 
     def add_arguments(self, parser: CommandParser) -> None:

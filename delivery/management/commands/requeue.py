@@ -4,10 +4,11 @@ from collections import Counter
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
 
 from delivery.management.arguments import Progress, moment, positive
+from delivery.management.operators import OperatorCommand
 from delivery.models import Delivery
 from delivery.verbs import retry_delivery
 from partners.identifiers import DELIVERY, first_id
@@ -15,7 +16,7 @@ from partners.identifiers import DELIVERY, first_id
 _PAGE = 500
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Makes the next attempt of the chosen deliveries now. Those that had ended become pending again."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -5,16 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from delivery import publish
 from delivery.management.arguments import Progress, moment
+from delivery.management.operators import OperatorCommand
 from delivery.verify import Broken, hours, verify_broker, verify_hour
 
 _DAY = timedelta(days=1)
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = "Checks the invariants of deliveries and attempts since a time, of the broker, and between both."
 
     def add_arguments(self, parser: CommandParser) -> None:
