@@ -107,23 +107,16 @@ def _store(cursor: Any, batch: Sequence[Accepted], router: Router) -> tuple[froz
     round trip."""
     if not batch:
         return frozenset(), []
-    events = [one.event for one in batch]
     deliveries: list[_NewDelivery] = []
     fan_outs: list[tuple[FanOutDue, str]] = []
-    for event in _unique(events):
+    for event in _unique(one.event for one in batch):
         selection = router.route(event)
         deliveries += _deliveries(event.id, event.type, selection)
         fan_outs += [(FanOutDue(new_id(FAN_OUT), to, event.type), event.id) for to in sorted(selection.later)]
     cursor.execute(
         _STORE,
         {
-            "id": [event.id for event in events],
-            "type": [event.type for event in events],
-            "source": [event.source for event in events],
-            "occurred_at": [event.occurred_at for event in events],
-            "data": [event.data.decode() for event in events],
-            "schema_error": [one.schema_error for one in batch],
-            "traceparent": [event.traceparent for event in events],
+            **_event_columns(batch),
             **_columns(deliveries),
             "fan_out_id": [due.fan_out_id for due, _ in fan_outs],
             "of_event_id": [event_id for _, event_id in fan_outs],
@@ -134,6 +127,22 @@ def _store(cursor: Any, batch: Sequence[Accepted], router: Router) -> tuple[froz
     stored = frozenset(row[0] for row in cursor.fetchall())
     queued: list[Queued] = [one.due for one in deliveries if one.event_id in stored and not one.fault]
     return stored, queued + [due for due, event_id in fan_outs if event_id in stored]
+
+
+def _event_columns(batch: Sequence[Accepted]) -> Mapping[str, list[Any]]:
+    """The values of new events, sorted by id: every process inserts in the same order, so that two batches with the
+    same events do not wait for each other."""
+    ordered = sorted(batch, key=lambda one: one.event.id)
+    events = [one.event for one in ordered]
+    return {
+        "id": [event.id for event in events],
+        "type": [event.type for event in events],
+        "source": [event.source for event in events],
+        "occurred_at": [event.occurred_at for event in events],
+        "data": [event.data.decode() for event in events],
+        "schema_error": [one.schema_error for one in ordered],
+        "traceparent": [event.traceparent for event in events],
+    }
 
 
 def store_deliveries(selections: Iterable[tuple[str, str, Selection]]) -> list[Due]:

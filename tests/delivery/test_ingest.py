@@ -1,8 +1,10 @@
 """A batch is stored once, however often it comes; PostgreSQL alone decides."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 
 from delivery.due import Due
 from delivery.ingest import Accepted, ingest
@@ -13,6 +15,8 @@ from delivery.selection import Selection
 from partners.errors import TransformError
 from partners.models import Subscription
 from partners.services import create_partner, create_subscription
+from tests.delivery.broker.waiting import until
+from tests.locks import locked, somebody_waits
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
@@ -108,3 +112,26 @@ def test_an_event_for_which_a_filter_fails_has_a_dead_delivery_with_the_reason(r
 
 def test_an_empty_batch_is_fine() -> None:
     assert ingest([], Everybody()).due == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_batches_insert_events_in_the_same_order_so_that_they_do_not_wait_for_each_other() -> None:
+    insert = (
+        "SET LOCAL lock_timeout = '5s';"
+        "INSERT INTO delivery_event (id, type, source, occurred_at, received_at, data, schema_error, traceparent)"
+        " VALUES (%s, 'orders.created', '', now(), now(), '{}', '', '')"
+    )
+
+    def ingest_elsewhere() -> frozenset[str]:
+        try:
+            return ingest([new("e2"), new("e1")], Everybody()).stored
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        with locked(insert, ["e1"], commits=True):
+            ingesting = thread.submit(ingest_elsewhere)
+            until(somebody_waits, "it has come to the first event")
+            with locked(insert, ["e2"], commits=True):
+                pass
+        assert ingesting.result(30) == frozenset()
