@@ -26,7 +26,7 @@ logger = logging.getLogger("delivery.operational")
 TOLD_WITHIN = timedelta(days=1)
 """There is no notice of a subscription that was disabled longer ago."""
 WINDOW = timedelta(minutes=20)
-"""How far back one run looks for dead deliveries in the roll-ups; runs are a minute apart."""
+"""How far back one run looks for dead deliveries in the roll-ups, beside the quiet time; runs are a minute apart."""
 _NAMED = 5
 _LOOKED_AT = 500
 _Reason = Subscription.DisabledReason
@@ -64,18 +64,21 @@ def opened_breakers(opened: Mapping[str, int], now: datetime, quiet: timedelta) 
 
 
 def dead_deliveries(now: datetime, quiet: timedelta) -> Iterator[Notice]:
-    """Counts the dead deliveries of whole minutes since the subscription's last notice, or within `quiet`."""
-    until = _minute(now)
-    for subscription_id, partner_id in _with_dead(until - WINDOW, until):
+    """Counts the dead deliveries of whole minutes since the subscription's last notice."""
+    until, earliest = _minute(now), now - quiet - WINDOW
+    for subscription_id, partner_id in _with_dead(earliest, until):
         last = _last(DEAD, subscription_id)
         if last is not None and last > now - quiet:
             continue
-        since = _minute(last if last is not None and last > now - 2 * quiet else now - quiet)
         one = Subscription.objects.get(pk=subscription_id)
+        since = _minute(max(last or earliest, earliest))
+        count = _dead_count(one, since, until)
+        if not count:
+            continue
         data = {
             "subscription_id": one.pk,
             "url": one.url,
-            "count": _dead_count(one, since, until),
+            "count": count,
             "since": since,
             "deliveries": _newest_dead(one, since),
         }

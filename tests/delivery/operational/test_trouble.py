@@ -98,6 +98,19 @@ def test_dead_deliveries_are_told_of_together(subscription: Subscription, histor
     assert (again.data["count"], again.data["since"]) == (3, NOW)
 
 
+def test_dead_deliveries_of_the_quiet_time_are_told_of_when_it_is_over(
+    subscription: Subscription, history: History
+) -> None:
+    history(dead=(0.1,))
+    notify(dead_deliveries(NOW, QUIET), NOW)
+    history(dead=(0, -0.1, -0.2))
+    assert list(dead_deliveries(NOW + timedelta(minutes=59), QUIET)) == []
+    (notice,) = dead_deliveries(LATER, QUIET)
+    assert (notice.data["count"], notice.data["since"]) == (3, NOW)
+    notify([notice], LATER)
+    assert list(dead_deliveries(LATER + QUIET, QUIET)) == []
+
+
 def test_the_minute_that_is_not_over_waits_for_the_next_look(subscription: Subscription, history: History) -> None:
     history(dead=(0,))
     assert list(dead_deliveries(NOW + timedelta(seconds=30), QUIET)) == []
