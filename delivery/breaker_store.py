@@ -7,7 +7,7 @@ count as closed; the broker hands out nothing then anyway.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -29,7 +29,7 @@ _PROBE = "breaker-probe:"
 _SINCE = "breakers-since"
 """When each open breaker opened first. Shown to people; workers do not read it."""
 _COUNTS = "breakers-opened"
-"""How often each breaker opened since the last `take_opened`."""
+"""How often each breaker opened: see `opened_counts`."""
 
 
 class SharedBreakers:
@@ -84,13 +84,14 @@ class SharedBreakers:
         rows = self.client.hgetall(_SINCE)
         return {bytes_to_str(key): float(at) for key, at in rows.items()}
 
-    def take_opened(self) -> dict[str, int]:
-        """How often each breaker opened since the last call. Raises redis.RedisError."""
-        with self.client.pipeline() as pipeline:
-            pipeline.hgetall(_COUNTS)
-            pipeline.delete(_COUNTS)
-            counts, _ = pipeline.execute()
-        return {bytes_to_str(key): int(count) for key, count in counts.items()}
+    def opened_counts(self) -> dict[str, int]:
+        """How often each breaker opened since its count was forgotten. Raises redis.RedisError."""
+        return {bytes_to_str(key): int(count) for key, count in self.client.hgetall(_COUNTS).items()}
+
+    def forget_counts(self, subscription_ids: Iterable[str]) -> None:
+        """Raises redis.RedisError."""
+        if ids := list(subscription_ids):
+            self.client.hdel(_COUNTS, *ids)
 
     def _open(self, subscription_id: str, opened: Opened) -> None:
         until = opened.until - ahead_of_valkey_s(self.client, self._clock)

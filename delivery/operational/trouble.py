@@ -1,11 +1,11 @@
 """Finds trouble that partners and staff should be notified about, except for what `failing` finds.
 
 Disabled subscriptions are found by their present state, so that no notice is missed; breakers and dead deliveries by
-counts since the last run. `quiet` is how long no notice of the same kind follows, for a subscription or a partner.
+counts since the last notice. `quiet` is how long no notice of the same kind follows, for a subscription or a partner.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import redis
@@ -55,12 +55,18 @@ def disabled_subscriptions(now: datetime, failing_quiet: timedelta) -> Iterator[
         yield Notice(DISABLED, f"{DISABLED}:{one.pk}:{at}", one.partner_id, data, one.pk)
 
 
-def opened_breakers(opened: Mapping[str, int], now: datetime, quiet: timedelta) -> Iterator[Notice]:
-    """`opened` is how often each subscription's breaker opened since the last run."""
-    for one in Subscription.objects.filter(pk__in=list(opened), is_enabled=True):
+def opened_breakers(now: datetime, quiet: timedelta, shared: SharedBreakers | None = None) -> Iterator[Notice]:
+    """Counts are removed once they are told of. Within `quiet` those of breakers that are open stay: if one is still
+    open when the quiet time is over, it is told of then. Raises redis.RedisError."""
+    shared = shared or SharedBreakers()
+    counts, opened = shared.opened_counts(), shared.opened()
+    for one in Subscription.objects.filter(pk__in=list(counts), is_enabled=True):
         if not _was_notified(BREAKER, now - quiet, subscription_id=one.pk):
-            data = {"subscription_id": one.pk, "url": one.url, "opened": opened[one.pk]}
+            data = {"subscription_id": one.pk, "url": one.url, "opened": counts[one.pk]}
             yield Notice(BREAKER, _key(BREAKER, one.pk, now), one.partner_id, data, one.pk)
+        elif one.pk in opened:
+            del counts[one.pk]
+    shared.forget_counts(counts)
 
 
 def dead_deliveries(now: datetime, quiet: timedelta) -> Iterator[Notice]:
@@ -113,7 +119,7 @@ def all_trouble(now: datetime, quiet: timedelta, bound: timedelta, failing_quiet
     yield from disabled_subscriptions(now, failing_quiet)
     yield from dead_deliveries(now, quiet)
     try:
-        yield from opened_breakers(SharedBreakers().take_opened(), now, quiet)
+        yield from opened_breakers(now, quiet)
         yield from limited_partners(now, quiet, bound)
     except redis.RedisError as error:
         logger.warning("no notices of breakers and rate limits: Valkey is away", extra={"error": str(error)})

@@ -1,10 +1,13 @@
 """When there are operational events: each kind has a threshold and a quiet time."""
 
+import time
 from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
 
+from delivery.breaker import Opened
+from delivery.breaker_store import SharedBreakers
 from delivery.broker import FairQueues
 from delivery.broker.queues import QueueStats
 from delivery.models import Delivery, Event, OperationalEvent
@@ -63,17 +66,49 @@ def test_one_that_is_disabled_again_after_each_trial_is_told_of_once_in_five_day
     assert len(list(disabled_subscriptions(NOW + timedelta(minutes=1), timedelta(seconds=1)))) == 1
 
 
-def test_an_opened_breaker_is_told_of_once_an_hour(subscription: Subscription) -> None:
-    opened = {subscription.pk: 3, "sub_unknown": 1}
-    (event,) = notify(opened_breakers(opened, NOW, QUIET), NOW)
+@pytest.fixture
+def shared(wiped_queues: FairQueues) -> SharedBreakers:
+    return SharedBreakers(wiped_queues.client)
+
+
+def opens(shared: SharedBreakers, *subscription_ids: str) -> None:
+    for subscription_id in subscription_ids:
+        shared.open(subscription_id, Opened(time.time() + 60, 5.0))
+
+
+def test_an_opened_breaker_is_told_of_once_an_hour(subscription: Subscription, shared: SharedBreakers) -> None:
+    opens(shared, *[subscription.pk] * 3, "sub_unknown")
+    (event,) = notify(opened_breakers(NOW, QUIET, shared), NOW)
     assert (event.kind, event.partner_id, event.subscription_id) == (
         "breaker.opened",
         subscription.partner_id,
         subscription.pk,
     )
     assert '"opened":3' in event.data
-    assert list(opened_breakers(opened, NOW + timedelta(minutes=59), QUIET)) == []
-    assert len(list(opened_breakers(opened, LATER, QUIET))) == 1
+    assert list(opened_breakers(LATER, QUIET, shared)) == []
+    shared.close(subscription.pk)
+    opens(shared, subscription.pk)
+    assert list(opened_breakers(NOW + timedelta(minutes=59), QUIET, shared)) == []
+    assert len(list(opened_breakers(LATER, QUIET, shared))) == 1
+
+
+def test_a_breaker_that_is_closed_when_the_quiet_time_is_over_is_not_told_of(
+    subscription: Subscription, shared: SharedBreakers
+) -> None:
+    opens(shared, subscription.pk)
+    notify(opened_breakers(NOW, QUIET, shared), NOW)
+    opens(shared, subscription.pk)
+    shared.close(subscription.pk)
+    assert list(opened_breakers(NOW + timedelta(minutes=59), QUIET, shared)) == []
+    assert list(opened_breakers(LATER, QUIET, shared)) == []
+
+
+def test_an_opened_breaker_is_told_of_after_a_run_that_did_not_get_to_it(
+    subscription: Subscription, shared: SharedBreakers
+) -> None:
+    opens(shared, subscription.pk)
+    next(opened_breakers(NOW, QUIET, shared))  # and the worker is killed
+    assert len(list(opened_breakers(NOW, QUIET, shared))) == 1
 
 
 def test_dead_deliveries_are_told_of_together(subscription: Subscription, history: History) -> None:
