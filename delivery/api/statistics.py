@@ -3,12 +3,14 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from delivery import stats
+from delivery.resolutions import HOUR_S
 from delivery.stats import Span, Stats
 from partners.api import costly
 from partners.api.base import ApiView
@@ -56,7 +58,10 @@ class SubscriptionCountsShape(CountsShape):
 
 
 class StatsShape(serializers.Serializer[Any]):
-    since = Moment(help_text="Rounded down to a whole minute, or a whole hour for spans of more than 48 hours.")
+    since = Moment(
+        help_text="Rounded down to a whole minute; to a whole hour for a span that is longer than 48 hours, or begins "
+        "before the time for which minutes are kept (two weeks, unless we changed that)."
+    )
     until = Moment(help_text="Rounded up, likewise.")
     step_s = serializers.IntegerField()
     total = CountsShape()
@@ -68,7 +73,7 @@ class StatsQuery(Query):
     subscription_id = serializers.RegexField(VISIBLE, required=False, max_length=40)
     since = Moment(required=False, help_text="Without it, a day before `until`.")
     until = Moment(required=False, help_text="Without it, now.")
-    step_s = Choice(STEPS_S, default=3600, help_text="Under 3600 only for spans of up to 48 hours.")
+    step_s = Choice(STEPS_S, default=3600, help_text="Under 3600 only if `since` is rounded to a minute.")
 
 
 class StatsView(ApiView):
@@ -118,11 +123,16 @@ class StatsView(ApiView):
         subscription_id = query.get("subscription_id")
         if subscription_id is not None:
             own_subscription(self, subscription_id)
-        span = Span(since, until, self.partner.pk, subscription_id)
+        span = Span(since, until, self.partner.pk, subscription_id, HOUR_S if _is_old(since) else 0)
         step_s = int(query["step_s"])
         if step_s < span.resolution_s or (until - since) / timedelta(seconds=step_s) > MAX_STEPS:
             raise Invalid([{"parameter": "step_s", "detail": "too short for this span"}])
         return span.in_whole_rollups
+
+
+def _is_old(since: datetime) -> bool:
+    """Whether the roll-ups of minutes may have been removed."""
+    return since < timezone.now() - timedelta(days=settings.MINUTES_KEPT_DAYS)
 
 
 def _counts(one: Stats) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from delivery.histogram import SIZE, bucket_of
 from delivery.models import Rollup
@@ -16,11 +17,18 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DAY = "since=2026-05-01T00:00:00Z&until=2026-05-02T00:00:00Z"
 
 
-def counted(subscription: Subscription, minute: int = 0, attempts: int = 10, latency_ms: float = 40) -> None:
+@pytest.fixture(autouse=True)
+def minutes_are_kept(settings: Settings) -> None:
+    settings.MINUTES_KEPT_DAYS = 36_500
+
+
+def counted(
+    subscription: Subscription, minute: int = 0, attempts: int = 10, latency_ms: float = 40, resolution_s: int = 60
+) -> None:
     histogram = [0] * SIZE
     histogram[bucket_of(latency_ms)] = attempts
     Rollup.objects.create(
-        resolution_s=60,
+        resolution_s=resolution_s,
         starts_at=NOON + timedelta(minutes=minute),
         subscription=subscription,
         partner_id=subscription.partner_id,
@@ -53,6 +61,17 @@ def test_counts_are_given_in_total_by_time_and_by_subscription() -> None:
     }
     assert one.get(f"/stats?{DAY}&subscription_id={first.pk}").json()["total"]["attempts"] == 10
     assert len(one.get(f"/stats?{DAY}&step_s=60").json()["steps"]) == 3
+
+
+def test_a_day_whose_minutes_were_removed_is_counted_by_hours(settings: Settings) -> None:
+    settings.MINUTES_KEPT_DAYS = 14
+    one = caller()
+    counted(subscription_of(one.partner), resolution_s=3600)
+
+    body = one.get("/stats?since=2026-05-01T00:30:00Z&until=2026-05-02T00:00:00Z").json()
+
+    assert (body["total"]["attempts"], body["since"][:16]) == (10, "2026-05-01T00:00")
+    assert is_problem(one.get(f"/stats?{DAY}&step_s=60"), 400, "invalid", "step_s")
 
 
 @pytest.mark.parametrize(
