@@ -52,24 +52,26 @@ class Claim:
         return f"{EVENT}_{milliseconds:012x}{tail}"
 
     def finish(self, answer: Answer) -> None:
-        IdempotentRequest.objects.filter(pk=self.row.pk).update(
+        """Keeps the answer, unless another request that took over was faster."""
+        IdempotentRequest.objects.filter(pk=self.row.pk, finished_at=None).update(
             finished_at=timezone.now(), status=answer.status, body=answer.body.decode()
         )
 
     def give_up(self) -> None:
-        """Lets the next request try at once, with the same seed."""
-        IdempotentRequest.objects.filter(pk=self.row.pk, finished_at=None).update(started_at=None)
+        """Lets the next request try at once, with the same seed, unless one has taken over."""
+        own = IdempotentRequest.objects.filter(pk=self.row.pk, finished_at=None, started_at=self.row.started_at)
+        own.update(started_at=None)
 
 
 def claim(key: ApiKey, idempotency_key: str, raw: bytes) -> Claim:
     """Claims a request, and commits that. Raises InProgress or Reused."""
     fingerprint = hashlib.sha256(raw).hexdigest()
-    now = timezone.now()
+    now = database_now()
     IdempotentRequest.objects.filter(key=key, idempotency_key=idempotency_key, first_at__lt=now - KEPT).delete()
-    IdempotentRequest.objects.bulk_create(
-        [IdempotentRequest(key=key, idempotency_key=idempotency_key, fingerprint=fingerprint, seed=uuid.uuid4().hex)],
-        ignore_conflicts=True,
+    new = IdempotentRequest(
+        key=key, idempotency_key=idempotency_key, fingerprint=fingerprint, seed=uuid.uuid4().hex, first_at=now
     )
+    IdempotentRequest.objects.bulk_create([new], ignore_conflicts=True)
     with transaction.atomic():
         row = IdempotentRequest.objects.select_for_update().get(key=key, idempotency_key=idempotency_key)
         if row.fingerprint != fingerprint:

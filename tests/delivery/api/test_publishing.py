@@ -1,7 +1,7 @@
 """Publishing by the API: events are stored once, byte for byte; bad ones are refused, with the place of the error."""
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -10,6 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from delivery import idempotency, publish
+from delivery.clocks import database_now
 from delivery.due import Due
 from delivery.metrics.process import REGISTRY
 from delivery.models import Delivery, Event, IdempotentRequest
@@ -250,6 +251,31 @@ def test_a_request_in_progress_is_a_conflict_until_it_is_abandoned() -> None:
     IdempotentRequest.objects.update(started_at=timezone.now() - timedelta(seconds=61))
 
     assert producer.post("/events", raw, idempotency_key="k-1").status_code == 202
+
+
+def test_a_request_of_a_host_whose_clock_is_ahead_is_abandoned_as_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    producer = caller("producer")
+    monkeypatch.setattr(timezone, "now", lambda: datetime.now(UTC) + timedelta(hours=1))
+
+    row = idempotency.claim(producer.key, "k-1", b"{}").row
+
+    assert row.started_at is not None
+    assert max(row.first_at, row.started_at) <= database_now()
+
+
+def test_a_slow_request_changes_nothing_for_the_one_that_took_over() -> None:
+    producer = caller("producer")
+    slow, failed = (idempotency.claim(producer.key, key, b"{}") for key in ("slow", "failed"))
+    IdempotentRequest.objects.update(started_at=timezone.now() - timedelta(seconds=61))
+    idempotency.claim(producer.key, "slow", b"{}").finish(idempotency.Answer(202, b"first"))
+    idempotency.claim(producer.key, "failed", b"{}")
+
+    slow.finish(idempotency.Answer(202, b"second"))
+    failed.give_up()
+
+    assert idempotency.claim(producer.key, "slow", b"{}").answer == idempotency.Answer(202, b"first")
+    with pytest.raises(idempotency.InProgress):
+        idempotency.claim(producer.key, "failed", b"{}")
 
 
 def test_a_call_that_failed_half_way_is_finished_by_the_next_and_delivers_once() -> None:
