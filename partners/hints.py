@@ -6,6 +6,7 @@ They are not errors: another event may have what this one lacks. So they are onl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import chain, islice
 from typing import Literal
 
 from partners.budget import FILTER, MAX_OUTPUT_BYTES, TRANSFORMATION, Budget
@@ -21,6 +22,9 @@ from partners.paths.path import follow
 from partners.paths.steps import Filter, Names
 from partners.transform import SPEC_LIMITS, compile_transformation
 
+_KNOWN_NAMES = 100
+_LONGEST_NAME = 60
+"""Only so many names, and none that is longer, are compared with a misspelt one: each comparison takes up to 1 ms."""
 _BODY_LIMITS = Limits(MAX_OUTPUT_BYTES, SPEC_LIMITS.max_depth + EVENT_LIMITS.max_depth)
 
 
@@ -75,12 +79,20 @@ def _unknown_on_the_way(keys: Sequence[str | int], values: list[Value]) -> Itera
 
 def _unknown(names: Sequence[str], values: list[Value]) -> Iterator[Hint]:
     """A hint if there are objects here, and none of them has one of these names."""
-    known = {name for value in values if isinstance(value, dict) for name in value}
-    if known and known.isdisjoint(names):
-        near = get_close_matches(names[0], known, n=1)
-        meant = f"; did you mean {near[0][:60]}?" if near else ""
+    objects = [value for value in values if isinstance(value, dict) and value]
+    if objects and all(value.keys().isdisjoint(names) for value in objects):
+        near = _near(names[0], islice(chain.from_iterable(objects), _KNOWN_NAMES))
+        meant = f"; did you mean {near}?" if near else ""
         asked = " or ".join(names)
         yield Hint("", f"the filter asks for {asked}, which this event does not have there{meant}", "filter")
+
+
+def _near(name: str, known: Iterator[str]) -> str:
+    """The known name that looks most like this one; empty if none does."""
+    if len(name) > _LONGEST_NAME:
+        return ""
+    near = get_close_matches(name, {one for one in known if len(one) <= _LONGEST_NAME}, n=1)
+    return near[0] if near else ""
 
 
 def _left_out(template: Value, made: Value, at: str) -> Iterator[Hint]:
@@ -112,10 +124,11 @@ def _left_out_of_each(call: dict[str, Value], made: Value, at: str) -> Iterator[
     """The parts that all items lack. For other functions, the object around them shows whether they have a value."""
     if "$each" not in call or "$default" in call or not isinstance(made, list) or not made:
         return
-    of_items = [{hint.path: hint for hint in _left_out(call["$to"], item, f"{at}/$to")} for item in made]
-    for path, hint in of_items[0].items():
-        if all(path in others for others in of_items):
-            yield hint
+    of_items = ({hint.path: hint for hint in _left_out(call["$to"], item, f"{at}/$to")} for item in made)
+    of_all = next(of_items)
+    for of_one in of_items:  # one after the other, because together they may need much room
+        of_all = {path: hint for path, hint in of_all.items() if path in of_one}
+    yield from of_all.values()
 
 
 def _nothing_at(path: str) -> str:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from partners.envelope import Envelope
@@ -91,6 +93,15 @@ def test_names_of_a_filter_that_the_event_does_not_have_are_hinted_at(filter_: s
 
 def test_a_filter_that_wants_the_event_has_no_hints() -> None:
     assert preview("$.data[?(@.total > 1 || @.totla > 1)]", "", an_event()).hints == ()
+
+
+def test_a_misspelt_name_is_compared_with_few_and_short_names() -> None:
+    """Each comparison takes long, and an event may have 100,000 names."""
+    for before, name, is_suggested in [(99, "total", True), (100, "total", False), (0, "total" * 13, False)]:
+        names = [*(str(n) for n in range(before)), name]
+        event = an_event(json.dumps(dict.fromkeys(names)).encode())
+        (hint,) = preview(f"$.data.{name}s", "", event).hints
+        assert hint.message.endswith(f"did you mean {name}?") is is_suggested
 
 
 def test_there_are_hints_for_every_event_that_can_be_transformed() -> None:
