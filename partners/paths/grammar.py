@@ -157,6 +157,11 @@ class _Translation:
         return conditions[0] if len(conditions) == 1 else AllOf(conditions)
 
     def _condition(self, expression: Any) -> Condition:
+        match expression:
+            case And():
+                return self._all_of(expression.operands)
+            case Or():
+                return AnyOf(tuple(map(self._condition, expression.operands)))
         self.comparisons += 1
         if self.comparisons > MAX_COMPARISONS:
             raise SpecError(f"at most {MAX_COMPARISONS} conditions in a path: {self.text!r}")
@@ -167,10 +172,6 @@ class _Translation:
                 return CompareQuery(self._query(expression.target), expression.op, self._query(expression.value))
             case Expression():
                 return CompareLiteral(self._query(expression.target), expression.op, expression.value)
-            case And():
-                return self._all_of(expression.operands)
-            case Or():
-                return AnyOf(tuple(map(self._condition, expression.operands)))
         raise self._not_allowed(expression)
 
     def _not_allowed(self, part: Any) -> SpecError:

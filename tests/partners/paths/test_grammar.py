@@ -151,6 +151,11 @@ def test_a_definite_path_leads_to_one_value_at_most(path: str, definite: bool) -
     assert compile_path(path).is_definite is definite
 
 
+@pytest.mark.parametrize("condition", [" || ".join(["@.a"] * 20), " || ".join(["(@.a && @.a)"] * 10)])
+def test_only_comparisons_count_as_conditions(condition: str) -> None:
+    compile_path(f"$[?({condition})]")
+
+
 def test_the_first_value_of_several_is_taken() -> None:
     scope = Scope(EVENT, Budget())
     assert compile_path("$.data.line_items[*].sku").first(scope) == "X"
