@@ -30,5 +30,5 @@ def verify_now(subscription: Subscription, sender: Sender | None = None) -> tupl
         return tried, outcome.detail
     if outcome.response_excerpt.strip() != challenge:
         return tried, f"it answered {outcome.status_code}, but not with the challenge alone as the body"
-    verify_subscription(subscription)
+    verify_subscription(subscription, endpoint.url)
     return tried, ""

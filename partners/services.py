@@ -130,9 +130,9 @@ def enable_subscription(subscription: Subscription) -> bool:
     return _enable(subscription, "subscription.enable")
 
 
-def verify_subscription(subscription: Subscription) -> bool:
-    """Enables one whose endpoint echoed its challenge; False if it is not unverified, or has another URL now."""
-    return _enable(subscription, "subscription.verify", url=subscription.url, disabled_reason=_Reason.UNVERIFIED)
+def verify_subscription(subscription: Subscription, url: str) -> bool:
+    """Enables one whose URL this is and echoed its challenge; False if it is not unverified, or has another URL now."""
+    return _enable(subscription, "subscription.verify", url=url, disabled_reason=_Reason.UNVERIFIED)
 
 
 def _enable(subscription: Subscription, action: str, **only: str) -> bool:

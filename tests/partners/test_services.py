@@ -197,8 +197,8 @@ def test_a_new_url_has_to_be_verified_and_no_verification_of_the_former_one_coun
     assert (meant.is_enabled, meant.disabled_reason) == (False, "unverified")
 
     services.update_subscription(subscription, {"url": "https://hooks.reviews.com/third"})
-    assert not services.verify_subscription(meant)
-    assert services.verify_subscription(subscription)
+    assert not services.verify_subscription(meant, meant.url)
+    assert services.verify_subscription(subscription, subscription.url)
     assert subscription.is_enabled
 
 
@@ -208,7 +208,7 @@ def test_what_staff_disabled_stays_theirs_when_its_url_changes(subscription: Sub
 
     services.update_subscription(subscription, {"url": "https://hooks.reviews.com/second"})
 
-    assert not services.verify_subscription(subscription)
+    assert not services.verify_subscription(subscription, subscription.url)
     assert subscription.disabled_reason == "staff"
 
 
@@ -217,7 +217,7 @@ def test_an_operational_url_has_to_be_verified_too(partner: Partner, settings: A
     services.update_partner(partner, {"operational_url": "https://hooks.reviews.com/trouble"})
     assert services.operational_subscription(partner) is None
     made = Subscription.objects.get(is_operational=True)
-    services.verify_subscription(made)
+    services.verify_subscription(made, made.url)
     assert services.operational_subscription(partner) == made
 
     services.update_partner(partner, {"operational_url": "https://hooks.reviews.com/more-trouble"})

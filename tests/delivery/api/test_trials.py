@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 from delivery.endpoints import load_endpoints
 from delivery.models import Delivery, Event
 from delivery.outcomes import Outcome, answered
+from delivery.proof import verify_now
 from delivery.sending import Request
 from delivery.trying import LONGEST_S, send_now, shared_places, shared_sender
 from partners import services
@@ -237,6 +238,31 @@ def test_an_endpoint_that_does_not_echo_its_challenge_is_not_sent_to(
 
     subscription.refresh_from_db()
     assert (subscription.is_enabled, subscription.disabled_reason) == (False, "unverified")
+
+
+def test_only_the_url_that_echoed_the_challenge_is_verified(settings: Any) -> None:
+    settings.ENDPOINT_PROOF = True
+    subscription = subscription_of(caller().partner, url="https://hooks.example.org/of-somebody-else")
+    Subscription.objects.update(url="https://hooks.example.org/mine")
+    sender: Any = ChangesBack(subscription)
+
+    verify_now(subscription, sender)
+
+    assert sender.asked == "https://hooks.example.org/mine"
+    assert not Subscription.objects.get().is_enabled
+
+
+class ChangesBack:
+    """A sender whose endpoint echoes the challenge, while its owner changes the URL back to another one."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.asked = ""
+
+    def send(self, request: Request) -> Outcome:
+        self.asked = request.url
+        Subscription.objects.update(url=self.subscription.url)
+        return answered(200, {}, orjson.loads(request.body)["data"]["challenge"].encode(), 0.0)
 
 
 def test_a_body_that_holds_more_than_the_challenge_is_no_echo(receiver: Receiver) -> None:
