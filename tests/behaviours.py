@@ -248,6 +248,9 @@ RAW_ANSWERS: dict[str, bytes] = {
     "no-reason": b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\nok",
     "empty-reason": b"HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\nok",
     "latin1-reason": b"HTTP/1.1 200 \xe9\xe8\r\ncontent-length: 2\r\n\r\nok",
+    "nul-reason": b"HTTP/1.1 200 O\0K\r\ncontent-length: 2\r\n\r\nok",
+    "cr-reason": b"HTTP/1.1 200 O\rK\r\ncontent-length: 2\r\n\r\nok",
+    "cut-version": b"HTTP/",
     "status-999": b"HTTP/1.1 999 Odd\r\ncontent-length: 2\r\n\r\nok",
     "continue": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
     "early-hints": b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 201 OK\r\ncontent-length: 2\r\n\r\nok",
@@ -256,6 +259,7 @@ RAW_ANSWERS: dict[str, bytes] = {
     "bare-lf": b"HTTP/1.1 200 OK\ncontent-length: 2\n\nok",
     "word-length": b"HTTP/1.1 200 OK\r\ncontent-length: two\r\n\r\nok",
     "negative-length": b"HTTP/1.1 200 OK\r\ncontent-length: -2\r\n\r\nok",
+    "odd-space-length": b"HTTP/1.1 200 OK\r\ncontent-length: 2\x0b\r\n\r\nok",
     "huge-length": b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999999999\r\n\r\nok",
     "two-lengths": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok",
     "same-lengths": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nok",
@@ -263,6 +267,9 @@ RAW_ANSWERS: dict[str, bytes] = {
         b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
     ),
     "chunks": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n1;ext=1\r\nk\r\n0\r\nx-after: 1\r\n\r\n",
+    "folded-coding": (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding:\r\n chunked\r\ncontent-length: 1\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    ),
     "bad-chunk": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nok\r\n0\r\n\r\n",
     "short-chunk": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffff\r\nok\r\n0\r\n\r\n",
     "negative-chunk": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-2\r\nok\r\n0\r\n\r\n",

@@ -10,7 +10,7 @@ from functools import lru_cache
 from delivery.outcomes import HEAD_MAX_BYTES, HEAD_MAX_LINES, LINES_MAX, READ_MAX_BYTES, ErrorClass
 from delivery.sending.failures import Failure
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: .*)?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\0]*)?")
 _NAME = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _LINE_BREAK = b"\r\n"
 _FOLD = frozenset({b" ", b"\t"})
@@ -63,7 +63,7 @@ class Answer:
         if self.status_code is None:
             self._feed_status_line(text)
         elif text[:1] in _FOLD and self._lines:  # a continuation line: obsolete but harmless
-            self._lines[-1] += b" " + text.strip()
+            self._lines[-1] += b" " + text.strip(b" \t")
         elif text:
             self._lines.append(text)
             if len(self._lines) > HEAD_MAX_LINES:
@@ -144,7 +144,7 @@ def _name(raw: bytes) -> str:
 def _value(raw: bytes, line: bytes) -> str:
     if b"\0" in raw or b"\r" in raw:
         raise _not_a_header(line)
-    raw = raw.strip()
+    raw = raw.strip(b" \t")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -158,6 +158,6 @@ def _not_a_header(line: bytes) -> Failure:
 def _broken_off(has_begun: bool, line: bytes, status_code: int | None) -> tuple[ErrorClass, str]:
     if not has_begun:
         return ErrorClass.RESET, "the connection was closed without an answer"
-    if status_code is None and line and not line.startswith(b"HTTP/1."):
+    if status_code is None and line and line[:7] != b"HTTP/1."[: len(line)]:
         return ErrorClass.INVALID, f"the answer does not start as HTTP/1 does: {line[:60]!r}"
     return ErrorClass.RESET, "the connection was closed in the middle of the answer's head"

@@ -13,6 +13,8 @@ from delivery.sending.failures import caused
 from delivery.sending.sockets import DeadlineSocket, connect, current
 from delivery.sending.streams import ChunkStream, HeadStream
 
+_WITHOUT_BODY = frozenset({204, 304})
+
 
 class _Response(http.client.HTTPResponse):
     """Reads head and chunks through delivery.sending.streams, which is stricter than http.client."""
@@ -26,9 +28,10 @@ class _Response(http.client.HTTPResponse):
         finally:
             if self.fp is not None:  # None: there is no body, and the stream is closed
                 self.fp = stream
-        if self.chunked:
+        if "transfer-encoding" in answer.headers:  # http.client overlooks one that is folded
             self.chunked = False
-            if self.length is None:  # not 0, as with a 204
+            if self.status not in _WITHOUT_BODY:
+                self.length = None
                 self.fp = ChunkStream(stream, answer)
 
     def _read_status(self) -> tuple[str, int, str]:

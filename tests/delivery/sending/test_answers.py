@@ -48,7 +48,8 @@ def test_status_lines_of_http_1_are_accepted(line: bytes) -> None:
 @pytest.mark.parametrize(
     "line",
     [b"HTTP/2 200 OK", b"HTTP/1.2 200 OK", b"HTTP/1.1 99 X", b"HTTP/1.1 000 X", b"HTTP/1.1 2000 X", b"HTTP/1.1  200 OK",
-     b"http/1.1 200 OK", b" HTTP/1.1 200 OK", b"", b"SSH-2.0", b"HTTP/1.1 101 Switching", b"HTTP/1.1 -20 X"],
+     b"http/1.1 200 OK", b" HTTP/1.1 200 OK", b"", b"SSH-2.0", b"HTTP/1.1 101 Switching", b"HTTP/1.1 -20 X",
+     b"HTTP/1.1 200 a\rb", b"HTTP/1.1 200 a\0b"],
 )  # fmt: skip
 def test_other_first_lines_are_invalid(line: bytes) -> None:
     assert error_of(line + b"\r\n") is ErrorClass.INVALID
@@ -57,7 +58,7 @@ def test_other_first_lines_are_invalid(line: bytes) -> None:
 @pytest.mark.parametrize(
     "line", [b"no colon", b"a b: 1", b"a : 1", b": 1", b"a: \0", b"a: b\rc: d", b"\xe9: 1", b"content-length: x",
              b"content-length: -1", b"content-length: 1, 2", b"content-length: +1", b"content-length: " + b"9" * 19,
-             b"transfer-encoding: gzip", b"transfer-encoding: gzip, chunked"],
+             b"content-length: 1\x0b", b"transfer-encoding: gzip", b"transfer-encoding: gzip, chunked"],
 )  # fmt: skip
 def test_a_line_that_is_not_a_header_is_invalid(line: bytes) -> None:
     assert error_of(b"HTTP/1.1 200 OK\r\n", line + b"\r\n", b"\r\n") is ErrorClass.INVALID
@@ -85,6 +86,7 @@ def test_values_are_utf_8_or_else_latin_1() -> None:
     [
         ([], ErrorClass.RESET),
         ([b""], ErrorClass.RESET),
+        ([b"HT"], ErrorClass.RESET),
         ([b"HTTP/1.1 200 O"], ErrorClass.RESET),
         ([b"HTTP/1.1 200 OK\r\n"], ErrorClass.RESET),
         ([b"HTTP/1.1 200 OK\r\n", b"a: "], ErrorClass.RESET),
