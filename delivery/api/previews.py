@@ -23,6 +23,7 @@ from partners.api.scopes import PARTNER_READS
 from partners.api.subscription_shapes import EXAMPLE_INPUT, FILTER_HELP, TRANSFORMATION_HELP, Transformation
 from partners.api.subscriptions import own_subscription
 from partners.envelope import Envelope, rfc3339
+from partners.event_types import unknown_types
 from partners.hints import Hint
 from partners.identifiers import EVENT, new_id
 from partners.models import EventType
@@ -112,8 +113,8 @@ class PreviewView(ApiView):
         example={"wanted": True, "body": {"order": 820982911946154508}, "problems": [], "hints": []},
         problems=[404],
         description="Nothing is sent or stored. `problems` are errors in compiling or applying the filter and the "
-        "transformation, `hints` paths that find nothing in this event. One preview at a time: 429 `busy` while "
-        "another is under way.",
+        "transformation, `hints` paths that find nothing in this event and event types that nobody knows. One preview "
+        "at a time: 429 `busy` while another is under way.",
     )
     def post(self, request: Request) -> Response:
         wanted = PreviewInput(data=request.data)
@@ -128,7 +129,8 @@ class PreviewView(ApiView):
         envelope = self._envelope(values)
         with costly.one_at_a_time(self.partner.pk, costly.previews):
             made = preview(filter_, transformation, envelope)
-        return Response(_previewed(made, is_asked_for=asks_for(event_types, envelope.type)))
+        unknown = unknown_types(dict.fromkeys([*event_types, envelope.type]))
+        return Response(_previewed(made, unknown, is_asked_for=asks_for(event_types, envelope.type)))
 
     def _envelope(self, values: dict[str, Any]) -> Envelope:
         given = [name for name in ("event", "event_type", "event_id") if name in values]
@@ -149,17 +151,21 @@ class PreviewView(ApiView):
 def _sample(name: str) -> Envelope:
     found = EventType.objects.filter(pk=name, is_catalogued=True).exclude(sample="").first()
     if found is None:
-        raise Invalid([{"pointer": "#/event_type", "detail": "no such event type with a sample"}])
+        detail = " ".join(["no such event type with a sample.", *unknown_types([name])])
+        raise Invalid([{"pointer": "#/event_type", "detail": detail}])
     return Envelope(new_id(EVENT), name, rfc3339(datetime.now(UTC)), found.sample.encode())
 
 
 _NOT_ASKED_FOR = Hint("", "the subscription's event types do not ask for this event", "event_types")
 
 
-def _previewed(made: Preview, *, is_asked_for: bool) -> dict[str, Any]:
+def _previewed(made: Preview, unknown: list[str], *, is_asked_for: bool) -> dict[str, Any]:
+    of_types = [Hint("", sentence, "event_types") for sentence in unknown]
+    if not is_asked_for:
+        of_types.append(_NOT_ASKED_FOR)
     return {
         "wanted": made.wanted if is_asked_for else False,
         "body": None if made.body is None else RawJSON(made.body),
         "problems": [asdict(one) for one in made.problems],
-        "hints": [asdict(one) for one in (*([] if is_asked_for else [_NOT_ASKED_FOR]), *made.hints)],
+        "hints": [asdict(one) for one in (*of_types, *made.hints)],
     }

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,10 +21,12 @@ from partners.api.fields import Matching, StrictSerializer
 from partners.api.refusals import Refused
 from partners.api.schema import describe
 from partners.api.subscriptions import check_verified, own_subscription
+from partners.envelope import Envelope, rfc3339
 from partners.event_types import unknown_types
 from partners.models import Subscription
 from partners.patterns import TYPE_REGEX, asks_for
 from partners.places import Busy
+from partners.preview import preview
 
 TAG = "Trying out"
 NAME = f"^{TYPE_REGEX}$"
@@ -109,7 +112,8 @@ class TestView(ApiView):
         example={**_TEST_EXAMPLE, "hints": []},
         problems=[404, 409],
         description="Sends one signed request with the sample of the type, also to a disabled subscription (but 409 "
-        "while it is `unverified`); ignores its filter. 200 whatever your endpoint answers: see `outcome`. " + _TAKES,
+        "while it is `unverified`) and whatever its filter selects: `hints` say if not this event. 200 whatever your "
+        "endpoint answers: see `outcome`. " + _TAKES,
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         subscription = own_subscription(self, subscription_id)
@@ -117,9 +121,11 @@ class TestView(ApiView):
         wanted = TestInput(data=request.data)
         wanted.is_valid(raise_exception=True)
         type_ = wanted.validated_data.get("event_type") or type_for(subscription)
+        data = sample_of(type_)
         with _refused_while_busy():
-            tried = try_now(subscription, type_, sample_of(type_))
-        return Response({**_tried(tried, type_), "hints": _hints(subscription, type_)})
+            tried = try_now(subscription, type_, data)
+        event = Envelope(tried.event_id, type_, rfc3339(timezone.now()), data.encode())
+        return Response({**_tried(tried, type_), "hints": list(_hints(subscription, event))})
 
 
 class VerifyView(ApiView):
@@ -142,11 +148,14 @@ class VerifyView(ApiView):
         return Response({"verified": not why_not, "reason": why_not, **_tried(tried, CHALLENGE)})
 
 
-def _hints(subscription: Subscription, type_: str) -> list[str]:
-    unknown = unknown_types(dict.fromkeys([*subscription.event_types, type_]))
-    if asks_for(subscription.event_types, type_):
-        return unknown
-    return [*unknown, f"The subscription's event types do not ask for {type_}."]
+def _hints(subscription: Subscription, event: Envelope) -> Iterator[str]:
+    yield from unknown_types(dict.fromkeys([*subscription.event_types, event.type]))
+    if not asks_for(subscription.event_types, event.type):
+        yield f"The subscription's event types do not ask for {event.type}."
+    made = preview(subscription.filter, "", event)
+    if not made.wanted:
+        why = "; ".join([one.message for one in made.problems] + [one.message for one in made.hints])
+        yield "The subscription's filter does not select this event" + (f" ({why})." if why else ".")
 
 
 @contextmanager

@@ -80,6 +80,21 @@ def test_a_preview_of_a_subscription_asks_its_event_types_too() -> None:
     assert made("carts.abandoned", filter="$.data[") == (False, 1)
 
 
+def test_a_preview_hints_at_event_types_that_nobody_knows() -> None:
+    EventType.objects.create(name="orders.created", sample="{}")
+    one = caller()
+    subscription = subscription_of(one.partner, event_types=["orders.*", "ordres.created"])
+    sentence = "No event type is known that {} matches. Did you mean orders.created?"
+
+    made = one.post("/preview", {"subscription_id": subscription.pk, "event_type": "orders.created"}).json()
+    hint = {"where": "event_types", "path": "", "message": sentence.format("ordres.created")}
+    assert (made["wanted"], made["hints"]) == (True, [hint])
+    made = one.post("/preview", {"event": {"type": "orders.creatd", "data": {}}}).json()
+    assert [hint["message"] for hint in made["hints"]] == [sentence.format("orders.creatd")]
+    (error,) = one.post("/preview", {"event_type": "orders.creatd"}).json()["errors"]
+    assert error["detail"] == f"no such event type with a sample. {sentence.format('orders.creatd')}"
+
+
 @pytest.mark.parametrize(
     ("body", "place"),
     [

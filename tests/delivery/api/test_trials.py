@@ -25,6 +25,9 @@ from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
 
+NOT_SELECTED = "The subscription's filter does not select this event"
+ASKS_FOR_TOTLA = "the filter asks for totla, which this event does not have there; did you mean total?"
+
 
 @pytest.fixture
 def receiver(local_endpoints: None) -> Iterator[Receiver]:
@@ -92,6 +95,24 @@ def test_a_test_says_what_looks_like_a_typing_error(
     path = f"/subscriptions/{subscription_of(one.partner, url=receiver.url('/ok'), event_types=asked).pk}/test"
 
     assert one.post(path, {"event_type": tested} if tested else {}).json()["hints"] == hints
+
+
+@pytest.mark.parametrize(
+    ("filter_", "hints"),
+    [
+        ("$.data[?(@.total > 1)]", []),
+        ("$.data[?(@.total > 5)]", [f"{NOT_SELECTED}."]),
+        ("$.data[?(@.totla > 1)]", [f"{NOT_SELECTED} ({ASKS_FOR_TOTLA})."]),
+    ],
+)
+def test_a_test_is_sent_against_the_filter_and_says_so(receiver: Receiver, filter_: str, hints: list[str]) -> None:
+    EventType.objects.create(name="orders.created", sample='{"total": 1.10}')
+    one = caller()
+    subscription = subscription_of(one.partner, url=receiver.url("/ok"), filter=filter_)
+
+    tried = one.post(f"/subscriptions/{subscription.pk}/test").json()
+
+    assert (tried["outcome"]["succeeded"], tried["hints"]) == (True, hints)
 
 
 def test_a_disabled_subscription_can_be_tested(receiver: Receiver) -> None:
