@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -61,9 +62,6 @@ class Seeded:
     secret: str
 
 
-_BRIDGE_IS_READY = '"logger":"delivery.bridge","message":"ready"'
-
-
 @dataclass
 class System:
     """One installation in a directory of its own. Retries come after one second, unless `env` sets another schedule."""
@@ -75,8 +73,6 @@ class System:
     """Puts a proxy before each server, in `wires` by its name. Only the processes use it, not the tests' clients."""
     wires: dict[str, Proxy] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
-    _bridges_before: int = 0
-    """How many bridges had begun when the last one was started."""
 
     def __post_init__(self) -> None:
         self.stack = Stack(self.directory, durable=self.durable, environ={})
@@ -122,8 +118,6 @@ class System:
     def start(self, *names: str, env: Mapping[str, str] = {}) -> None:
         """Starts `bridge`, `web`, `beat`, `flower`, or a worker of any other name. `env` adds to the environment."""
         for name in names:
-            if name == "bridge":
-                self._bridges_before = self._bridges_ready()
             with self.log.open("ab") as log:
                 self.processes[name] = Process(
                     self._command(name),
@@ -150,14 +144,10 @@ class System:
         if name.startswith("worker"):
             self.wait_until(lambda: self.has_begun(name), f"{name} to fetch")
         if name == "bridge":
-            self.wait_until(lambda: self._bridges_ready() > self._bridges_before, f"{name} to be ready")
+            self.wait_until(lambda: _handles_sigterm(self.processes[name].pid), f"{name} to begin")
         code = self.stop(name)
         assert code == 0, f"{name} ended with {code}\n{self.log_end()}"
         self.start(name)
-
-    def _bridges_ready(self) -> int:
-        """How many bridges have begun so far."""
-        return self.log.read_text(errors="replace").count(_BRIDGE_IS_READY) if self.log.exists() else 0
 
     def has_begun(self, worker: str) -> bool:
         """Whether the broker knows the worker."""
@@ -292,3 +282,12 @@ async def _purge(url: str) -> None:
 
 async def _say_nothing(_: Exception) -> None:
     """Errors reach the caller of `publish` as exceptions, so none is printed here."""
+
+
+def _handles_sigterm(pid: int) -> bool:
+    """Whether the process has a handler. Only Linux tells; elsewhere it is assumed."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        return True
+    caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status.read_text(), re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
