@@ -64,6 +64,24 @@ def source(wanted: Wanted) -> tuple[str, list[Any]]:
     return sql, values
 
 
+def settled_until() -> datetime:
+    """All events that were received before this time can be read: no statement that is older is storing any.
+
+    Looks back three minutes, longer than the bridge waits for a batch: other transactions may last for hours.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT coalesce(min(xact_start), statement_timestamp()) FROM pg_stat_activity
+            WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+              AND xact_start > now() - interval '3 minutes'
+              AND (backend_xid IS NOT NULL OR state = 'active' AND xact_start > now() - interval '10 seconds')
+            """  # the last condition: a statement that begins to store has no transaction id yet
+        )
+        moment: datetime = cursor.fetchone()[0]
+        return moment
+
+
 def page(
     wanted: Wanted, after: Position, size: int = PAGE, look_at: int = LOOKED_AT
 ) -> tuple[list[Row], Position | None]:

@@ -94,6 +94,22 @@ def test_each_delivery_is_sent_at_most_once_however_many_steps() -> None:
     assert ReplayJob.objects.get().status == "done"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_an_event_that_is_being_stored_is_not_missed() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+    storing = 'INSERT INTO delivery_event SELECT (jsonb_populate_record(e, \'{"id": "e2"}\')).* FROM delivery_event e'
+    happened(1)
+    with locked(f"{storing}; UPDATE delivery_event SET received_at = now() WHERE id = 'e2'", commits=True):
+        happened(3)
+        job = started(one, subscription, "missing")
+        assert len(replay.step(job["id"]) or ()) == 2
+        assert replay.step(job["id"]) == []
+    assert replay.run_replays() == 1
+    assert pending() == {"e1", "e2", "e3"}
+    assert ReplayJob.objects.get().status == "done"
+
+
 def test_an_event_that_was_removed_meanwhile_gets_no_delivery() -> None:
     one = caller()
     subscription = subscription_of(one.partner)
