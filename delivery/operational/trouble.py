@@ -72,11 +72,10 @@ def opened_breakers(now: datetime, quiet: timedelta, shared: SharedBreakers | No
 def dead_deliveries(now: datetime, quiet: timedelta) -> Iterator[Notice]:
     """Counts the dead deliveries of whole minutes since the subscription's last notice."""
     until, earliest = _minute(now), now - quiet - WINDOW
-    for subscription_id, partner_id in _with_dead(earliest, until):
-        last = _last(DEAD, subscription_id)
+    for one in Subscription.objects.filter(pk__in=_with_dead(earliest, until)).order_by("pk"):
+        last = _last(DEAD, one.pk)
         if last is not None and last > now - quiet:
             continue
-        one = Subscription.objects.get(pk=subscription_id)
         since = _minute(max(last or earliest, earliest))
         count = _dead_count(one, since, until)
         if not count:
@@ -88,7 +87,7 @@ def dead_deliveries(now: datetime, quiet: timedelta) -> Iterator[Notice]:
             "since": since,
             "deliveries": _newest_dead(one, since),
         }
-        yield Notice(DEAD, _key(DEAD, one.pk, now), partner_id, data, one.pk)
+        yield Notice(DEAD, _key(DEAD, one.pk, now), one.partner_id, data, one.pk)
 
 
 def limited_partners(
@@ -125,9 +124,10 @@ def all_trouble(now: datetime, quiet: timedelta, bound: timedelta, failing_quiet
         logger.warning("no notices of breakers and rate limits: Valkey is away", extra={"error": str(error)})
 
 
-def _with_dead(since: datetime, until: datetime) -> list[tuple[str, str]]:
+def _with_dead(since: datetime, until: datetime) -> list[str]:
+    """Ids of subscriptions. One of them may have been deleted in SQL."""
     rows = Rollup.objects.filter(resolution_s=MINUTE_S, starts_at__gte=since, starts_at__lt=until, dead__gt=0)
-    return list(rows.order_by("subscription_id").distinct().values_list("subscription_id", "partner_id"))
+    return list(rows.order_by().distinct().values_list("subscription_id", flat=True))
 
 
 def _dead_count(of: Subscription, since: datetime, until: datetime) -> int:

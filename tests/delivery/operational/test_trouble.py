@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from delivery.breaker import Opened
 from delivery.breaker_store import SharedBreakers
@@ -19,7 +20,7 @@ from delivery.operational.trouble import (
     opened_breakers,
 )
 from partners.models import Subscription
-from partners.services import disable_subscription, enable_subscription, pause_partner
+from partners.services import create_subscription, disable_subscription, enable_subscription, pause_partner
 from tests.delivery.operational.conftest import NOW, History
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
@@ -144,6 +145,18 @@ def test_dead_deliveries_of_the_quiet_time_are_told_of_when_it_is_over(
     assert (notice.data["count"], notice.data["since"]) == (3, NOW)
     notify([notice], LATER)
     assert list(dead_deliveries(LATER + QUIET, QUIET)) == []
+
+
+def test_a_subscription_that_was_deleted_in_sql_does_not_stop_the_notices_of_others(
+    subscription: Subscription, history: History
+) -> None:
+    gone = create_subscription(subscription.partner, "https://hooks.reviews.com/gone", ["*"])
+    history(dead=(0.1,), of=gone)
+    history(dead=(0.1,))
+    with connection.cursor() as cursor:
+        for table, column in (("subscriptionsecret", "subscription_id"), ("subscription", "id")):
+            cursor.execute(f"DELETE FROM partners_{table} WHERE {column} = %s", [gone.pk])
+    assert [one.subscription_id for one in dead_deliveries(NOW, QUIET)] == [subscription.pk]
 
 
 def test_the_minute_that_is_not_over_waits_for_the_next_look(subscription: Subscription, history: History) -> None:
