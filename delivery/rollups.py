@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import Error, close_old_connections, connection
+from django.db import Error, connection
 
-from delivery.database import bulk_cursor
+from delivery.database import bulk_cursor, with_living_connection
 from delivery.histogram import SIZE, bucket_of
 from delivery.metrics.process import database_failed
 from delivery.recorder import AttemptRecord
@@ -97,7 +97,7 @@ class Rollups:
         if not cells:
             return 0
         try:
-            write(cells)
+            with_living_connection(write)(cells)
         except Exception:
             with self._lock:
                 for key, cell in cells.items():
@@ -110,7 +110,6 @@ class Rollups:
         while True:
             stopping = self._stopping.wait(FLUSH_EVERY_S)
             try:
-                close_old_connections()
                 self.flush()
             except Error as error:
                 connection.close()

@@ -1,10 +1,12 @@
 """Roll-ups add up to the attempts, over flushes, processes, minutes and hours."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,8 +19,10 @@ from delivery.recorder import AttemptRecord
 from delivery.resolutions import DAY_S, HOUR_S, MINUTE_S, RESOLUTIONS_S, roll_up
 from delivery.retries import Step
 from delivery.rollups import Rollups
+from partners.connections import BoundedConnection
 from partners.models import Subscription
 from tests.delivery.test_recorder import AT, due, subscription, succeeded  # noqa: F401 - fixtures
+from tests.proxy import Proxy
 
 
 @given(st.lists(st.floats(0, 24_000), min_size=1, max_size=200), st.floats(0.01, 1))
@@ -69,6 +73,36 @@ def test_flushes_of_several_processes_add_up(due: Sequence[Due], subscription: S
     assert counted.error_share == 0.5
     assert counted.mean_ms == (12 * 2 + 15_000 * 2) / 4
     assert counted.histogram[bucket_of(12)] == counted.histogram[bucket_of(15_000)] == 2
+
+
+@pytest.mark.servers
+@pytest.mark.django_db(transaction=True)
+def test_a_flush_gives_up_a_connection_on_which_nobody_answers(
+    due: Sequence[Due],  # noqa: F811
+    subscription: Subscription,  # noqa: F811
+    postgres_wire: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 60)
+    rollups = Rollups()
+
+    def count(number: int) -> int:
+        rollups.add([record_of(due[number], subscription)])
+        return rollups.flush()
+
+    def work() -> int:
+        try:
+            count(0)
+            assert isinstance(connection.connection, BoundedConnection)
+            connection.connection.longest_wait_s = 0.5
+            postgres_wire.strand()
+            return count(1)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(work).result(30) == 1
+    assert total(hour_of(subscription)).attempts == 2
 
 
 @pytest.mark.servers
