@@ -6,6 +6,7 @@ so they have no look-around and no back-references. `format` is an annotation, a
 """
 
 import json
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -73,7 +74,7 @@ def _compile(text: str) -> EventSchema:
         hint = "; patterns have no look-around and no back-references" if '"regex"' in error.message else ""
         path = pointer("", *map(str, error.instance_path))
         raise SchemaError(f"{error.message[:_MESSAGE_MAX]}{hint}", path) from None
-    if _Unfolding(schema).size(schema) > MAX_UNFOLDED:
+    if _unfolded_size(schema) > MAX_UNFOLDED:
         raise SchemaError(f"too many checks: with every $ref followed, more than {MAX_UNFOLDED} parts")
     return EventSchema(text, validator)
 
@@ -94,6 +95,13 @@ def _plain(raw: bytes) -> Any:
         return json.loads(
             raw, parse_float=Decimal, parse_int=lambda text: Decimal(text) if len(text) > 18 else int(text)
         )
+
+
+def _unfolded_size(schema: Any) -> float:
+    try:
+        return _Unfolding(schema).size(schema)
+    except RecursionError:  # hundreds of references, each to the next one
+        return math.inf
 
 
 class _Unfolding:

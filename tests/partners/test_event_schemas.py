@@ -115,6 +115,12 @@ def test_a_schema_that_unfolds_to_a_million_checks_is_refused() -> None:
         compile_schema(json.dumps({"$defs": definitions, "$ref": "#/$defs/a39"}))
 
 
+def test_a_schema_with_a_long_chain_of_references_is_refused() -> None:
+    definitions: dict[str, Any] = {f"a{number}": {"$ref": f"#/$defs/a{number + 1}"} for number in range(2000)}
+    with pytest.raises(SchemaError, match="too many checks"):
+        compile_schema(json.dumps({"$ref": "#/$defs/a0", "$defs": {**definitions, "a2000": True}}))
+
+
 @pytest.mark.parametrize(
     "schema",
     [
