@@ -4,10 +4,11 @@ Pure. An endpoint's fault is an Outcome, never an exception. The kept part of an
 senders, and can always be stored: no NUL, no invalid UTF-8, no more than the columns hold.
 """
 
-import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from enum import StrEnum
 
 from partners.endpoints import origin
@@ -29,7 +30,7 @@ _NOT_KEPT = frozenset({"set-cookie", "set-cookie2"})
 """The partner's credentials, which nobody needs in a delivery log."""
 
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([A-Za-z0-9._-]{1,40})""", re.IGNORECASE)
-_TEXT_CODECS = frozenset({"utf-8", "iso8859-1", "cp1252", "ascii", "utf-16", "utf-16-le", "utf-16-be"})
+_TEXT_CODECS = frozenset({"utf_8", "latin_1", "cp1252", "ascii", "utf_16", "utf_16_le", "utf_16_be"})
 
 
 class ErrorClass(StrEnum):
@@ -161,11 +162,12 @@ def _excerpt(body: bytes, content_type: str) -> str:
 
 
 def _known_codec(charset: str) -> str:
-    """The codec of a charset, utf-8 if unknown. Python also has codecs that are slow or make no text, such as zip."""
-    try:
-        name = codecs.lookup(charset).name
-    except LookupError:
-        return "utf-8"
+    """The codec of a charset, utf-8 if unknown. Python also has codecs that are slow or make no text, such as zip.
+
+    Python itself is not asked: it keeps every unknown name for ever.
+    """
+    name = normalize_encoding(charset.lower())
+    name = aliases.get(name, name)
     return name if name in _TEXT_CODECS else "utf-8"
 
 

@@ -1,5 +1,7 @@
 """Which part of an answer is kept, and which outcome it has."""
 
+import encodings
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +74,7 @@ def test_the_excerpt_is_the_first_4_kb() -> None:
         ("größe".encode("latin-1"), "text/plain; charset=ISO-8859-1", "größe"),
         ("größe".encode("latin-1"), 'text/plain; charset="latin1"', "größe"),
         ("größe".encode("utf-16"), "text/plain; charset=utf-16", "größe"),
+        ("größe €".encode("cp1252"), "text/plain; charset=Windows-1252", "größe €"),
         ("größe".encode(), "text/plain; charset=rot13", "größe"),
         ("größe".encode(), "text/plain; charset=zip", "größe"),
         ("größe".encode(), "text/plain; charset=no-such-thing", "größe"),
@@ -84,6 +87,13 @@ def test_the_excerpt_is_the_first_4_kb() -> None:
 )
 def test_any_body_becomes_text(body: bytes, content_type: str, excerpt: str) -> None:
     assert answered(200, {"content-type": content_type}, body, 1.0).response_excerpt == excerpt
+
+
+def test_python_does_not_learn_the_names_of_unknown_charsets() -> None:
+    known: dict[str, object] = encodings._cache  # where it keeps them for ever
+    before = len(known)
+    answered(200, {"content-type": "text/plain; charset=never-heard-of"}, b"a", 1.0)
+    assert len(known) == before
 
 
 @given(
