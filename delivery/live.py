@@ -15,6 +15,7 @@ from django.db.models import Min
 from delivery import publish
 from delivery.backlog import Backlog, backlog_by, first_due
 from delivery.breaker_store import SharedBreakers
+from delivery.broker import FairQueues
 from delivery.clocks import moment_of
 from delivery.models import FanOut
 
@@ -104,16 +105,20 @@ def live(partner_id: str, now: datetime, count: Callable[[str], Backlogs] = back
     first = first_due(partner_id) if backlogs is None else {}
     oldest = FanOut.objects.filter(partner=partner_id).aggregate(at=Min("created_at"))["at"]
     try:
-        queue, workers, breakers = queue_now(partner_id), publish.queues().living_workers(), open_breakers(now)
+        queue, workers, breakers = queue_now(partner_id), _queues().living_workers(), open_breakers(now)
     except redis.RedisError:
         return Live(None, backlogs, oldest_fan_out_at=oldest, first_due=first)
     return Live(queue, backlogs, workers, breakers, oldest, first)
 
 
+def _queues() -> FairQueues:
+    return publish.queues(publish.BRIEF_S)
+
+
 def queue_now(partner_id: str) -> Queue:
     """Raises redis.RedisError."""
     name = publish.queue_of(partner_id)
-    stats = publish.queues().stats([name])[name]
+    stats = _queues().stats([name])[name]
     return Queue(
         waiting=stats.ready,
         delayed=stats.delayed,
@@ -125,7 +130,7 @@ def queue_now(partner_id: str) -> Queue:
 
 def open_breakers(now: datetime) -> Mapping[str, BreakerState]:
     """Breakers that are not closed, by subscription. Raises redis.RedisError."""
-    shared = SharedBreakers()
+    shared = SharedBreakers(_queues().client)
     since = shared.since()
     found = {}
     for subscription_id, opened in shared.opened().items():

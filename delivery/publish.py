@@ -37,7 +37,7 @@ BrokerUnavailable = redis.RedisError
 """Raised when Valkey cannot be reached; the deliveries stay in PostgreSQL and are queued later."""
 
 BRIEF_S = 1.0
-"""The timeout where a caller waits for Valkey but does not need its answer."""
+"""The timeout where a caller does not need Valkey's answer, or only shows it."""
 _silence = Silence()
 _left = Trouble(logging.getLogger(__name__), "deliveries are queued later")
 
@@ -124,4 +124,5 @@ def missing(partner_id: str, due: Sequence[Queued], of: FairQueues | None = None
 def leased_by(due: Due) -> str | None:
     """The worker that has one of the attempt's messages; None if no worker has. Raises redis.RedisError."""
     queue = queue_of(due.partner_id)
-    return next(filter(None, (queues().leased_by(queue, message_id) for message_id in due.message_ids)), None)
+    of = queues(BRIEF_S)
+    return next(filter(None, (of.leased_by(queue, message_id) for message_id in due.message_ids)), None)

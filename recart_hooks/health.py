@@ -41,7 +41,7 @@ def _postgresql() -> str:
 
 def _valkey() -> str:
     try:
-        publish.queues().check()
+        publish.queues(publish.BRIEF_S).check()
     except (redis.RedisError, OSError) as error:
         return _words(error)
     return "ok"

@@ -150,7 +150,10 @@ def _figures_of(subscription: Subscription | None, seen: Live, now: datetime) ->
     probe = f"probe {ago(breaker.next_probe_at, now)}" if breaker.next_probe_at else ""
     since = f"since {breaker.since:%H:%M:%S} UTC" if breaker.since else ""
     name = breaker.state.replace("_", "-").capitalize()
-    yield Figure("Breaker", badge(name, _BREAKERS[breaker.state]), ", ".join(filter(None, (since, probe))))
+    if seen.queue is None:
+        yield Figure("Breaker", "unknown", "Valkey does not answer")
+    else:
+        yield Figure("Breaker", badge(name, _BREAKERS[breaker.state]), ", ".join(filter(None, (since, probe))))
     backlog = (seen.backlogs or {}).get(subscription.pk)
     pending = "many" if seen.backlogs is None else f"{backlog.pending:,}" if backlog else "0"
     age = _age(seen.oldest_waiting_s(now, {subscription.pk}))

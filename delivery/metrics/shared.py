@@ -161,7 +161,7 @@ def shared_metrics() -> SharedMetrics:
         partners=lambda: Partner.objects.only("name", "paused_until").in_bulk(),
         queues=_queue_stats,
         oldest=oldest_waiting,
-        breakers=lambda: SharedBreakers().opened(),
+        breakers=lambda: SharedBreakers(publish.queues(publish.BRIEF_S).client).opened(),
         lag=lambda: read_lag(settings.NATS_URL, settings.NATS_STREAM, settings.NATS_CONSUMER),
     )
     return SharedMetrics(reading, settings.METRICS_PARTNERS)
@@ -169,7 +169,8 @@ def shared_metrics() -> SharedMetrics:
 
 def _queue_stats(partner_ids: Iterable[str]) -> dict[str, QueueStats]:
     queues = {publish.queue_of(id_): id_ for id_ in partner_ids}
-    return {queues[queue]: stats for queue, stats in publish.queues().stats(list(queues)).items()}
+    found = publish.queues(publish.BRIEF_S).stats(list(queues))
+    return {queues[queue]: stats for queue, stats in found.items()}
 
 
 def oldest_waiting() -> dict[str, float]:

@@ -86,7 +86,7 @@ def test_a_server_that_is_away_costs_its_own_metrics_only() -> None:
 def test_without_valkey_no_breakers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even if there is no partner, of whose queue it would be asked."""
     away = FairQueues(connect("fair://127.0.0.1:1/0"))
-    monkeypatch.setattr(publish, "queues", lambda: away)
+    monkeypatch.setattr(publish, "queues", lambda _timeout_s: away)
     seen = {one.name: one for one in shared_metrics().collect()}
     states = {one.labels["server"]: one.value for one in seen["recart_hooks_server_up"].samples}
     assert states["valkey"] == 0
