@@ -57,7 +57,11 @@ class PartnerTestForm(DialogForm):
     """Chooses the subscription that gets a test event."""
 
     subscription = forms.ModelChoiceField(
-        Subscription.objects.none(), widget=UnfoldAdminSelectWidget, empty_label=None, label="Subscription"
+        Subscription.objects.none(),
+        widget=UnfoldAdminSelectWidget,
+        empty_label=None,
+        label="Subscription",
+        error_messages={"required": "This partner has no enabled subscription."},
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:

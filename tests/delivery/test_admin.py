@@ -307,6 +307,15 @@ def test_a_test_event_is_sent_from_the_page_of_a_partner(admin_client: Client) -
     assert Delivery.objects.get().subscription == subscription
 
 
+def test_a_partner_without_an_enabled_subscription_gets_no_test_event(admin_client: Client) -> None:
+    subscription = new_subscription()
+    services.disable_subscription(subscription, "staff")
+
+    answer = admin_client.post(dialog_url(subscription.partner, "send_test_event"), DIALOG)
+
+    assert "This partner has no enabled subscription." in answer.content.decode()
+
+
 def test_a_disabled_subscription_is_told_to_get_no_test_event(admin_client: Client) -> None:
     subscription = new_subscription()
     services.disable_subscription(subscription, "staff")
