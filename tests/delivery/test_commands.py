@@ -97,6 +97,10 @@ class TestRequeue:
 
         assert said == "requeued 0 deliveries\nleft 1: its subscription is disabled: enable it first\n"
 
+    def test_it_refuses_ids_of_no_delivery(self) -> None:
+        with pytest.raises(CommandError, match="there is no delivery evt_1"):
+            run("requeue", "evt_1")
+
     def test_everything_is_too_much(self) -> None:
         with pytest.raises(CommandError, match="at least one of"):
             run("requeue")

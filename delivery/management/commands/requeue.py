@@ -56,7 +56,10 @@ class Command(OperatorCommand):
 def _chosen(options: dict[str, Any]) -> QuerySet[Delivery]:
     """By id: each of the required conditions has an index in that order."""
     if options["deliveries"]:
-        return Delivery.objects.filter(pk__in=options["deliveries"]).order_by("pk")
+        found = Delivery.objects.filter(pk__in=options["deliveries"]).order_by("pk")
+        if unknown := set(options["deliveries"]) - set(found.values_list("pk", flat=True)):
+            raise CommandError(f"there is no delivery {', '.join(sorted(unknown))}")
+        return found
     if not (options["partner"] or options["subscription"] or options["since"]):
         raise CommandError("name deliveries, or at least one of --partner, --subscription, --since")
     conditions = {
