@@ -2,7 +2,7 @@
 
 import os
 
-from recart_hooks.settings import database_from_url
+from recart_hooks.addresses import database_from_url
 
 SECRET_KEY = os.environ["SECRET_KEY"]
 # Without a connection pool, Celery's Django fixup opens two connections per task, which limits it to 85 tasks/s.

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from recart_hooks.addresses import check_broker, database_from_url
 from recart_hooks.env import Env, SettingError
-from recart_hooks.settings import check_broker, database_from_url
 
 Read = Callable[[Env], Any]
 
