@@ -49,9 +49,13 @@ def _valkey() -> str:
 
 def _nats() -> str:
     """ "ok" if one of the servers answers. Otherwise what is wrong with the first."""
-    answers = (_nats_server(address.strip()) for address in settings.NATS_URL.split(","))
-    first = next(answers)
-    return first if first == "ok" else next((one for one in answers if one == "ok"), first)
+    wrong = ""
+    for url in settings.NATS_URL.split(","):
+        answer = _nats_server(url.strip())
+        if answer == "ok":
+            return answer
+        wrong = wrong or answer
+    return wrong
 
 
 def _nats_server(url: str) -> str:

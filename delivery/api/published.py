@@ -86,32 +86,27 @@ def _value(parts: Mapping[str, bytes], name: str) -> Any:
 
 
 def _event_id(value: Any) -> str:
-    if not isinstance(value, str):
-        raise EventInvalid("/id", f"expected text of 1 to {EVENT_ID_MAX} visible ASCII characters")
-    try:
-        return check_event_id(value)
-    except InvalidInput as error:
-        raise EventInvalid("/id", str(error)) from None
+    return _checked(value, "/id", f"expected text of 1 to {EVENT_ID_MAX} visible ASCII characters", check_event_id)
 
 
 def _event_type(value: Any) -> str:
-    if not isinstance(value, str):
-        raise EventInvalid("/type", "expected the name of an event type, such as orders.created")
-    try:
-        return check_type(value)
-    except (InvalidInput, Unreadable) as error:
-        raise EventInvalid("/type", str(error)) from None
+    return _checked(value, "/type", "expected the name of an event type, such as orders.created", check_type)
 
 
 def _source(value: Any) -> str:
     if value is None:
         return ""
+    return _checked(value, "/source", f"expected text of at most {SOURCE_MAX} characters", check_source)
+
+
+def _checked(value: Any, pointer: str, expected: str, check: Callable[[str], str]) -> str:
+    """The value, if it is text that `check` accepts. Raises EventInvalid."""
     if not isinstance(value, str):
-        raise EventInvalid("/source", f"expected text of at most {SOURCE_MAX} characters")
+        raise EventInvalid(pointer, expected)
     try:
-        return check_source(value)
-    except Unreadable as error:
-        raise EventInvalid("/source", str(error)) from None
+        return check(value)
+    except (InvalidInput, Unreadable) as error:
+        raise EventInvalid(pointer, str(error)) from None
 
 
 def _time(value: Any) -> datetime:
