@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from django.db import OperationalError
 
-from delivery.breaker import Breaker, Opened
+from delivery.breaker import FAILURES_IN_A_ROW, Breaker, Opened
 from delivery.deliver import Tools
 from delivery.due import Due
 from delivery.errors import DeliveryDead, Postponed
@@ -397,6 +397,15 @@ def test_a_delivery_that_raises_an_exception_ends_alone(world: World, caplog: py
     assert world.settled["dlv_1"] is None
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert errors == ["a delivery raised an exception"]
+
+
+def test_a_delivery_whose_breaker_cannot_be_opened_ends_alone(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.outcome = FAILED
+    world.breaker.open = None  # type: ignore[method-assign, assignment]  # so that the last failure breaks it
+    world.take(*names(FAILURES_IN_A_ROW))
+    world.wait(FAILURES_IN_A_ROW)
+    assert [type(error) for error in world.settled.values() if error is not None] == [TypeError]
+    assert "a delivery raised an exception" in [record.message for record in caplog.records]
 
 
 def test_messages_are_postponed_even_if_their_queue_cannot_be_held_back(
