@@ -124,6 +124,17 @@ def test_a_failure_is_tried_again_at_the_time_of_the_schedule() -> None:
     assert (later.value.due.attempt, later.value.due.due_at) == (2, then.timestamp())
 
 
+def test_the_delay_of_an_event_is_that_of_its_first_request() -> None:
+    first, second, unsent = World(), World(replace(JOB, attempt_count=1)), World(NOT_TO_TRANSFORM)
+    for world in (first, second, unsent):
+        world.now = JOB.occurred_at + timedelta(seconds=3)
+    first.deliver()
+    second.deliver(attempt=2)
+    with pytest.raises(DeliveryDead):
+        unsent.deliver()
+    assert [world.recorded[0].event_delay_s for world in (first, second, unsent)] == [3.0, None, None]
+
+
 def test_nothing_is_sent_to_a_partner_in_quarantine() -> None:
     world = World()
     world.quarantine.add("ptr_1")

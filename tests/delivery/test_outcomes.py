@@ -127,8 +127,9 @@ def test_long_headers_are_shortened_and_too_many_left_out() -> None:
     assert len(outcome.response_headers) == 50
 
 
-def test_the_partners_cookies_are_not_kept() -> None:
-    assert answered(200, {"set-cookie": "session=1", "a": "b"}, b"", 1.0).response_headers == {"a": "b"}
+@pytest.mark.parametrize("value", ["b", "\N{SNOWMAN}"], ids=["plain", "to be made printable"])
+def test_the_partners_cookies_are_not_kept(value: str) -> None:
+    assert answered(200, {"set-cookie": "session=1", "a": value}, b"", 1.0).response_headers == {"a": value}
 
 
 def test_retry_after_is_kept_as_it_came() -> None:
