@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 
-from partners.query_time import limit_query_time
+from partners.query_time import TooSlow, limited
 
 TIMEOUT_S = 2.0
 STEP_TIMEOUT_S = 0.5
@@ -26,11 +26,10 @@ def backlog_by(
 ) -> Mapping[str, Backlog] | None:
     """The backlogs of all partners or of one, largest first; None when PostgreSQL cannot count them in time."""
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            limit_query_time(timeout_s)
+        with limited(timeout_s), connection.cursor() as cursor:
             cursor.execute(_COUNT[key], {"partner": partner_id})
             return {row[0]: Backlog(row[1], row[2]) for row in cursor.fetchall()}
-    except OperationalError:
+    except (TooSlow, OperationalError):
         return None
 
 
@@ -38,11 +37,10 @@ def first_due(partner_id: str) -> Mapping[str, datetime]:
     """When the first of the partner's pending deliveries was or will be due, by its subscription: one index step,
     however long the backlog is. Empty if there is none, or when PostgreSQL does not answer in time."""
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            limit_query_time(STEP_TIMEOUT_S)
+        with limited(STEP_TIMEOUT_S), connection.cursor() as cursor:
             cursor.execute(_FIRST, [partner_id])
             return dict(cursor.fetchall())
-    except OperationalError:
+    except (TooSlow, OperationalError):
         return {}
 
 

@@ -16,17 +16,12 @@ def limited(seconds: float) -> Iterator[None]:
     """A transaction (or a savepoint) with a limit for each of its statements. Raises TooSlow."""
     try:
         with transaction.atomic():
-            limit_query_time(seconds)
+            _set_timeout(seconds, only_here=True)
             yield
     except OperationalError as error:
         if is_too_slow(error):
             raise TooSlow from error
         raise
-
-
-def limit_query_time(seconds: float) -> None:
-    """Limits each statement until the end of the transaction. Longer ones raise OperationalError from QueryCanceled."""
-    _set_timeout(seconds, only_here=True)
 
 
 def is_too_slow(error: BaseException) -> bool:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import ValidationError
-from django.db import OperationalError, connection, transaction
+from django.db import connection
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
-from psycopg.errors import QueryCanceled
 
 from partners.admin.base import StaffAdmin
-from partners.query_time import limit_query_time
+from partners.query_time import TooSlow, limited
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
@@ -77,12 +76,9 @@ class KeysetChangeList(ChangeList):
         for value in cursor.values():
             wanted = wanted.filter(self._beyond(value, "gt" if backwards else "lt"))
         try:
-            with transaction.atomic():
-                limit_query_time(timeout_s)
+            with limited(timeout_s):
                 rows = list(wanted[: self.list_per_page + 1])
-        except OperationalError as error:
-            if not isinstance(error.__cause__, QueryCanceled):
-                raise
+        except TooSlow:
             messages.warning(
                 request,
                 f"This search takes longer than {timeout_s:g} s: narrow it down by time, partner or subscription.",
