@@ -23,7 +23,10 @@ class Path:
 
     def first(self, scope: Scope) -> Value | Missing:
         """The value at the path: the first one if there are several, MISSING if there is none."""
-        return self.first_from(scope.items[-self.level] if self.level else scope.envelope, scope)
+        if self.keys is not None:
+            return follow(self._start(scope), self.keys)
+        nodes = self.nodes(scope)
+        return nodes[0][0] if nodes else MISSING
 
     def finds(self, scope: Scope) -> bool:
         """Whether there is a value at the path, null included."""
@@ -33,13 +36,7 @@ class Path:
         return [node[0] for node in self.nodes(scope)]
 
     def nodes(self, scope: Scope) -> list[Node]:
-        return self.nodes_from(scope.items[-self.level] if self.level else scope.envelope, scope)
-
-    def first_from(self, start: Value, scope: Scope) -> Value | Missing:
-        if self.keys is not None:
-            return follow(start, self.keys)
-        nodes = self.nodes_from(start, scope)
-        return nodes[0][0] if nodes else MISSING
+        return self.nodes_from(self._start(scope), scope)
 
     def nodes_from(self, start: Value, scope: Scope) -> list[Node]:
         nodes: list[Node] = [(start, None, None)]
@@ -48,6 +45,9 @@ class Path:
             if not nodes:  # the other steps would find nothing and take nothing from the budget
                 break
         return nodes
+
+    def _start(self, scope: Scope) -> Value:
+        return scope.items[-self.level] if self.level else scope.envelope
 
 
 def follow(value: Value | Missing, keys: Sequence[str | int]) -> Value | Missing:
