@@ -32,7 +32,6 @@ _NOT_SCHEMAS = frozenset(["const", "default", "enum", "examples"])
 class EventSchema:
     """A compiled schema. Thread-safe."""
 
-    text: str
     validator: jsonschema_rs.Draft202012Validator
 
     def check(self, data: bytes) -> None:
@@ -76,7 +75,7 @@ def _compile(text: str) -> EventSchema:
         raise SchemaError(f"{error.message[:_MESSAGE_MAX]}{hint}", path) from None
     if _unfolded_size(schema) > MAX_UNFOLDED:
         raise SchemaError(f"too many checks: with every $ref followed, more than {MAX_UNFOLDED} parts")
-    return EventSchema(text, validator)
+    return EventSchema(validator)
 
 
 def _check_numbers(text: str) -> None:

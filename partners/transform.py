@@ -36,7 +36,6 @@ PARTS = ("omit", "rename", "map")
 class Transformation:
     """A compiled transformation. Thread-safe."""
 
-    text: str
     omit: Sequence[Path]
     rename: Sequence[tuple[Path, str]]
     build: Build | None
@@ -89,7 +88,6 @@ def _compile(text: str) -> Transformation:
             raise SpecError(f"unknown; a transformation has {', '.join(PARTS)}", f"/{key[:60]}")
     compiler = TemplateCompiler()
     return Transformation(
-        text,
         tuple(_omissions(spec.get("omit", []), compiler)),
         tuple(_renamings(spec.get("rename", {}), compiler)),
         compiler.output(spec["map"], "/map") if "map" in spec else None,
