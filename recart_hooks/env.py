@@ -7,6 +7,7 @@ read, so that a test can compare it with `.env.example`.
 import os
 import re
 from collections.abc import Mapping
+from configparser import ConfigParser
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
@@ -68,18 +69,8 @@ class Env:
         value = self._raw(name)
         if value is None:
             return default
-        known = {
-            "1": True,
-            "true": True,
-            "yes": True,
-            "on": True,
-            "0": False,
-            "false": False,
-            "no": False,
-            "off": False,
-        }
         try:
-            return known[value.lower()]
+            return ConfigParser.BOOLEAN_STATES[value.lower()]
         except KeyError:
             raise SettingError(f"{name}: expected true or false, got {value!r}") from None
 
