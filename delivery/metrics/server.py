@@ -6,7 +6,6 @@ turns this off. A process that finds no free port runs without: metrics never st
 
 import errno
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
@@ -24,10 +23,13 @@ PORTS_TRIED = 64
 @dataclass(frozen=True, slots=True)
 class MetricsServer:
     port: int
-    _stop: Callable[[], None]
+    _server: WSGIServer
+    _thread: Thread
 
     def stop(self) -> None:
-        self._stop()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
 
 
 def serve_process(process: str) -> MetricsServer | None:
@@ -51,12 +53,6 @@ def serve(registry: CollectorRegistry, address: str, base_port: int) -> MetricsS
                 continue
             logger.warning("no metrics", extra={"error": str(error), "address": address})
             return None
-        return MetricsServer(port, lambda server=server, thread=thread: _stop(server, thread))  # type: ignore[misc]
+        return MetricsServer(port, server, thread)
     logger.warning("no metrics", extra={"error": f"no free port from {base_port}", "address": address})
     return None
-
-
-def _stop(server: WSGIServer, thread: Thread) -> None:
-    server.shutdown()
-    server.server_close()
-    thread.join(timeout=5)
