@@ -20,9 +20,8 @@ def read_marker(marker: bytes) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """The data of an event, with a place for the marker. `size` is the requested size in bytes."""
+    """The data of an event, with a place for the marker."""
 
-    size: int
     _head: bytes
     _tail: bytes
 
@@ -37,7 +36,7 @@ def order(size: int) -> Payload:
         lines.append(_line(len(lines)))
     note = "x" * (size - len(_dump(_order(lines, ""))))
     head, _, tail = _dump(_order(lines, note)).partition(_FORM % (0, 0))
-    return Payload(size, head, tail)
+    return Payload(head, tail)
 
 
 def _dump(value: object) -> bytes:
