@@ -1,8 +1,6 @@
 """Trying an endpoint before events depend on it: sends a test request or a challenge at once."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http import HTTPStatus
 from typing import Any
 
 from django.utils import timezone
@@ -17,15 +15,14 @@ from delivery.proof import verify_now
 from delivery.trying import LONGEST_S, Tried, try_now
 from delivery.verbs import sample_of, type_for
 from partners.api.base import ApiView
+from partners.api.costly import refused_if_busy
 from partners.api.fields import Matching, StrictSerializer
-from partners.api.refusals import Refused
 from partners.api.schema import describe
 from partners.api.subscriptions import check_verified, own_subscription
 from partners.envelope import Envelope, rfc3339
 from partners.event_types import unknown_types
 from partners.models import Subscription
 from partners.patterns import TYPE_REGEX, asks_for
-from partners.places import Busy
 from partners.preview import preview
 
 TAG = "Trying out"
@@ -122,7 +119,7 @@ class TestView(ApiView):
         wanted.is_valid(raise_exception=True)
         type_ = wanted.validated_data.get("event_type") or type_for(subscription)
         data = sample_of(type_)
-        with _refused_while_busy():
+        with refused_if_busy("other requests to endpoints"):
             tried = try_now(subscription, type_, data)
         event = Envelope(tried.event_id, type_, rfc3339(timezone.now()), data.encode())
         return Response({**_tried(tried, type_), "hints": list(_hints(subscription, event))})
@@ -143,7 +140,7 @@ class VerifyView(ApiView):
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         subscription = own_subscription(self, subscription_id)
-        with _refused_while_busy():
+        with refused_if_busy("other requests to endpoints"):
             tried, why_not = verify_now(subscription)
         return Response({"verified": not why_not, "reason": why_not, **_tried(tried, CHALLENGE)})
 
@@ -156,15 +153,6 @@ def _hints(subscription: Subscription, event: Envelope) -> Iterator[str]:
     if not made.wanted:
         why = "; ".join([one.message for one in made.problems] + [one.message for one in made.hints])
         yield "The subscription's filter does not select this event" + (f" ({why})." if why else ".")
-
-
-@contextmanager
-def _refused_while_busy() -> Iterator[None]:
-    try:
-        yield
-    except Busy:
-        detail = "other requests to endpoints are under way; try again in a moment"
-        raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "busy", detail, {"Retry-After": "2"}) from None
 
 
 def _tried(tried: Tried, event_type: str) -> dict[str, Any]:

@@ -39,9 +39,15 @@ def ask(partner_id: str, question: Callable[[], Answer]) -> Answer:
 @contextmanager
 def one_at_a_time(partner_id: str, places: Places = slow_questions) -> Iterator[None]:
     """Holds a place for slow work. Raises Refused if there is none."""
+    with refused_if_busy("other requests that may take long"), places.taken(partner_id):
+        yield
+
+
+@contextmanager
+def refused_if_busy(others: str) -> Iterator[None]:
+    """Turns Busy into Refused."""
     try:
-        with places.taken(partner_id):
-            yield
+        yield
     except Busy:
-        detail = "other requests that may take long are under way; try again in a moment"
+        detail = f"{others} are under way; try again in a moment"
         raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "busy", detail, {"Retry-After": "2"}) from None
