@@ -1,6 +1,7 @@
 """URLs of this package under `/api/v1/`."""
 
 from django.urls import path, register_converter
+from django.urls.converters import IntConverter
 
 from delivery.api.deliveries import Attempts, AttemptView, Deliveries, DeliveryView, Retry
 from delivery.api.events import EventView
@@ -22,7 +23,7 @@ class EventIdConverter(IdConverter):
     regex = r"[\x21-\x7e]{1,260}"
 
 
-class NumberConverter(IdConverter):
+class NumberConverter(IntConverter):
     """An attempt's number, limited to what its column holds."""
 
     regex = "[1-9][0-9]{0,8}"

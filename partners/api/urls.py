@@ -1,6 +1,7 @@
 """The URLs of this package, below `/api/v1/`. A path with an id of the wrong form is answered with 404."""
 
 from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 
 from partners.api.audit_log import AuditLog
 from partners.api.event_types import EventTypes, EventTypeView
@@ -10,19 +11,13 @@ from partners.api.secrets import Rotation, Secrets
 from partners.api.subscriptions import DisableView, EnableView, Subscriptions, SubscriptionView
 
 
-class IdConverter:
+class IdConverter(StringConverter):
     """An id of any kind. The view's query finds only ids of the right kind and of the caller."""
 
     regex = "[a-z]{2,8}_[0-9a-f]{32}"
 
-    def to_python(self, value: str) -> str:
-        return value
 
-    def to_url(self, value: str) -> str:
-        return value
-
-
-class TypeConverter(IdConverter):
+class TypeConverter(StringConverter):
     """An event type's name."""
 
     regex = r"[A-Za-z0-9_.-]{1,200}"
