@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -63,10 +63,6 @@ class Taken:
         }
 
 
-class Limiter(Protocol):
-    def take(self, who: str, limit: Limit) -> Taken: ...
-
-
 class SharedLimiter:
     """Counts requests in Valkey."""
 
@@ -91,7 +87,7 @@ class SharedLimiter:
 
 
 @lru_cache(maxsize=1)
-def limiter() -> Limiter:
+def limiter() -> SharedLimiter:
     return SharedLimiter(valkey(BRIEF_S))
 
 
