@@ -114,11 +114,6 @@ class Item:
     pointer: str = ""
     too_large: bool = False
 
-    @property
-    def body(self) -> dict[str, Any]:
-        body: dict[str, Any] = {"id": self.taken.id or None, "status": self.taken.status}
-        return {**body, "detail": self.taken.detail} if self.taken.detail else body
-
 
 class Publish(ApiView):
     scopes = {"POST": PRODUCERS}  # noqa: RUF012
@@ -218,15 +213,19 @@ def answer(items: Sequence[Item], is_batch: bool) -> Response:
         places = [{"pointer": _pointer(place, item, is_batch), "detail": item.taken.detail} for place, item in refused]
         raise Invalid(places, status=status)
     body = {
-        "items": [
-            {**item.body, **({"pointer": _pointer(place, item, is_batch)} if item.taken.detail else {})}
-            for place, item in enumerate(items)
-        ],
+        "items": [_shown(place, item, is_batch) for place, item in enumerate(items)],
         "stored": sum(item.taken.status == "stored" for item in items),
         "duplicates": sum(item.taken.status == "duplicate" for item in items),
         "refused": len(refused),
     }
     return Response(body, HTTPStatus.MULTI_STATUS if refused else HTTPStatus.ACCEPTED)
+
+
+def _shown(place: int, item: Item, is_batch: bool) -> dict[str, Any]:
+    shown = {"id": item.taken.id or None, "status": item.taken.status}
+    if not item.taken.detail:
+        return shown
+    return {**shown, "detail": item.taken.detail, "pointer": _pointer(place, item, is_batch)}
 
 
 def _pointer(place: int, item: Item, is_batch: bool) -> str:
