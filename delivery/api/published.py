@@ -15,13 +15,13 @@ from django.conf import settings
 
 from delivery.errors import Unreadable
 from delivery.messages import SOURCE_MAX, NewEvent, check_source, check_type, parse_time
+from partners.api.fields import RFC3339
 from partners.errors import InvalidInput, JSONError
 from partners.exact_json import EVENT_LIMITS, Limits, check, members
 from partners.identifiers import EVENT_ID_MAX, check_event_id
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _KNOWN = frozenset(["id", "type", "data", "timestamp", "source"])
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class EventInvalid(Exception):  # noqa: N818 - a name for what it is
@@ -110,7 +110,7 @@ def _checked(value: Any, pointer: str, expected: str, check: Callable[[str], str
 
 
 def _time(value: Any) -> datetime:
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
+    if not isinstance(value, str) or not RFC3339.fullmatch(value):
         raise EventInvalid("/timestamp", "expected a time with its zone, such as 2026-05-01T12:00:00Z")
     try:
         return parse_time(value.upper())

@@ -11,7 +11,7 @@ from partners.api.bodies import Body, RawJSON
 from partners.envelope import rfc3339
 from partners.models import EARLIEST, FOREVER
 
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _UNKNOWN_SHOWN = 10
 _NAME_SHOWN = 100
 
@@ -132,7 +132,7 @@ class Moment(serializers.DateTimeField):
     default_error_messages = {"invalid": "expected a time with its zone, such as 2026-05-01T12:00:00Z"}  # noqa: RUF012
 
     def to_internal_value(self, value: Any) -> datetime:
-        if not isinstance(value, str) or not _MOMENT.fullmatch(value):
+        if not isinstance(value, str) or not RFC3339.fullmatch(value):
             self.fail("invalid", format="RFC 3339")
         try:
             moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
