@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from delivery.models import Attempt
 from partners.api.fields import Moment
+from partners.envelope import rfc3339
 
 ATTEMPT_EXAMPLE: dict[str, Any] = {
     "number": 2,
@@ -44,7 +45,7 @@ class AttemptShape(serializers.Serializer[Any]):
 def attempt_shape(attempt: Attempt) -> dict[str, Any]:
     return {
         "number": attempt.number,
-        "started_at": Moment().to_representation(attempt.started_at),
+        "started_at": rfc3339(attempt.started_at),
         "latency_ms": attempt.latency_ms,
         "status_code": attempt.status_code,
         "error": attempt.error,

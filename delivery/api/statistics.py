@@ -19,6 +19,7 @@ from partners.api.pages import VISIBLE, Query
 from partners.api.refusals import Invalid
 from partners.api.schema import describe
 from partners.api.subscriptions import own_subscription
+from partners.envelope import rfc3339
 
 TAG = "Statistics"
 STEPS_S = (60, 300, 3600, 86400)
@@ -100,12 +101,12 @@ class StatsView(ApiView):
         counted = costly.ask(self.partner.pk, lambda: stats.overview(span, step_s))
         return Response(
             {
-                "since": Moment().to_representation(span.since),
-                "until": Moment().to_representation(span.until),
+                "since": rfc3339(span.since),
+                "until": rfc3339(span.until),
                 "step_s": step_s,
                 "total": _counts(stats.summed(counted.by_time.values())),
                 "steps": [
-                    {"starts_at": Moment().to_representation(starts_at), **_counts(one)}
+                    {"starts_at": rfc3339(starts_at), **_counts(one)}
                     for starts_at, one in sorted(counted.by_time.items())
                 ],
                 "subscriptions": [
