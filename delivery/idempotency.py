@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from delivery.clocks import database_now
@@ -91,6 +90,6 @@ def remove_old() -> int:
 
 
 def _remove_some(at_most: int) -> int:
-    old = IdempotentRequest.objects.filter(Q(first_at__lt=database_now() - KEPT)).values("pk")[:at_most]
+    old = IdempotentRequest.objects.filter(first_at__lt=database_now() - KEPT).values("pk")[:at_most]
     count, _ = IdempotentRequest.objects.filter(pk__in=old).delete()
     return count
