@@ -73,8 +73,9 @@ class Traffic:
 def traffic(range_: Range, now: datetime, whose: Partner | None = None, read: Reader = stats.overview) -> Traffic:
     span = _span(range_, now, whose)
     counted = read(span, range_.step_s)
-    over_time = counted.by_time
-    total = stats.summed(over_time.values())
+    times = _steps(span, range_)
+    in_steps = [counted.by_time.get(moment, stats.NOTHING) for moment in times]
+    total = stats.summed(counted.by_time.values())
     backlog = backlog_by("partner_id", whose.pk if whose else None)
     lists = [slowest_endpoints(counted.by_subscription)]
     if whose is None:
@@ -85,8 +86,8 @@ def traffic(range_: Range, now: datetime, whose: Partner | None = None, read: Re
         lists.append(failing_endpoints(counted.by_subscription))
     return Traffic(
         cards=_cards(total, span, backlog, now),
-        attempts=_attempts_chart(span, range_, over_time),
-        latency=_latency_chart(span, range_, over_time),
+        attempts=_attempts_chart(times, in_steps),
+        latency=_latency_chart(times, in_steps),
         lists=lists,
     )
 
@@ -138,9 +139,7 @@ def _steps(span: stats.Span, range_: Range) -> list[datetime]:
     return [span.since + timedelta(seconds=step * range_.step_s) for step in range(count)]
 
 
-def _attempts_chart(span: stats.Span, range_: Range, over_time: Mapping[datetime, stats.Stats]) -> SafeString:
-    times = _steps(span, range_)
-    found = [over_time.get(moment, stats.NOTHING) for moment in times]
+def _attempts_chart(times: Sequence[datetime], found: Sequence[stats.Stats]) -> SafeString:
     return stacked_bars(
         times,
         [
@@ -150,9 +149,7 @@ def _attempts_chart(span: stats.Span, range_: Range, over_time: Mapping[datetime
     )
 
 
-def _latency_chart(span: stats.Span, range_: Range, over_time: Mapping[datetime, stats.Stats]) -> SafeString:
-    times = _steps(span, range_)
-    found = [over_time.get(moment, stats.NOTHING) for moment in times]
+def _latency_chart(times: Sequence[datetime], found: Sequence[stats.Stats]) -> SafeString:
     series = [
         Series(name, name, [one.percentile_ms(share) for one in found])
         for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
