@@ -16,10 +16,11 @@ class Command(OperatorCommand):
         parser.add_argument("id", help="of a delivery, or of an event (the webhook-id)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        delivery = Delivery.objects.filter(pk=options["id"]).first()
-        event = Event.objects.filter(pk=options["id"]).first()
-        if delivery is None and event is None:
+        if (delivery := Delivery.objects.filter(pk=options["id"]).first()) is not None:
+            lines = delivery_story(delivery)
+        elif (event := Event.objects.filter(pk=options["id"]).first()) is not None:
+            lines = event_story(event)
+        else:
             raise CommandError(f"there is no delivery and no event {options['id']}")
-        lines = delivery_story(delivery) if delivery is not None else event_story(event) if event is not None else []
         for line in lines:
             self.stdout.write(line)
