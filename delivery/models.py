@@ -163,10 +163,6 @@ class Attempt(models.Model):
     def __str__(self) -> str:
         return f"{self.delivery_id} attempt {self.number}"
 
-    @property
-    def succeeded(self) -> bool:
-        return not self.error
-
 
 class Rollup(models.Model):
     """Counts of one subscription in a minute, or in a longer window summed from minutes; see delivery.resolutions."""
