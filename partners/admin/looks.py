@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString, mark_safe
 from partners.errors import JSONError
 from partners.exact_json import check
 
-Kind = Literal["success", "info", "warning", "danger", "primary", ""]
+Kind = Literal["success", "info", "warning", "danger", ""]
 
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _CREDENTIAL = re.compile(r"authorization|cookie|token|secret|password|api-?key|credential", re.IGNORECASE)
@@ -67,9 +67,9 @@ def lines(values: Iterable[str]) -> SafeString:
     return format_html_join(mark_safe("<br>"), "{}", ((value,) for value in values))
 
 
-def code(text: str, kind: str = "") -> SafeString:
+def code(text: str) -> SafeString:
     """Unchanged text, in a box that scrolls."""
-    return format_html('<pre class="rh-code {}">{}</pre>', kind, text)
+    return format_html('<pre class="rh-code">{}</pre>', text)
 
 
 def json_code(text: str) -> SafeString:
