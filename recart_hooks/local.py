@@ -4,15 +4,17 @@ Used by the demo, `make dev`, `python -m recart_hooks.stack` and the flow tests.
 kept.
 """
 
-import base64
 import os
 import secrets
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.fernet import Fernet
+
 from recart_hooks.ports import LOOPBACK, free_port
+from recart_hooks.private_files import kept_secret, write_private
 from recart_hooks.stack import Stack
 
 
@@ -42,7 +44,7 @@ def local_environment(stack: Stack, ports: Ports, more: Mapping[str, str] | None
     ours = {
         **stack.environment,
         "SECRET_KEY": kept_secret(stack.data_dir, "secret.key", lambda: secrets.token_urlsafe(50)),
-        "ENCRYPTION_KEYS": kept_secret(stack.data_dir, "encryption.key", encryption_key),
+        "ENCRYPTION_KEYS": kept_secret(stack.data_dir, "encryption.key", lambda: Fernet.generate_key().decode()),
         "ALLOWED_HOSTS": f"localhost,{LOOPBACK},[::1]",
         "PUBLIC_URL": f"http://localhost:{bind.rpartition(':')[2]}",
         "WEB_BIND": bind,
@@ -70,18 +72,4 @@ def env_file(data_dir: Path) -> Path:
 
 def write_env_file(path: Path, values: Mapping[str, str]) -> None:
     """Writes the file in a form that shells and honcho read. It holds secrets, so only its owner may read it."""
-    path.touch(mode=0o600)
-    path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
-
-
-def kept_secret(data_dir: Path, name: str, make: Callable[[], str] | None = None) -> str:
-    """A random value, generated on the first call and read back on later ones. Only the owner may read its file."""
-    path = data_dir / name
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text((make or (lambda: secrets.token_urlsafe(12)))())
-    return path.read_text()
-
-
-def encryption_key() -> str:
-    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+    write_private(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))

@@ -15,7 +15,8 @@ from recart_hooks.demo.publisher import publish
 from recart_hooks.demo.receiver import Receiver
 from recart_hooks.demo.scoreboard import Scoreboard
 from recart_hooks.demo.shop import Shop
-from recart_hooks.local import env_file, kept_secret
+from recart_hooks.local import env_file
+from recart_hooks.private_files import kept_secret
 from recart_hooks.stack import StackError
 from recart_hooks.system import StartError, System, run_system
 from recart_hooks.terminal import say

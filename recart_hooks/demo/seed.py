@@ -12,6 +12,7 @@ from partners.keys import create_key, find_key
 from partners.models import Partner, Subscription
 from partners.services import create_partner, create_subscription, reveal_secrets, update_subscription
 from recart_hooks.demo.partners import DESCRIPTION, PARTNERS, DemoPartner
+from recart_hooks.private_files import write_private
 
 CATALOGUE = Path(__file__).resolve().parents[2] / "partners" / "catalogues" / "ecommerce.yaml"
 
@@ -30,8 +31,7 @@ def seed_key(kept_in: Path) -> str:
     if kept_in.exists() and find_key(kept_in.read_text()):
         return kept_in.read_text()
     token = create_key("demo", partner=Partner.objects.get(name=PARTNERS[0].name)).token
-    kept_in.touch(mode=0o600)
-    kept_in.write_text(token)
+    write_private(kept_in, token)
     return token
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 
 from recart_hooks.ports import LOOPBACK
+from recart_hooks.private_files import kept_secret
 from recart_hooks.processes import Ending
 from recart_hooks.stack.server import Server, StackError, package_directory
 
@@ -91,12 +92,7 @@ class Postgres(Server):
         return f"postgresql://{USER}:{self._password()}@{LOOPBACK}:{self.port}/{database}"
 
     def _password(self) -> str:
-        path = self.data_dir / "postgres.password"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_hex(16))
-        return path.read_text()
+        return kept_secret(self.data_dir, "postgres.password", lambda: secrets.token_hex(16))
 
     def _initialise(self, home: Path, password_file: Path) -> None:
         login = ["--username", USER, "--pwfile", str(password_file), "--auth=scram-sha-256"]

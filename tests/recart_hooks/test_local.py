@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
 from honcho.environ import parse
 
-from recart_hooks.local import Ports, encryption_key, env_file, kept_secret, local_environment
+from recart_hooks.local import Ports, env_file, local_environment
 from recart_hooks.ports import LOOPBACK, RANGE, free_port, is_free
+from recart_hooks.private_files import kept_secret
 from recart_hooks.settings import env
 from recart_hooks.stack import Stack
 
@@ -40,10 +40,6 @@ def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -
     assert kept_secret(tmp_path, "key") == first
     assert kept_secret(tmp_path, "other") != first
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_made_encryption_key_can_encrypt() -> None:
-    assert Fernet(encryption_key()).encrypt(b"secret")
 
 
 def test_the_environment_holds_settings_and_what_python_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
