@@ -1,7 +1,7 @@
 """The admin pages of deliveries, events, dead letters, replays and task results."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,36 +25,11 @@ from delivery.trying import shared_places
 from partners import services
 from partners.admin.base import change_url, list_url, url_of
 from partners.identifiers import first_id, new_id
-from partners.models import AuditEntry, EventType, Partner, Subscription
+from partners.models import AuditEntry, EventType, Subscription
 from tests.admin_pages import DIALOG, assert_staff_see, assert_strangers_log_in, dialog_url, viewer
+from tests.rows import NOON, new_delivery, new_event, new_subscription
 
 pytestmark = pytest.mark.django_db
-
-NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-
-
-def new_subscription(name: str = "Yotpo") -> Subscription:
-    partner = Partner.objects.filter(name=name).first() or services.create_partner(name)
-    return services.create_subscription(partner, "https://hooks.example.com/recart", ["*"])
-
-
-def new_event(**fields: Any) -> Event:
-    fields = {"id": new_id("evt"), "type": "orders.created", "occurred_at": NOON, "data": '{"n": 1.10}', **fields}
-    return Event.objects.create(**fields)
-
-
-def new_delivery(subscription: Subscription | None = None, event: Event | None = None, **fields: Any) -> Delivery:
-    subscription = subscription or new_subscription()
-    event = event or new_event()
-    finished = {"finished_at": NOON} if fields.get("status", "pending") != "pending" else {"next_attempt_at": NOON}
-    return Delivery.objects.create(
-        event=event,
-        subscription=subscription,
-        partner=subscription.partner,
-        event_type=event.type,
-        **finished,
-        **fields,
-    )
 
 
 def new_attempt(delivery: Delivery, number: int = 1, **fields: Any) -> Attempt:

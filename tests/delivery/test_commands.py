@@ -16,11 +16,11 @@ from delivery.broker import FairQueues
 from delivery.due import Due, FanOutDue
 from delivery.limits import push_limits
 from delivery.management.arguments import moment
-from delivery.models import Attempt, Delivery, Event, FanOut, ReplayJob
+from delivery.models import Attempt, Delivery, FanOut, ReplayJob
 from delivery.reconcile import look_back, reconcile
 from partners import services
-from partners.identifiers import new_id
 from partners.models import Subscription
+from tests import rows
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers, pytest.mark.usefixtures("queues")]
 
@@ -40,20 +40,10 @@ def run(*arguments: object) -> str:
 
 
 def new_delivery(subscription: Subscription, status: str = "pending", errors: tuple[str, ...] = ()) -> Delivery:
-    """A delivery with an attempt for each of `errors`; due a minute ago if it is pending."""
-    now = timezone.now()
-    event = Event.objects.create(id=new_id("evt"), type="orders.created", occurred_at=now, data='{"total": 1.10}')
-    is_pending = status == "pending"
-    delivery = Delivery.objects.create(
-        event=event,
-        subscription=subscription,
-        partner=subscription.partner,
-        event_type=event.type,
-        status=status,
-        attempt_count=len(errors),
-        next_attempt_at=now - timedelta(minutes=2) if is_pending else None,
-        finished_at=None if is_pending else now,
-        last_error=errors[-1] if errors else "",
+    """A delivery with an attempt for each of `errors`; due for two minutes if it is pending."""
+    now, last_error = timezone.now(), errors[-1] if errors else ""
+    delivery = rows.new_delivery(
+        subscription, at=now - timedelta(minutes=2), status=status, attempt_count=len(errors), last_error=last_error
     )
     for number, error in enumerate(errors, start=1):
         status_code = None if error else 200

@@ -15,13 +15,11 @@ from django.utils import timezone
 
 from delivery import backlog
 from delivery.admin.traffic import RANGES, traffic
-from delivery.models import Delivery, Event
 from delivery.resolutions import roll_up
 from delivery.rollups import Cell, write
-from partners import services
 from partners.admin.base import change_url, url_of
-from partners.identifiers import new_id
 from partners.models import Partner, Subscription
+from tests.rows import new_delivery, new_subscription
 
 pytestmark = pytest.mark.django_db
 
@@ -33,24 +31,12 @@ def nothing_remembered() -> None:
     cache.clear()
 
 
-def new_subscription(name: str) -> Subscription:
-    partner = Partner.objects.filter(name=name).first() or services.create_partner(name)
-    return services.create_subscription(partner, "https://hooks.example.com/recart", ["*"])
-
-
 def count(of: Subscription, at: datetime, latencies_ms: Sequence[float], failures: int = 0, dead: int = 0) -> None:
     cell = Cell(of.partner_id)
     for number, latency in enumerate(latencies_ms):
         status = "dead" if number < dead else "pending" if number < failures else "succeeded"
         cell.count(latency, failed=number < failures, status=status)
     write({(at.replace(second=0, microsecond=0), of.pk): cell})
-
-
-def new_pending(of: Subscription, due_at: datetime) -> Delivery:
-    event = Event.objects.create(id=new_id("evt"), type="orders.created", occurred_at=NOW, data="{}")
-    return Delivery.objects.create(
-        event=event, subscription=of, partner=of.partner, event_type=event.type, next_attempt_at=due_at
-    )
 
 
 def cards(range_: str = "1h", whose: Partner | None = None) -> dict[str, tuple[str, str]]:
@@ -85,7 +71,7 @@ def test_a_partner_sees_only_itself() -> None:
     yotpo, okendo = new_subscription("Yotpo"), new_subscription("Okendo")
     count(yotpo, NOW, [10] * 7)
     count(okendo, NOW, [10] * 50, failures=50)
-    new_pending(okendo, NOW)
+    new_delivery(okendo, at=NOW)
 
     shown = cards(whose=yotpo.partner)
 
@@ -145,15 +131,15 @@ def test_the_slowest_endpoint_comes_first_if_it_was_called_often_enough() -> Non
 def test_the_backlog_is_counted_by_partner() -> None:
     yotpo, okendo = new_subscription("Yotpo"), new_subscription("Okendo")
     for _ in range(3):
-        new_pending(yotpo, NOW + timedelta(hours=2))
-    new_pending(okendo, NOW - timedelta(minutes=4))
+        new_delivery(yotpo, at=NOW + timedelta(hours=2))
+    new_delivery(okendo, at=NOW - timedelta(minutes=4))
 
     assert cards()["Backlog"] == ("4", "the oldest due 4 min ago")
     assert ranking("Longest backlogs") == [("Yotpo", "3, next in 2 h", 100), ("Okendo", "1, due 4 min ago", 33)]
 
 
 def test_a_backlog_that_cannot_be_counted_in_time_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    new_pending(new_subscription("Yotpo"), NOW)
+    new_delivery(new_subscription("Yotpo"), at=NOW)
     slow = f"SELECT pg_sleep(2), * FROM ({backlog._COUNT['partner_id']}) AS slow"
     monkeypatch.setitem(backlog._COUNT, "partner_id", slow)
     monkeypatch.setattr(backlog, "TIMEOUT_S", 0.05)
@@ -177,8 +163,8 @@ def test_the_first_page_shows_traffic_and_renews_itself(admin_client: Client) ->
 
 def test_the_backlog_leads_to_the_deliveries_that_it_counts(admin_client: Client) -> None:
     yotpo, okendo = new_subscription("Yotpo"), new_subscription("Okendo")
-    own = [new_pending(yotpo, NOW).pk for _ in range(2)]
-    foreign = new_pending(okendo, NOW).pk
+    own = [new_delivery(yotpo, at=NOW).pk for _ in range(2)]
+    foreign = new_delivery(okendo, at=NOW).pk
 
     for whose, wanted in ((None, {*own, foreign}), (yotpo.partner, set(own))):
         card = traffic(RANGES["1h"], NOW, whose).cards[-1]

@@ -18,16 +18,16 @@ from delivery.breaker import Opened
 from delivery.breaker_store import SharedBreakers
 from delivery.due import Due
 from delivery.live import live
-from delivery.models import Delivery, Event
+from delivery.models import Delivery
 from partners import services
 from partners.admin.base import change_url
-from partners.identifiers import new_id
 from partners.models import AuditEntry, Partner, Subscription
 from tests.admin_pages import DIALOG, dialog_url, viewer
 from tests.api_calls import Caller, caller, subscription_of
 from tests.delivery.broker.manual_worker import ManualWorker
 from tests.delivery.broker.servers import forget
 from tests.proxy import Proxy
+from tests.rows import new_delivery
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers, pytest.mark.usefixtures("valkey")]
 
@@ -47,16 +47,8 @@ def subscription(partner: Partner) -> Iterator[Subscription]:
 
 
 def new_pending(of: Subscription, due_s_ago: float, error: str = "") -> Delivery:
-    event = Event.objects.create(id=new_id("evt"), type="orders.created", occurred_at=timezone.now(), data="{}")
-    return Delivery.objects.create(
-        event=event,
-        subscription=of,
-        partner=of.partner,
-        event_type=event.type,
-        next_attempt_at=timezone.now() - timedelta(seconds=due_s_ago),
-        attempt_count=int(bool(error)),
-        last_error=error,
-    )
+    due_at = timezone.now() - timedelta(seconds=due_s_ago)
+    return new_delivery(of, at=due_at, attempt_count=int(bool(error)), last_error=error)
 
 
 def queued(deliveries: list[Delivery], eta: float | None = None) -> None:

@@ -35,6 +35,7 @@ from partners.services import (
 )
 from tests.delivery.broker.waiting import until
 from tests.locks import locked, somebody_waits
+from tests.rows import new_delivery, new_event
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
@@ -174,11 +175,9 @@ def test_the_answer_of_an_attempt_that_is_recorded_while_its_event_is_expunged_i
 @pytest.mark.django_db(transaction=True)
 def test_expunging_locks_deliveries_in_the_order_in_which_attempts_are_recorded(subscription: Subscription) -> None:
     other = create_subscription(subscription.partner, "https://hooks.reviews.com/other", ["orders.*"])
-    event = Event.objects.create(id="e", type="orders.created", occurred_at=AT, data="{}")
+    event = new_event(id="e")
     for id_, to in (("dlv_2", subscription), ("dlv_1", other)):  # the index of the event's deliveries has this order
-        Delivery.objects.create(
-            id=id_, event=event, subscription=to, partner=to.partner, event_type=event.type, next_attempt_at=AT
-        )
+        new_delivery(to, event, id=id_)
 
     with ThreadPoolExecutor(1) as thread:
         with transaction.atomic():

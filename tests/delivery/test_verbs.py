@@ -19,6 +19,7 @@ from delivery.verbs import retry_delivery, send_test_event
 from partners import services
 from partners.identifiers import new_id
 from partners.models import EventType, Subscription
+from tests import rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers, pytest.mark.usefixtures("wiped_queues")]
 
@@ -29,18 +30,8 @@ def new_subscription(*event_types: str) -> Subscription:
 
 
 def new_delivery(status: str, next_attempt_at: datetime | None = None, attempt_count: int = 2) -> Delivery:
-    subscription = new_subscription()
-    event = Event.objects.create(id=new_id("evt"), type="orders.created", occurred_at=timezone.now(), data="{}")
-    return Delivery.objects.create(
-        event=event,
-        subscription=subscription,
-        partner=subscription.partner,
-        event_type=event.type,
-        status=status,
-        attempt_count=attempt_count,
-        next_attempt_at=next_attempt_at,
-        finished_at=None if next_attempt_at else timezone.now(),
-    )
+    at = next_attempt_at or timezone.now()
+    return rows.new_delivery(new_subscription(), at=at, status=status, attempt_count=attempt_count)
 
 
 def queued(delivery: Delivery) -> list[Any]:

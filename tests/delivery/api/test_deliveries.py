@@ -1,6 +1,6 @@
 """The delivery log: filters, attempts, retrying a delivery; reading and expunging events."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -14,20 +14,15 @@ from partners import services
 from partners.identifiers import new_id
 from partners.models import AuditEntry, Subscription
 from tests.api_calls import Caller, caller, is_problem, subscription_of
+from tests.rows import NOON, new_delivery, new_event
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
-NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-
 
 def delivered(subscription: Subscription, event_id: str = "", **fields: Any) -> Delivery:
-    event, _ = Event.objects.get_or_create(
-        id=event_id or new_id("evt"),
-        defaults={"type": "orders.created", "occurred_at": NOON, "data": '{"n": 1.10, "a": 1}'},
-    )
-    ended = {"status": "succeeded", "finished_at": NOON} if "next_attempt_at" not in fields else {}
-    values = {"event_type": event.type, "attempt_count": 1, **ended, **fields}
-    return Delivery.objects.create(event=event, subscription=subscription, partner_id=subscription.partner_id, **values)
+    id_ = event_id or new_id("evt")
+    event = Event.objects.filter(pk=id_).first() or new_event(id=id_, data='{"n": 1.10, "a": 1}')
+    return new_delivery(subscription, event, **{"status": "succeeded", "attempt_count": 1, **fields})
 
 
 def attempted(delivery: Delivery, number: int = 1, **fields: Any) -> Attempt:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from delivery.models import Delivery, Event
 from partners.api import costly
 from partners.models import EventType
 from tests.api_calls import caller, is_problem, subscription_of
+from tests.rows import new_delivery, new_event
 
 pytestmark = pytest.mark.django_db
 
@@ -44,16 +44,7 @@ def test_a_preview_of_a_subscription_on_an_event_of_ours() -> None:
     EventType.objects.create(name="orders.created", sample='{"n": 1}')
     one = caller()
     subscription = subscription_of(one.partner, transformation='{"map": {"n": "$.data.n"}}')
-    event = Event.objects.create(
-        id="o/1", type="orders.created", occurred_at=subscription.created_at, data='{"n": 2.0}'
-    )
-    Delivery.objects.create(
-        event=event,
-        subscription=subscription,
-        partner=one.partner,
-        event_type=event.type,
-        next_attempt_at=subscription.created_at,
-    )
+    new_delivery(subscription, new_event(id="o/1", data='{"n": 2.0}'))
 
     by_sample = {"subscription_id": subscription.pk, "event_type": "orders.created"}
     assert one.post("/preview", by_sample).json()["body"] == {"n": 1}

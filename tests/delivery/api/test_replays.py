@@ -1,7 +1,7 @@
 """Replays of all, failed or missing events: each delivery at most once, in steps that survive crashes."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,10 @@ from partners.models import Subscription
 from tests.api_calls import Caller, caller, is_problem, subscription_of
 from tests.delivery.broker.waiting import until
 from tests.locks import locked, somebody_waits
+from tests.rows import NOON, new_delivery
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
-NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SINCE = "2026-05-01T00:00:00Z"
 
 
@@ -31,16 +31,7 @@ def happened(number: int, type_: str = "orders.created", data: str = '{"n": 1}',
 
 
 def delivered(event: Event, subscription: Subscription, status: str = "succeeded") -> Delivery:
-    ended: dict[str, Any] = {"next_attempt_at": NOON} if status == "pending" else {"finished_at": NOON}
-    return Delivery.objects.create(
-        event=event,
-        subscription=subscription,
-        partner_id=subscription.partner_id,
-        event_type=event.type,
-        status=status,
-        attempt_count=1,
-        **ended,
-    )
+    return new_delivery(subscription, event, status=status, attempt_count=1)
 
 
 def started(one: Caller, subscription: Subscription, mode: str) -> dict[str, Any]:

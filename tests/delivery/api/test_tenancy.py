@@ -5,7 +5,6 @@ The routes come from the URLconf and from the schema, so that a new one can't be
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -17,10 +16,10 @@ from delivery.models import Attempt, Delivery, Event, ReplayJob
 from partners.keys import create_key
 from partners.models import ApiKey, Partner, Subscription
 from tests.api_calls import Caller, call, caller, subscription_of
+from tests.rows import NOON, new_delivery, new_event
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
-NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 ROLES = ("partner", "read_only", "producer", "catalogue")
 READS, WRITES, PUBLISHES, CATALOGUES = {"partner", "read_only"}, {"partner"}, {"producer"}, {"catalogue"}
@@ -107,14 +106,8 @@ class Victim:
 def victim() -> Victim:
     owner = caller(partner="victim partner")
     subscription = subscription_of(owner.partner, description="victim subscription")
-    event = Event.objects.create(id="victim-event", type="orders.created", occurred_at=NOON, data='"victim data"')
-    delivery = Delivery.objects.create(
-        event=event,
-        subscription=subscription,
-        partner=owner.partner,
-        event_type=event.type,
-        next_attempt_at=NOON,
-    )
+    event = new_event(id="victim-event", data='"victim data"')
+    delivery = new_delivery(subscription, event)
     Attempt.objects.create(delivery=delivery, number=1, started_at=NOON, latency_ms=1, response_excerpt="victim answer")
     replay = ReplayJob.objects.create(
         partner=owner.partner,

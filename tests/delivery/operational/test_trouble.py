@@ -11,7 +11,7 @@ from delivery.breaker import Opened
 from delivery.breaker_store import SharedBreakers
 from delivery.broker import FairQueues
 from delivery.broker.queues import QueueStats
-from delivery.models import Delivery, Event, OperationalEvent
+from delivery.models import OperationalEvent
 from delivery.operational.notify import Notice, notify
 from delivery.operational.trouble import (
     dead_deliveries,
@@ -22,6 +22,7 @@ from delivery.operational.trouble import (
 from partners.models import Subscription
 from partners.services import create_subscription, disable_subscription, enable_subscription, pause_partner
 from tests.delivery.operational.conftest import NOW, History
+from tests.rows import new_delivery
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
@@ -113,15 +114,7 @@ def test_an_opened_breaker_is_told_of_after_a_run_that_did_not_get_to_it(
 
 
 def test_dead_deliveries_are_told_of_together(subscription: Subscription, history: History) -> None:
-    event = Event.objects.create(id="e1", type="orders.created", occurred_at=NOW, data="{}")
-    delivery = Delivery.objects.create(
-        event=event,
-        subscription=subscription,
-        partner_id=subscription.partner_id,
-        event_type=event.type,
-        status="dead",
-        finished_at=NOW - timedelta(minutes=6),
-    )
+    delivery = new_delivery(subscription, status="dead", at=NOW - timedelta(minutes=6))
     history(dead=(0.1, 0.1, 0.2))
     (notice,) = dead_deliveries(NOW, QUIET)
     assert notice.data["count"] == 3

@@ -4,7 +4,6 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from delivery.models import Delivery, Event
 from partners.models import Subscription
@@ -13,6 +12,7 @@ from recart_hooks.demo.ledger import unfinished_deliveries
 from recart_hooks.demo.partners import PARTNERS
 from recart_hooks.demo.seed import seed
 from recart_hooks.demo.shop import Shop
+from tests.rows import new_delivery, new_event
 
 RUN = "r1"
 ENDPOINT = "https://hooks.example.com/mine"
@@ -22,17 +22,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.django_db]
 
 def pending(subscription: Subscription) -> Delivery:
     one = next(Shop(RUN).events())
-    now = timezone.now()
-    event, _ = Event.objects.get_or_create(
-        pk=one.id, defaults={"type": one.type, "data": one.data.decode(), "occurred_at": now}
-    )
-    return Delivery.objects.create(
-        event=event,
-        subscription=subscription,
-        partner=subscription.partner,
-        event_type=event.type,
-        next_attempt_at=now,
-    )
+    return new_delivery(subscription, Event.objects.filter(pk=one.id).first() or new_event(id=one.id))
 
 
 def test_subscriptions_that_somebody_added_to_the_demo_are_not_counted(settings: Any) -> None:
