@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 from django.db import Error as DatabaseProblem
@@ -66,7 +65,7 @@ class ChangeListener:
         trouble = Trouble(logger, "cannot listen for changes; trying again")
         while not self._stopping.is_set():
             try:
-                with BoundedConnection.connect(**_connection_parameters(), autocommit=True) as listening:
+                with BoundedConnection.connect(**connection.get_connection_params(), autocommit=True) as listening:
                     listening.longest_wait_s = self._longest_silence_s
                     listening.execute(f"LISTEN {CHANNEL}")
                     self._tell(EVERYTHING)
@@ -95,12 +94,3 @@ class ChangeListener:
             raise
         except Exception:
             logger.exception("a change could not be applied", extra={"kind": change.kind, "id": change.id})
-
-
-def _connection_parameters() -> dict[str, Any]:
-    known = connection.get_connection_params()
-    return {
-        name: value
-        for name, value in known.items()
-        if name not in {"context", "cursor_factory", "pool", "prepare_threshold"}
-    }
