@@ -24,14 +24,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
 
 @pytest.fixture
-def turns() -> Iterator[Turns]:
-    turns = Turns("test", helpers=1)
-    turns.start()
-    yield turns
-    turns.stop(30)
-
-
-@pytest.fixture
 def own() -> Iterator[OwnConnection]:
     own = OwnConnection()
     yield own

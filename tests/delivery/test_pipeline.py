@@ -1,7 +1,7 @@
 """Many deliveries at a time are loaded, sent and recorded together; each is settled once, after its commit."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -123,14 +123,6 @@ class World:
 
     def wait(self, count: int) -> None:
         until(lambda: len(self.settled) == count, "it comes")
-
-
-@pytest.fixture
-def turns() -> Iterator[Turns]:
-    turns = Turns("test", helpers=4)
-    turns.start()
-    yield turns
-    turns.stop(10)
 
 
 @pytest.fixture

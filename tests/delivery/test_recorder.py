@@ -12,21 +12,16 @@ from delivery.clocks import database_now
 from delivery.deliver import EXPUNGED
 from delivery.due import Due
 from delivery.endpoints import EndpointCache
-from delivery.ingest import Accepted, ingest
 from delivery.jobs import JobLoader
-from delivery.messages import NewEvent
 from delivery.models import Attempt, Delivery, Event
 from delivery.outcomes import ErrorClass, answered, failed
 from delivery.passing import is_passing
 from delivery.recorder import AttemptRecord, disable_gone, record
 from delivery.retries import Step, decide
-from delivery.routing import Route
-from delivery.selection import Selection
 from delivery.verify import verify_hour
 from partners.changes import Change
 from partners.models import Subscription
 from partners.services import (
-    create_partner,
     create_subscription,
     disable_subscription,
     enable_subscription,
@@ -40,21 +35,6 @@ from tests.rows import new_delivery, new_event
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
 AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def subscription() -> Subscription:
-    return create_subscription(create_partner("Awesome Reviews"), "https://hooks.reviews.com/in", ["orders.*"])
-
-
-@pytest.fixture
-def due(subscription: Subscription) -> list[Due]:
-    class Router:
-        def route(self, _event: NewEvent) -> Selection:
-            return Selection(wanted=[Route(subscription.id, subscription.partner_id, ("*",))])
-
-    events = [Accepted(NewEvent(f"e{n}", "orders.created", "", AT, b'{"n": 1.0}')) for n in range(3)]
-    return list(ingest(events, Router()).due)
 
 
 def succeeded(due: Due, subscription: Subscription, number: int = 1) -> AttemptRecord:

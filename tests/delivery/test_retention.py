@@ -18,7 +18,6 @@ from delivery.retention.rules import check_ages, check_archive, configured_archi
 from delivery.rollups import Cell, write
 from partners.identifiers import first_id
 from partners.models import Subscription
-from partners.services import create_partner, create_subscription
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
@@ -26,11 +25,6 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 KEPT = timedelta(days=30)
 OLD, YOUNG = NOW - timedelta(days=31), NOW - timedelta(days=29)
 LONG_RULES = [Rule(table, KEPT) for table in (tables.ATTEMPTS, tables.DELIVERIES, tables.EVENTS)]
-
-
-@pytest.fixture
-def subscription() -> Subscription:
-    return create_subscription(create_partner("Awesome Reviews"), "https://hooks.reviews.com/in", ["*"])
 
 
 class Store:

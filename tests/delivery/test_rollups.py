@@ -21,7 +21,7 @@ from delivery.retries import Step
 from delivery.rollups import Rollups
 from partners.connections import BoundedConnection
 from partners.models import Subscription
-from tests.delivery.test_recorder import AT, due, subscription, succeeded  # noqa: F401 - fixtures
+from tests.delivery.test_recorder import AT, succeeded
 from tests.proxy import Proxy
 
 
@@ -63,7 +63,7 @@ def hour_of(of: Subscription) -> stats.Span:
 
 @pytest.mark.servers
 @pytest.mark.django_db
-def test_flushes_of_several_processes_add_up(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+def test_flushes_of_several_processes_add_up(due: Sequence[Due], subscription: Subscription) -> None:
     for process in (Rollups(), Rollups()):
         process.add([record_of(due[0], subscription), failure(due[1], subscription)])
         assert process.flush() == 1
@@ -78,8 +78,8 @@ def test_flushes_of_several_processes_add_up(due: Sequence[Due], subscription: S
 @pytest.mark.servers
 @pytest.mark.django_db(transaction=True)
 def test_a_flush_gives_up_a_connection_on_which_nobody_answers(
-    due: Sequence[Due],  # noqa: F811
-    subscription: Subscription,  # noqa: F811
+    due: Sequence[Due],
+    subscription: Subscription,
     postgres_wire: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -107,7 +107,7 @@ def test_a_flush_gives_up_a_connection_on_which_nobody_answers(
 
 @pytest.mark.servers
 @pytest.mark.django_db
-def test_stats_split_by_time_partner_and_subscription(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+def test_stats_split_by_time_partner_and_subscription(due: Sequence[Due], subscription: Subscription) -> None:
     rollups = Rollups()
     rollups.add([record_of(due[0], subscription), record_of(due[1], subscription, AT + timedelta(minutes=7))])
     rollups.flush()
@@ -121,7 +121,7 @@ def test_stats_split_by_time_partner_and_subscription(due: Sequence[Due], subscr
 
 @pytest.mark.servers
 @pytest.mark.django_db
-def test_hours_and_days_are_made_of_minutes_however_often(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+def test_hours_and_days_are_made_of_minutes_however_often(due: Sequence[Due], subscription: Subscription) -> None:
     rollups = Rollups()
     rollups.add([record_of(due[0], subscription), failure(due[1], subscription)])
     rollups.add([record_of(due[2], subscription, AT + timedelta(minutes=30))])
@@ -140,7 +140,7 @@ def test_hours_and_days_are_made_of_minutes_however_often(due: Sequence[Due], su
 
 @pytest.mark.servers
 @pytest.mark.django_db
-def test_a_long_span_has_hours_and_the_minutes_since(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+def test_a_long_span_has_hours_and_the_minutes_since(due: Sequence[Due], subscription: Subscription) -> None:
     def count(at: datetime) -> None:
         rollups = Rollups()
         rollups.add([record_of(due[0], subscription, at)])
@@ -162,8 +162,8 @@ def test_a_long_span_has_hours_and_the_minutes_since(due: Sequence[Due], subscri
 @pytest.mark.servers
 @pytest.mark.django_db
 def test_no_minute_is_counted_twice_or_left_out_whatever_was_made_until_then(
-    due: Sequence[Due],  # noqa: F811
-    subscription: Subscription,  # noqa: F811
+    due: Sequence[Due],
+    subscription: Subscription,
 ) -> None:
     midnight = AT.replace(hour=0)
     made_at = [midnight + timedelta(minutes=minutes) for minutes in (0, 9, 59, 359, 361, 1439, 1441, 1500, 1811, 1825)]
@@ -181,7 +181,7 @@ def test_no_minute_is_counted_twice_or_left_out_whatever_was_made_until_then(
 
 @pytest.mark.servers
 @pytest.mark.django_db
-def test_what_nobody_rolled_up_for_days_is_made_later(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+def test_what_nobody_rolled_up_for_days_is_made_later(due: Sequence[Due], subscription: Subscription) -> None:
     for days in (0, 3, 5):
         rollups = Rollups()
         rollups.add([record_of(due[0], subscription, AT + timedelta(days=days))])
@@ -194,7 +194,7 @@ def test_what_nobody_rolled_up_for_days_is_made_later(due: Sequence[Due], subscr
 
 @pytest.mark.servers
 @pytest.mark.django_db
-def test_the_sides_of_an_overview_add_up_to_the_same(due: Sequence[Due], subscription: Subscription) -> None:  # noqa: F811
+def test_the_sides_of_an_overview_add_up_to_the_same(due: Sequence[Due], subscription: Subscription) -> None:
     rollups = Rollups()
     rollups.add([record_of(due[0], subscription), failure(due[1], subscription)])
     rollups.add([record_of(due[2], subscription, AT + timedelta(minutes=20))])

@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
@@ -13,14 +13,6 @@ from delivery.polling import READS, WRITES
 from delivery.turns import Turns
 from delivery.waits import Waiter, current_task, offload, rest, sleep, wait_for_socket
 from tests.turns import start
-
-
-@pytest.fixture
-def turns() -> Iterator[Turns]:
-    turns = Turns("test", helpers=4)
-    turns.start()
-    yield turns
-    turns.stop(10)
 
 
 def test_a_task_that_waits_lets_the_others_go_on_in_the_same_thread(turns: Turns) -> None:

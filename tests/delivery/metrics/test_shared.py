@@ -20,7 +20,6 @@ from delivery.sources import SourceUnavailable
 from partners.models import Partner, Subscription
 from partners.services import create_partner, create_subscription, disable_subscription, pause_partner, resume_partner
 from recart_hooks.metrics import KEPT_S, Kept
-from tests.delivery.test_recorder import due, subscription  # noqa: F401 - fixtures
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 SLOW = Partner(id="ptr_slow", name="Slow", paused_until=NOW + timedelta(hours=1))
@@ -95,7 +94,7 @@ def test_without_valkey_no_breakers_are_told(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.servers
 @pytest.mark.django_db
-def test_breakers_and_subscriptions_are_told_by_state(subscription: Subscription) -> None:  # noqa: F811
+def test_breakers_and_subscriptions_are_told_by_state(subscription: Subscription) -> None:
     other = create_subscription(create_partner("Loyal Llama"), "https://hooks.llama.com/hook", ["*"])
     disabled = create_subscription(other.partner, "https://hooks.llama.com/2", ["*"])
     disable_subscription(disabled, "gone")
@@ -116,7 +115,7 @@ def test_breakers_and_subscriptions_are_told_by_state(subscription: Subscription
 @pytest.mark.servers
 @pytest.mark.django_db
 @pytest.mark.usefixtures("due")
-def test_the_oldest_waiting_is_due_for_longest_and_not_held_by_a_pause(subscription: Subscription) -> None:  # noqa: F811
+def test_the_oldest_waiting_is_due_for_longest_and_not_held_by_a_pause(subscription: Subscription) -> None:
     now = datetime.now(UTC)
     for delivery, age_s in zip(Delivery.objects.all(), (-3600, 5, 100), strict=True):
         Delivery.objects.filter(pk=delivery.pk).update(next_attempt_at=now - timedelta(seconds=age_s))

@@ -1,4 +1,4 @@
-"""A subscription, and a history of attempts written to its roll-ups."""
+"""A history of attempts, written to the roll-ups of a subscription."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -7,15 +7,9 @@ import pytest
 
 from delivery.rollups import Cell, Key, write
 from partners.models import Subscription
-from partners.services import create_partner, create_subscription
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 History = Callable[..., None]
-
-
-@pytest.fixture
-def subscription() -> Subscription:
-    return create_subscription(create_partner("Awesome Reviews"), "https://hooks.reviews.com/in", ["*"])
 
 
 @pytest.fixture
