@@ -1,7 +1,6 @@
-"""The catalogue of operational events: descriptions, titles and sample data."""
+"""The kinds of operational events, and the titles that people read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from partners.endpoints import origin
@@ -12,79 +11,17 @@ BREAKER = "breaker.opened"
 DEAD = "delivery.dead"
 LIMITED = "partner.rate_limited"
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """`title` is one line for people; its placeholders are members of `showable` data."""
-
-    name: str
-    description: str
-    title: str
-    sample: Mapping[str, Any]
-
-    def title_of(self, data: Mapping[str, Any]) -> str:
-        return self.title.format_map(showable(data))
+TITLES: Mapping[str, str] = {
+    FAILING: "{url} ({subscription_id}) has failed since {failing_since}; it will be disabled at {disabled_from} "
+    "unless a delivery succeeds",
+    DISABLED: "{url} ({subscription_id}) is disabled ({reason}) since {disabled_at}",
+    BREAKER: "{url} ({subscription_id}) seems to be down: deliveries wait until a probe succeeds",
+    DEAD: "deliveries to {url} ({subscription_id}) ended without success: {count}",
+    LIMITED: "{waiting} deliveries wait for the rate limit {rate_limit}: sending them takes about {wait_s} s",
+}
+"""One line for each kind, whose placeholders are members of the `showable` data."""
 
 
 def showable(data: Mapping[str, Any]) -> dict[str, Any]:
     """The data for logs and mail, with the endpoint's URL cut to its origin. Only the partner is sent the whole URL."""
     return {name: origin(value) if name == "url" else value for name, value in data.items()}
-
-
-KINDS: Mapping[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind(
-            FAILING,
-            "Every attempt has failed for 50, 70 or 90 % of the time after which the subscription is disabled.",
-            "{url} ({subscription_id}) has failed since {failing_since}; it will be disabled at {disabled_from} "
-            "unless a delivery succeeds",
-            {
-                "subscription_id": "sub_0199…",
-                "url": "https://hooks.example.com/orders",
-                "failing_since": "2026-11-18T08:00:00Z",
-                "share": 0.5,
-                "failures": 412,
-                "disabled_from": "2026-11-23T08:00:00Z",
-            },
-        ),
-        Kind(
-            DISABLED,
-            "The subscription gets no more deliveries: its endpoint answered 410 Gone (gone), every attempt failed for "
-            "days (failing), or staff disabled it (staff).",
-            "{url} ({subscription_id}) is disabled ({reason}) since {disabled_at}",
-            {
-                "subscription_id": "sub_0199…",
-                "url": "https://hooks.example.com/orders",
-                "reason": "failing",
-                "disabled_at": "2026-11-23T08:00:00Z",
-            },
-        ),
-        Kind(
-            BREAKER,
-            "The endpoint seems to be down: its deliveries wait, and it is probed from time to time. At most once an "
-            "hour for a subscription.",
-            "{url} ({subscription_id}) seems to be down: deliveries wait until a probe succeeds",
-            {"subscription_id": "sub_0199…", "url": "https://hooks.example.com/orders", "opened": 1},
-        ),
-        Kind(
-            DEAD,
-            "Deliveries ended without success; a replay can send them again. At most once an hour for a subscription, "
-            "with their number.",
-            "deliveries to {url} ({subscription_id}) ended without success: {count}",
-            {
-                "subscription_id": "sub_0199…",
-                "url": "https://hooks.example.com/orders",
-                "count": 3,
-                "since": "2026-11-23T07:00:00Z",
-                "deliveries": ["dlv_0199…"],
-            },
-        ),
-        Kind(
-            LIMITED,
-            "More deliveries wait than the rate limit lets through in ten minutes. At most once an hour.",
-            "{waiting} deliveries wait for the rate limit {rate_limit}: sending them takes about {wait_s} s",
-            {"waiting": 40000, "rate_limit": "50/s", "wait_s": 800},
-        ),
-    )
-}

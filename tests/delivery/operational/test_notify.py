@@ -1,12 +1,10 @@
 """Operational events are delivered to the partner's operational URL, signed."""
 
-from collections.abc import Mapping
-
 import orjson
 import pytest
 
 from delivery.models import Delivery
-from delivery.operational.kinds import BREAKER, KINDS
+from delivery.operational.kinds import BREAKER
 from delivery.operational.notify import Notice, notify
 from delivery.routes import load_routes
 from partners.models import Subscription
@@ -94,10 +92,3 @@ def test_logs_and_titles_do_not_tell_the_path_which_may_be_a_credential(
     assert event.title.startswith(f"https://hooks.reviews.com:8443 ({subscription.pk}) seems to be down")
     assert "s3cr3t" in event.data
     assert [vars(one)["url"] for one in caplog.records] == ["https://hooks.reviews.com:8443"]
-
-
-@pytest.mark.parametrize("kind", list(KINDS.values()), ids=lambda kind: kind.name)
-def test_a_title_can_be_made_of_the_sample(kind: object) -> None:
-    assert isinstance(kind, type(KINDS[BREAKER]))
-    sample: Mapping[str, object] = kind.sample
-    assert "{" not in kind.title_of(sample)
