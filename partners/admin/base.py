@@ -21,17 +21,29 @@ from partners.admin.panel import Panel
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin as _ModelAdmin
+    from django.contrib.admin.views.main import ChangeList
     from django.forms import Form as DialogForm
 else:
     from unfold.admin import ModelAdmin
     from unfold.forms import BaseDialogForm as DialogForm
+    from unfold.views import ChangeList
 
     class _ModelAdmin(ModelAdmin):
         def __class_getitem__(cls, _: Any) -> type:
             return cls
 
 
-__all__ = ["DialogForm", "ReadOnlyAdmin", "StaffAdmin", "change_url", "link", "list_url", "per_object", "url_of"]
+__all__ = [
+    "ChangeList",
+    "DialogForm",
+    "ReadOnlyAdmin",
+    "StaffAdmin",
+    "change_url",
+    "link",
+    "list_url",
+    "per_object",
+    "url_of",
+]
 
 _REFUSED_LOOKUPS = frozenset(["year", "iso_year", "regex", "iregex"])
 """No link of ours has them, and some of their values are errors only in the query itself."""

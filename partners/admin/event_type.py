@@ -1,7 +1,7 @@
 """The pages of event types: those of the catalogue, and those that were seen in events but are not described yet."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -10,21 +10,15 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from partners import audit
-from partners.admin.base import StaffAdmin, per_object
+from partners.admin.base import ChangeList, StaffAdmin, per_object
 from partners.admin.fields import CodeArea
 from partners.admin.list_filters import ConditionFilter, DropdownFilter
 from partners.admin.looks import badge
 from partners.models import EventType, Subscription
 from partners.patterns import asks_for, category
-
-if TYPE_CHECKING:
-    from django.contrib.admin.views.main import ChangeList
-    from django.forms import Textarea as UnfoldAdminTextareaWidget
-else:
-    from unfold.views import ChangeList
-    from unfold.widgets import UnfoldAdminTextareaWidget
 
 
 class EventTypeForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the checker only

@@ -5,7 +5,7 @@ narrow the search: an admin page must not slow deliveries down.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -14,13 +14,8 @@ from django.db import connection
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
-from partners.admin.base import StaffAdmin
+from partners.admin.base import ChangeList, StaffAdmin
 from partners.query_time import TooSlow, limited
-
-if TYPE_CHECKING:
-    from django.contrib.admin.views.main import ChangeList
-else:
-    from unfold.views import ChangeList
 
 OLDER, NEWER = "older", "newer"
 _SEPARATOR = "~"

@@ -1,7 +1,7 @@
 """The page of a partner: its pace, contact, notes and subscriptions; pausing and resuming."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce, Now
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.decorators import display
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from partners import audit, services
 from partners.admin.base import DialogForm, StaffAdmin, link, list_url
@@ -23,11 +24,6 @@ from partners.admin.panel import Panel
 from partners.admin.pausing import PauseForm
 from partners.admin.subscription import state_badge
 from partners.models import FOREVER, Partner, Subscription
-
-if TYPE_CHECKING:
-    from django.forms import Textarea as UnfoldAdminTextareaWidget
-else:
-    from unfold.widgets import UnfoldAdminTextareaWidget
 
 PANEL_ROWS = 20
 
