@@ -17,6 +17,7 @@ from django.db import transaction
 from delivery.messages import OUR_SOURCE
 from delivery.models import OperationalEvent
 from delivery.operational.kinds import TITLES, showable
+from delivery.passing import is_away
 from delivery.verbs import send_to
 from partners.envelope import rfc3339
 from partners.models import Partner
@@ -37,10 +38,17 @@ class Notice:
 
 
 def notify(notices: Iterable[Notice], now: datetime) -> list[OperationalEvent]:
-    """Stores and delivers the notices whose key is new; returns their events."""
+    """Stores and delivers the notices whose key is new; returns their events. An error of ours with one notice is
+    logged and does not stop those of other partners."""
     told = []
     for notice in notices:
-        event = _store(notice, now)
+        try:
+            event = _store(notice, now)
+        except Exception as error:
+            if is_away(error):
+                raise
+            logger.exception("notice failed", extra={"partner_id": notice.partner_id, "notice": notice.key})
+            continue
         if event is not None:
             told.append(event)
             logger.warning(notice.kind, extra={"partner_id": notice.partner_id, **showable(_plain(notice.data))})

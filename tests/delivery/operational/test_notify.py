@@ -1,5 +1,7 @@
 """Operational events are delivered to the partner's operational URL, signed."""
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
@@ -82,6 +84,14 @@ def test_a_url_that_is_refused_now_costs_the_delivery_only(subscription: Subscri
     wants_them(subscription, "http://10.0.0.1/hooks")
     assert len(notify([opened(subscription)], NOW)) == 1
     assert Delivery.objects.count() == 0
+
+
+def test_a_notice_that_fails_does_not_stop_those_of_others(
+    subscription: Subscription, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = replace(opened(subscription, "broken"), data={})  # what its title names is missing
+    assert [event.key for event in notify([broken, opened(subscription)], NOW)] == ["k"]
+    assert [vars(one)["notice"] for one in caplog.records if one.levelname == "ERROR"] == ["broken"]
 
 
 def test_logs_and_titles_do_not_tell_the_path_which_may_be_a_credential(
