@@ -56,7 +56,8 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """`queue` is None if the broker does not answer; `backlogs` (by subscription) if counting would take too long."""
+    """`queue` is None if the broker does not answer: then `breakers` is not known either. `backlogs` (by subscription)
+    is None if counting would take too long."""
 
     queue: Queue | None
     backlogs: Mapping[str, Backlog] | None

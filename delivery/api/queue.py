@@ -78,7 +78,7 @@ class SubscriptionQueueShape(serializers.Serializer[Any]):
         allow_null=True,
         help_text="For how long the oldest delivery has been due; null: none is due, or `pending` is null too.",
     )
-    breaker = BreakerShape()
+    breaker = BreakerShape(allow_null=True, help_text="Null: not known at the moment.")
 
 
 class LiveShape(serializers.Serializer[Any]):
@@ -136,5 +136,5 @@ def _waiting(subscription: Subscription, seen: Live, now: datetime) -> dict[str,
         "is_enabled": subscription.is_enabled,
         "pending": None if backlogs is None else backlogs[pk].pending if pk in backlogs else 0,
         "oldest_waiting_s": seen.oldest_waiting_s(now, {pk}),
-        "breaker": seen.breaker(pk),
+        "breaker": None if seen.queue is None else seen.breaker(pk),
     }

@@ -188,6 +188,16 @@ def test_a_partner_reads_its_queue_and_breakers_by_the_api() -> None:
     SharedBreakers().close(down.pk)
 
 
+def test_the_api_does_not_say_that_breakers_are_closed_while_valkey_hangs(wire: Proxy) -> None:
+    by = caller(partner="Judge.me")
+    subscription = subscription_of(by.partner)
+    wire.hold()
+
+    body, by_subscription = read_queue(by)
+
+    assert (body["queue"], by_subscription[subscription.pk]["breaker"]) == (None, None)
+
+
 def text(page: bytes) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.decode()))
 
