@@ -20,6 +20,8 @@ from partners.models import FOREVER, Partner, Subscription, SubscriptionSecret
 from partners.secrets import new_secret
 
 MAX_LIVE_SECRETS = 10
+OF_THE_PROFILE = ("url", "event_types", "filter")
+"""Fields of the operational subscription that are derived from the partner's profile or have no effect."""
 _Reason = Subscription.DisabledReason
 _REPLACES: dict[str, frozenset[str]] = {
     _Reason.PARTNER: frozenset({_Reason.GONE, _Reason.FAILING}),

@@ -85,7 +85,9 @@ class SubscriptionAdmin(SubscriptionActions):
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Subscription | None = None) -> tuple[str, ...]:
-        return (*self.readonly_fields, "partner") if obj else self.readonly_fields
+        if obj is None:
+            return self.readonly_fields
+        return (*self.readonly_fields, "partner", *(services.OF_THE_PROFILE if obj.is_operational else ()))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A deleted subscription is read-only."""

@@ -31,8 +31,6 @@ from partners.models import Subscription
 
 TAG = "Subscriptions"
 Reason = Subscription.DisabledReason
-_OF_THE_PROFILE = ("url", "event_types", "filter")
-"""Fields of the operational subscription that are derived from the profile or have no effect."""
 _DISABLED = {
     **EXAMPLE,
     "is_enabled": False,
@@ -124,7 +122,7 @@ class SubscriptionView(ApiView):
         with transaction.atomic():
             current = own_subscription(self, subscription_id, lock=True)
             check_match(request, shape(current))
-            if current.is_operational and _changes(current, wanted.validated_data, _OF_THE_PROFILE):
+            if current.is_operational and _changes(current, wanted.validated_data, services.OF_THE_PROFILE):
                 raise _operational()
             services.update_subscription(current, wanted.validated_data)
         return tagged(shape(current))

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from delivery.models import Delivery, Event
+from delivery.operational.kinds import DEAD, KINDS
 from partners import services
 from partners.admin.base import change_url, list_url
 from partners.models import EventType, Subscription
@@ -131,6 +132,21 @@ def test_the_page_offers_what_the_subscription_asks_for_first(admin_client: Clie
 
     assert re.findall(r'<option value="([a-z.]+)">', page) == ["orders.fulfilled", "orders.created", "carts.abandoned"]
     assert "delivery/editor.js" in page
+
+
+def test_the_page_of_the_operational_subscription_offers_operational_events(admin_client: Client) -> None:
+    EventType.objects.create(name="orders.created", sample="{}")
+    partner = services.create_partner("Yotpo", operational_url="https://ops.example.com/a")
+    own = services.operational_subscription(partner)
+    assert own is not None
+
+    page = admin_client.get(change_url(own)).content.decode()
+
+    assert re.findall(r'<option value="([a-z_.]+)">', page) == list(KINDS)
+    assert 'data-endpoint="https://ops.example.com/a"' in page
+    sample = admin_client.get(SAMPLE, {"type": DEAD}).json()["data"]
+    answer = preview(admin_client, event_types="*", type=DEAD, sample=sample, transformation='{"map": "$.data.count"}')
+    assert (answer["verdict"], text(answer["body"])) == ("This is sent.", "3")
 
 
 def test_the_editor_is_on_the_page_of_a_new_subscription_too(admin_client: Client) -> None:

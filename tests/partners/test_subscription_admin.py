@@ -75,6 +75,18 @@ def test_event_types_that_are_unknown_are_saved_with_a_warning(admin_client: Cli
     assert subscription.event_types == ["orders.creatd"]
 
 
+def test_of_the_operational_subscription_what_the_profile_decides_cannot_be_changed(admin_client: Client) -> None:
+    own = services.operational_subscription(new_partner(operational_url="https://ops.example.com/a"))
+    assert own is not None
+
+    changes = subscription_form(url="https://ops.example.com/b", event_types="orders.*", filter="$.data", timeout_s="5")
+    admin_client.post(change_url(own), changes)
+
+    own.refresh_from_db()
+    assert (own.url, own.event_types, own.filter) == ("https://ops.example.com/a", ["*"], "")
+    assert own.timeout_s == 5
+
+
 def test_credentials_in_headers_are_masked_and_kept(admin_client: Client) -> None:
     subscription = new_subscription(headers={"Authorization": "Bearer hunter2", "X-Shop": "42"})
 

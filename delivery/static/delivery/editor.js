@@ -115,8 +115,12 @@
   function start() {
     const pane = document.getElementById("rh-preview");
     const field = (name) => document.getElementById(`id_${name}`);
-    const areas = { filter: field("filter"), transformation: field("transformation") };
-    if (!pane || !areas.filter || !areas.transformation) return;
+    const areas = { transformation: field("transformation") };
+    if (!pane || !areas.transformation) return;
+    if (field("filter")) areas.filter = field("filter");
+    // What the operational subscription cannot change has no field: its URL, and that it gets all operational events.
+    const fixed = { url: pane.dataset.endpoint, event_types: "*", filter: "" };
+    const written = (name) => (field(name) ? field(name).value : fixed[name]);
     const sample = document.getElementById("rh-sample");
     const type = document.getElementById("rh-sample-type");
     areas.data = document.getElementById("rh-sample-data");
@@ -130,7 +134,7 @@
         answer.problems.length ? "danger" : answer.sent ? "success" : "warning"
       }`;
       const request = pane.querySelector(".rh-request");
-      const head = [`POST ${field("url").value || "https://…"}`, ...answer.headers.map(([name, value]) => `${name}: ${value}`)];
+      const head = [`POST ${written("url") || "https://…"}`, ...answer.headers.map(([name, value]) => `${name}: ${value}`)];
       request.textContent = head.join("\n");
       request.hidden = answer.headers.length === 0;
       pane.querySelector(".rh-body").innerHTML = answer.body; // escaped by the server
@@ -147,7 +151,7 @@
       asked += 1;
       const mine = asked;
       const draft = new FormData();
-      ["url", "event_types", "headers", "filter", "transformation"].forEach((name) => draft.set(name, field(name).value));
+      ["url", "event_types", "headers", "filter", "transformation"].forEach((name) => draft.set(name, written(name)));
       draft.set("type", type.value);
       draft.set("sample", areas.data.value);
       try {
@@ -170,9 +174,8 @@
       areas.data.dispatchEvent(new Event("input", { bubbles: true }));
     }
 
-    [...Object.values(areas), field("url"), field("event_types"), field("headers")].forEach((one) =>
-      one.addEventListener("input", later),
-    );
+    const inputs = [...Object.values(areas), field("url"), field("event_types"), field("headers")];
+    inputs.filter(Boolean).forEach((one) => one.addEventListener("input", later));
     type.addEventListener("change", loadSample);
     ask();
   }
