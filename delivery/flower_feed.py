@@ -11,13 +11,14 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
 from django.conf import settings
-from django.db import Error, close_old_connections
+from django.db import Error
 
+from delivery.database import with_living_connection
 from delivery.publish import TASK
 from delivery.recorder import AttemptRecord
 from partners.identifiers import new_id
@@ -115,7 +116,6 @@ class FlowerFeed:
         while True:
             time.sleep(EVERY_S)
             try:
-                close_old_connections()
                 self.flush()
             except Exception as error:  # the thread must go on
                 logger.warning("task events were not sent to Flower", extra={"error": str(error)[:300]})
@@ -158,10 +158,14 @@ class Names:
             if len(self._known) > _NAMES_KEPT:
                 self._known.clear()
             try:
-                self._known.update(Partner.objects.filter(pk__in=unknown).values_list("pk", "name"))
+                self._known.update(with_living_connection(_read_names)(unknown))
             except Error as error:
                 logger.info("partner names for Flower are not available", extra={"error": str(error).strip()[:300]})
         return self._known
+
+
+def _read_names(partner_ids: Collection[str]) -> dict[str, str]:
+    return dict(Partner.objects.filter(pk__in=partner_ids).values_list("pk", "name"))
 
 
 @lru_cache(maxsize=1)

@@ -24,10 +24,14 @@ from delivery.retention.removal import Remover
 from delivery.retention.rules import configured_archive, configured_rules
 from delivery.retention.steps import remove_in_steps
 from delivery.single_run import UnderWay, single_run
+from partners.connections import bound_connection
 from partners.trouble import Trouble
 from recart_hooks.celery import app
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_WAIT_S = 120.0
+"""For the answer to each statement: sums of roll-ups and removals of old rows may take many seconds."""
 
 
 class MaintenanceTask(Task):  # type: ignore[type-arg]
@@ -38,6 +42,7 @@ class MaintenanceTask(Task):  # type: ignore[type-arg]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
+            bound_connection(_LONGEST_WAIT_S)
             with single_run(self.name):
                 result = super().__call__(*args, **kwargs)
         except UnderWay:

@@ -2,17 +2,21 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from celery.events.state import State
+from django.db import connection
 
 from delivery.flower_feed import FAILURES_PER_SUCCESS, NOT_SHOWN, FlowerFeed, Names
 from delivery.outcomes import ErrorClass, answered, failed
 from delivery.retries import Step
+from partners.connections import BoundedConnection
 from partners.services import create_partner
 from tests.delivery.metrics.test_attempts import GOOD
+from tests.proxy import Proxy
 
 RETRIED = replace(GOOD, outcome=failed(ErrorClass.TIMEOUT, "no answer within 15 s", 15_000), step=Step("pending", 5.0))
 DEAD = replace(GOOD, delivery_id="dlv_2", outcome=answered(503, {}, b"", 20.0), step=Step("dead"))
@@ -133,6 +137,26 @@ def test_an_error_of_ours_is_a_failed_task() -> None:
     one.task_failed("dlv_9:1", "KeyError('x')")
     one.flush()
     assert dispatcher.cluster.tasks["dlv_9:1"].state == "FAILURE"
+
+
+@pytest.mark.servers
+@pytest.mark.django_db(transaction=True)
+def test_names_are_given_up_when_postgresql_has_vanished(postgres_wire: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 60)
+    partner, names = create_partner("Awesome Reviews"), Names()
+
+    def work() -> list[Mapping[str, str]]:
+        try:
+            names.of(["ptr_other"])
+            assert isinstance(connection.connection, BoundedConnection)
+            connection.connection.longest_wait_s = 0.5
+            postgres_wire.strand()
+            return [dict(names.of([partner.pk])) for _ in range(2)]
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(work).result(30)[-1] == {partner.pk: "Awesome Reviews"}
 
 
 @pytest.mark.servers
