@@ -38,7 +38,8 @@ class MaintenanceTask(Task):  # type: ignore[type-arg]
     """Runs once at a time over all workers: beat starts it whether or not the last run has ended. Counts its successes
     for Prometheus. A run during which a server is away is ignored; the next one does the rest."""
 
-    _trouble = Trouble(logger, "maintenance waits for a server")
+    def __init__(self) -> None:
+        self._trouble = Trouble(logger, f"{self.name} waits for a server")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:

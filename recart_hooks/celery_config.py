@@ -36,6 +36,7 @@ worker_soft_shutdown_timeout = 35  # after SIGQUIT; an attempt takes at most 30 
 worker_cancel_long_running_tasks_on_connection_loss = False  # as in Celery 5, not 6: leases outlive a connection
 worker_enable_prefetch_count_reduction = False  # the broker itself counts tasks that outlive a connection
 
+beat_scheduler = "recart_hooks.beat:Scheduler"
 beat_schedule_filename = settings.BEAT_SCHEDULE_FILE
 _every_s = {
     "reconcile": 10.0,

@@ -1,7 +1,10 @@
 """Maintenance tasks remove what is old, step by step."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from celery.exceptions import Ignore
@@ -9,7 +12,8 @@ from django.db import connection
 from django.utils import timezone
 from django_celery_results.models import TaskResult
 
-from delivery.maintenance import remove_old_results, roll_up
+from delivery import publish
+from delivery.maintenance import reconcile, remove_old_results, roll_up
 from delivery.retention import steps
 from delivery.retention.steps import remove_in_steps
 from tests.proxy import Proxy
@@ -45,6 +49,21 @@ def test_a_task_gives_up_when_postgresql_has_vanished_and_the_next_run_connects_
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(work).result(30)
+
+
+def test_an_outage_of_valkey_is_two_lines_although_other_tasks_need_only_postgresql(
+    settings: Any, valkey: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    publish.queues.cache_clear()
+    for url in ("fair://127.0.0.1:1/0", "fair://127.0.0.1:1/0", valkey):
+        settings.BROKER_URL = url
+        with suppress(Ignore):
+            reconcile()
+        roll_up()
+        publish.queues.cache_clear()
+    lines = [one.getMessage() for one in caplog.records if one.name == "delivery.maintenance"]
+    assert lines == ["maintenance.reconcile waits for a server", "going on"]
 
 
 def test_steps_go_on_until_fewer_rows_are_left_than_a_step_removes() -> None:
