@@ -129,6 +129,7 @@ class EventTypeView(ApiView):
         parameters=[IF_MATCH],
         more_answers={201: EventTypeShape},
         description="Needs a key of the scope `catalogue`, which staff create. Omitted fields get their defaults. "
+        "Events that come from about a second later are checked against it. "
         "An event type cannot be deleted, since old events have it: deprecate it.",
     )
     def put(self, request: Request, name: str) -> Response:
