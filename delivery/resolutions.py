@@ -16,7 +16,8 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 RESOLUTIONS_S = (MINUTE_S, 10 * MINUTE_S, HOUR_S, 6 * HOUR_S, DAY_S)
 """Each divides the next. In every resolution a window starts at midnight UTC."""
 LATE = timedelta(minutes=30)
-"""Minutes may be written this late, so windows that ended within this time are summed again."""
+"""Minutes may be written this late, so windows that ended within this time are summed again. After an outage, in which
+no windows were made, this time counts from the last of them: workers write their minutes when PostgreSQL is back."""
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 # One sum for each bucket, in one pass: unnesting the histograms took twenty times as long.
@@ -44,12 +45,15 @@ def made_until() -> Mapping[int, datetime]:
 def roll_up(now: datetime) -> int:
     """Sums the missing windows of each resolution, and the latest ones again; returns how many rows. Idempotent."""
     made = made_until()
-    return sum(_make(coarse, fine, made.get(coarse, _EVER), now) for fine, coarse in pairwise(RESOLUTIONS_S))
+    again_since = min(made.get(RESOLUTIONS_S[1], now), now) - LATE
+    return sum(
+        _make(coarse, fine, min(made.get(coarse, _EVER), again_since), now) for fine, coarse in pairwise(RESOLUTIONS_S)
+    )
 
 
-def _make(step_s: int, fine_s: int, made: datetime, now: datetime) -> int:
+def _make(step_s: int, fine_s: int, since: datetime, now: datetime) -> int:
     """Sums windows that have ended, replacing rows that exist."""
-    since, until = _floor(min(made, now - LATE), step_s), _floor(now, step_s)
+    since, until = _floor(since, step_s), _floor(now, step_s)
     values: dict[str, int | datetime] = {"fine_s": fine_s, "since": since, "until": until}
     with connection.cursor() as cursor:
         cursor.execute(_MAKE.format(step_s=step_s, starts_at=starts_of(step_s), histogram=SUMMED_HISTOGRAM), values)

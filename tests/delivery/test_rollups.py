@@ -194,6 +194,23 @@ def test_what_nobody_rolled_up_for_days_is_made_later(due: Sequence[Due], subscr
 
 @pytest.mark.servers
 @pytest.mark.django_db
+def test_minutes_that_workers_write_after_an_outage_are_in_the_windows_before_it(
+    due: Sequence[Due],
+    subscription: Subscription,
+) -> None:
+    before, waiting = Rollups(), Rollups()
+    before.add([record_of(due[0], subscription)])
+    before.flush()
+    roll_up(AT + timedelta(minutes=61))
+    waiting.add([record_of(due[1], subscription, AT + timedelta(minutes=59))])
+    waiting.flush()
+    roll_up(AT + timedelta(hours=5))
+    span = stats.Span(AT, AT + timedelta(hours=1), coarsest_s=HOUR_S)
+    assert total(span).attempts == 2
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
 def test_the_sides_of_an_overview_add_up_to_the_same(due: Sequence[Due], subscription: Subscription) -> None:
     rollups = Rollups()
     rollups.add([record_of(due[0], subscription), failure(due[1], subscription)])
