@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 
 from django.core.exceptions import ValidationError
@@ -38,6 +39,9 @@ from partners.query_time import TooSlow, limited
 
 logger = logging.getLogger(__name__)
 
+ROUTED_WITHIN = timedelta(seconds=10)
+"""Events are routed as a subscription was changed from a second later; if a connection to PostgreSQL was lost, a few
+seconds more."""
 ROOM = 400
 """A replay waits while this many messages or more are ready in the partner's queue."""
 COUNTED_UP_TO = 100_000
@@ -86,12 +90,21 @@ def start_replay(wanted: Wanted) -> ReplayJob:
             subscription=current,
             mode=wanted.mode,
             since=wanted.since,
-            until=min(wanted.until, database_now()),  # else it would wait for what is to come
+            until=_until(wanted, current),
             total=counted.count or 0,
             is_total_exact=counted.is_exact,
         )
         audit.record("replay.start", job, partner_id=job.partner_id, after={"mode": job.mode, "total": job.counted})
     return job
+
+
+def _until(wanted: Wanted, current: Subscription) -> datetime:
+    """Not later than now, else the job would wait for what is to come. But those that ask for what was missed until
+    now, right after they enabled the subscription, also miss what is still routed without it."""
+    until = min(wanted.until, database_now())
+    if wanted.mode == Mode.MISSING and until >= current.updated_at:
+        return max(until, current.updated_at + ROUTED_WITHIN)
+    return until
 
 
 def cancel_replay(job: ReplayJob) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from delivery import replay
+from delivery.clocks import database_now
 from delivery.due import Due
 from delivery.models import Delivery, Event, ReplayJob
 from delivery.replayed_events import Position, Row, Wanted, page
@@ -34,7 +35,8 @@ def delivered(event: Event, subscription: Subscription, status: str = "succeeded
     return new_delivery(subscription, event, status=status, attempt_count=1)
 
 
-def started(one: Caller, subscription: Subscription, mode: str) -> dict[str, Any]:
+def started(one: Caller, subscription: Subscription, mode: str, updated_at: datetime = NOON) -> dict[str, Any]:
+    Subscription.objects.filter(pk=subscription.pk).update(updated_at=updated_at)
     answer = one.post("/replays", {"subscription_id": subscription.pk, "mode": mode, "since": SINCE})
     assert answer.status_code == 201, answer.content
     return dict(answer.json())
@@ -98,6 +100,21 @@ def test_an_event_that_is_being_stored_is_not_missed() -> None:
         assert replay.step(job["id"]) == []
     assert replay.run_replays() == 1
     assert pending() == {"e1", "e2", "e3"}
+    assert ReplayJob.objects.get().status == "done"
+
+
+def test_what_is_still_routed_without_a_subscription_that_was_just_enabled_is_not_missed() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+    job = started(one, subscription, "missing", database_now())
+    Event.objects.create(id="e1", type="orders.created", occurred_at=NOON, received_at=database_now(), data="{}")
+
+    assert replay.run_replays() == 1
+
+    assert pending() == {"e1"}
+    assert one.get(f"/replays/{job['id']}").json()["status"] == "running"
+    ReplayJob.objects.update(until=database_now())
+    replay.run_replays()
     assert ReplayJob.objects.get().status == "done"
 
 
