@@ -71,7 +71,11 @@ class ReplayInput(StrictSerializer):
         "for deliveries that waited before.",
     )
     since = Moment(help_text="Events received at this time or later.")
-    until = Moment(required=False, help_text="Events received before this time; without it, now.")
+    until = Moment(
+        required=False,
+        help_text="Events received before this time; without it, now. In the answer, of `missing` events right after "
+        "a change of the subscription, up to ten seconds later: until then some are still routed as before.",
+    )
 
 
 class EstimateShape(serializers.Serializer[Any]):
