@@ -20,7 +20,9 @@ class Command(OperatorCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("subscription", help="its id")
-        parser.add_argument("--mode", choices=ReplayJob.Mode.values, default=ReplayJob.Mode.FAILED)
+        parser.add_argument(
+            "--mode", choices=ReplayJob.Mode.values, default=ReplayJob.Mode.FAILED, help="default: failed"
+        )
         parser.add_argument("--since", type=moment, metavar="TIME", help="events received since: 90m, 3h, 2d or a time")
         parser.add_argument("--until", type=moment, metavar="TIME", help="events received before (default: now)")
         parser.add_argument("--dry-run", action="store_true", help="only count the deliveries")

@@ -27,7 +27,9 @@ class Command(OperatorCommand):
         parser.add_argument("--error", default="", metavar="TEXT", help="part of the last error")
         parser.add_argument("--since", type=moment, metavar="TIME", help="created since: 90m, 3h, 2d or a time")
         parser.add_argument("--until", type=moment, metavar="TIME", help="created before")
-        parser.add_argument("--status", choices=Delivery.Status.values, default=Delivery.Status.DEAD)
+        parser.add_argument(
+            "--status", choices=Delivery.Status.values, default=Delivery.Status.DEAD, help="default: dead"
+        )
         parser.add_argument("--limit", type=positive, metavar="N", help="at most N deliveries")
         parser.add_argument("--dry-run", action="store_true", help="only count them")
 
