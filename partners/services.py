@@ -214,13 +214,16 @@ def add_secret(subscription: Subscription, secret: str) -> SubscriptionSecret:
 def rotate_secret(subscription: Subscription, overlap_s: float | None = None) -> str:
     """A new secret signs from now on; the former ones sign too until the overlap ends. Returns the new secret.
 
-    Raises Subscription.DoesNotExist if it has been deleted meanwhile.
+    A former one that no key decrypts ends at once, since nothing can be signed while it is there. Raises
+    Subscription.DoesNotExist if the subscription has been deleted meanwhile.
     """
     now = timezone.now()
     ends = now + timedelta(seconds=settings.SECRET_OVERLAP_S if overlap_s is None else overlap_s)
     secret = new_secret()
     with transaction.atomic():
         Subscription.objects.select_for_update().get(pk=subscription.pk, deleted_at=None)
+        lost = [one.pk for one in live_secrets(subscription) if readable(one.token) is None]
+        subscription.secrets.filter(pk__in=lost).delete()
         live_secrets(subscription).filter(Q(expires_at=None) | Q(expires_at__gt=ends)).update(expires_at=ends)
         add_secret(subscription, secret)
         surplus = live_secrets(subscription).values_list("pk", flat=True)[MAX_LIVE_SECRETS:]

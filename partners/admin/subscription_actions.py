@@ -18,6 +18,7 @@ from partners import services
 from partners.admin.base import DialogForm, StaffAdmin
 from partners.admin.dialog import dialog
 from partners.admin.looks import span
+from partners.encryption import readable
 from partners.models import Subscription
 
 STAFF = Subscription.DisabledReason.STAFF
@@ -103,13 +104,15 @@ class SubscriptionActions(StaffAdmin[Subscription]):
         except Subscription.DoesNotExist:
             raise Http404 from None
         self.log_change(request, subscription, "Rotated the signing secret.")
+        overlaps = len(services.live_secrets(subscription)) > 1
+        former = f"The former one signs them too for {span(_overlap())}." if overlaps else "No other one signs them."
         return self.answer(
             request,
             "partners/admin/secrets.html",
             {
                 "title": "The new signing secret",
                 "secrets": [secret],
-                "note": f"It signs every request from now on. The former one signs them too for {span(_overlap())}.",
+                "note": f"It signs every request from now on. {former}",
             },
         )
 
@@ -121,7 +124,8 @@ class SubscriptionActions(StaffAdmin[Subscription]):
     )
     def reveal_secrets(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
-        secrets = services.reveal_secrets(subscription)
+        services.note_reveal(subscription)
+        secrets = [readable(secret.token) for secret in services.live_secrets(subscription)]
         self.log_change(request, subscription, "Revealed the signing secrets.")
         return self.answer(
             request,

@@ -40,7 +40,7 @@ class SecretShape(serializers.Serializer[SubscriptionSecret]):
 
     secret = serializers.SerializerMethodField(
         help_text="Pass it unchanged to a Standard Webhooks library. Null: we lost the key that decrypts it, and can't "
-        "sign while it is there; rotate it with `overlap_s` 0."
+        "sign while it is there; rotate it, which ends it at once."
     )
     created_at = Moment()
     expires_at = Moment(allow_null=True, help_text="When it stops signing; null: it has not been replaced.")

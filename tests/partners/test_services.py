@@ -57,6 +57,15 @@ def test_rotation_signs_with_both_secrets_until_the_overlap_ends(subscription: S
     assert services.reveal_secrets(subscription) == [new]
 
 
+def test_rotation_ends_a_secret_that_no_key_decrypts(subscription: Subscription) -> None:
+    readable = services.rotate_secret(subscription)
+    subscription.secrets.filter(expires_at__isnull=False).update(token="gAAAAA-not-ours")
+    assert services.reveal_secrets(subscription) == [readable]
+    new = services.rotate_secret(subscription)
+    assert services.reveal_secrets(subscription) == [new, readable]
+    assert subscription.secrets.count() == 2
+
+
 def test_no_more_than_ten_secrets_are_live(subscription: Subscription) -> None:
     for _ in range(12):
         newest = services.rotate_secret(subscription)

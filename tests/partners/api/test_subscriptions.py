@@ -385,13 +385,11 @@ def test_headers_and_secrets_whose_key_is_lost_can_be_replaced(settings: Any) ->
 
     assert one.patch(path, {"headers": {"Authorization": "Bearer new"}}).status_code == 200
     (lost,) = one.get(f"{path}/secrets").json()["items"]
-    new, former = one.post(f"{path}/secrets/rotate").json()["items"]
+    (new,) = one.post(f"{path}/secrets/rotate").json()["items"]
 
     assert Subscription.objects.get().headers == {"Authorization": "Bearer new"}
-    assert (lost["secret"], former["secret"]) == (None, None)
+    assert lost["secret"] is None
     assert new["secret"].startswith("whsec_")
-    (only,) = one.post(f"{path}/secrets/rotate", {"overlap_s": 0}).json()["items"]
-    assert only["secret"] not in {None, new["secret"]}
 
 
 @pytest.mark.parametrize("overlap", [-1, 604801, "60", True, None])
