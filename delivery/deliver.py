@@ -25,7 +25,7 @@ from delivery.recorder import AttemptRecord, headers_text
 from delivery.retries import decide
 from delivery.sending import Request
 from delivery.tracing import Ended, Trace, untraced
-from partners.errors import TransformError
+from partners.errors import SecretError, TransformError
 
 logger = logging.getLogger("delivery.attempt")
 
@@ -170,6 +170,8 @@ def _request(job: Job, now: datetime, tools: Tools) -> tuple[Request, Outcome | 
         return prepare(job, now, tools.user_agent, tools.connect_timeout_s, tools.rest), None
     except TransformError as error:
         return NOTHING_TO_SEND, failed(ErrorClass.TRANSFORM, str(error))
+    except SecretError as error:
+        return NOTHING_TO_SEND, failed(ErrorClass.INTERNAL, str(error))
     except Exception as error:  # our own fault must not lose the delivery: it is retried like any other
         logger.exception("an attempt could not be prepared", extra=_marks(job))
         return NOTHING_TO_SEND, failed(ErrorClass.INTERNAL, type(error).__name__)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.conf import settings
+from django.utils import timezone
 
 from delivery.database import in_database
 from delivery.own_keys import own_keys
@@ -51,9 +52,13 @@ class Endpoint:
     schedule_s: tuple[float, ...]
     stopped: str
     """Why nothing may be sent (disabled, deleted, unusable), or empty."""
+    unreadable: str = ""
+    """Why the secrets or the headers cannot be read, or empty."""
 
     def live_secrets(self, now: datetime) -> list[SigningKey]:
-        """The keys that have not expired, newest first."""
+        """The keys that have not expired, newest first. Raises SecretError if they cannot be read."""
+        if self.unreadable:
+            raise SecretError(self.unreadable)
         return [one.key for one in self.secrets if one.expires_at is None or one.expires_at > now]
 
 
@@ -97,7 +102,8 @@ class EndpointCache:
 def load_endpoints(subscription_ids: Iterable[str]) -> dict[str, Endpoint]:
     subscriptions = Subscription.objects.filter(pk__in=list(subscription_ids))
     tokens: dict[str, list[SubscriptionSecret]] = defaultdict(list)
-    for row in SubscriptionSecret.objects.filter(subscription__in=list(subscription_ids)).order_by("-id"):
+    live = SubscriptionSecret.objects.exclude(expires_at__lte=timezone.now())
+    for row in live.filter(subscription__in=list(subscription_ids)).order_by("-id"):
         tokens[row.subscription_id].append(row)
     return {one.id: _usable(one, tokens[one.id]) for one in subscriptions}
 
@@ -108,19 +114,28 @@ def _usable(subscription: Subscription, tokens: Sequence[SubscriptionSecret]) ->
     If the transformation does not compile any more, deliveries become dead. If no key decrypts the secrets or headers,
     that is an operator's mistake: requests cannot be signed, so attempts fail as INTERNAL and are retried.
     """
-    stopped = _stopped(subscription)
+    stopped, unsealed = _stopped(subscription), _unsealed(subscription, tokens)
+    try:
+        return _endpoint(subscription, unsealed, _transformation(subscription), stopped)
+    except InvalidInput as error:
+        logger.error("unusable transformation", extra={"subscription_id": subscription.id, "error": str(error)})
+        return _endpoint(subscription, unsealed, None, stopped or f"the subscription cannot be used: {error}")
+
+
+def _unsealed(
+    subscription: Subscription, tokens: Sequence[SubscriptionSecret]
+) -> tuple[tuple[Secret, ...], Mapping[str, str], str]:
+    """The secrets and the headers; without both, why they cannot be read."""
+    what = "a signing secret"
     try:
         shared = tuple(Secret(decode_secret(decrypt(row.token)), row.expires_at) for row in tokens)
         secrets = shared + tuple(Secret(key, None) for key in own_keys())
-        headers = dict(subscription.headers)
+        what = "the value of a request header"
+        return secrets, dict(subscription.headers), ""
     except (SecretUnreadable, SecretError) as error:
-        logger.error("unusable secret or headers", extra={"subscription_id": subscription.id, "error": str(error)})
-        secrets, headers = (), {}
-    try:
-        return _endpoint(subscription, secrets, headers, _transformation(subscription), stopped)
-    except InvalidInput as error:
-        logger.error("unusable transformation", extra={"subscription_id": subscription.id, "error": str(error)})
-        return _endpoint(subscription, secrets, headers, None, stopped or f"the subscription cannot be used: {error}")
+        why = f"{what} cannot be read: {error}"
+        logger.error("unusable secret or headers", extra={"subscription_id": subscription.id, "error": why})
+        return (), {}, why
 
 
 def _transformation(subscription: Subscription) -> Transformation | None:
@@ -129,11 +144,11 @@ def _transformation(subscription: Subscription) -> Transformation | None:
 
 def _endpoint(
     subscription: Subscription,
-    secrets: tuple[Secret, ...],
-    headers: Mapping[str, str],
+    unsealed: tuple[tuple[Secret, ...], Mapping[str, str], str],
     transform: Transformation | None,
     stopped: str,
 ) -> Endpoint:
+    secrets, headers, unreadable = unsealed
     return Endpoint(
         subscription_id=subscription.id,
         partner_id=subscription.partner_id,
@@ -144,6 +159,7 @@ def _endpoint(
         timeout_s=subscription.timeout_s,
         schedule_s=tuple(subscription.retry_schedule_s or settings.RETRY_SCHEDULE_S or DEFAULT_SCHEDULE_S),
         stopped=stopped,
+        unreadable=unreadable,
     )
 
 

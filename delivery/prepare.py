@@ -19,7 +19,8 @@ _OURS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestam
 def prepare(
     job: Job, now: datetime, user_agent: str, connect_timeout_s: float, rest: Callable[[], None] | None = None
 ) -> Request:
-    """The signed request. Raises partners.errors.TransformError if the transformation fails for this event.
+    """The signed request. Raises partners.errors.TransformError if the transformation fails for this event,
+    SecretError if it cannot be signed.
 
     A long transformation calls `rest` from time to time.
     """

@@ -16,7 +16,7 @@ from delivery.outcomes import ErrorClass, Outcome, failed
 from delivery.prepare import USER_AGENT, prepare
 from delivery.senders import configured_sender
 from delivery.sending import Request, Sender
-from partners.errors import TransformError
+from partners.errors import SecretError, TransformError
 from partners.identifiers import EVENT, new_id
 from partners.models import Subscription
 from partners.places import Places
@@ -27,7 +27,7 @@ LONGEST_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A request and its outcome. `request` is None if the event could not be transformed."""
+    """A request and its outcome. `request` is None if it could not be made."""
 
     event_id: str
     request: Request | None
@@ -54,6 +54,8 @@ def send_now(endpoint: Endpoint, event_type: str, data: str, sender: Sender | No
         request = prepare(job, now, USER_AGENT, settings.DELIVERY_CONNECT_TIMEOUT_S)
     except TransformError as error:
         return Tried(job.event_id, None, failed(ErrorClass.TRANSFORM, str(error)))
+    except SecretError as error:
+        return Tried(job.event_id, None, failed(ErrorClass.INTERNAL, str(error)))
     request = replace(request, timeout_s=min(request.timeout_s, LONGEST_S))
     with shared_places.taken(endpoint.partner_id):
         return Tried(job.event_id, request, (sender or shared_sender()).send(request))

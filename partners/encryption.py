@@ -41,7 +41,7 @@ def decrypt(token: str) -> str:
     try:
         return _keys(tuple(settings.ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
     except InvalidToken:
-        raise SecretUnreadable("no key of ENCRYPTION_KEYS decrypts this secret") from None
+        raise SecretUnreadable("no key of ENCRYPTION_KEYS decrypts it") from None
 
 
 def readable(token: str) -> str | None:

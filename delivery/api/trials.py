@@ -52,7 +52,7 @@ class TestResultShape(serializers.Serializer[Any]):
     event_id = serializers.CharField(help_text="The request's `webhook-id`.")
     event_type = serializers.CharField()
     request_headers = serializers.DictField(child=serializers.CharField())
-    request_body = serializers.CharField(allow_null=True, help_text="Null: the event could not be transformed.")
+    request_body = serializers.CharField(allow_null=True, help_text="Null: it could not be made, see `outcome`.")
     outcome = OutcomeShape()
 
 

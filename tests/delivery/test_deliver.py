@@ -190,12 +190,20 @@ def test_an_event_that_cannot_be_transformed_is_dead_at_once() -> None:
     assert world.sent == []
 
 
-def test_without_a_secret_nothing_is_sent_and_the_attempt_is_tried_again() -> None:
-    world = World(replace(JOB, endpoint=replace(ENDPOINT, secrets=())))
+@pytest.mark.parametrize("unreadable", ["", "a signing secret cannot be read"])
+def test_without_a_secret_nothing_is_sent_and_the_attempt_is_tried_again(
+    unreadable: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(replace(JOB, endpoint=replace(ENDPOINT, secrets=(), unreadable=unreadable)))
     with pytest.raises(TryLater):
         world.deliver()
     assert world.sent == []
-    assert world.recorded[0].outcome.error is ErrorClass.INTERNAL
+    outcome = world.recorded[0].outcome
+    assert (outcome.error, outcome.detail) == (
+        ErrorClass.INTERNAL,
+        unreadable or "there is no secret to sign with",
+    )
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_transformation_makes_the_body() -> None:

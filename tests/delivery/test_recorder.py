@@ -20,6 +20,7 @@ from delivery.recorder import AttemptRecord, disable_gone, record
 from delivery.retries import Step, decide
 from delivery.verify import verify_hour
 from partners.changes import Change
+from partners.errors import SecretError
 from partners.models import Subscription
 from partners.services import (
     create_subscription,
@@ -272,4 +273,12 @@ def test_an_unusable_part_stops_its_own_subscription_only(due: list[Due], subscr
 def test_a_secret_that_no_key_decrypts_prevents_signing_but_ends_no_delivery(subscription: Subscription) -> None:
     subscription.secrets.update(token="gAAAAA-not-ours")
     endpoint = EndpointCache().get([subscription.id])[subscription.id]
-    assert (endpoint.secrets, endpoint.stopped) == ((), "")
+    assert endpoint.stopped == ""
+    with pytest.raises(SecretError, match="a signing secret cannot be read: no key of ENCRYPTION_KEYS"):
+        endpoint.live_secrets(AT)
+
+
+def test_an_expired_secret_that_no_key_decrypts_prevents_nothing(subscription: Subscription) -> None:
+    rotate_secret(subscription)
+    subscription.secrets.filter(expires_at__isnull=False).update(token="gAAAAA-not-ours", expires_at=datetime.now(UTC))
+    assert len(EndpointCache().get([subscription.id])[subscription.id].live_secrets(AT)) == 1

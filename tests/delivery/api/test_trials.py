@@ -149,6 +149,18 @@ def test_a_test_that_cannot_be_transformed_sends_nothing(receiver: Receiver) -> 
 
 
 @pytest.mark.parametrize("verb", ["test", "verify"])
+def test_a_test_that_cannot_be_signed_says_why(verb: str) -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+    subscription.secrets.update(token="gAAAAA-not-ours")
+
+    tried = one.post(f"/subscriptions/{subscription.pk}/{verb}").json()
+
+    assert tried["outcome"]["error"] == "internal"
+    assert tried["outcome"]["detail"].startswith("a signing secret cannot be read")
+
+
+@pytest.mark.parametrize("verb", ["test", "verify"])
 def test_a_partner_has_one_request_under_way_at_a_time(receiver: Receiver, verb: str) -> None:
     one, other = caller(), caller(partner="Other")
     hanging = subscription_of(one.partner, url=receiver.url("/hang"))
