@@ -9,10 +9,12 @@ from django.db import transaction
 
 from partners import audit
 from partners.models import EventType
-from partners.patterns import candidates
+from partners.patterns import EVERYTHING, candidates
 
 _TOLD = 5
 """Of so many unknown types: each is compared with the whole catalogue, which takes 0.3 s if that has 3,000 types."""
+_COMPARED = 5_000
+"""Types of the catalogue."""
 
 
 def put_event_type(name: str, fields: Mapping[str, Any]) -> Literal["added", "changed", "unchanged"]:
@@ -41,12 +43,22 @@ def unknown_types(texts: Iterable[str]) -> list[str]:
 
     Such are allowed, because a type may be asked for before its first event comes, but may be misspelt.
     """
-    rows = EventType.objects.order_by("is_catalogued").values_list("name", "is_catalogued")  # True stays
-    known = {pattern: is_catalogued for name, is_catalogued in rows for pattern in candidates(name)}
-    unknown = (text for text in texts if text not in known)
-    return [_unknown(text, known) for text in islice(unknown, _TOLD)] if known else []
+    unknown = list(islice((text for text in texts if not _is_known(text)), _TOLD))
+    if not unknown or not EventType.objects.exists():
+        return []
+    names = EventType.objects.filter(is_catalogued=True).order_by("name").values_list("name", flat=True)[:_COMPARED]
+    catalogued = list(dict.fromkeys(pattern for name in names for pattern in candidates(name)))
+    return [_unknown(text, catalogued) for text in unknown]
 
 
-def _unknown(text: str, known: dict[str, bool]) -> str:
-    near = get_close_matches(text, [pattern for pattern, is_catalogued in known.items() if is_catalogued], n=1)
+def _is_known(text: str) -> bool:
+    """Looks it up by an index: producers may have sent events of very many types."""
+    if text == EVERYTHING:
+        return True
+    matching = {"name__startswith": text[:-1]} if text.endswith(".*") else {"name": text}
+    return EventType.objects.filter(**matching).exists()
+
+
+def _unknown(text: str, catalogued: list[str]) -> str:
+    near = get_close_matches(text, catalogued, n=1)
     return f"No event type is known that {text} matches." + (f" Did you mean {near[0]}?" if near else "")
