@@ -7,13 +7,13 @@ from typing import Any
 
 import nats
 import nats.errors
-import nats.js.errors
 from django.conf import settings
 
 from recart_hooks.demo.scoreboard import Scoreboard
 from recart_hooks.demo.shop import ShopEvent
 
-STREAM_PATIENCE_S = 60.0
+PATIENCE_S = 60.0
+RETRY_S = 0.5
 
 
 async def publish(
@@ -23,13 +23,16 @@ async def publish(
     count: int | None = None,
     connect: Callable[..., Awaitable[Any]] = nats.connect,
 ) -> None:
-    """Publishes `count` events, or for ever, with a pause after each. Raises TimeoutError if no stream appears."""
-    client = await connect(settings.NATS_URL, max_reconnect_attempts=-1)
+    """Publishes `count` events, or for ever, with a pause after each.
+
+    Raises TimeoutError if no stream appears, or if one of `count` events is not acknowledged for long.
+    """
+    client = await connect(settings.NATS_URL, max_reconnect_attempts=-1, error_cb=_ignore)
     try:
         jetstream = client.jetstream()
-        async with asyncio.timeout(STREAM_PATIENCE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
-                with contextlib.suppress(nats.js.errors.Error, nats.errors.Error):
+                with contextlib.suppress(nats.errors.Error):
                     await jetstream.stream_info(settings.NATS_STREAM)
                     break
                 await asyncio.sleep(0.1)
@@ -37,10 +40,29 @@ async def publish(
             if number == count:
                 break
             scoreboard.publish(event)
-            headers = {"Nats-Msg-Id": event.id}
-            await jetstream.publish(f"events.{event.type}", event.data, headers=headers)
+            async with asyncio.timeout(None if count is None else PATIENCE_S):
+                await _publish(jetstream, event, scoreboard.say)
             if (task := asyncio.current_task()) and task.cancelling():
                 raise asyncio.CancelledError  # Python 3.11's wait_for, in nats-py, drops one that meets the answer
             await asyncio.sleep(pause_s)
     finally:
         await client.close()
+
+
+async def _publish(jetstream: Any, event: ShopEvent, say: Callable[[str], None]) -> None:
+    """Publishes until it is acknowledged, with the same id, so that a repetition is not a second event."""
+    is_told = False
+    while True:
+        try:
+            await jetstream.publish(f"events.{event.type}", event.data, headers={"Nats-Msg-Id": event.id})
+        except nats.errors.Error as error:
+            if not is_told:
+                say(f"NATS has not acknowledged {event.id} ({error}); trying again …")
+            is_told = True
+        else:
+            return
+        await asyncio.sleep(RETRY_S)
+
+
+async def _ignore(error: Exception) -> None:
+    """`_publish` says what follows from it. nats-py would print a traceback every two seconds."""

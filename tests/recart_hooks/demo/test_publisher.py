@@ -1,8 +1,10 @@
-"""What cannot be made to happen with a real server: an answer in the same moment as Ctrl-C."""
+"""What cannot be made to happen with a real server: an answer in the same moment as Ctrl-C, one that does not come."""
 
 import asyncio
 from itertools import repeat
 from typing import Any
+
+import nats.errors
 
 from recart_hooks.demo.publisher import publish
 from recart_hooks.demo.scoreboard import Scoreboard
@@ -36,6 +38,28 @@ class Server:
 
     async def close(self) -> None:
         pass
+
+
+class Busy(Server):
+    """A NATS client whose first answer does not come in time."""
+
+    async def publish(self, *_: object, **__: object) -> None:
+        self.published += 1
+        if self.published == 1:
+            raise nats.errors.TimeoutError
+
+
+def test_an_event_is_published_again_until_it_is_acknowledged() -> None:
+    server, said = Busy(), list[str]()
+
+    async def connect(*_: object, **__: object) -> Any:
+        return server
+
+    event = ShopEvent("evt_1", "orders.created", b"{}", "an order")
+    asyncio.run(publish(iter([event]), Scoreboard(said.append), 0, 1, connect))
+
+    assert server.published == 2
+    assert said == ["NATS has not acknowledged evt_1 (nats: timeout); trying again …"]
 
 
 def test_ctrl_c_ends_it_even_in_the_moment_of_an_answer() -> None:
