@@ -32,3 +32,11 @@ def test_the_document_is_generated_without_warnings(capsys: pytest.CaptureFixtur
     call_command("spectacular", "--fail-on-warn", stdout=StringIO())
 
     assert "Warning" not in capsys.readouterr().err
+
+
+def test_no_docstring_describes_an_operation() -> None:
+    paths = SchemaGenerator().get_schema(public=True)["paths"]  # type: ignore[no-untyped-call]  # theirs
+    operations = {(path, method): one for path, methods in paths.items() for method, one in methods.items()}
+
+    assert "description" not in operations["/api/v1/partner", "get"]
+    assert [where for where, one in operations.items() if "partners.api" in one.get("description", "")] == []
