@@ -11,6 +11,7 @@ from delivery.clocks import moment_of
 from delivery.models import Attempt, Delivery, Event
 from partners.access_models import AuditEntry
 from partners.models import FOREVER, Partner, Subscription
+from partners.wording import counted
 
 
 def event_story(event: Event) -> Iterator[str]:
@@ -41,7 +42,7 @@ def _event(event: Event) -> Iterator[str]:
 
 
 def _delivery(delivery: Delivery) -> Iterator[str]:
-    yield f"delivery {delivery.pk}: {delivery.status} after {delivery.attempt_count} attempts"
+    yield f"delivery {delivery.pk}: {delivery.status} after {counted(delivery.attempt_count, 'attempt')}"
     yield from _subscription(delivery.subscription)
     yield from _partner(delivery.partner)
     yield f"  made {_at(delivery.created_at)}"

@@ -12,9 +12,9 @@ from enum import StrEnum
 
 from delivery.live import Live, Queue
 from delivery.stats import NOTHING, Stats
-from partners.admin.looks import span
 from partners.models import FOREVER, Partner, Subscription
 from partners.validation import per_second
+from partners.wording import counted, span
 
 BEHIND_S = 60.0
 """A delivery that nothing holds back and that has been due for this long is our fault."""
@@ -79,6 +79,7 @@ def _everybody(live: Live) -> Iterator[Finding]:
 
 def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
     partner, oldest = facts.partner, _since(facts)
+    waiting = counted(queue.waiting, "delivery", "deliveries")
     if partner.is_paused:
         ends = "" if partner.paused_until in {None, FOREVER} else f", ends {partner.paused_until:%Y-%m-%d %H:%M} UTC"
         yield Finding(Side.SETTING, f"Paused by {partner.paused_by or 'staff'}{ends}", facts.paused_at)
@@ -89,16 +90,16 @@ def _pace(facts: Facts, queue: Queue) -> Iterator[Finding]:
         limit = partner.rate_limit_in_force
         pace = per_second(limit)
         left = timedelta(seconds=math.ceil(queue.waiting / pace)) if pace else timedelta()
-        title = f"{queue.waiting:,} deliveries wait for the rate limit of {limit}"
+        title = f"{waiting} must wait for the rate limit of {limit}"
         yield Finding(Side.SETTING, title, _since(facts, _open(facts)), f"At this rate they take {span(left)}.")
     elif queue.waits_for_answers(partner.max_in_flight) and facts.live.oldest_fan_out_at is not None:
-        title = f"{queue.waiting:,} messages wait: the {partner.max_in_flight} that may be in flight are"
+        title = f"{counted(queue.waiting, 'message')} must wait: the {partner.max_in_flight} that may be in flight are"
         detail = "They are requests, or events whose deliveries are made for many subscriptions or with slow filters."
         yield Finding(Side.SETTING, title, oldest, detail)
     elif queue.waits_for_answers(partner.max_in_flight):
         yield Finding(
             Side.THEIRS,
-            f"{queue.waiting:,} deliveries wait for answers: all {partner.max_in_flight} requests are in flight",
+            f"{waiting} must wait for answers: all {partner.max_in_flight} requests are in flight",
             oldest,
             "The endpoint is slow, or the in-flight cap is too small for this many events.",
         )

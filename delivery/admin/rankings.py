@@ -13,8 +13,9 @@ from delivery.live import open_breakers
 from delivery.models import Delivery
 from delivery.stats import Stats
 from partners.admin.base import list_url, url_of
-from partners.admin.looks import ago, milliseconds, span
+from partners.admin.looks import ago, milliseconds
 from partners.models import Partner, Subscription
+from partners.wording import span
 
 SHOWN = 8
 SLOW_SHARE = 0.95

@@ -22,8 +22,9 @@ from delivery.live import Live, live
 from delivery.models import Delivery
 from partners import audit
 from partners.admin.base import link
-from partners.admin.looks import Kind, ago, badge, moment, span
+from partners.admin.looks import Kind, ago, badge, moment
 from partners.models import FOREVER, Partner, Subscription
+from partners.wording import span
 
 TEMPLATE = "delivery/admin/standing.html"
 WINDOW = timedelta(minutes=15)

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from partners.errors import JSONError
 from partners.exact_json import check
+from partners.wording import span
 
 Kind = Literal["success", "info", "warning", "danger", ""]
 
@@ -42,14 +43,6 @@ def ago(value: datetime, now: datetime | None = None) -> str:
     left = value - (now or timezone.now())
     text = span(abs(left))
     return f"in {text}" if left > timedelta() else f"{text} ago"
-
-
-def span(length: timedelta) -> str:
-    seconds = int(length.total_seconds())
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
 
 
 def milliseconds(value: float) -> str:

@@ -17,9 +17,9 @@ from django.utils import timezone
 from partners import services
 from partners.admin.base import DialogForm, StaffAdmin
 from partners.admin.dialog import dialog
-from partners.admin.looks import span
 from partners.encryption import readable
 from partners.models import Subscription
+from partners.wording import span
 
 STAFF = Subscription.DisabledReason.STAFF
 MORE: dict[str, Any] = {"title": "More", "icon": "more_horiz", "items": ["enable", "disable", "delete"]}

@@ -66,7 +66,7 @@ class TestRequeue:
     def test_the_dead_of_a_partner_are_tried_again(self, subscription: Subscription, queues: FairQueues) -> None:
         dead, ended = new_delivery(subscription, "dead", ("timeout",)), new_delivery(subscription, "succeeded", ("",))
 
-        assert run("requeue", "--partner", subscription.partner_id) == "requeued 1 deliveries\n"
+        assert run("requeue", "--partner", subscription.partner_id) == "requeued 1 delivery\n"
 
         assert (state(dead)[0], state(ended)[0]) == ("pending", "succeeded")
         assert queues.missing(publish.queue_of(dead.partner_id), [due(dead).message_id]) == []
@@ -105,9 +105,9 @@ class TestReplay:
     def test_it_starts_a_job_which_can_be_canceled(self, subscription: Subscription) -> None:
         new_delivery(subscription, "dead", ("timeout",))
 
-        assert run("replay", subscription.pk, "--since", "1h", "--dry-run") == "would replay 1 deliveries\n"
+        assert run("replay", subscription.pk, "--since", "1h", "--dry-run") == "would replay 1 delivery\n"
         assert not ReplayJob.objects.exists()
-        assert "replays 1 deliveries" in run("replay", subscription.pk, "--since", "1h", "--no-wait")
+        assert "replays 1 delivery" in run("replay", subscription.pk, "--since", "1h", "--no-wait")
         with pytest.raises(CommandError, match="a replay of this subscription is running"):
             run("replay", subscription.pk, "--since", "1h", "--no-wait")
         assert "is canceled" in run("replay", subscription.pk, "--cancel")
@@ -345,7 +345,7 @@ class TestInspect:
 
         for part in (
             f"event {delivery.event_id}: orders.created",
-            f"delivery {delivery.pk}: pending after 1 attempts",
+            f"delivery {delivery.pk}: pending after 1 attempt",
             "attempt 1: timeout: no answer within 15 s in 5 ms by w1",
             "attempt 2 is due",
             "broker: leased to w2; its queue: 0 ready, 0 delayed, 1 in flight",
@@ -370,7 +370,7 @@ class TestInspect:
         told = run("inspect", delivery.event_id)
 
         assert "deliveries: 1" in told
-        assert f"delivery {delivery.pk}: dead after 1 attempts" in told
+        assert f"delivery {delivery.pk}: dead after 1 attempt" in told
 
     def test_what_is_not_there_is_an_error(self) -> None:
         with pytest.raises(CommandError, match="there is no delivery"):

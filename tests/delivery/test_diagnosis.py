@@ -78,7 +78,7 @@ def test_what_an_open_breaker_holds_back_is_not_ours_because_of_a_fan_out() -> N
 def test_a_cap_that_is_full_while_deliveries_are_to_be_made_is_not_blamed_on_the_endpoint() -> None:
     full = Live(replace(IDLE, waiting=3000, in_flight=16), {}, workers=2, oldest_fan_out_at=LONG_AGO)
     found = only(replace(FACTS, live=full))
-    assert (found.side, found.title) == (Side.SETTING, "3,000 messages wait: the 16 that may be in flight are")
+    assert (found.side, found.title) == (Side.SETTING, "3,000 messages must wait: the 16 that may be in flight are")
 
 
 def test_a_pause_is_a_setting() -> None:
@@ -98,7 +98,7 @@ def test_a_queue_that_no_pause_and_no_breaker_holds_has_an_endpoint_that_keeps_t
 def test_a_rate_limit_is_a_setting_and_says_how_long_it_takes() -> None:
     limited = Partner(rate_limit="5/s", max_in_flight=16)
     found = only(replace(with_queue(tokens=0), partner=limited))
-    assert (found.side, found.title) == (Side.SETTING, "5,000 deliveries wait for the rate limit of 5/s")
+    assert (found.side, found.title) == (Side.SETTING, "5,000 deliveries must wait for the rate limit of 5/s")
     assert found.detail == "At this rate they take 16 min."
     assert findings(replace(with_queue(tokens=6000), partner=limited))[0].side == Side.OURS
 
@@ -118,7 +118,7 @@ def test_a_full_cap_is_the_endpoints_slowness() -> None:
     found = only(with_queue(in_flight=16))
     assert (found.side, found.title) == (
         Side.THEIRS,
-        "5,000 deliveries wait for answers: all 16 requests are in flight",
+        "5,000 deliveries must wait for answers: all 16 requests are in flight",
     )
 
 

@@ -8,6 +8,7 @@ from delivery.draining import drain, waiting
 from delivery.management.arguments import Progress, moment
 from delivery.management.operators import OperatorCommand
 from partners.models import Partner
+from partners.wording import counted
 
 
 class Command(OperatorCommand):
@@ -31,9 +32,9 @@ class Command(OperatorCommand):
         before, subscription_id = options["until"], options["subscription"]
         total = waiting(partner, before, subscription_id)
         if options["dry_run"]:
-            self.stdout.write(f"would give up {total} deliveries")
+            self.stdout.write(f"would give up {counted(total, 'delivery', 'deliveries')}")
             return
         progress = Progress(self.stderr, "given up", total)
         for given_up in drain(partner, before, subscription_id):
             progress.add(given_up)
-        self.stdout.write(f"gave up {progress.done} deliveries")
+        self.stdout.write(f"gave up {counted(progress.done, 'delivery', 'deliveries')}")

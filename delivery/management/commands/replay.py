@@ -13,6 +13,7 @@ from delivery.models import ReplayJob
 from delivery.replay import cancel_replay, estimate, start_replay
 from delivery.replayed_events import Wanted
 from partners.models import Subscription
+from partners.wording import counted
 
 
 class Command(OperatorCommand):
@@ -39,16 +40,18 @@ class Command(OperatorCommand):
         if options["since"] is None:
             raise CommandError("--since is required, such as --since 3h")
         wanted = Wanted(subscription, options["mode"], options["since"], options["until"] or datetime.now(UTC))
-        counted = estimate(wanted)
-        total = f"{'' if counted.is_exact else 'about '}{counted.count}" if counted.count is not None else "uncounted"
+        found = estimate(wanted)
+        total = "uncounted deliveries"
+        if found.count is not None:
+            total = ("" if found.is_exact else "about ") + counted(found.count, "delivery", "deliveries")
         if options["dry_run"]:
-            self.stdout.write(f"would replay {total} deliveries")
+            self.stdout.write(f"would replay {total}")
             return
         try:
             job = start_replay(wanted)
         except ValidationError as error:
             raise CommandError(error.message) from None
-        self.stdout.write(f"{job.pk} replays {total} deliveries")
+        self.stdout.write(f"{job.pk} replays {total}")
         if not options["no_wait"]:
             self._follow(job)
 

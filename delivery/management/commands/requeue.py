@@ -12,6 +12,7 @@ from delivery.management.operators import OperatorCommand
 from delivery.models import Delivery
 from delivery.verbs import retry_delivery
 from partners.identifiers import DELIVERY, first_id
+from partners.wording import counted
 
 _PAGE = 500
 
@@ -38,7 +39,7 @@ class Command(OperatorCommand):
         limit: int | None = options["limit"]
         total = chosen.count() if limit is None else min(limit, chosen.count())
         if options["dry_run"]:
-            self.stdout.write(f"would requeue {total} deliveries")
+            self.stdout.write(f"would requeue {counted(total, 'delivery', 'deliveries')}")
             return
         progress, refused = Progress(self.stderr, "requeued", total), Counter[str]()
         after = ""
@@ -50,7 +51,7 @@ class Command(OperatorCommand):
                     refused[str(error.message)] += 1
                 progress.add()
             after = page[-1].pk
-        self.stdout.write(f"requeued {progress.done - refused.total()} deliveries")
+        self.stdout.write(f"requeued {counted(progress.done - refused.total(), 'delivery', 'deliveries')}")
         for reason, count in refused.items():
             self.stdout.write(f"left {count}: {reason}")
 

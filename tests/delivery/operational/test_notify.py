@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from delivery.models import Delivery
-from delivery.operational.kinds import BREAKER
+from delivery.operational.kinds import BREAKER, LIMITED, title_of
 from delivery.operational.notify import Notice, notify
 from delivery.routes import load_routes
 from partners.models import Subscription
@@ -102,3 +102,10 @@ def test_logs_and_titles_do_not_tell_the_path_which_may_be_a_credential(
     assert event.title.startswith(f"https://hooks.reviews.com:8443 ({subscription.pk}) seems to be down")
     assert "s3cr3t" in event.data
     assert [vars(one)["url"] for one in caplog.records] == ["https://hooks.reviews.com:8443"]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "wait_s", "told"), [(1, 3600, "1 delivery must wait"), (49, 176400, "takes about 2 days")]
+)
+def test_a_long_wait_is_not_told_in_seconds(waiting: int, wait_s: int, told: str) -> None:
+    assert told in title_of(LIMITED, {"waiting": waiting, "rate_limit": "1/h", "wait_s": wait_s})
