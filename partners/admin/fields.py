@@ -36,7 +36,20 @@ class CodeArea(UnfoldAdminTextareaWidget):
         js = ("partners/code_area.js",)
 
 
-class WordsField(forms.CharField):
+class _WrittenField(forms.CharField):
+    """Text that `to_python` makes a list or a mapping of."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool((initial or None) != (self.to_python(data) or None))
+        except ValidationError:
+            return True
+
+    def run_validators(self, value: Any) -> None:
+        """CharField's validators are for text."""
+
+
+class WordsField(_WrittenField):
     """A list of words, separated by line breaks, commas or spaces."""
 
     def __init__(self, **options: Any) -> None:
@@ -49,14 +62,8 @@ class WordsField(forms.CharField):
     def to_python(self, value: Any) -> Any:
         return list(dict.fromkeys(re.split(r"[\s,]+", (value or "").strip(", \r\n\t")))) if value else []
 
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        return bool(list(initial or []) != self.to_python(data))
 
-    def run_validators(self, value: Any) -> None:
-        """CharField's validators are for text, not for lists."""
-
-
-class DelaysField(forms.CharField):
+class DelaysField(_WrittenField):
     """Seconds between attempts: `5, 30s, 5m, 2h`. Empty is None."""
 
     def prepare_value(self, value: Any) -> Any:
@@ -67,17 +74,8 @@ class DelaysField(forms.CharField):
             return None
         return [_seconds(text) for text in re.split(r"[\s]*[,;\n]+[\s]*", value.strip(" ,;\n\r"))]
 
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        try:
-            return bool(initial != self.to_python(data))
-        except ValidationError:
-            return True
 
-    def run_validators(self, value: Any) -> None:
-        """CharField's validators are for text, not for lists."""
-
-
-class HeadersField(forms.CharField):
+class HeadersField(_WrittenField):
     """Request headers, one `Name: value` per line. Stored values are masked; a value that stays masked is kept."""
 
     stored: Mapping[str, str]
@@ -107,15 +105,6 @@ class HeadersField(forms.CharField):
             except (KeyError, SecretUnreadable):
                 raise ValidationError(f"line {number}: write the value of {name!r}") from None
         return headers
-
-    def has_changed(self, initial: Any, data: Any) -> bool:
-        try:
-            return bool((initial or {}) != self.to_python(data))
-        except ValidationError:
-            return True
-
-    def run_validators(self, value: Any) -> None:
-        """CharField's validators are for text, not for mappings."""
 
 
 def delay(seconds: float) -> str:
