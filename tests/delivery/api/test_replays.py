@@ -1,7 +1,7 @@
 """Replays of all, failed or missing events: each delivery at most once, in steps that survive crashes."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
