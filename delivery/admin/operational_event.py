@@ -10,7 +10,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
 from delivery.models import Delivery, OperationalEvent
-from delivery.operational.kinds import BREAKER, DEAD, DISABLED, FAILING, LIMITED, TITLES
+from delivery.operational.kinds import BREAKER, DEAD, DISABLED, FAILING, KINDS, LIMITED
 from partners.admin.base import ReadOnlyAdmin, url_of
 from partners.admin.columns import link_column, time_column
 from partners.admin.keyset import KeysetAdmin
@@ -23,7 +23,7 @@ _LOOKS: dict[str, Kind] = {DISABLED: "danger", DEAD: "danger", FAILING: "warning
 class KindFilter(ConditionFilter):
     title = "kind"
     parameter_name = "kind"
-    conditions: ClassVar = {name: (name, Q(kind=name)) for name in TITLES}
+    conditions: ClassVar = {name: (name, Q(kind=name)) for name in KINDS}
 
 
 @admin.register(OperationalEvent)

@@ -16,7 +16,7 @@ from django.db import transaction
 
 from delivery.messages import OUR_SOURCE
 from delivery.models import OperationalEvent
-from delivery.operational.kinds import showable, title_of
+from delivery.operational.kinds import KINDS, showable
 from delivery.passing import is_away
 from delivery.verbs import send_to
 from partners.envelope import rfc3339
@@ -64,7 +64,7 @@ def _store(notice: Notice, now: datetime) -> OperationalEvent | None:
                 "kind": notice.kind,
                 "partner_id": notice.partner_id,
                 "subscription_id": notice.subscription_id,
-                "title": title_of(notice.kind, data)[:500],
+                "title": KINDS[notice.kind].title_of(data)[:500],
                 "data": orjson.dumps(data).decode(),
                 "created_at": now,
             },

@@ -1,12 +1,13 @@
 """Operational events are delivered to the partner's operational URL, signed."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import orjson
 import pytest
 
 from delivery.models import Delivery
-from delivery.operational.kinds import BREAKER, LIMITED, title_of
+from delivery.operational.kinds import BREAKER, KINDS, LIMITED
 from delivery.operational.notify import Notice, notify
 from delivery.routes import load_routes
 from partners.models import Subscription
@@ -104,8 +105,15 @@ def test_logs_and_titles_do_not_tell_the_path_which_may_be_a_credential(
     assert [vars(one)["url"] for one in caplog.records] == ["https://hooks.reviews.com:8443"]
 
 
+@pytest.mark.parametrize("kind", list(KINDS.values()), ids=lambda kind: kind.name)
+def test_a_title_can_be_made_of_the_sample(kind: object) -> None:
+    assert isinstance(kind, type(KINDS[BREAKER]))
+    sample: Mapping[str, object] = kind.sample
+    assert "{" not in kind.title_of(sample)
+
+
 @pytest.mark.parametrize(
     ("waiting", "wait_s", "told"), [(1, 3600, "1 delivery must wait"), (49, 176400, "takes about 2 days")]
 )
 def test_a_long_wait_is_not_told_in_seconds(waiting: int, wait_s: int, told: str) -> None:
-    assert told in title_of(LIMITED, {"waiting": waiting, "rate_limit": "1/h", "wait_s": wait_s})
+    assert told in KINDS[LIMITED].title_of({"waiting": waiting, "rate_limit": "1/h", "wait_s": wait_s})
