@@ -1,6 +1,6 @@
 """Reads the addresses of the servers, and refuses those that cannot be used."""
 
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from recart_hooks.env import SettingError
 
@@ -8,12 +8,14 @@ from recart_hooks.env import SettingError
 def database_from_url(url: str) -> dict[str, object]:
     """Django's DATABASES entry for `postgresql://user:password@host:port/name?option=value`.
 
-    A `host` in the query (a directory) means a Unix socket. Raises SettingError for another scheme, and for a URL that
-    cannot be read; that message does not show the URL, because its password may be why.
+    A `host` in the query (a directory) means a Unix socket. Without a password libpq's PGPASSWORD applies. Raises
+    SettingError for another scheme, and for a URL that cannot be read; that message does not show the URL, because its
+    password may be why.
     """
     try:
         parts = urlsplit(url)
         port = str(parts.port or "")
+        _check_no_part_of_a_password(parts)
     except ValueError:
         raise SettingError(
             "DATABASE_URL: cannot be read; in a password, characters other than letters and digits are written as %XX"
@@ -32,6 +34,12 @@ def database_from_url(url: str) -> dict[str, object]:
         "CONN_MAX_AGE": 60,
         "OPTIONS": {"connect_timeout": 5, **_NOTICED_WITHIN_SECONDS, **options},
     }
+
+
+def _check_no_part_of_a_password(parts: SplitResult) -> None:
+    """Raises ValueError. In `user:12/3@host` and `user:12#3@host`, 12 would be a port, and `user` the host."""
+    if "@" in parts.path or parts.fragment or ("@" in parts.query and "@" not in parts.netloc):
+        raise ValueError
 
 
 def check_broker(url: str, master_name: str) -> None:

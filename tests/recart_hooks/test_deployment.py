@@ -4,10 +4,15 @@ import re
 import subprocess
 import sys
 from typing import Any
+from urllib.parse import quote, urlsplit
 
+import psycopg
 import pytest
 import yaml
+from django.db import connection
+from django.db.backends.postgresql.base import DatabaseWrapper
 
+from recart_hooks.addresses import database_from_url
 from recart_hooks.guides import GUIDES
 from recart_hooks.runner import PROJECT, procfile
 from recart_hooks.settings import env
@@ -63,6 +68,33 @@ def test_the_image_has_the_guides_that_are_served() -> None:
     assert {f"!{name}" for name in copied.split()} <= set((PROJECT / ".dockerignore").read_text().split())
 
 
+def test_the_database_password_is_part_of_no_url(services: dict[str, Any]) -> None:
+    """There `/`, `@`, `%`, `#`, `?` and `:` would mean something."""
+    password = services["postgres"]["environment"]["POSTGRES_PASSWORD"]
+    for name in ("migrate", *procfile()):
+        environment = services[name]["environment"]
+        assert urlsplit(environment["DATABASE_URL"]).password is None
+        assert environment["PGPASSWORD"] == password
+
+
+@pytest.mark.django_db(transaction=True)
+def test_any_database_password_logs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    password, given = "12/3@%41#4?:[ä", connection.settings_dict
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE odd LOGIN PASSWORD %s", [password])
+    address = f"{given['HOST']}:{given['PORT']}/{given['NAME']}"
+    try:
+        written = database_from_url(f"postgresql://odd:{quote(password, safe='')}@{address}")
+        monkeypatch.setenv("PGPASSWORD", password)
+        apart = database_from_url(f"postgresql://odd@{address}")
+        for one in (written, apart):
+            with psycopg.connect(**DatabaseWrapper({**given, **one}).get_connection_params()) as own:
+                assert own.info.user == "odd"
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP ROLE odd")
+
+
 def test_every_lasting_service_has_a_health_check(services: dict[str, Any]) -> None:
     assert {name for name, service in services.items() if "healthcheck" not in service} == {"migrate"}
 
@@ -94,7 +126,7 @@ def test_nothing_but_this_host_reaches_the_published_ports(services: dict[str, A
 def test_compose_sets_only_settings_that_exist(services: dict[str, Any]) -> None:
     for service in services.values():
         if "build" in service:
-            assert set(service["environment"]) <= env.declared
+            assert set(service["environment"]) <= env.declared | {"PGPASSWORD"}  # which libpq reads
 
 
 def test_what_compose_asks_for_is_in_the_example() -> None:

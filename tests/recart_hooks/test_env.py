@@ -149,7 +149,7 @@ def test_a_broker_that_cannot_be_used_is_refused(url: str, problem: str) -> None
     check_broker("fairsentinel://one:26379;fairsentinel://two:26379", "main")
 
 
-@pytest.mark.parametrize("password", ["abc/1", "abc#1", "abc?1", "abc[1"])
+@pytest.mark.parametrize("password", ["abc/1", "abc#1", "abc?1", "abc[1", "12/abc", "12#abc", "12?abc", "1@abc/2"])
 def test_a_database_url_that_cannot_be_read_is_named_but_not_shown(password: str) -> None:
     with pytest.raises(SettingError, match="DATABASE_URL: cannot be read") as raised:
         database_from_url(f"postgresql://postgres:{password}@postgres:5432/recart_hooks")
