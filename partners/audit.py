@@ -4,7 +4,7 @@ The actor is set where a request comes in (`acting`), so that those functions ne
 (values of headers, tokens, secrets) are never recorded, only that they changed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -63,10 +63,28 @@ def record(
     after: Mapping[str, Any] | None = None,
 ) -> AuditEntry:
     """Writes one entry, without the fields that are the same in `before` and `after`."""
+    made = entry(action, subject, partner_id=partner_id, before=before, after=after)
+    made.save(force_insert=True)
+    return made
+
+
+def record_all(entries: Iterable[AuditEntry]) -> None:
+    AuditEntry.objects.bulk_create(entries, batch_size=1000)
+
+
+def entry(
+    action: str,
+    subject: Model,
+    *,
+    partner_id: str | None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """An entry for `record_all`, as `record` writes it."""
     old, new = dict(before or {}), dict(after or {})
     same = {name for name in old.keys() & new.keys() if old[name] == new[name]}
     actor = _acting.get()
-    return AuditEntry.objects.create(
+    return AuditEntry(
         actor_kind=actor.kind,
         actor_id=actor.id,
         actor_name=actor.name[:200],

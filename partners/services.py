@@ -4,8 +4,7 @@ Each checks its input (django.core.exceptions.ValidationError says what is wrong
 nothing. PostgreSQL notifies the processes of the change (partners.changes).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,8 +19,7 @@ from partners.models import FOREVER, Partner, Subscription, SubscriptionSecret
 from partners.secrets import new_secret
 
 MAX_LIVE_SECRETS = 10
-OF_THE_PROFILE = ("url", "event_types", "filter")
-"""Fields of the operational subscription that are derived from the partner's profile or have no effect."""
+OF_THE_PROFILE = ("url", "event_types", "filter")  # if operational: made of the partner's profile, or without effect
 _Reason = Subscription.DisabledReason
 _REPLACES: dict[str, frozenset[str]] = {
     _Reason.PARTNER: frozenset({_Reason.GONE, _Reason.FAILING}),
@@ -40,32 +38,44 @@ def create_partner(name: str, **fields: Any) -> Partner:
 
 
 def update_partner(partner: Partner, changes: Mapping[str, Any]) -> None:
-    with _changed_partner(partner, "partner.update"):
+    with transaction.atomic():
+        before = audit.snapshot(Partner.objects.select_for_update().get(pk=partner.pk))
         _assign_checked(partner, changes)
         partner.save(update_fields=[*changes, "updated_at"])
         if changes.get("operational_url"):
             operational_subscription(partner)  # now, so that its secret can be read before anything is sent
+        audit.record("partner.update", partner, partner_id=partner.pk, before=before, after=audit.snapshot(partner))
 
 
 def pause_partner(partner: Partner, until: datetime = FOREVER, by: str = Partner.PausedBy.STAFF) -> None:
     """Sends nothing until then; events wait in the queue meanwhile. Requests in flight end normally."""
-    with _changed_partner(partner, "partner.pause"):
-        partner.paused_until, partner.paused_by = until, by
-        partner.save(update_fields=["paused_until", "paused_by", "updated_at"])
+    pause_partners([partner], until, by)
 
 
 def resume_partner(partner: Partner) -> None:
-    with _changed_partner(partner, "partner.resume"):
-        partner.paused_until, partner.paused_by = None, Partner.PausedBy.NONE
-        partner.save(update_fields=["paused_until", "paused_by", "updated_at"])
+    resume_partners([partner])
 
 
-@contextmanager
-def _changed_partner(partner: Partner, action: str) -> Iterator[None]:
+def pause_partners(partners: Collection[Partner], until: datetime = FOREVER, by: str = Partner.PausedBy.STAFF) -> None:
+    """Pauses all of them with a few statements: one by one, 10,000 take more than a minute."""
+    _set_pause(partners, "partner.pause", {"paused_until": until, "paused_by": by})
+
+
+def resume_partners(partners: Collection[Partner]) -> None:
+    _set_pause(partners, "partner.resume", {"paused_until": None, "paused_by": Partner.PausedBy.NONE})
+
+
+def _set_pause(partners: Collection[Partner], action: str, pause: dict[str, Any]) -> None:
+    changes, entries = {**pause, "updated_at": timezone.now()}, []
     with transaction.atomic():
-        before = audit.snapshot(Partner.objects.select_for_update().get(pk=partner.pk))
-        yield
-        audit.record(action, partner, partner_id=partner.pk, before=before, after=audit.snapshot(partner))
+        rows = Partner.objects.filter(pk__in=[partner.pk for partner in partners])
+        for row in rows.select_for_update().order_by("pk"):
+            before = audit.snapshot(row)
+            entries.append(audit.entry(action, row, partner_id=row.pk, before=before, after=before | pause))
+        rows.update(**changes)
+        audit.record_all(entries)
+    for partner in partners:
+        _assign(partner, changes)
 
 
 def create_subscription(

@@ -173,12 +173,10 @@ class PartnerAdmin(StaffAdmin[Partner]):
 
     @admin.action(description="Pause until somebody resumes", permissions=["change"])
     def pause_selected(self, request: HttpRequest, queryset: QuerySet[Partner]) -> None:
-        for partner in queryset:
-            services.pause_partner(partner)
+        services.pause_partners(queryset)
         self.done_to_all(request, queryset, "paused", log="Paused until somebody resumes.")
 
     @admin.action(description="Resume", permissions=["change"])
     def resume_selected(self, request: HttpRequest, queryset: QuerySet[Partner]) -> None:
-        for partner in queryset:
-            services.resume_partner(partner)
+        services.resume_partners(queryset)
         self.done_to_all(request, queryset, "resumed")

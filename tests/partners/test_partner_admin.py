@@ -1,6 +1,7 @@
 """The admin pages of partners, against the real database."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -9,7 +10,7 @@ from django.utils import timezone
 
 from partners import services
 from partners.admin.base import change_url, list_url
-from partners.models import FOREVER, Partner, Subscription
+from partners.models import FOREVER, AuditEntry, Partner, Subscription
 from tests.admin_pages import DIALOG, dialog_url, new_partner, new_subscription, viewer
 
 pytestmark = pytest.mark.django_db
@@ -75,6 +76,19 @@ def test_partners_are_paused_and_resumed_in_bulk(admin_client: Client) -> None:
     admin_client.post(list_url(Partner), {**chosen, "action": "resume_selected"})
     assert Partner.objects.filter(paused_until=None).count() == 2
     assert LogEntry.objects.count() == 4
+
+
+def test_many_partners_are_paused_with_a_few_statements(
+    admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    chosen = {"_selected_action": [new_partner(f"Shop {number}").pk for number in range(40)]}
+
+    with django_assert_max_num_queries(20):
+        admin_client.post(list_url(Partner), {**chosen, "action": "pause_selected"})
+
+    entries = AuditEntry.objects.filter(action="partner.pause")
+    assert len({entry.partner_id for entry in entries}) == LogEntry.objects.count() == 40
+    assert {(entry.before["paused_by"], entry.after["paused_by"]) for entry in entries} == {("", "staff")}
 
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
