@@ -33,7 +33,10 @@ ATTEMPTS = Table(
         WHERE (delivery_id, number) > (%(after_0)s, %(after_1)s) AND delivery_id < %(bound)s
         ORDER BY delivery_id, number LIMIT %(size)s
         """,
-    delete=(("delivery_attempt", "DELETE FROM delivery_attempt WHERE id = ANY(%(keys)s) AND started_at < %(before)s"),),
+    choose="""
+        SELECT id FROM delivery_attempt WHERE id = ANY(%(keys)s) AND started_at < %(before)s FOR UPDATE SKIP LOCKED
+        """,  # without it, this and an expunging could each wait for the other
+    delete=(("delivery_attempt", "DELETE FROM delivery_attempt WHERE id = ANY(%(keys)s)"),),
 )
 
 DELIVERIES = Table(

@@ -18,6 +18,7 @@ from delivery.retention.rules import check_ages, check_archive, configured_archi
 from delivery.rollups import Cell, write
 from partners.identifiers import first_id
 from partners.models import Subscription
+from tests.locks import locked
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
@@ -116,6 +117,16 @@ def test_attempts_can_go_before_their_deliveries(store: Store) -> None:
     removed = remover().run([Rule(tables.ATTEMPTS, timedelta(days=7)), *LONG_RULES[1:]], NOW)
     assert removed["delivery_attempt"] == 1
     assert Delivery.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_attempt_that_is_being_expunged_is_left_to_a_later_run(store: Store) -> None:
+    busy, free = store.delivery(OLD), store.delivery(OLD)
+    rules = [Rule(tables.ATTEMPTS, KEPT)]
+    with locked("UPDATE delivery_attempt SET response_excerpt = '' WHERE delivery_id = %s", [busy.pk]):
+        assert remover().run(rules, NOW) == {"delivery_attempt": 1}
+        assert not Attempt.objects.filter(delivery=free).exists()
+    assert remover().run(rules, NOW) == {"delivery_attempt": 1}
 
 
 def test_small_pages_remove_as_much_as_one_and_step_over_what_stays(store: Store) -> None:
