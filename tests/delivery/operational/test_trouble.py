@@ -19,8 +19,14 @@ from delivery.operational.trouble import (
     limited_partners,
     opened_breakers,
 )
-from partners.models import Subscription
-from partners.services import create_subscription, disable_subscription, enable_subscription, pause_partner
+from partners.models import Partner, Subscription
+from partners.services import (
+    create_partner,
+    create_subscription,
+    disable_subscription,
+    enable_subscription,
+    pause_partner,
+)
 from tests.delivery.operational.conftest import NOW, History
 from tests.rows import new_delivery
 
@@ -176,6 +182,18 @@ def test_a_paused_partner_knows_why_its_queue_grows(subscription: Subscription) 
     subscription.partner.rate_limit = "1/s"
     pause_partner(subscription.partner)
     assert list(limited_partners(NOW, QUIET, timedelta(minutes=10), Queues(100_000))) == []
+
+
+@pytest.mark.parametrize("written", ["5/x", "0/s"])
+def test_a_limit_that_was_written_in_sql_and_is_none_does_not_stop_the_notices_of_others(
+    subscription: Subscription, written: str
+) -> None:
+    subscription.partner.rate_limit = "1/s"
+    subscription.partner.save()
+    create_partner("Broken")
+    Partner.objects.filter(name="Broken").update(rate_limit=written)
+    found = limited_partners(NOW, QUIET, timedelta(minutes=10), Queues(100_000))
+    assert [one.partner_id for one in found] == [subscription.partner_id]
 
 
 def test_the_same_key_is_stored_once(subscription: Subscription) -> None:
