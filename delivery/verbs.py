@@ -7,6 +7,7 @@ queues the attempt, before all that wait for this partner. If the broker is away
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+import orjson
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
@@ -18,10 +19,11 @@ from delivery.deliver import EXPUNGED
 from delivery.due import Queued
 from delivery.messages import OUR_SOURCE
 from delivery.models import Attempt, Delivery, Event
+from delivery.operational.kinds import KINDS
 from partners import audit
 from partners.identifiers import EVENT, new_id
 from partners.models import EventType, Subscription
-from partners.patterns import EVERYTHING, matches
+from partners.patterns import EVERYTHING, asks_for
 
 TEST_SOURCE = f"{OUR_SOURCE}:test"
 NO_DATA = "null"
@@ -105,18 +107,32 @@ def expunge_event(event: Event) -> bool:
 
 def type_for(subscription: Subscription) -> str:
     """A type that the first pattern matches: itself, else one in the catalogue (with a sample if possible), else a
-    made-up one."""
+    made-up one. Of a subscription for operational events, one of these."""
+    if subscription.is_operational:
+        return next(iter(KINDS))
     pattern = subscription.event_types[0]
     if not pattern.endswith("*"):
         return pattern
-    known = [one.name for one in catalogued_types() if matches(pattern, one.name)]
+    known = known_types([pattern])
     return known[0] if known else ("test.event" if pattern == EVERYTHING else f"{pattern[:-1]}test")
 
 
 def sample_of(type_: str) -> str:
-    """The catalogue's sample, or data that says that it is a test."""
+    """The catalogue's sample, that of an operational event, or data that says that it is a test."""
     found = EventType.objects.filter(pk=type_).values_list("sample", flat=True).first()
+    if not found and type_ in KINDS:
+        return orjson.dumps(KINDS[type_].sample).decode()
     return found or _NO_SAMPLE
+
+
+def types_to_try(subscription: Subscription) -> list[str]:
+    """The known types that it asks for, those with a sample first."""
+    return list(KINDS) if subscription.is_operational else known_types(subscription.event_types)
+
+
+def known_types(patterns: Sequence[str]) -> list[str]:
+    """The types in the catalogue that a pattern matches, those with a sample first."""
+    return [one.name for one in catalogued_types() if asks_for(patterns, one.name)]
 
 
 def catalogued_types() -> QuerySet[EventType]:

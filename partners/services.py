@@ -201,10 +201,14 @@ def delete_subscription(subscription: Subscription) -> None:
         _record("subscription.delete", subscription, before, audit.snapshot(subscription))
 
 
-def _assign_checked(row: Partner | Subscription, changes: Mapping[str, Any]) -> None:
-    """Validates only what changes: the settings of today may refuse another field as it is."""
+def _assign(row: Partner | Subscription, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         setattr(row, name, value)
+
+
+def _assign_checked(row: Partner | Subscription, changes: Mapping[str, Any]) -> None:
+    """Validates only what changes: the settings of today may refuse another field as it is."""
+    _assign(row, changes)
     row.full_clean(exclude={field.name for field in row._meta.fields} - changes.keys())
 
 

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-import orjson
 from django import forms
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -68,7 +67,7 @@ class EditsWithPreview(StaffAdmin[Subscription]):
         types = list(KINDS) if subscription.is_operational else types_for(subscription.event_types or ["*"])
         context = {
             "types": types,
-            "sample": _sample_of(types[0]) if types else _sample_of(""),
+            "sample": sample_of(types[0]) if types else sample_of(""),
             "sample_url": reverse("admin:partners_subscription_sample"),
         }
         return render_to_string("delivery/admin/sample_event.html", context)
@@ -89,18 +88,13 @@ class EditsWithPreview(StaffAdmin[Subscription]):
     def sample_view(self, request: HttpRequest) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return JsonResponse({"data": _sample_of(request.GET.get("type", ""))})
+        return JsonResponse({"data": sample_of(request.GET.get("type", ""))})
 
 
 def types_for(patterns: Sequence[str]) -> list[str]:
     """Catalogued types: those that the patterns match come first, and of these the ones with a sample."""
     names = [one.name for one in catalogued_types()[:TYPES_AT_MOST]]
     return sorted(names, key=lambda name: not asks_for(patterns, name))
-
-
-def _sample_of(type_: str) -> str:
-    kind = KINDS.get(type_)
-    return sample_of(type_) if kind is None else orjson.dumps(kind.sample).decode()
 
 
 def preview_of(draft: dict[str, str], now: datetime) -> dict[str, Any]:

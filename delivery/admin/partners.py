@@ -23,7 +23,7 @@ from delivery.admin.replaying import StartsReplays
 from delivery.admin.standing import standing_context, standing_view
 from delivery.models import Delivery
 from delivery.proof import verify_now
-from delivery.verbs import catalogued_types, send_test_event
+from delivery.verbs import send_test_event, types_to_try
 from partners.admin.base import DialogForm, StaffAdmin, link, list_url
 from partners.admin.dialog import Act, dialog
 from partners.admin.looks import moment
@@ -32,7 +32,6 @@ from partners.admin.partner import PartnerAdmin
 from partners.admin.subscription import SubscriptionAdmin
 from partners.admin.subscription_actions import MORE
 from partners.models import Partner, Subscription
-from partners.patterns import asks_for
 from partners.places import Busy
 
 SHOWN = 20
@@ -47,8 +46,7 @@ class SubscriptionTestForm(DialogForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         subscription = Subscription.objects.filter(pk=unquote(options["object_id"])).first()
-        patterns = subscription.event_types if subscription else []
-        names = [one.name for one in catalogued_types() if asks_for(patterns, one.name)]
+        names = types_to_try(subscription) if subscription else []
         choices = [("", "the first type that it asks for"), *((name, name) for name in names[:CHOICES_AT_MOST])]
         self.fields["event_type"].choices = choices  # type: ignore[attr-defined]  # a ChoiceField
 

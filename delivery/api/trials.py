@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE
 from delivery.messages import CHALLENGE
+from delivery.operational.kinds import KINDS
 from delivery.prepare import noted
 from delivery.proof import verify_now
 from delivery.trying import LONGEST_S, Tried, try_now
@@ -146,7 +147,8 @@ class VerifyView(ApiView):
 
 
 def _hints(subscription: Subscription, event: Envelope) -> Iterator[str]:
-    yield from unknown_types(dict.fromkeys([*subscription.event_types, event.type]))
+    if event.type not in KINDS or not subscription.is_operational:
+        yield from unknown_types(dict.fromkeys([*subscription.event_types, event.type]))
     if not asks_for(subscription.event_types, event.type):
         yield f"The subscription's event types do not ask for {event.type}."
     made = preview(subscription.filter, "", event)

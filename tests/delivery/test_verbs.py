@@ -219,6 +219,18 @@ def test_the_type_of_a_test_event_matches_the_first_pattern(pattern: str, chosen
     assert send_test_event(new_subscription(pattern)).event_type == chosen
 
 
+def test_the_endpoint_for_operational_events_is_tested_with_one_of_them() -> None:
+    EventType.objects.create(name="carts.abandoned", sample="{}")
+    partner = services.create_partner("Yotpo", operational_url="https://hooks.example.com/trouble")
+    subscription = services.operational_subscription(partner)
+    assert subscription
+
+    delivery = send_test_event(subscription)
+
+    assert delivery.event_type == "subscription.failing"
+    assert json.loads(delivery.event.data)["url"] == "https://hooks.example.com/orders"
+
+
 def test_a_test_event_of_a_chosen_type_without_a_sample_has_data_of_its_own() -> None:
     delivery = send_test_event(new_subscription("*"), "orders.created")
 

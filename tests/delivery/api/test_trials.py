@@ -69,6 +69,18 @@ def test_a_test_of_a_failing_endpoint_says_how_it_failed(receiver: Receiver) -> 
     assert Delivery.objects.count() == 0
 
 
+def test_the_endpoint_for_operational_events_is_tested_with_one_of_them(receiver: Receiver) -> None:
+    EventType.objects.create(name="orders.created", sample="{}")
+    one = caller()
+    services.update_partner(one.partner, {"operational_url": receiver.url("/ok")})
+    subscription = services.operational_subscription(one.partner)
+    assert subscription
+
+    tried = one.post(f"/subscriptions/{subscription.pk}/test").json()
+
+    assert (tried["event_type"], tried["hints"]) == ("subscription.failing", [])
+
+
 @pytest.mark.parametrize(
     ("asked", "tested", "hints"),
     [
