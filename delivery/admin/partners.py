@@ -65,7 +65,7 @@ class PartnerTestForm(DialogForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         own = Subscription.objects.filter(partner_id=unquote(options["object_id"]), is_enabled=True)
-        self.fields["subscription"].queryset = own.order_by("-id")  # type: ignore[attr-defined]  # a ModelChoiceField
+        self.fields["subscription"].queryset = own.order_by("is_operational", "-id")  # type: ignore[attr-defined]  # a ModelChoiceField
 
 
 class SendsTestEvents(StaffAdmin[Any]):

@@ -125,7 +125,8 @@ def _name(row: Partner | Subscription) -> str:
 
 
 def _failures(one: Stats) -> str:
-    return f"{one.failures:,} ({one.error_share or 0:.0%})"
+    share = one.error_share or 0
+    return f"{one.failures:,} ({'<1%' if share < 0.005 else f'{share:.0%}'})"
 
 
 def _slowness(one: Stats) -> float:

@@ -30,7 +30,7 @@ class KeysetPages:
     newer: str
     older: str
     newest: str
-    about: int | None
+    about: str
     template_name: str = "partners/admin/keyset_pages.html"
 
 
@@ -59,8 +59,12 @@ class KeysetChangeList(ChangeList):
             newer=self.get_query_string({NEWER: self._key(rows[0])}) if rows and has_newer else "",
             older=self.get_query_string({OLDER: self._key(rows[-1])}) if rows and has_older else "",
             newest=self.get_query_string() if cursor else "",
-            about=estimated_rows(self.model) if not self.has_active_filters and not self.query else None,
+            about=self._about(),
         )
+
+    def _about(self) -> str:
+        rows = estimated_rows(self.model) if not self.has_active_filters and not self.query else None
+        return f"about {rows:,} in all" if rows else ""
 
     def _page(self, request: HttpRequest, cursor: dict[str, str]) -> tuple[list[Any], bool]:
         """The page's rows, newest first, and whether there are more in the direction of the cursor."""

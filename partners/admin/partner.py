@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from partners import audit, services
 from partners.admin.base import DialogForm, StaffAdmin, link, list_url
-from partners.admin.columns import time_column
+from partners.admin.columns import id_column, time_column
 from partners.admin.dialog import dialog
 from partners.admin.list_filters import ConditionFilter
 from partners.admin.looks import ago, badge
@@ -62,7 +62,7 @@ class StateFilter(ConditionFilter):
 @admin.register(Partner)
 class PartnerAdmin(StaffAdmin[Partner]):
     form = PartnerForm
-    list_display = ("name", "state", "pace", "cap", "subscription_count", "created", "id")
+    list_display = ("name", "state", "pace", "cap", "subscription_count", "created", "short_id")
     list_filter = (StateFilter,)
     search_fields = ("name", "id__startswith")
     search_help_text = "Name or id"
@@ -80,6 +80,7 @@ class PartnerAdmin(StaffAdmin[Partner]):
     change_form_outer_after_template = "partners/admin/panels.html"
 
     created = time_column("created_at", "Created", ordering="created_at")
+    short_id = id_column()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Partner]:
         """Counts subscriptions in a subquery, which PostgreSQL runs only for the rows of the page."""
@@ -130,9 +131,9 @@ class PartnerAdmin(StaffAdmin[Partner]):
     def pace(self, partner: Partner) -> str:
         return partner.rate_limit_in_force or "-"
 
-    @display(description="In flight", ordering="max_in_flight")
-    def cap(self, partner: Partner) -> str:
-        return f"at most {partner.max_in_flight}"
+    @display(description="In-flight cap", ordering="max_in_flight")
+    def cap(self, partner: Partner) -> int:
+        return partner.max_in_flight
 
     @display(description="Subscriptions")
     def subscription_count(self, partner: Partner) -> int:

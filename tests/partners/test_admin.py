@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
@@ -113,6 +114,22 @@ def test_the_audit_log_is_shown_and_read_only(admin_client: Client) -> None:
     assert b"9/s" in page.content
     assert admin_client.post(change_url(entry), {"action": "x"}).status_code == 403
     assert admin_client.get(f"{list_url(AuditEntry)}add/").status_code == 403
+
+
+def test_an_empty_list_offers_only_what_helps(admin_client: Client) -> None:
+    for query, told, offered in (("", "There is nothing here yet.", False), ("?q=sub_1", "Nothing matches.", True)):
+        page = admin_client.get(list_url(AuditEntry) + query).content.decode()
+        assert told in page
+        assert (">Show all</a>" in page) == offered
+        assert "Create a new item" not in page
+
+
+def test_the_size_of_a_large_table_is_estimated(admin_client: Client) -> None:
+    AuditEntry.objects.bulk_create(AuditEntry(action="partner.update", subject_id="ptr_1") for _ in range(1234))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE partners_auditentry")
+
+    assert b"about 1,234 in all" in admin_client.get(list_url(AuditEntry)).content
 
 
 def test_the_audit_log_tells_a_key_from_a_person(admin_client: Client) -> None:
