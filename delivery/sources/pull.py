@@ -4,8 +4,8 @@ One request to the server is open at a time. The server answers it with the mess
 ends it; if it has none, it waits for the first. So a single message arrives within a millisecond, and messages that
 come while a batch is processed stay on the server and arrive together, in one read instead of one for each.
 
-A request that is filled tells that there are more. Then the next is sent at once, and messages wait here, to be taken
-by turns of their subjects (delivery.sources.ahead).
+A request that is filled, by number or by bytes, tells that there are more. Then the next is sent at once, and messages
+wait here, to be taken by turns of their subjects (delivery.sources.ahead).
 """
 
 import asyncio
@@ -26,13 +26,16 @@ GATHER_S = 0.02
 """After the first message of a request, how long to wait for the others and for its end, which come right after it."""
 LEAST_AHEAD, MOST_AHEAD = 2_000, 30_000
 MOST_AHEAD_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 16 * 1024 * 1024
+"""Of one request: the server drops a client for whom 64 MB wait."""
 AHEAD_S = 8.0
 """No more is fetched ahead than is handled in this time, at the rate of the last batches: the rest is for other
 bridges, and after a crash for the next one. After 20 s the server would hand a message out again."""
 STORED = "$JS.ACK."
 """The start of a stream message's reply subject. All other messages are the server's status messages."""
-_ENDED = frozenset({"404", "408"})
 _HEARTBEAT = "100"
+_ENDED = frozenset({"404", "408"})
+_FILLED, _NEXT_IS_TOO_LARGE = "409 Batch Completed", "409 Message Size Exceeds MaxBytes"
 
 
 class PullFailedError(Exception):
@@ -47,6 +50,8 @@ class Pull:
         self._expires_s = expires_s
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._inbox = client.new_inbox()
+        self._requests = 0
+        """How many were sent. Each has its own subject for status messages, which may come after the next request."""
         self._subscription: Any = None
         self._ahead = Ahead()
         self._has_news = asyncio.Event()
@@ -55,6 +60,8 @@ class Pull:
         self._open_until = 0.0
         self._asked = 0
         """The limit of the last request."""
+        self._is_next_oversized = False
+        """The next message alone has more than MOST_BYTES, so it is asked for without this limit."""
         self._taken: list[Msg] = []
         self._taken_at = 0.0
         """The last batch, and when it was taken."""
@@ -65,7 +72,7 @@ class Pull:
 
     async def start(self) -> None:
         """Raises nats.errors.Error."""
-        self._subscription = await self._client.subscribe(self._inbox, cb=self._came)
+        self._subscription = await self._client.subscribe(f"{self._inbox}.*", cb=self._came)
 
     async def stop(self) -> None:
         """Gives back messages that were not taken or not answered, so that they come again at once. Raises
@@ -122,9 +129,11 @@ class Pull:
         now = asyncio.get_running_loop().time()
         if self._open and now < self._open_until:
             return
-        request = {"batch": limit, "no_wait": True, "expires": int(self._expires_s * 1e9)}
-        await self._client.publish(self._subject, orjson.dumps(request), reply=self._inbox)
-        self._open = self._asked = limit
+        some = {"batch": 1} if self._is_next_oversized else {"batch": limit, "max_bytes": MOST_BYTES}
+        request = {**some, "no_wait": True, "expires": int(self._expires_s * 1e9)}
+        self._requests += 1
+        await self._client.publish(self._subject, orjson.dumps(request), reply=self._reply)
+        self._open, self._asked = some["batch"], limit
         self._open_until = now + self._expires_s
 
     async def _ask_ahead(self, limit: int) -> None:
@@ -136,18 +145,27 @@ class Pull:
         lately = len(self._taken) / (time.monotonic() - self._taken_at)
         self._per_s = (self._per_s + lately) / 2 if self._per_s else lately
 
+    @property
+    def _reply(self) -> str:
+        return f"{self._inbox}.{self._requests}"
+
     async def _came(self, message: Msg) -> None:
         headers = message.headers
         status = headers.get("Status") if headers and not message.reply.startswith(STORED) else None
         if status is None:
             self._open = max(0, self._open - 1)
+            self._is_next_oversized = False
             self._ahead.add(message)
-        elif status == _HEARTBEAT:
+            has_more = True
+        elif status == _HEARTBEAT or message.subject != self._reply:
             return
         else:
+            end = f"{status} {(headers or {}).get('Description', '')}".strip()
+            has_more = end == _NEXT_IS_TOO_LARGE
+            self._is_next_oversized = has_more and self._open == self._asked
             self._open = 0
-            if status not in _ENDED:
-                self._failure = f"{status} {(headers or {}).get('Description', '')}".strip()
+            if status not in _ENDED and end not in (_FILLED, _NEXT_IS_TOO_LARGE):
+                self._failure = end
         self._has_news.set()
-        if status is None and not self._open and not self._is_stopping:
+        if has_more and not self._open and not self._is_stopping:
             await self._ask_ahead(self._asked)

@@ -179,6 +179,32 @@ def test_no_more_is_fetched_ahead_than_is_handled_in_time(
     run(test)
 
 
+@pytest.mark.parametrize(("size", "most_bytes"), [(900_000, pull.MOST_BYTES), (30_000, 20_000)])
+def test_a_backlog_of_large_messages_arrives_without_a_break(
+    nats: str, name: str, monkeypatch: pytest.MonkeyPatch, size: int, most_bytes: int
+) -> None:
+    """The server drops a client for whom 64 MB wait, and would hand out 20 s later what was lost with the connection. A
+    message may be larger than a request."""
+    monkeypatch.setattr(pull, "MOST_BYTES", most_bytes)
+
+    async def test() -> None:
+        bridge = source(nats, name)
+        await bridge.connect()
+        large = (f"{name}.large", b'"%b"' % (b"a" * size), None)
+        await publish(nats, *[large] * 90, *flood(name, 10))
+        found: set[str] = set()
+        async with asyncio.timeout(15):
+            while len(found) < 100:
+                batch = await bridge.fetch(500)
+                found.update(one.position for one in batch)
+                await bridge.acknowledge(batch)
+        assert bridge._client is not None
+        assert bridge._client.stats["reconnects"] == 0
+        await bridge.close()
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("subject", "shown"), [(b"caf\xe9", r"caf\xe9"), (b"caf\x0b", "caf\x0b"), (b"caf\x0ca", "caf\x0ca")]
 )
