@@ -18,13 +18,15 @@ Answer = TypeVar("Answer")
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
-_READ_ONLY = "25006"
+_PASSING_STATES = frozenset({"25006", "0A000"})
+"""Read-only; and a kept plan whose columns a migration has changed. The error closes its connection, and a new one
+makes a new plan."""
 
 
 def is_passing(error: BaseException) -> bool:
     """Whether the statement may succeed later: PostgreSQL is away, read-only, out of space, or cancelled it."""
     return isinstance(error, (OperationalError, InterfaceError)) or (
-        isinstance(error, DatabaseError) and getattr(error.__cause__, "sqlstate", "") == _READ_ONLY
+        isinstance(error, DatabaseError) and getattr(error.__cause__, "sqlstate", "") in _PASSING_STATES
     )
 
 

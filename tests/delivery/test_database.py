@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
-from django.db import OperationalError, ProgrammingError, connection
+from django.db import NotSupportedError, OperationalError, ProgrammingError, connection
 
 from delivery.database import (
     OwnConnection,
@@ -125,6 +126,23 @@ def test_a_mistake_is_not_a_temporary_error(turns: Turns, own: OwnConnection) ->
     with pytest.raises(ProgrammingError) as mistake:
         start(turns, own, "SELECT nothing", []).result(30)
     assert not is_passing(mistake.value)
+
+
+def test_a_plan_that_a_migration_made_useless_is_a_temporary_error_and_the_next_call_makes_a_new_one(
+    own: OwnConnection,
+) -> None:
+    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as migrating:
+        migrating.execute("CREATE TABLE migrated (name varchar(5))")
+        try:
+            for _ in range(5):
+                assert own("SELECT name FROM migrated", []) == []
+            migrating.execute("ALTER TABLE migrated ALTER name TYPE varchar(6)")
+            with pytest.raises(NotSupportedError) as useless:
+                own("SELECT name FROM migrated", [])
+            assert is_passing(useless.value)
+            assert own("SELECT name FROM migrated", []) == []
+        finally:
+            migrating.execute("DROP TABLE migrated")
 
 
 def test_a_statement_is_planned_once_also_where_the_table_has_statistics(own: OwnConnection) -> None:
