@@ -105,21 +105,35 @@ def load_endpoints(subscription_ids: Iterable[str]) -> dict[str, Endpoint]:
     live = SubscriptionSecret.objects.exclude(expires_at__lte=timezone.now())
     for row in live.filter(subscription__in=list(subscription_ids)).order_by("-id"):
         tokens[row.subscription_id].append(row)
-    return {one.id: _usable(one, tokens[one.id]) for one in subscriptions}
+    return {one.id: _endpoint(one, tokens[one.id]) for one in subscriptions}
 
 
-def _usable(subscription: Subscription, tokens: Sequence[SubscriptionSecret]) -> Endpoint:
+def _endpoint(subscription: Subscription, tokens: Sequence[SubscriptionSecret]) -> Endpoint:
     """The endpoint of a subscription, even if parts of it cannot be used: it must not affect the rest of the batch.
 
     If the transformation does not compile any more, deliveries become dead. If no key decrypts the secrets or headers,
     that is an operator's mistake: requests cannot be signed, so attempts fail as INTERNAL and are retried.
     """
-    stopped, unsealed = _stopped(subscription), _unsealed(subscription, tokens)
+    transform, stopped = None, _stopped(subscription)
+    secrets, headers, unreadable = _unsealed(subscription, tokens)
     try:
-        return _endpoint(subscription, unsealed, _transformation(subscription), stopped)
+        if subscription.transformation:
+            transform = compile_transformation(subscription.transformation)
     except InvalidInput as error:
         logger.error("unusable transformation", extra={"subscription_id": subscription.id, "error": str(error)})
-        return _endpoint(subscription, unsealed, None, stopped or f"the subscription cannot be used: {error}")
+        stopped = stopped or f"the subscription cannot be used: {error}"
+    return Endpoint(
+        subscription_id=subscription.id,
+        partner_id=subscription.partner_id,
+        url=subscription.url,
+        headers=headers,
+        secrets=secrets,
+        transform=transform,
+        timeout_s=subscription.timeout_s,
+        schedule_s=tuple(subscription.retry_schedule_s or settings.RETRY_SCHEDULE_S or DEFAULT_SCHEDULE_S),
+        stopped=stopped,
+        unreadable=unreadable,
+    )
 
 
 def _unsealed(
@@ -136,31 +150,6 @@ def _unsealed(
         why = f"{what} cannot be read: {error}"
         logger.error("unusable secret or headers", extra={"subscription_id": subscription.id, "error": why})
         return (), {}, why
-
-
-def _transformation(subscription: Subscription) -> Transformation | None:
-    return compile_transformation(subscription.transformation) if subscription.transformation else None
-
-
-def _endpoint(
-    subscription: Subscription,
-    unsealed: tuple[tuple[Secret, ...], Mapping[str, str], str],
-    transform: Transformation | None,
-    stopped: str,
-) -> Endpoint:
-    secrets, headers, unreadable = unsealed
-    return Endpoint(
-        subscription_id=subscription.id,
-        partner_id=subscription.partner_id,
-        url=subscription.url,
-        headers=headers,
-        secrets=secrets,
-        transform=transform,
-        timeout_s=subscription.timeout_s,
-        schedule_s=tuple(subscription.retry_schedule_s or settings.RETRY_SCHEDULE_S or DEFAULT_SCHEDULE_S),
-        stopped=stopped,
-        unreadable=unreadable,
-    )
 
 
 def _stopped(subscription: Subscription) -> str:
