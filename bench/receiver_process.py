@@ -80,9 +80,9 @@ class ReceiverProcess:
         """Forgets all arrivals."""
         self._ask("/reset")
 
-    def wait_for(self, group: str, count: int, patience_s: float, poll_s: float = 0.05) -> bool:
+    def wait_for(self, group: str, count: int, patience_s: float) -> bool:
         """Whether `count` POSTs reached the group in time."""
-        return wait_until(lambda: self.counts().get(group, 0) >= count, patience_s, poll_s)
+        return wait_until(lambda: self.counts().get(group, 0) >= count, patience_s)
 
     def _ask(self, path: str) -> Any:
         connection = http.client.HTTPConnection(LOOPBACK, self.ports[0], timeout=60)
@@ -93,13 +93,13 @@ class ReceiverProcess:
             connection.close()
 
 
-def wait_until(condition: Callable[[], bool], patience_s: float, poll_s: float = 0.05) -> bool:
+def wait_until(condition: Callable[[], bool], patience_s: float) -> bool:
     """Whether the condition became true in time."""
     deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(poll_s)
+        time.sleep(0.05)
     return True
 
 
