@@ -11,6 +11,7 @@ from django.db import connection
 from recart_hooks.stack import Server, Stack
 from tests import settings
 from tests.proxy import Proxy
+from tests.receiver import Receiver
 
 # Tests run on busy machines, where a slow example says nothing about the code.
 hypothesis.settings.register_profile(
@@ -73,3 +74,10 @@ def postgres_wire(postgres: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pr
         monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
         monkeypatch.setitem(connection.settings_dict, "PORT", str(wire.port))
         yield wire
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server of webhooks that listens."""
+    with Receiver() as listening:
+        yield listening

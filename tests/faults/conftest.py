@@ -16,12 +16,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as listening:
-        yield listening
-
-
 @pytest.fixture(autouse=True)
 def _running(system: System, receiver: Receiver) -> Iterator[None]:
     url = receiver.url("/slow?s=0.01")

@@ -32,12 +32,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as listening:
-        yield listening
-
-
 def delivered(system: System, count: int) -> None:
     """Waits until `count` deliveries have succeeded."""
 

@@ -35,12 +35,6 @@ def system(tmp_path: Path) -> Iterator[System]:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as listening:
-        yield listening
-
-
-@pytest.fixture
 def untrusted(tmp_path: Path) -> Iterator[Receiver]:
     """A receiver whose certificate comes from an unknown authority."""
     with Receiver(on_connect=over_tls(new_authority(tmp_path).server()), scheme="https") as listening:

@@ -16,7 +16,6 @@ from delivery.sending.resolving import LookupFailed, Resolver
 from delivery.turns import Turns
 from partners.addresses import Address, AddressPolicy
 from tests.certificates import Authority, new_authority
-from tests.receiver import Receiver
 
 LOOPBACK = AddressPolicy(allow=[ip_network("127.0.0.0/8"), ip_network("::1/128")])
 
@@ -93,12 +92,6 @@ def make_sender(request: pytest.FixtureRequest) -> Iterator[MakeSender]:
 @pytest.fixture
 def sender(make_sender: MakeSender) -> Sender:
     return make_sender()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 @pytest.fixture(scope="session")
