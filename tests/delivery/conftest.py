@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,6 +17,7 @@ from delivery.selection import Selection
 from delivery.turns import Turns
 from partners.models import Subscription
 from partners.services import create_partner, create_subscription
+from tests.proxy import Proxy
 
 
 @pytest.fixture
@@ -31,6 +34,28 @@ def queues(wiped_queues: FairQueues) -> FairQueues:
     """Empty, and marked as complete, like the queues of a running system."""
     wiped_queues.mark()
     return wiped_queues
+
+
+@pytest.fixture
+def valkey_wire(valkey: str, settings: Any) -> Iterator[Proxy]:
+    """What lies between Valkey and the queues."""
+    port = urlsplit(valkey).port
+    assert port is not None
+    with Proxy(("127.0.0.1", port)) as wire:
+        settings.BROKER_URL = valkey.replace(f":{port}", f":{wire.port}")
+        publish.queues.cache_clear()
+        yield wire
+        publish.queues(publish.BRIEF_S).client.close()
+        publish.queues.cache_clear()
+
+
+@pytest.fixture
+def broker_away(settings: Any) -> Iterator[None]:
+    there, settings.BROKER_URL = settings.BROKER_URL, "fair://127.0.0.1:1/0"
+    publish.queues.cache_clear()
+    yield
+    settings.BROKER_URL = there
+    publish.queues.cache_clear()
 
 
 @pytest.fixture

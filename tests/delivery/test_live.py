@@ -4,8 +4,6 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from django.test import Client
@@ -53,19 +51,6 @@ def new_pending(of: Subscription, due_s_ago: float, error: str = "") -> Delivery
 
 def queued(deliveries: list[Delivery], eta: float | None = None) -> None:
     publish.publish(Due(one.pk, 1, one.partner_id, one.event_type, eta) for one in deliveries)
-
-
-@pytest.fixture
-def wire(valkey: str, settings: Any) -> Iterator[Proxy]:
-    """A connection to Valkey that can be held."""
-    port = urlsplit(valkey).port
-    assert port is not None
-    with Proxy(("127.0.0.1", port)) as one:
-        settings.BROKER_URL = valkey.replace(f":{port}", f":{one.port}")
-        publish.queues.cache_clear()
-        yield one
-        publish.queues(publish.BRIEF_S).client.close()
-        publish.queues.cache_clear()
 
 
 def opened(subscription: Subscription, since_s_ago: float, for_s: float) -> float:
@@ -226,10 +211,10 @@ def test_killed_workers_do_not_count_as_running(admin_client: Client, partner: P
     killed.leave()
 
 
-def test_pages_do_not_wait_long_for_a_valkey_that_hangs(wire: Proxy, admin_client: Client) -> None:
+def test_pages_do_not_wait_long_for_a_valkey_that_hangs(valkey_wire: Proxy, admin_client: Client) -> None:
     subscription = subscription_of(services.create_partner("Other"))
     delivery = new_pending(subscription, due_s_ago=90)
-    wire.hold()
+    valkey_wire.hold()
 
     for page in (change_url(subscription), change_url(delivery), "/admin/", "/readyz", "/metrics"):
         began = time.monotonic()

@@ -1,14 +1,13 @@
 """Retrying and sending test events, with a real Valkey behind them."""
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
-from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
+from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from delivery import publish
 from delivery.due import Due
@@ -164,14 +163,6 @@ def test_nothing_is_retried_for_a_disabled_or_deleted_subscription_or_an_expunge
 
 def broker_errors(part: str) -> float:
     return REGISTRY.get_sample_value("recart_hooks_broker_errors_total", {"part": part}) or 0.0
-
-
-@pytest.fixture
-def broker_away(settings: Settings) -> Iterator[None]:
-    settings.BROKER_URL = "fair://127.0.0.1:1/0"
-    publish.queues.cache_clear()
-    yield
-    publish.queues.cache_clear()
 
 
 def test_a_broker_that_is_away_loses_nothing(
