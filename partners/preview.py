@@ -4,8 +4,9 @@ The admin's editor, the API's preview and test events get the same result as del
 not raised but returned as problems, each with its place.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from partners.envelope import Envelope
 from partners.errors import JSONError, SpecError, TransformError
@@ -13,12 +14,15 @@ from partners.filters import compile_filter
 from partners.hints import Hint, hints_for, hints_for_filter
 from partners.transform import body_for
 
+Place = Literal["filter", "transformation", "data"]
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """`path` is a JSON pointer into the transformation, empty for the filter and the data: their messages have it."""
 
-    where: Literal["filter", "transformation", "data"]
+    where: Place
     path: str
     message: str
     reason: str = ""
@@ -43,27 +47,18 @@ def preview(filter_: str, transformation: str, envelope: Envelope) -> Preview:
         _ = envelope.tree
     except JSONError as error:
         return Preview(None, None, (Problem("data", "", str(error)),))
-    wanted, filter_problems = _wanted(filter_, envelope)
-    body, transformation_problems = _body(transformation, envelope)
+    wanted, filter_problems = _tried("filter", lambda: not filter_ or compile_filter(filter_).matches(envelope))
+    body, transformation_problems = _tried("transformation", lambda: body_for(transformation, envelope))
     hints = [] if wanted is not False else list(hints_for_filter(filter_, envelope))
     if transformation and body is not None:
         hints += hints_for(transformation, envelope, body)
     return Preview(wanted, body, filter_problems + transformation_problems, tuple(hints))
 
 
-def _wanted(filter_: str, envelope: Envelope) -> tuple[bool | None, tuple[Problem, ...]]:
+def _tried(where: Place, apply: Callable[[], Result]) -> tuple[Result | None, tuple[Problem, ...]]:
     try:
-        return not filter_ or compile_filter(filter_).matches(envelope), ()
+        return apply(), ()
     except SpecError as error:
-        return None, (Problem("filter", error.path, error.message),)
+        return None, (Problem(where, error.path, error.message),)
     except TransformError as error:
-        return None, (Problem("filter", error.path, error.message, error.reason),)
-
-
-def _body(transformation: str, envelope: Envelope) -> tuple[bytes | None, tuple[Problem, ...]]:
-    try:
-        return body_for(transformation, envelope), ()
-    except SpecError as error:
-        return None, (Problem("transformation", error.path, error.message),)
-    except TransformError as error:
-        return None, (Problem("transformation", error.path, error.message, error.reason),)
+        return None, (Problem(where, error.path, error.message, error.reason),)
