@@ -104,6 +104,13 @@ def test_producers_may_not_send_challenges() -> None:
         read(b"{}", subject="events.endpoint.challenge")
 
 
+def test_the_traceparent_of_a_cloudevent_is_its_own_or_that_of_the_message() -> None:
+    body = b'{"specversion":"1.0","id":"c1","source":"s","type":"a.b"%s}'
+    own = TRACEPARENT.replace("-b7", "-c8")
+    assert read(body % b"", traceparent=TRACEPARENT).traceparent == TRACEPARENT
+    assert read(body % b',"traceparent":"%s"' % own.encode(), traceparent=TRACEPARENT).traceparent == own
+
+
 def test_a_malformed_traceparent_is_dropped() -> None:
     assert read(b"{}", traceparent="zz").traceparent == ""
 
