@@ -28,6 +28,7 @@ from tornado.web import HTTPError
 
 from delivery import publish
 from delivery.passing import is_away
+from partners.connections import bound_connection
 
 logger = logging.getLogger("recart_hooks.flower")
 
@@ -111,6 +112,7 @@ class QueueLengths(ListsPartnerQueues, GetQueueLengths):  # type: ignore[misc]  
 def list_queues() -> list[dict[str, Any]]:
     """At most QUEUES_MAX queues, the fullest first. Each name is that of the queue and, in brackets, of the partner."""
     try:
+        bound_connection()
         partners = apps.get_model("partners", "Partner").objects.values_list("id", "name")
         names = {publish.queue_of(id_): name for id_, name in partners}
     finally:

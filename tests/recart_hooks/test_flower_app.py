@@ -1,11 +1,14 @@
 import asyncio
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import requests
+from django.db import OperationalError, connection
 from flower.options import options
 from pytest_django import Settings
 from tornado.httpserver import HTTPServer
@@ -15,6 +18,7 @@ from delivery import publish
 from delivery.due import Due
 from partners.services import create_partner
 from recart_hooks import flower_app
+from tests.proxy import Proxy
 
 pytestmark = [pytest.mark.servers, pytest.mark.django_db(transaction=True)]
 
@@ -124,3 +128,17 @@ def test_what_it_has_seen_is_kept_only_when_there_is_a_file_for_it(settings: Set
     settings.FLOWER_STATE_FILE = "/somewhere/state"
     flower_app.configure()
     assert (options.persistent, options.db) == (True, "/somewhere/state")
+
+
+def test_a_page_gives_up_when_postgresql_has_vanished(postgres_wire: Proxy) -> None:
+    def vanishes(execute: Callable[..., Any], *statement: Any) -> Any:
+        connection.connection.longest_wait_s = 0.5
+        postgres_wire.strand()
+        return execute(*statement)
+
+    def work() -> None:
+        with connection.execute_wrapper(vanishes), pytest.raises(OperationalError, match="has not answered"):
+            flower_app.list_queues()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(work).result(30)
