@@ -225,7 +225,7 @@ def test_a_batch_without_deliveries_does_not_reset_the_count_of_unpublished_ones
     assert bridge.counts.unpublished == 2
 
 
-def test_without_the_database_the_batch_is_kept_and_nothing_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_database_the_batch_is_kept_and_nothing_is_acknowledged() -> None:
     failures = [OperationalError("server closed the connection"), OperationalError("still away")]
 
     class Away(SubscriptionRouter):

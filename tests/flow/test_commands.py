@@ -2,7 +2,6 @@
 
 import queue
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
@@ -69,7 +68,7 @@ def test_a_command_ends_at_once_without_a_usable_encryption_key(environment: dic
     assert "(partners.E001) ENCRYPTION_KEYS: " in "\n".join(lines)
 
 
-def test_the_migration_has_nothing_left_to_do(environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_migration_has_nothing_left_to_do(environment: dict[str, str]) -> None:
     lines: list[str] = []
     program = Program("migrate", COMMANDS["migrate"], environment, lambda _, line: lines.append(line))
 

@@ -102,7 +102,7 @@ def test_opening_a_dialog_changes_nothing(admin_client: Client, action: str) -> 
     assert partner.paused_until == before
 
 
-def test_view_only_staff_cannot_act(db: None) -> None:
+def test_view_only_staff_cannot_act() -> None:
     subscription = new_subscription()
     client = viewer("view_partner", "view_subscription")
 

@@ -2,7 +2,6 @@ import queue
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -112,7 +111,7 @@ def test_stop_ends_all_of_them(run: Callable[..., Runner], lines: Lines) -> None
     assert not any(program.is_running for program in runner.programs.values())
 
 
-def test_nothing_is_left_running_when_the_runner_is_killed(tmp_path: Path) -> None:
+def test_nothing_is_left_running_when_the_runner_is_killed() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT, SLEEPS], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     processes = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]

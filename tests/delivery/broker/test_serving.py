@@ -778,7 +778,7 @@ def test_messages_that_cannot_be_put_back_stay_leased(bench: Bench, how: str) ->
     assert sorted(bench.other.fetch(10)) == ["a0", "a1", "b0", "b1"]
 
 
-def test_after_a_drain_only_configuration_is_left(bench: Bench, client: redis.Redis) -> None:
+def test_after_a_drain_only_configuration_is_left(client: redis.Redis) -> None:
     worker, queues = ManualWorker(client), FairQueues(client)  # by the server's clock: keys expire
     queues.configure("partner.a", rate="1000/s", max_in_flight=1000)
     queues.publish([FairMessage(f"partner.{name}", f"{name}{n}", "task") for name in "ab" for n in range(20)])
