@@ -140,7 +140,8 @@ def _entry(entry: Value, at: str) -> CatalogueEntry:
     for key in entry:
         if key not in _KEYS:
             raise CatalogueError(_unknown(key), f"{at}/{key[:60]}")
-    schema, sample = _schema(entry, at), _sample(entry, at)
+    schema = _schema(entry, at)
+    sample = dumps(entry["sample"]).decode() if "sample" in entry else ""
     _check_sample(schema, sample, at)
     return CatalogueEntry(
         name=_name(entry, at),
@@ -209,10 +210,6 @@ def _schema(entry: dict[str, Value], at: str) -> str:
     except SchemaError as error:
         raise CatalogueError(error.message, f"{at}/schema{error.path}") from None
     return text
-
-
-def _sample(entry: dict[str, Value], at: str) -> str:
-    return dumps(entry["sample"]).decode() if "sample" in entry else ""
 
 
 def _check_sample(schema: str, sample: str, at: str) -> None:

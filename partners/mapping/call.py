@@ -65,7 +65,7 @@ class Call:
         found = [key for key in self.spec if key in TAKES]
         unknown = [key for key in self.spec if key not in TAKES and key not in _OPTIONS]
         if unknown:
-            self._refuse_key(unknown[0], bool(found))
+            self._refuse_key(unknown[0])
         if len(found) != 1:
             what = (
                 f"{' and '.join(found)} do not go together" if found else f"{next(iter(self.spec))} needs its function"
@@ -76,7 +76,7 @@ class Call:
                 raise SpecError(f"{found[0]} takes no {key}", pointer(self.at, key))
         return found[0]
 
-    def _refuse_key(self, key: str, has_function: bool) -> NoReturn:
+    def _refuse_key(self, key: str) -> NoReturn:
         at = pointer(self.at, key)
         if not key.startswith("$") or key.startswith("$$"):
             raise SpecError("a function and a plain key do not go together in one object", at)
