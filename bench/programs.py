@@ -70,8 +70,8 @@ class Programs(ABC):
     def is_idle(self) -> bool:
         """Whether every event that was taken in is delivered and recorded."""
 
-    def wait_until_recorded(self, patience_s: float = 30.0) -> None:
-        if not wait_until(self.is_idle, patience_s):
+    def wait_until_recorded(self) -> None:
+        if not wait_until(self.is_idle, patience_s=30):
             raise ProgramsFailedError(f"something is not finished; {self._log_tail()}")
 
     def __enter__(self) -> Self:

@@ -103,18 +103,18 @@ def wait_until(condition: Callable[[], bool], patience_s: float) -> bool:
     return True
 
 
-def ceiling(receiver: ReceiverProcess, seconds: float = 1.0, connections: int = 16) -> float:
+def ceiling(receiver: ReceiverProcess) -> float:
     """POSTs of 1 KB that the receiver takes per second of its CPU time: its rate with a core of its own."""
     body = order(1024).fill(0, time.time_ns())
     request = b"POST /ok/ceiling/0 HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-    sockets = [socket.create_connection((LOOPBACK, receiver.ports[0])) for _ in range(connections)]
-    before, posts, end = receiver.cpu_s(), 0, time.monotonic() + seconds
+    sockets = [socket.create_connection((LOOPBACK, receiver.ports[0])) for _ in range(16)]
+    before, posts, end = receiver.cpu_s(), 0, time.monotonic() + 1.0
     while time.monotonic() < end:
         for one in sockets:
             one.sendall(request)
         for one in sockets:
             one.recv(4096)
-        posts += connections
+        posts += len(sockets)
     used = receiver.cpu_s() - before
     for one in sockets:
         one.close()

@@ -23,7 +23,7 @@ class UnderTest(Protocol):
     @property
     def classes(self) -> dict[str, list[int]]: ...
 
-    def wait_until_recorded(self, patience_s: float = 30.0) -> None: ...
+    def wait_until_recorded(self) -> None: ...
 
 
 class NotDeliveredError(Exception):
@@ -91,18 +91,11 @@ def warm_up(under_test: UnderTest, receiver: ReceiverProcess, group: Group, even
     receiver.reset()
 
 
-def drain(
-    under_test: UnderTest,
-    receiver: ReceiverProcess,
-    group: Group,
-    events: int,
-    size: int = 1024,
-    patience_s: float = 300,
-) -> Drained:
+def drain(under_test: UnderTest, receiver: ReceiverProcess, group: Group, events: int, size: int = 1024) -> Drained:
     expected = events * group.fan_out
     with Meter(under_test.classes) as meter:
         run_load(under_test.events_url, Load(group.subjects, events, size=size))
-        if not receiver.wait_for(group.name, expected, patience_s):
+        if not receiver.wait_for(group.name, expected, patience_s=300):
             raise NotDeliveredError(f"drain: {receiver.counts()} of {expected} arrived")
         under_test.wait_until_recorded()
         cpu = meter.cpu_s()

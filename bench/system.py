@@ -1,6 +1,6 @@
 """The system under test: bridge, workers and beat, run as the Procfile does, but with logs at WARNING."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from cryptography.fernet import Fernet
 
@@ -12,16 +12,10 @@ _CELERY = ("-m", "celery", "--quiet", "--app", "recart_hooks")
 
 
 class System(Programs):
-    """`workers` is the number of worker processes. `environ` adds to the benchmark's own settings."""
+    """`workers` is the number of worker processes."""
 
-    def __init__(
-        self,
-        groups: Sequence[seed.Group],
-        *,
-        workers: int = 2,
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__({**_settings(), **(environ or {})})
+    def __init__(self, groups: Sequence[seed.Group], *, workers: int = 2) -> None:
+        super().__init__(_settings())
         self._groups = groups
         self._workers = workers
 
