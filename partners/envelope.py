@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from partners.exact_json import EVENT_LIMITS, Limits, Value, loads
+from partners.exact_json import Value, loads
 
 
 def rfc3339(moment: datetime) -> str:
@@ -21,14 +21,13 @@ def rfc3339(moment: datetime) -> str:
 class Envelope:
     """One event as it is sent. `timestamp` is ISO 8601 text; `data` is JSON that `exact_json.check` accepted."""
 
-    __slots__ = ("_limits", "_tree", "data", "id", "timestamp", "type")
+    __slots__ = ("_tree", "data", "id", "timestamp", "type")
 
-    def __init__(self, id: str, type: str, timestamp: str, data: bytes, limits: Limits = EVENT_LIMITS) -> None:
+    def __init__(self, id: str, type: str, timestamp: str, data: bytes) -> None:
         self.id = id
         self.type = type
         self.timestamp = timestamp
         self.data = data
-        self._limits = limits
         self._tree: dict[str, Value] | None = None
 
     @property
@@ -40,6 +39,6 @@ class Envelope:
     def tree(self) -> dict[str, Value]:
         """Raises JSONError when the data is not JSON."""
         if self._tree is None:
-            data = loads(self.data, self._limits)
+            data = loads(self.data)
             self._tree = {"id": self.id, "type": self.type, "timestamp": self.timestamp, "data": data}
         return self._tree

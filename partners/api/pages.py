@@ -94,7 +94,7 @@ def make_cursor(last: str | int) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([last])).decode().rstrip("=")
 
 
-def read_cursor(cursor: str, kind: type[str] | type[int] = str) -> str | int:
+def read_cursor(cursor: str, kind: type[str] | type[int]) -> str | int:
     try:
         (last,) = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if isinstance(last, kind) and make_cursor(last) == cursor and "\0" not in str(last):

@@ -21,7 +21,7 @@ class Invalid(APIException):
     status_code = 400
     default_code = "invalid"
 
-    def __init__(self, places: list[dict[str, str]], detail: str = "", status: int = 400) -> None:
-        super().__init__(detail or "the request is not valid; see errors")
+    def __init__(self, places: list[dict[str, str]], status: int = 400) -> None:
+        super().__init__("the request is not valid; see errors")
         self.places = places
         self.status_code = status

@@ -40,9 +40,9 @@ class TemplateCompiler:
         except SpecError as error:
             raise SpecError(error.message, at) from None
 
-    def output(self, template: Value, at: str, items: Items = ()) -> Build:
+    def output(self, template: Value, at: str) -> Build:
         """A template whose value becomes part of the output."""
-        return self.template(template, at, items, into_output=True)
+        return self.template(template, at, (), into_output=True)
 
     def value(self, template: Value, at: str, items: Items) -> ValueOf:
         """A template whose value is for a function."""
