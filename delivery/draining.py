@@ -6,7 +6,7 @@ usual; to stop those, pause the partner or disable the subscription.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -34,21 +34,14 @@ def waiting(partner: Partner, before: datetime | None, subscription_id: str = ""
         return int(cursor.fetchone()[0])
 
 
-def drain(
-    partner: Partner,
-    before: datetime | None = None,
-    subscription_id: str = "",
-    *,
-    of: FairQueues | None = None,
-    rest: Callable[[float], None] = time.sleep,
-) -> Iterator[int]:
+def drain(partner: Partner, before: datetime | None = None, subscription_id: str = "") -> Iterator[int]:
     """Gives up deliveries and fan-outs created before this time (None: now), page by page; yields how many each page
     had. If one subscription is named, fan-outs stay, since they are of all.
 
     Waits for attempts in progress, and then gives up those of their deliveries that would be retried. Raises
     redis.RedisError and django.db.Error; another call continues.
     """
-    queues, queue = of or publish.queues(), publish.queue_of(partner.pk)
+    queues, queue = publish.queues(), publish.queue_of(partner.pk)
     deadline = time.monotonic() + _IN_FLIGHT_S
     audit.record("partner.drain", partner, partner_id=partner.pk, after={"subscription_id": subscription_id})
     values = _values(partner, before or database_now(), subscription_id)
@@ -62,7 +55,7 @@ def drain(
         _queue_what_stays(partner.pk, queues)
         if not queues.stats([queue])[queue].in_flight or time.monotonic() > deadline:
             break
-        rest(0.5)
+        time.sleep(0.5)
     while given_up := _execute(_GIVE_UP, values):
         yield given_up
 

@@ -109,10 +109,10 @@ def publish_or_leave(
     return True
 
 
-def postpone(queue: str, message_id: str, until: float, of: FairQueues | None = None) -> None:
+def postpone(queue: str, message_id: str, until: float) -> None:
     """Puts a leased message back into its queue, due at `until` (Unix seconds). Its acknowledgement then has no
     effect."""
-    (of or queues()).postpone(queue, message_id, until)
+    queues().postpone(queue, message_id, until)
 
 
 def missing(partner_id: str, due: Sequence[Queued], of: FairQueues | None = None) -> list[Queued]:

@@ -16,14 +16,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.utils import timezone
 
 from delivery import publish
-from delivery.broker import FairQueues
 from delivery.clocks import database_now
 from delivery.due import Due
 from delivery.models import Delivery, Event, ReplayJob
@@ -46,6 +44,8 @@ ROOM = 400
 """A replay waits while this many messages or more are ready in the partner's queue."""
 COUNTED_UP_TO = 100_000
 COUNTED_FOR_S = 5.0
+STEPS = 10
+"""How many steps of a job a run takes."""
 WITHIN_S = 5.0
 """After this time a run starts no further job; the steps of the current job are finished."""
 FILTER_S = 1.0
@@ -119,14 +119,14 @@ def cancel_replay(job: ReplayJob) -> bool:
     return bool(changed)
 
 
-def run_replays(queues: FairQueues | None = None, steps: int = 10, within_s: float = WITHIN_S) -> int:
+def run_replays() -> int:
     """Takes a few steps of each running job, within a limit of time; returns how many deliveries were queued."""
     running = ReplayJob.objects.filter(status=Status.RUNNING).values_list("pk", "partner_id")
-    ends = time.monotonic() + within_s
+    ends = time.monotonic() + WITHIN_S
     queued = 0
     for job_id, partner_id in running.order_by("?"):  # so that the same slow jobs are not always first
         try:
-            queued += _bring_on(job_id, partner_id, steps, queues)
+            queued += _bring_on(job_id, partner_id)
         except Exception as error:
             if is_away(error):
                 raise
@@ -137,16 +137,16 @@ def run_replays(queues: FairQueues | None = None, steps: int = 10, within_s: flo
     return queued
 
 
-def _bring_on(job_id: str, partner_id: str, steps: int, queues: FairQueues | None) -> int:
+def _bring_on(job_id: str, partner_id: str) -> int:
     queued = 0
-    for _ in range(steps):
-        if not _has_room(partner_id, queues):
+    for _ in range(STEPS):
+        if not _has_room(partner_id):
             break
         due = step(job_id)
         if due is None:
             break
         queued += len(due)
-        publish.publish_or_leave(due, "replay", partial(publish.publish, to=queues))
+        publish.publish_or_leave(due, "replay", publish.publish)
     return queued
 
 
@@ -247,9 +247,9 @@ def _fail(job_id: str, error: Exception) -> None:
     )
 
 
-def _has_room(partner_id: str, queues: FairQueues | None) -> bool:
+def _has_room(partner_id: str) -> bool:
     queue = publish.queue_of(partner_id)
     try:
-        return (queues or publish.queues()).stats([queue])[queue].ready < ROOM
+        return publish.queues().stats([queue])[queue].ready < ROOM
     except publish.BrokerUnavailable:
         return False

@@ -38,12 +38,12 @@ shared_places = Places(max(1, settings.WEB_THREADS // 4))
 """Of this process."""
 
 
-def try_now(subscription: Subscription, event_type: str, data: str, sender: Sender | None = None) -> Tried:
+def try_now(subscription: Subscription, event_type: str, data: str) -> Tried:
     """Sends `data` (JSON) as an event of this type, also if the subscription is disabled or its filter does not match.
 
     Raises partners.places.Busy.
     """
-    return send_now(load_endpoints([subscription.pk])[subscription.pk], event_type, data, sender)
+    return send_now(load_endpoints([subscription.pk])[subscription.pk], event_type, data)
 
 
 def send_now(endpoint: Endpoint, event_type: str, data: str, sender: Sender | None = None) -> Tried:

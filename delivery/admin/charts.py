@@ -25,7 +25,7 @@ class Series:
     values: Sequence[float | None]
 
 
-def stacked_bars(times: Sequence[datetime], series: Sequence[Series], unit: str = "") -> SafeString:
+def stacked_bars(times: Sequence[datetime], series: Sequence[Series]) -> SafeString:
     """Stacks the series, the first one at the bottom."""
     totals = [sum(one.values[step] or 0 for one in series) for step in range(len(times))]
     scale = _Scale(max(totals, default=0))
@@ -43,7 +43,7 @@ def stacked_bars(times: Sequence[datetime], series: Sequence[Series], unit: str 
         '<rect class="rh-{}" x="{}" y="{}" width="{}" height="{}"/>',
         ((kind, *map(_short, place)) for kind, *place in bars if place[3] > 0),
     )
-    return _svg(times, series, scale, drawn, unit)
+    return _svg(times, series, scale, drawn, unit="")
 
 
 def lines(times: Sequence[datetime], series: Sequence[Series], unit: str = "") -> SafeString:

@@ -8,16 +8,15 @@ import orjson
 import redis
 
 from delivery import publish
-from delivery.broker import FairQueues
 
 _KEY = "retention-reached"
 
 
 @contextmanager
-def kept_places(of: FairQueues | None = None) -> Iterator[MutableMapping[str, Sequence[Any]]]:
+def kept_places() -> Iterator[MutableMapping[str, Sequence[Any]]]:
     """Loads the places, and stores them again at the end. Times become text, which PostgreSQL accepts as well. Raises
     redis.RedisError if they cannot be loaded."""
-    client = (of or publish.queues()).client
+    client = publish.queues().client
     places: dict[str, Sequence[Any]] = orjson.loads(client.get(_KEY) or b"{}")
     try:
         yield places
