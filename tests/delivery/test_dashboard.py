@@ -43,8 +43,8 @@ def cards(range_: str = "1h", whose: Partner | None = None) -> dict[str, tuple[s
     return {card.title: (card.value, card.note) for card in traffic(RANGES[range_], NOW, whose).cards}
 
 
-def ranking(title: str, range_: str = "1h", whose: Partner | None = None) -> list[tuple[str, str, float]]:
-    (found,) = [one for one in traffic(RANGES[range_], NOW, whose).lists if one.title == title]
+def ranking(title: str, whose: Partner | None = None) -> list[tuple[str, str, float]]:
+    (found,) = [one for one in traffic(RANGES["1h"], NOW, whose).lists if one.title == title]
     return [(bar.name, bar.value, round(bar.share)) for bar in found.bars]
 
 

@@ -38,13 +38,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 AT = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 
 
-def succeeded(due: Due, subscription: Subscription, number: int = 1) -> AttemptRecord:
+def succeeded(due: Due, subscription: Subscription) -> AttemptRecord:
     return AttemptRecord(
         delivery_id=due.delivery_id,
         subscription_id=subscription.id,
         partner_id=due.partner_id,
         event_type=due.event_type,
-        number=number,
+        number=1,
         started_at=AT,
         request_headers="webhook-id: e0",
         outcome=answered(200, {"server": "nginx", "content-type": "text/plain"}, b"thanks", 12.5),

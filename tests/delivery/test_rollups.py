@@ -44,8 +44,8 @@ def test_nothing_counted_has_no_percentile_and_the_longest_are_cut_at_the_last_b
     assert percentile([*[0] * (SIZE - 1), 3], 0.5) == BOUNDS_MS[-1]
 
 
-def record_of(due_: Due, of: Subscription, at: datetime = AT, latency_ms: float = 12.0) -> AttemptRecord:
-    return replace(succeeded(due_, of), started_at=at, outcome=answered(200, {}, b"", latency_ms))
+def record_of(due_: Due, of: Subscription, at: datetime = AT) -> AttemptRecord:
+    return replace(succeeded(due_, of), started_at=at, outcome=answered(200, {}, b"", 12.0))
 
 
 def failure(due_: Due, of: Subscription) -> AttemptRecord:

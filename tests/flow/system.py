@@ -108,8 +108,8 @@ class System:
             addresses[name] = re.sub(rf":{server.port}\b", f":{wire.port}", self.stack.environment[name])
         return addresses
 
-    def manage(self, *arguments: str, stdin: str = "") -> str:
-        return self._run([sys.executable, "manage.py", *arguments], stdin)
+    def manage(self, *arguments: str) -> str:
+        return self._run([sys.executable, "manage.py", *arguments])
 
     def seed(self, partners: Sequence[Mapping[str, Any]]) -> list[Seeded]:
         """Creates partners: fields of create_partner, with `subscriptions`, a list of fields of create_subscription."""
@@ -229,7 +229,7 @@ class System:
             ]
         return [*celery, "worker", "--hostname", f"{name}@%h", "--without-gossip", "--without-mingle"]
 
-    def _run(self, command: Sequence[str], stdin: str) -> str:
+    def _run(self, command: Sequence[str], stdin: str = "") -> str:
         done = subprocess.run(
             command,
             env=self.environment,

@@ -34,8 +34,8 @@ def python(script: str) -> list[str]:
     return [sys.executable, "-c", script]
 
 
-def eventually(condition: Callable[[], bool], patience_s: float = 10) -> bool:
-    deadline = time.monotonic() + patience_s
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -151,8 +151,8 @@ def loop(broker: Broker) -> Iterator[Loop]:
         made.intake.stop()
 
 
-def publish(queues: FairQueues, *ids: str, queue: str = "partner.a") -> None:
-    queues.publish([FairMessage(queue, id_, "note") for id_ in ids])
+def publish(queues: FairQueues, *ids: str) -> None:
+    queues.publish([FairMessage("partner.a", id_, "note") for id_ in ids])
 
 
 pytestmark = pytest.mark.servers

@@ -75,10 +75,10 @@ class Workers:
     def signal(self, name: str, number: int) -> None:
         os.kill(self.processes[name].pid, number)
 
-    def stop(self, name: str, timeout_s: float = 30) -> None:
+    def stop(self, name: str) -> None:
         """A warm shutdown."""
         self.signal(name, signal.SIGTERM)
-        self.processes.pop(name).wait(timeout_s)
+        self.processes.pop(name).wait(30)
 
     def kill(self, name: str) -> None:
         process = self.processes.pop(name)

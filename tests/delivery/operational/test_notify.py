@@ -17,9 +17,9 @@ from tests.delivery.operational.conftest import NOW
 pytestmark = [pytest.mark.django_db, pytest.mark.servers, pytest.mark.usefixtures("valkey")]
 
 
-def opened(subscription: Subscription, key: str = "k") -> Notice:
+def opened(subscription: Subscription) -> Notice:
     data = {"subscription_id": subscription.pk, "url": subscription.url, "opened": 1}
-    return Notice(BREAKER, key, subscription.partner_id, data, subscription.pk)
+    return Notice(BREAKER, "k", subscription.partner_id, data, subscription.pk)
 
 
 def wants_them(subscription: Subscription, url: str = "https://ops.reviews.com/hooks") -> None:
