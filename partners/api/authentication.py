@@ -22,7 +22,6 @@ class Caller:
 
     key: ApiKey
     is_authenticated: bool = True
-    is_active: bool = True
 
     def __str__(self) -> str:
         return str(self.key)
