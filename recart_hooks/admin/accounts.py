@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from partners.admin.base import RefusesOddLookups
 from partners.admin.looks import moment
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, _Unfold):  # type: ignore[type-arg]  # generic for the checker only
+class UserAdmin(RefusesOddLookups[User], DjangoUserAdmin, _Unfold):  # type: ignore[type-arg]  # generic for the checker only
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -36,5 +37,5 @@ class UserAdmin(DjangoUserAdmin, _Unfold):  # type: ignore[type-arg]  # generic 
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, _Unfold):  # type: ignore[type-arg]  # generic for the checker only
+class GroupAdmin(RefusesOddLookups[Group], DjangoGroupAdmin, _Unfold):  # type: ignore[type-arg]  # generic for the checker only
     list_display = ("name",)
