@@ -85,12 +85,16 @@ def _check_segments(name: str, what: str) -> None:
     position = 1
     for segment in segments:
         if not _SEGMENT.fullmatch(segment):
-            raise PatternError(f"{_shown(name)}: {_fault(segment)} at character {position}; {_hint(name, what)}")
+            raise PatternError(f"{_shown(name)}: {_fault(segment, position)}; {_hint(name, what)}")
         position += len(segment) + 1
 
 
-def _fault(segment: str) -> str:
-    return f"{segment[:60]!r} is not a part" if segment else "an empty part"
+def _fault(segment: str, position: int) -> str:
+    if not segment:
+        return f"an empty part at character {position}"
+    fitting = _SEGMENT.match(segment)
+    place = fitting.end() if fitting else 0
+    return f"{segment[place]!r} at character {position + place} is not allowed"
 
 
 def _hint(name: str, what: str) -> str:

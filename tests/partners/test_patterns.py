@@ -55,10 +55,10 @@ def test_the_category_is_the_part_before_the_first_dot(event_type: str, expected
         ("orders..created", "an empty part at character 8"),
         (".created", "an empty part at character 1"),
         ("orders.", "an empty part at character 8"),
-        ("orders.*", "'\\*' is not a part at character 8; only patterns have stars"),
+        ("orders.*", "'\\*' at character 8 is not allowed; only patterns have stars"),
         ("orders/create", "write `orders.create`, with dots"),
-        ("orders created", "parts are letters, digits, `_` and `-`"),
-        ("zamówienia.nowe", "'zamówienia' is not a part at character 1"),
+        ("orders created", "' ' at character 7 is not allowed; parts are letters, digits, `_` and `-`"),
+        ("zamówienia.nowe", "'ó' at character 4 is not allowed"),
         ("x" * 100 + " ", r"xxx\.\.\.': "),
     ],
 )
