@@ -8,11 +8,12 @@ import orjson
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from partners.admin.base import ReadOnlyAdmin
+from partners.admin.base import ReadOnlyAdmin, url_of
 from partners.admin.columns import link_column, time_column
 from partners.admin.keyset import KeysetAdmin
 from partners.admin.list_filters import ConditionFilter, TimeRangeFilter
@@ -42,10 +43,10 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry], KeysetAdmin[AuditEntry]):
     search_fields = ("subject_id",)
     search_help_text = "Id of what was changed"
     fieldsets = (
-        (None, {"fields": (("made", "who"), ("action", "of_partner"), ("subject_type", "subject_id"), "request_id")}),
+        (None, {"fields": (("made", "who"), ("action", "of_partner"), ("subject_type", "subject_page"), "request_id")}),
         ("Fields that changed", {"fields": ("before_shown", "after_shown")}),
     )
-    readonly_fields = ("made", "who", "of_partner", "before_shown", "after_shown")
+    readonly_fields = ("made", "who", "of_partner", "subject_page", "before_shown", "after_shown")
 
     made = time_column("at", "Made")
     of_partner = link_column("partner", "Partner")
@@ -67,6 +68,15 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry], KeysetAdmin[AuditEntry]):
     @display(description="Subject")
     def subject(self, entry: AuditEntry) -> SafeString:
         return short(entry.subject_id)
+
+    @display(description="Subject id")
+    def subject_page(self, entry: AuditEntry) -> SafeString | str:
+        """Links to the page of the subject, which may be of another app."""
+        pages = {model._meta.model_name: model for model in self.admin_site._registry}
+        model = pages.get(entry.subject_type)
+        if model is None:
+            return entry.subject_id
+        return format_html('<a class="text-link" href="{}">{}</a>', url_of(model, entry.subject_id), entry.subject_id)
 
     @display(description="Fields")
     def what(self, entry: AuditEntry) -> str:

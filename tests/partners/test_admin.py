@@ -145,6 +145,15 @@ def test_an_empty_list_offers_only_what_helps(admin_client: Client) -> None:
         assert "Create a new item" not in page
 
 
+def test_an_audit_entry_leads_to_what_was_changed(admin_client: Client) -> None:
+    subscription = new_subscription()
+    entry = AuditEntry.objects.get(action="subscription.create")
+
+    page = admin_client.get(change_url(entry)).content.decode()
+
+    assert f'<a class="text-link" href="{change_url(subscription)}">{subscription.pk}</a>' in page
+
+
 def test_the_size_of_a_large_table_is_estimated(admin_client: Client) -> None:
     AuditEntry.objects.bulk_create(AuditEntry(action="partner.update", subject_id="ptr_1") for _ in range(1234))
     with connection.cursor() as cursor:
