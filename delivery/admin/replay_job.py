@@ -71,15 +71,17 @@ class ReplayJobAdmin(ReadOnlyAdmin[ReplayJob], KeysetAdmin[ReplayJob]):
 
     @display(description="Progress")
     def progress(self, job: ReplayJob) -> SafeString:
-        """The total is an estimate if the replay evaluates a filter."""
+        """The total is an estimate if the replay evaluates a filter, and more may have come after it was counted. So it
+        is not shown once all is queued."""
+        is_done = job.status == ReplayJob.Status.DONE
         about = "" if job.is_total_exact else "about "
         total = "many" if job.counted is None else f"{about}{job.counted:,}"
-        share = 100 if job.status == ReplayJob.Status.DONE else 100 * (job.queued + job.skipped) / max(job.total, 1)
+        share = 100 if is_done else 100 * (job.queued + job.skipped) / max(job.total, 1)
         return format_html(
-            '<progress class="rh-progress" max="100" value="{}"></progress> {} of {} queued{}',
+            '<progress class="rh-progress" max="100" value="{}"></progress> {}{} queued{}',
             f"{min(share, 100):.0f}",
             f"{job.queued:,}",
-            total,
+            "" if is_done else f" of {total}",
             f", {job.skipped:,} left out" if job.skipped else "",
         )
 

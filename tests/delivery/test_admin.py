@@ -395,7 +395,7 @@ def test_a_replay_that_is_done_is_complete_whatever_was_estimated(admin_client: 
     new_replay(new_subscription(), status="done", queued=3, is_total_exact=False)
     page = shown(admin_client, list_url(ReplayJob))
     assert 'value="100"' in page
-    assert "3 of about 40 queued" in page
+    assert "</progress> 3 queued<" in page
 
 
 def queries_of(client: Client, obj: Model) -> int:
