@@ -1,5 +1,8 @@
 """The base class of the commands for operators."""
 
+import os
+import signal
+import sys
 from typing import Any
 
 import redis
@@ -9,11 +12,14 @@ from delivery.passing import is_away
 
 
 class OperatorCommand(BaseCommand):
-    """Says in a line, not a traceback, that a server is away."""
+    """Says in a line, not a traceback, that a server is away. Ends quietly if nobody reads on, such as `head`."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
             return super().execute(*args, **options)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())  # or else Python complains when it ends
+            sys.exit(128 + signal.SIGPIPE)
         except Exception as error:
             if not is_away(error):
                 raise

@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -238,6 +239,17 @@ def partner_without_broker(subscription: Subscription, broker_away: None) -> str
 def test_a_broker_that_is_away_is_told_in_a_line(command: str, partner_without_broker: str) -> None:
     with pytest.raises(CommandError, match=r"Valkey cannot do this now: .*Connection refused"):
         run(command, *([partner_without_broker] if command == "drain" else []))
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(subscription: Subscription) -> None:
+    delivery = new_delivery(subscription)
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    with open(writer, "wb", buffering=0) as out, pytest.raises(SystemExit) as ended:
+        call_command("inspect", delivery.pk, stdout=io.TextIOWrapper(out, write_through=True))
+
+    assert ended.value.code == 141
 
 
 class TestVerify:
