@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import orjson
-from django.db import connection
 
-from delivery.database import storable
+from delivery.database import bulk_cursor, storable
 from delivery.sources import SourceMessage
 
 logger = logging.getLogger(__name__)
@@ -17,12 +16,12 @@ def store_dead_letters(unreadable: Sequence[tuple[SourceMessage, str]]) -> None:
     """Stores messages with their reasons; one that is stored already is not stored twice."""
     if not unreadable:
         return
-    with connection.cursor() as cursor:
+    with bulk_cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO delivery_deadletter (source, position, subject, headers, body, reason, received_at)
-            SELECT source, position, subject, headers::jsonb, body, reason, %s
-            FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[])
+            SELECT source, position, subject, headers::jsonb, body, reason, %b::timestamptz
+            FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bytea[], %b::text[])
                  AS batch (source, position, subject, headers, body, reason)
             ON CONFLICT (source, position) DO NOTHING
             """,

@@ -1,17 +1,18 @@
 """Batches are stored, published and acknowledged in that order; a failure at any step loses nothing."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 import redis
-from django.db import DataError, OperationalError, connection
+from django.db import DataError, OperationalError
 
 from delivery.bridge import Bridge
 from delivery.catalogue import Catalogue
+from delivery.dead_letters import store_dead_letters
 from delivery.due import Queued
 from delivery.models import DeadLetter, Delivery, Event
 from delivery.routes import SubscriptionRouter
@@ -152,6 +153,16 @@ def test_an_unreadable_message_is_a_dead_letter_with_the_reason_and_is_terminate
     assert bridge.counts.dead_letters == 2
 
 
+def test_large_dead_letters_take_little_memory() -> None:
+    letters = [(message(n, b"\xff" * 1_000_000), "not JSON") for n in range(20)]
+    tracemalloc.start()
+    store_dead_letters(letters)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3 * 20_000_000
+    assert DeadLetter.objects.count() == 20
+
+
 def test_a_subject_that_postgresql_refuses_is_stored_in_readable_form() -> None:
     source = Script([[replace(message(1), subject="events.a\0b"), message(2)]])
     run(source, Broker())
@@ -268,18 +279,19 @@ def test_an_event_that_cannot_be_stored_is_a_dead_letter_and_does_not_stop_the_o
     assert DeadLetter.objects.get().reason == "it cannot be stored: invalid byte sequence"
 
 
-def test_a_database_that_goes_away_while_a_dead_letter_is_stored_is_waited_for() -> None:
+def test_a_database_that_goes_away_while_a_dead_letter_is_stored_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     failures = [OperationalError("server closed the connection"), OperationalError("still away")]
 
-    def away(execute: Any, sql: str, *rest: Any) -> Any:
-        if "delivery_deadletter" in sql and failures:
+    def store(unreadable: Sequence[tuple[SourceMessage, str]]) -> None:
+        if unreadable and failures:
             raise failures.pop()
-        return execute(sql, *rest)
+        store_dead_letters(unreadable)
+
+    monkeypatch.setattr("delivery.bridge.store_dead_letters", store)
 
     class Strange(SubscriptionRouter):
         def route(self, event):  # type: ignore[no-untyped-def]
             if event.id == "e1":
-                connection.execute_wrappers.append(away)  # the bridge's own, which ends with its thread
                 raise DataError("invalid byte sequence")
             return super().route(event)
 
