@@ -75,7 +75,7 @@ class TaskPool(thread.TaskPool):
 
 def allow_open_files(count: int) -> None:
     """Raises this process' soft limit of open files if it may: often that is 1,024, on macOS 256. A request without a
-    socket would look like one that its endpoint refused."""
+    socket fails and costs an attempt."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= count:
         return

@@ -7,6 +7,7 @@ to one that it found by itself.
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ import pycurl
 from delivery.outcomes import HEAD_MAX_BYTES, HEAD_MAX_LINES, ErrorClass
 from delivery.sending import trust
 from delivery.sending.answers import Answer
-from delivery.sending.failures import Failure
+from delivery.sending.failures import Failure, without_socket
 from delivery.sending.request import LONGEST_TIMEOUT_S, Keep, Request
 from partners.addresses import Address, AddressPolicy
 from partners.endpoints import EndpointURL
@@ -31,7 +32,8 @@ class _Lent(socket.socket):
     """Closes itself without a ResourceWarning: pycurl copies the descriptor and drops the socket."""
 
     def __del__(self) -> None:
-        self.close()
+        with suppress(AttributeError):  # it could not be created
+            self.close()
 
 
 @dataclass(slots=True)
@@ -157,7 +159,11 @@ class Handle:
         if refusal is not None:
             self._refused = Failure(ErrorClass.BLOCKED, refusal)
             return _SOCKET_BAD
-        opened = _Lent(family, kind, protocol)
+        try:
+            opened = _Lent(family, kind, protocol)
+        except OSError as error:
+            self._refused = without_socket(error)
+            return _SOCKET_BAD
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         return opened
 

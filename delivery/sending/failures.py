@@ -26,3 +26,8 @@ class Failure(Exception):  # noqa: N818 - the endpoint's, which `send` turns int
 def caused(error: ErrorClass, cause: str) -> Failure:
     """A Failure with the same text from every sender, followed by what its library says about the cause."""
     return Failure(error, f"{_IN_WORDS[error]} ({cause})")
+
+
+def without_socket(error: OSError) -> Failure:
+    """None could be created, because too many files are open, say: that is not the endpoint's fault."""
+    return caused(ErrorClass.INTERNAL, error.strerror or str(error))

@@ -14,7 +14,7 @@ from typing import Any
 
 from delivery.outcomes import HEAD_MAX_BYTES, READ_MAX_BYTES, ErrorClass
 from delivery.sending.answers import Answer
-from delivery.sending.failures import Failure, caused
+from delivery.sending.failures import Failure, caused, without_socket
 from delivery.sending.request import Keep
 from partners.addresses import Address
 
@@ -104,7 +104,10 @@ def connect(exchange: Exchange) -> DeadlineSocket:
 
 
 def _connect_to(address: Address, port: int, timeout_s: float) -> DeadlineSocket:
-    connection = DeadlineSocket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        connection = DeadlineSocket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError as error:
+        raise without_socket(error) from error
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(timeout_s)

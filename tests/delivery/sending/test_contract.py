@@ -1,6 +1,7 @@
 """The outcome of each behaviour of an endpoint, with both senders."""
 
 import http.client
+import resource
 import socket
 import threading
 import time
@@ -183,6 +184,19 @@ def test_a_port_without_a_listener_is_refused(sender: Sender, receiver: Receiver
     outcome = sender.send(post(receiver.url("/ok")))
     assert summary(outcome) == (None, ErrorClass.REFUSED)
     assert outcome.latency_ms < 1000
+
+
+def test_without_a_file_for_a_socket_the_failure_is_ours(sender: Sender, receiver: Receiver) -> None:
+    with Receiver() as known:
+        sender.send(post(known.url("/ok")))  # opens what the sender keeps open
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        outcome = sender.send(post(receiver.url("/ok")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (outcome.error, outcome.detail) == (ErrorClass.INTERNAL, "the HTTP client failed (Too many open files)")
+    assert sender.send(post(receiver.url("/ok"))).succeeded
 
 
 def test_a_host_that_takes_no_connection_is_a_connect_timeout(sender: Sender) -> None:
