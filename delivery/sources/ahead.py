@@ -11,6 +11,8 @@ from collections import deque
 from nats.aio.msg import Msg
 
 SMALL_BATCH = 200
+MOST_BATCH_BYTES = 16 * 1024 * 1024
+"""A batch takes several times its size while it is stored, and its first message waits for the last."""
 _OVERHEAD_BYTES = 1000
 """What a message takes beside its content."""
 Arrival = tuple[int, Msg]
@@ -42,7 +44,7 @@ class Ahead:
         self.bytes += _size(message)
 
     def take(self, limit: int) -> list[Msg]:
-        """Takes at most so many; returns them in the order in which they came.
+        """Takes at most so many, and no more beyond MOST_BATCH_BYTES; returns them in the order in which they came.
 
         New subjects have every other turn. If not all messages fit, a batch with a new subject is small, because it is
         published at its end.
@@ -50,7 +52,10 @@ class Ahead:
         if self._new and self._count > limit:
             limit = min(limit, SMALL_BATCH)
         taken: list[Arrival] = []
+        least_left = self.bytes - MOST_BATCH_BYTES
         for turn in range(min(limit, self._count)):
+            if self.bytes <= least_left:
+                break
             is_for_new = bool(self._new) and (turn % 2 == 0 or not self._old)
             taken.append(self._take_of(self._new if is_for_new else self._old))
         taken.sort()

@@ -88,7 +88,9 @@ class Pull:
                     await self._others()
             await self._subscription.drain()
         unanswered = [message for message in self._taken if not message.is_acked]
-        for message in [*unanswered, *self._ahead.take(len(self._ahead))]:
+        while self._ahead:
+            unanswered += self._ahead.take(len(self._ahead))
+        for message in unanswered:
             await message.nak()
 
     async def take(self, limit: int, wait_s: float) -> list[Msg]:

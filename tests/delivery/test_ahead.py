@@ -1,9 +1,11 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from delivery.sources import ahead as ahead_module
 from delivery.sources.ahead import SMALL_BATCH, Ahead
 
 
@@ -28,6 +30,13 @@ def test_subjects_take_turns_and_a_batch_is_in_the_order_of_arrival() -> None:
     assert taken(ahead, 5) == ["a0", "a1", "a2", "b8", "c9"]
     assert taken(ahead, 100) == ["a3", "a4", "a5", "a6", "a7"]
     assert taken(ahead, 100) == []
+
+
+def test_a_batch_of_large_messages_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead_module, "MOST_BATCH_BYTES", 2_500)
+    ahead = filled(*"aaaaab")
+    assert taken(ahead, 100) == ["a0", "a1", "b5"]
+    assert taken(ahead, 100) == ["a2", "a3", "a4"]
 
 
 def test_all_that_fits_into_a_batch_comes_in_the_order_of_arrival() -> None:

@@ -15,7 +15,7 @@ from nats.errors import NotJSMessageError
 
 from delivery.errors import Unreadable
 from delivery.messages import read_message
-from delivery.sources import SourceMessage, SourceUnavailable, pull
+from delivery.sources import SourceMessage, SourceUnavailable, ahead, pull
 from delivery.sources.lag import read_lag
 from delivery.sources.nats import NatsSource, _place
 from delivery.sources.pull import Pull
@@ -136,7 +136,11 @@ def test_after_a_flood_of_one_subject_the_others_do_not_wait(nats: str, name: st
     run(test)
 
 
-def test_what_was_not_answered_or_fetched_ahead_comes_again_at_once_after_a_stop(nats: str, name: str) -> None:
+def test_what_was_not_answered_or_fetched_ahead_comes_again_at_once_after_a_stop(
+    nats: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "MOST_BATCH_BYTES", 100_000)
+
     async def test() -> None:
         first = source(nats, name)
         await first.connect()
