@@ -17,6 +17,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.exceptions import ValidationError as ModelInvalid
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
+from psycopg.errors import ReadOnlySqlTransaction
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -80,7 +81,7 @@ def _known(error: Exception) -> exceptions.APIException:
     if is_too_slow(error):
         detail = "the database takes too long for this: narrow it by time or by more filters, or try again later"
         return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too_slow", detail, {"Retry-After": "10"})
-    if isinstance(error, (OperationalError, InterfaceError)):
+    if isinstance(error, (OperationalError, InterfaceError)) or isinstance(error.__cause__, ReadOnlySqlTransaction):
         return Refused(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "unavailable",

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from partners.api.pages import make_cursor
 from partners.api.profile import Profile
@@ -107,6 +107,13 @@ def test_an_unavailable_database_is_answered_with_503(monkeypatch: pytest.Monkey
 
     assert is_problem(answer, 503, "unavailable")
     assert (answer["Retry-After"], b"10.0.0.7" in answer.content) == ("2", False)
+
+
+def test_a_read_only_database_is_an_unavailable_one() -> None:
+    partner = caller()
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+    assert is_problem(partner.patch("/partner", {"rate_limit": "6/m"}), 503, "unavailable")
 
 
 @pytest.mark.parametrize(
