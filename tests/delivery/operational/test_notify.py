@@ -90,7 +90,7 @@ def test_a_url_that_is_refused_now_costs_the_delivery_only(subscription: Subscri
 def test_a_notice_that_fails_does_not_stop_those_of_others(
     subscription: Subscription, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = replace(opened(subscription, "broken"), data={})  # what its title names is missing
+    broken = replace(opened(subscription), key="broken", data={})  # what its title names is missing
     assert [event.key for event in notify([broken, opened(subscription)], NOW)] == ["k"]
     assert [vars(one)["notice"] for one in caplog.records if one.levelname == "ERROR"] == ["broken"]
 
