@@ -18,8 +18,9 @@ from partners.admin.list_filters import ConditionFilter
 from partners.admin.looks import badge, code, json_code, lines, moment
 from partners.admin.subscription_actions import SubscriptionActions
 from partners.admin.subscription_form import SubscriptionForm
+from partners.encryption import readable
 from partners.event_types import unknown_types
-from partners.models import Subscription
+from partners.models import Subscription, SubscriptionSecret
 
 
 class StateFilter(ConditionFilter):
@@ -152,11 +153,15 @@ class SubscriptionAdmin(SubscriptionActions):
     @per_object
     def signing(self, subscription: Subscription) -> SafeString:
         live = services.live_secrets(subscription)
-        return lines(
-            f"made {secret.created_at:%Y-%m-%d %H:%M}"
-            + (f", signs until {secret.expires_at:%Y-%m-%d %H:%M}" if secret.expires_at else ", signs")
-            for secret in live
-        ) or SafeString("none")
+        return lines(f"made {secret.created_at:%Y-%m-%d %H:%M}, {_signs(secret)}" for secret in live) or SafeString(
+            "none"
+        )
+
+
+def _signs(secret: SubscriptionSecret) -> str:
+    if readable(secret.token) is None:
+        return "cannot be read, so nothing is signed"
+    return f"signs until {secret.expires_at:%Y-%m-%d %H:%M}" if secret.expires_at else "signs"
 
 
 def state_badge(subscription: Subscription) -> SafeString:

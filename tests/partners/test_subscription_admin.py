@@ -120,12 +120,14 @@ def test_headers_and_secrets_whose_key_is_lost_can_be_replaced(admin_client: Cli
 
     masked = admin_client.post(change_url(subscription), subscription_form(headers="Authorization: ••••••••"))
     admin_client.post(change_url(subscription), subscription_form(headers="Authorization: Bearer new"))
+    page = admin_client.get(change_url(subscription))
     revealed = admin_client.post(dialog_url(subscription, "reveal_secrets"), DIALOG)
     rotated = admin_client.post(dialog_url(subscription, "rotate_secret"), DIALOG)
 
     assert "write the value of" in masked.content.decode()
     subscription.refresh_from_db()
     assert subscription.headers == {"Authorization": "Bearer new"}
+    assert b"cannot be read, so nothing is signed" in page.content
     assert SECRET.findall(revealed.content) == []
     assert b"One cannot be read" in revealed.content
     assert SECRET.findall(rotated.content) == [services.reveal_secrets(subscription)[0].encode()]
