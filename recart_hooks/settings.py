@@ -226,6 +226,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": ["recart_hooks.admin.navigation.stylesheet"],
+    "SCRIPTS": ["recart_hooks.admin.navigation.script"],
     "DASHBOARD_CALLBACK": "delivery.admin.dashboard.index_context",
     "ENVIRONMENT": "recart_hooks.admin.navigation.environment",
     "SIDEBAR": {"show_search": True, "command_search": True, "navigation": "recart_hooks.admin.navigation.sidebar"},

@@ -22,6 +22,10 @@ def stylesheet(request: HttpRequest) -> str:
     return static("recart_hooks/admin.css")
 
 
+def script(request: HttpRequest) -> str:
+    return static("recart_hooks/keyboard.js")
+
+
 def favicon(request: HttpRequest) -> str:
     return static("recart_hooks/favicon.svg")
 

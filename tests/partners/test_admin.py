@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.staticfiles.finders import find
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -135,6 +136,11 @@ def test_the_audit_log_is_shown_and_read_only(admin_client: Client) -> None:
     assert b"9/s" in page.content
     assert admin_client.post(change_url(entry), {"action": "x"}).status_code == 403
     assert admin_client.get(f"{list_url(AuditEntry)}add/").status_code == 403
+
+
+def test_the_pages_load_what_makes_menus_reachable_by_keyboard(admin_client: Client) -> None:
+    assert '<script src="/static/recart_hooks/keyboard.js">' in admin_client.get(list_url(Partner)).content.decode()
+    assert find("recart_hooks/keyboard.js")
 
 
 def test_an_empty_list_offers_only_what_helps(admin_client: Client) -> None:
