@@ -3,7 +3,7 @@ subscriptions, lag.
 
 At most `most` partners are named: those with the longest queues, the oldest deliveries, the longest-open breakers.
 Totals count all partners. If a server does not answer, only its own metrics are missing, and `recart_hooks_server_up`
-names it.
+names it, and one that accepts no writes.
 """
 
 import logging
@@ -41,6 +41,8 @@ class Reading:
     oldest: Callable[[], Mapping[str, float]]
     breakers: Callable[[], Mapping[str, Opened]]
     lag: Callable[[], int]
+    accepts_writes: Mapping[str, Callable[[], bool]]
+    """By server. One that is full or a replica answers, but is of no use."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
 
@@ -55,7 +57,8 @@ class SharedMetrics(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily("recart_hooks_server_up", "Whether the server answers: 1 or 0.", labels=("server",))
+        what = "Whether the server answers and accepts writes."
+        up = GaugeMetricFamily("recart_hooks_server_up", what, labels=("server",))
         states = dict.fromkeys(_SERVERS.values(), 1)
         for part in (self._queues, self._oldest, self._breakers, self._subscriptions, self._lag):
             try:
@@ -64,6 +67,9 @@ class SharedMetrics(Collector):
                 states[next(name for kind, name in _SERVERS.items() if isinstance(error, kind))] = 0
                 if isinstance(error, Error):
                     connection.close()  # the next part opens a new one
+        for server, accepts_writes in self._reading.accepts_writes.items():
+            if states[server] and not accepts_writes():
+                states[server] = 0
         for server, state in states.items():
             up.add_metric((server,), state)
         yield up
@@ -163,6 +169,7 @@ def shared_metrics() -> SharedMetrics:
         oldest=oldest_waiting,
         breakers=lambda: SharedBreakers(publish.queues(publish.BRIEF_S).client).opened(),
         lag=lambda: read_lag(settings.NATS_URL, settings.NATS_STREAM, settings.NATS_CONSUMER),
+        accepts_writes={"postgresql": _postgresql_accepts_writes, "valkey": _valkey_accepts_writes},
     )
     return SharedMetrics(reading, settings.METRICS_PARTNERS)
 
@@ -171,6 +178,24 @@ def _queue_stats(partner_ids: Iterable[str]) -> dict[str, QueueStats]:
     queues = {publish.queue_of(id_): id_ for id_ in partner_ids}
     found = publish.queues(publish.BRIEF_S).stats(list(queues))
     return {queues[queue]: stats for queue, stats in found.items()}
+
+
+def _postgresql_accepts_writes() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('transaction_read_only')")
+            return bool(cursor.fetchone() == ("off",))
+    except Error:
+        connection.close()
+        return False
+
+
+def _valkey_accepts_writes() -> bool:
+    try:
+        publish.queues(publish.BRIEF_S).check()
+    except redis.RedisError:
+        return False
+    return True
 
 
 def oldest_waiting() -> dict[str, float]:

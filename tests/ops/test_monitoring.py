@@ -40,6 +40,7 @@ def known() -> set[str]:
         oldest=lambda: {"ptr_1": 1.0},
         breakers=lambda: {"sub_1": Opened(0.0, 5.0)},
         lag=lambda: 0,
+        accepts_writes={},
         now=lambda: datetime.now(UTC),
     )
     families = [

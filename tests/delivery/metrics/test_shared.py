@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
+from django.db import connection
 from django.test import Client
 from prometheus_client.core import Metric
 from pytest_django import Settings
@@ -30,6 +31,7 @@ READING = Reading(
     oldest=lambda: {"ptr_slow": 42.5},
     breakers=dict,
     lag=lambda: 12,
+    accepts_writes={},
     now=lambda: NOW,
 )
 
@@ -90,6 +92,35 @@ def test_without_valkey_no_breakers_are_told(monkeypatch: pytest.MonkeyPatch) ->
     states = {one.labels["server"]: one.value for one in seen["recart_hooks_server_up"].samples}
     assert states["valkey"] == 0
     assert "recart_hooks_breakers" not in seen
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+@pytest.mark.usefixtures("valkey")
+def test_a_full_valkey_is_not_up_although_it_answers() -> None:
+    valkey = publish.queues(publish.BRIEF_S).client
+
+    def state() -> float:
+        seen = {one.name: one for one in shared_metrics().collect()}
+        assert "recart_hooks_breakers" in seen
+        return {one.labels["server"]: one.value for one in seen["recart_hooks_server_up"].samples}["valkey"]
+
+    valkey.config_set("maxmemory", "1mb")
+    try:
+        assert state() == 0
+    finally:
+        valkey.config_set("maxmemory", "0")
+    assert state() == 1
+
+
+@pytest.mark.servers
+@pytest.mark.django_db
+def test_a_read_only_postgresql_is_not_up_although_it_answers() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+    seen = {one.name: one for one in shared_metrics().collect()}
+    states = {one.labels["server"]: one.value for one in seen["recart_hooks_server_up"].samples}
+    assert states["postgresql"] == 0
 
 
 @pytest.mark.servers
