@@ -19,7 +19,8 @@ from partners.models import FOREVER, Partner, Subscription, SubscriptionSecret
 from partners.secrets import new_secret
 
 MAX_LIVE_SECRETS = 10
-OF_THE_PROFILE = ("url", "event_types", "filter")  # if operational: made of the partner's profile, or without effect
+OF_THE_PROFILE = ("url", "event_types", "filter")
+"""Fields of the operational subscription that are made of its partner's profile, or have no effect."""
 _Reason = Subscription.DisabledReason
 _REPLACES: dict[str, frozenset[str]] = {
     _Reason.PARTNER: frozenset({_Reason.GONE, _Reason.FAILING}),
