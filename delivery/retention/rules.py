@@ -38,7 +38,8 @@ def configured_archive() -> Archive | None:
 
 
 def check_ages(**_: Any) -> Sequence[checks.CheckMessage]:
-    """delivery.E001: attempts or deliveries are kept too long. delivery.E002: minutes are not kept long enough."""
+    """delivery.E001: attempts or deliveries are kept too long. delivery.E002: minutes are not kept long enough.
+    delivery.W001: events are not kept as long as NATS keeps them."""
     found: list[checks.CheckMessage] = []
     if not settings.ATTEMPTS_KEPT_DAYS <= settings.DELIVERIES_KEPT_DAYS <= settings.EVENTS_KEPT_DAYS:
         found.append(
@@ -49,6 +50,14 @@ def check_ages(**_: Any) -> Sequence[checks.CheckMessage]:
             checks.Error(
                 "MINUTES_KEPT_DAYS must be longer than DISABLE_AFTER_S: failing subscriptions are found by the minutes",
                 id="delivery.E002",
+            )
+        )
+    if settings.EVENTS_KEPT_DAYS < settings.NATS_STREAM_KEPT_DAYS:
+        found.append(
+            checks.Warning(
+                "EVENTS_KEPT_DAYS is shorter than NATS_STREAM_KEPT_DAYS: if the stream's consumer is made anew, events "
+                "that were removed here are delivered a second time",
+                id="delivery.W001",
             )
         )
     return found

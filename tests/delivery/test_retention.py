@@ -242,7 +242,8 @@ def test_ages_must_fit_each_other(settings: Settings) -> None:
     assert check_ages() == []
     settings.ATTEMPTS_KEPT_DAYS = settings.EVENTS_KEPT_DAYS + 1
     settings.MINUTES_KEPT_DAYS = 5
-    assert [found.id for found in check_ages()] == ["delivery.E001", "delivery.E002"]
+    settings.NATS_STREAM_KEPT_DAYS = settings.EVENTS_KEPT_DAYS + 1
+    assert [found.id for found in check_ages()] == ["delivery.E001", "delivery.E002", "delivery.W001"]
 
 
 def test_django_runs_the_checks(settings: Settings) -> None:
