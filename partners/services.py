@@ -17,16 +17,12 @@ from partners import audit
 from partners.encryption import encrypt, readable
 from partners.models import FOREVER, Partner, Subscription, SubscriptionSecret
 from partners.secrets import new_secret
+from partners.switching import disable_subscriptions, enable_subscriptions
 
 MAX_LIVE_SECRETS = 10
 OF_THE_PROFILE = ("url", "event_types", "filter")
 """Fields of the operational subscription that are made of its partner's profile, or have no effect."""
 _Reason = Subscription.DisabledReason
-_REPLACES: dict[str, frozenset[str]] = {
-    _Reason.PARTNER: frozenset({_Reason.GONE, _Reason.FAILING}),
-    _Reason.STAFF: frozenset(_Reason.values) - {_Reason.STAFF},
-}
-"""The reasons in whose place one is put. A partner's leaves `unverified`, since it would skip the verification."""
 
 
 def create_partner(name: str, **fields: Any) -> Partner:
@@ -126,37 +122,23 @@ def disable_subscription(subscription: Subscription, reason: str) -> bool:
 
     Safe against concurrent changes.
     """
-    with transaction.atomic():
-        row = Subscription.objects.select_for_update().get(pk=subscription.pk)
-        replaced = row.disabled_reason in _REPLACES.get(reason, ())
-        changed = row.deleted_at is None and (row.is_enabled or replaced)
-        if changed:
-            before = {"is_enabled": row.is_enabled, "disabled_reason": row.disabled_reason}
-            row.save(update_fields=[*_disable(row, reason), "updated_at"])
-            _record("subscription.disable", row, before, {"is_enabled": False, "disabled_reason": reason})
+    changed = disable_subscriptions([subscription], reason)
     subscription.refresh_from_db()
-    return changed
+    return bool(changed)
 
 
 def enable_subscription(subscription: Subscription) -> bool:
     """Starts deliveries of new events; those that came meanwhile can be replayed. False if it was enabled already."""
-    return _enable(subscription, "subscription.enable")
+    changed = enable_subscriptions([subscription])
+    subscription.refresh_from_db()
+    return bool(changed)
 
 
 def verify_subscription(subscription: Subscription, url: str) -> bool:
     """Enables one whose URL this is and echoed its challenge; False if it is not unverified, or has another URL now."""
-    return _enable(subscription, "subscription.verify", url=url, disabled_reason=_Reason.UNVERIFIED)
-
-
-def _enable(subscription: Subscription, action: str, **only: str) -> bool:
-    with transaction.atomic():
-        disabled = Subscription.objects.filter(pk=subscription.pk, is_enabled=False, deleted_at=None, **only)
-        changed = disabled.update(
-            is_enabled=True, disabled_at=None, disabled_reason="", failing_since=None, updated_at=timezone.now()
-        )
-        if changed:
-            off = {"is_enabled": False, "disabled_reason": subscription.disabled_reason}
-            _record(action, subscription, off, {"is_enabled": True, "disabled_reason": ""})
+    changed = enable_subscriptions(
+        [subscription], "subscription.verify", Q(url=url, disabled_reason=_Reason.UNVERIFIED)
+    )
     subscription.refresh_from_db()
     return bool(changed)
 

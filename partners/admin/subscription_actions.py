@@ -19,6 +19,7 @@ from partners.admin.base import DialogForm, StaffAdmin
 from partners.admin.dialog import dialog
 from partners.encryption import readable
 from partners.models import Subscription
+from partners.switching import disable_subscriptions, enable_subscriptions
 from partners.wording import span
 
 STAFF = Subscription.DisabledReason.STAFF
@@ -135,12 +136,12 @@ class SubscriptionActions(StaffAdmin[Subscription]):
 
     @admin.action(description="Enable", permissions=["change"])
     def enable_selected(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
-        changed = [one for one in queryset.filter(deleted_at=None) if services.enable_subscription(one)]
+        changed = enable_subscriptions(queryset)
         self.done_to_all(request, changed, "enabled")
 
     @admin.action(description="Disable", permissions=["change"])
     def disable_selected(self, request: HttpRequest, queryset: QuerySet[Subscription]) -> None:
-        changed = [one for one in queryset.filter(deleted_at=None) if services.disable_subscription(one, STAFF)]
+        changed = disable_subscriptions(queryset, STAFF)
         self.done_to_all(request, changed, "disabled")
 
 

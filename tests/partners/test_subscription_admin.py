@@ -9,7 +9,7 @@ from django.test import Client
 
 from partners import services
 from partners.admin.base import change_url, list_url
-from partners.models import EventType, Subscription
+from partners.models import AuditEntry, EventType, Subscription
 from tests.admin_pages import DIALOG, SECRET, dialog_url, new_partner, new_subscription
 
 pytestmark = pytest.mark.django_db
@@ -216,3 +216,19 @@ def test_subscriptions_are_enabled_and_disabled_in_bulk(admin_client: Client) ->
 
     admin_client.post(list_url(Subscription), {**chosen, "action": "enable_selected"})
     assert Subscription.objects.filter(is_enabled=True).count() == 2
+
+
+def test_many_subscriptions_are_disabled_and_enabled_with_a_few_statements(
+    admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    partner = new_partner()
+    chosen = {"_selected_action": [new_subscription(partner).pk for _ in range(40)]}
+
+    for action, reasons in (("disable", ("", "staff")), ("enable", ("staff", ""))):
+        with django_assert_max_num_queries(20):
+            admin_client.post(list_url(Subscription), {**chosen, "action": f"{action}_selected"})
+
+        entries = AuditEntry.objects.filter(action=f"subscription.{action}")
+        assert len({entry.subject_id for entry in entries}) == 40
+        assert {(one.before["disabled_reason"], one.after["disabled_reason"]) for one in entries} == {reasons}
+    assert LogEntry.objects.count() == 80
