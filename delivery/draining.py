@@ -80,8 +80,13 @@ def _values(partner: Partner, before: datetime, subscription_id: str) -> dict[st
 _GIVE_UP = f"""
     UPDATE delivery_delivery
     SET status = 'dead', next_attempt_at = NULL, finished_at = now(), last_error = '{GIVEN_UP}'
-    WHERE id IN (SELECT id {_CHOSEN} ORDER BY id LIMIT {PAGE} FOR UPDATE)
+    WHERE id IN (
+        SELECT id FROM delivery_delivery
+        WHERE id IN (SELECT id {_CHOSEN} ORDER BY next_attempt_at LIMIT {PAGE}) AND status = 'pending'
+        ORDER BY id FOR UPDATE)
 """  # noqa: S608 - our own constants
+"""Finds a page by the index of pending deliveries: ordered by id, each page would scan the table from its start. Locks
+it in the order in which workers do."""
 _GIVE_UP_FAN_OUTS = f"""
     DELETE FROM delivery_fanout WHERE id IN (SELECT id {_CHOSEN_FAN_OUTS} ORDER BY id LIMIT {PAGE} FOR UPDATE)
 """  # noqa: S608 - our own constants

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
-from delivery import publish
+from delivery import draining, publish
 from delivery.broker import FairQueues
 from delivery.due import Due, FanOutDue
 from delivery.limits import push_limits
@@ -132,6 +132,15 @@ class TestDrain:
         assert queues.size(publish.queue_of(subscription.partner_id)) == 0
         assert run("verify") == "all invariants hold\n"
         assert "would replay 2" in run("replay", subscription.pk, "--since", "1h", "--dry-run")
+
+    def test_a_page_is_found_by_the_index_of_pending_deliveries(self, subscription: Subscription) -> None:
+        values = draining._values(subscription.partner, timezone.now(), "")
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_bitmapscan = off")
+            cursor.execute(f"EXPLAIN {draining._GIVE_UP}", values)
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+        assert "using delivery_pending" in plan
 
     def test_another_subscription_of_the_partner_keeps_what_waits(
         self, subscription: Subscription, queues: FairQueues
