@@ -77,17 +77,18 @@ class Live:
         """For how long the oldest due delivery has been due, of all or of some subscriptions; None if none is due, or,
         without `backlogs`, if the oldest of all is of another subscription. Of all: also deliveries that are still to
         be made."""
-        due = self.first_due
-        if self.backlogs is not None:
-            due = {key: one.next_attempt_at for key, one in self.backlogs.items()}
-        ages = [
-            (now - at).total_seconds()
-            for key, at in due.items()
-            if (subscription_ids is None or key in subscription_ids) and at <= now
-        ]
+        found = self.first_due if self.backlogs is None else self.backlogs
+        wanted = found if subscription_ids is None else [key for key in subscription_ids if key in found]
+        due = map(self._due_at, wanted)  # of one subscription: without a look at thousands of others
+        ages = [(now - at).total_seconds() for at in due if at <= now]
         if subscription_ids is None and (age := self.oldest_fan_out_s(now)) is not None:
             ages.append(age)
         return max(ages, default=None)
+
+    def _due_at(self, subscription_id: str) -> datetime:
+        if self.backlogs is None:
+            return self.first_due[subscription_id]
+        return self.backlogs[subscription_id].next_attempt_at
 
     def oldest_fan_out_s(self, now: datetime) -> float | None:
         return None if self.oldest_fan_out_at is None else (now - self.oldest_fan_out_at).total_seconds()

@@ -3,9 +3,10 @@
 Open pages reload it, so the cost of each query is bounded (see delivery.backlog, `SHOWN`, `_LOOKED_AT`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -69,7 +70,7 @@ def standing_context(partner: Partner, subscription: Subscription | None = None)
         seen,
         stats.by_subscription(stats.Span(now - WINDOW, now, partner.pk)),
         WINDOW,
-        last_error,
+        _for_the_first(SHOWN, last_error),
         now,
         audit.last_made("partner.pause", partner) if partner.is_paused else None,
     )
@@ -113,6 +114,12 @@ def last_error(subscription: Subscription) -> str:
             if owner == subscription.pk and error:
                 return str(error)
     return ""
+
+
+def _for_the_first(most: int, ask: Callable[[Subscription], str]) -> Callable[[Subscription], str]:
+    """Asks only so often, and answers "" after that: the findings that are not shown need no queries."""
+    asked = count()
+    return lambda subscription: ask(subscription) if next(asked) < most else ""
 
 
 def _line(one: Finding, now: datetime, subscription: Subscription | None) -> Line:

@@ -11,11 +11,13 @@ from django.utils import timezone
 
 from delivery import publish
 from delivery.admin.rankings import down_endpoints
+from delivery.admin.standing import SHOWN, standing_context
 from delivery.admin.traffic import RANGES, traffic
+from delivery.backlog import Backlog
 from delivery.breaker import Opened
 from delivery.breaker_store import SharedBreakers
 from delivery.due import Due
-from delivery.live import live
+from delivery.live import Live, live
 from delivery.models import Delivery
 from partners import services
 from partners.admin.base import change_url
@@ -95,6 +97,43 @@ def test_the_oldest_is_known_of_a_backlog_that_is_too_long_to_count(
     page = text(admin_client.get(change_url(subscription)).content)
     assert "Pending here many oldest waits 5 min" in page
     assert "Oldest due 5 min" in page
+
+
+def test_the_age_of_one_backlog_costs_the_same_among_thousands() -> None:
+    class Counted(dict[str, Backlog]):
+        def __iter__(self) -> Iterator[str]:
+            raise AssertionError("looks at all of them")
+
+        items = values = __iter__  # type: ignore[assignment]
+
+    now = timezone.now()
+    seen = Live(None, Counted({"sub_1": Backlog(3, now - timedelta(seconds=90)), "sub_2": Backlog(1, now)}))
+    assert seen.oldest_waiting_s(now, {"sub_1"}) == pytest.approx(90)
+    assert seen.oldest_waiting_s(now, {"sub_3"}) is None
+
+
+def test_only_what_is_shown_of_a_partner_is_asked_for_its_last_error(
+    monkeypatch: pytest.MonkeyPatch, partner: Partner
+) -> None:
+    down, asked = [subscription_of(partner) for _ in range(SHOWN + 2)], set[str]()
+    for one in down:
+        opened(one, since_s_ago=300, for_s=60)
+
+    def last_error(of: Subscription) -> str:
+        asked.add(of.pk)
+        return "timed out"
+
+    monkeypatch.setattr("delivery.admin.standing.last_error", last_error)
+
+    shown = standing_context(partner)
+
+    about = [line.detail for line in shown["standing"] if "breaker" in line.title]
+    assert shown["more_findings"] > 0
+    assert about
+    assert all("timed out" in one for one in about)
+    assert len(asked) == SHOWN
+    for one in down:
+        SharedBreakers().close(one.pk)
 
 
 def test_a_breaker_tells_since_when_and_until_when(partner: Partner, subscription: Subscription) -> None:
