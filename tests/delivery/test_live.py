@@ -212,10 +212,10 @@ def test_a_partner_reads_its_queue_and_breakers_by_the_api() -> None:
     SharedBreakers().close(down.pk)
 
 
-def test_the_api_does_not_say_that_breakers_are_closed_while_valkey_hangs(wire: Proxy) -> None:
+def test_the_api_does_not_say_that_breakers_are_closed_while_valkey_hangs(valkey_wire: Proxy) -> None:
     by = caller(partner="Judge.me")
     subscription = subscription_of(by.partner)
-    wire.hold()
+    valkey_wire.hold()
 
     body, by_subscription = read_queue(by)
 
