@@ -88,11 +88,12 @@ def test_an_id_twice_in_a_batch_is_one_event(reviews: Subscription) -> None:
 @pytest.mark.parametrize("in_one_batch", [True, False])
 def test_the_same_id_from_two_cloudevents_sources_is_two_events(reviews: Subscription, in_one_batch: bool) -> None:
     batches = [[new("e1", "/a"), new("e1", "/b")]] if in_one_batch else [[new("e1", "/a")], [new("e1", "/b")]]
-    for batch in [*batches, *batches]:
-        ids = ingest(batch, Everybody(reviews)).ids
-    assert set(Event.objects.values_list("source", flat=True)) == {"/a", "/b"}
-    assert Delivery.objects.count() == 2
-    assert ids[-1].startswith("e1~")
+    for _ in range(2):
+        for batch in batches:
+            ids = ingest(batch, Everybody(reviews)).ids
+        assert set(Event.objects.values_list("source", flat=True)) == {"/a", "/b"}
+        assert Delivery.objects.count() == 2
+        assert ids[-1].startswith("e1~")
 
 
 class Undecided(Everybody):
