@@ -124,7 +124,9 @@ def test_an_event_that_comes_again_is_queued_again_and_stored_once(partner: Part
     assert set(again.queued) == {first.queued[0], *(one.next_due for one in Delivery.objects.filter(event="e2"))}
 
 
-def test_slow_filters_are_evaluated_later_and_one_that_fails_leaves_a_dead_delivery(partner: Partner) -> None:
+def test_slow_filters_are_evaluated_later_and_one_that_fails_leaves_a_dead_delivery(
+    partner: Partner, queues: FairQueues
+) -> None:
     (endless,) = subscribe(partner, 1, filter=ENDLESS)
     (wanted,) = subscribe(partner, 1, filter="$.data.items")
     subscribe(partner, 1, filter="$.data.nothing")
@@ -136,6 +138,7 @@ def test_slow_filters_are_evaluated_later_and_one_that_fails_leaves_a_dead_deliv
     dead = Delivery.objects.get(subscription=endless)
     assert (dead.status, dead.last_error[:9]) == ("dead", "filter: m")
     assert Delivery.objects.get(subscription=wanted).status == "pending"
+    assert queues.size(publish.queue_of(partner.pk)) == 1, "a dead one is not queued"
 
 
 def test_the_subscriptions_that_are_enabled_by_then_get_it(partner: Partner) -> None:

@@ -220,7 +220,7 @@ def test_a_subscription_that_somebody_is_changing_is_not_waited_for_by_records(
     made = gone(due[0], subscription)
     with locked("SELECT FROM partners_subscription WHERE id = %s FOR UPDATE", [subscription.pk]):
         assert record([made]) == [True]
-        with pytest.raises(OperationalError) as found:
+        with pytest.raises(OperationalError, match="lock timeout") as found:
             disable_gone(made, lock_wait_ms=1)
         assert is_passing(found.value), "and so it is tried again"
     disable_gone(made, lock_wait_ms=1)
