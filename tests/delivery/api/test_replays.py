@@ -51,12 +51,13 @@ def pending() -> set[str]:
 )
 def test_a_replay_sends_what_its_mode_says_and_its_count_said(mode: str, sent: set[str]) -> None:
     one = caller()
-    subscription = subscription_of(one.partner, event_types=["orders.*", "carts.abandoned"])
+    subscription = subscription_of(one.partner, event_types=["orders.*", "carts.abandoned", "gift_cards.*"])
     delivered(happened(1), subscription)
     delivered(happened(2), subscription, "dead")
     happened(3)
     happened(4, "carts.abandoned")
     happened(5, "carts.created")
+    happened(7, "gift-cards.created")
     happened(-100_000)
     expunge_event(happened(6))
     body = {"subscription_id": subscription.pk, "mode": mode, "since": SINCE}
