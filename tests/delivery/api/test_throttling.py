@@ -56,6 +56,7 @@ def test_each_request_counts_at_thousands_a_second() -> None:
         assert limiter.take("key_1", Limit("fast", 30_000 * 3600, 3600)).allowed
 
     assert float(client.get(key)) - before == pytest.approx(30 / 30_000, rel=0.05)
+    assert 0 < client.ttl(key) <= 61, "forgotten when the whole quota is free"
     client.delete(key)
 
 
@@ -69,3 +70,7 @@ def test_a_request_over_the_limit_of_its_key_is_refused(settings: Any) -> None:
 
     assert [one.status_code for one in answers] == [200, 200, 429]
     assert answers[0]["RateLimit-Policy"] == '"default";q=2;w=3600'
+    left, wait_s = answers[0]["RateLimit"], int(answers[2]["Retry-After"])
+    assert left.startswith('"default";r=1;')
+    assert 1700 < wait_s <= 1800
+    assert answers[2]["RateLimit"] == f'"default";r=0;t={wait_s}'
