@@ -136,6 +136,23 @@ def test_an_event_that_was_removed_meanwhile_gets_no_delivery() -> None:
     assert pending() == {"e1"}
 
 
+def test_an_event_that_was_delivered_meanwhile_is_not_delivered_twice() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner)
+    event = happened(1)
+    job = started(one, subscription, "missing")
+
+    def page_and_delivery(wanted: Wanted, after: Position) -> tuple[list[Row], Position | None]:
+        found = page(wanted, after)
+        delivered(event, subscription)
+        return found
+
+    assert replay.step(job["id"], page_and_delivery) == []
+
+    assert Delivery.objects.get().status == "succeeded"
+    assert ReplayJob.objects.get().skipped == 1
+
+
 @pytest.mark.parametrize(("mode", "sent"), [("failed", {"e11", "e22"}), ("missing", {"e12", "e20"})])
 def test_a_step_looks_at_a_few_events_however_rare_the_wanted_ones_are(mode: str, sent: set[str]) -> None:
     one = caller()
@@ -202,6 +219,18 @@ def test_the_filter_is_asked_and_what_waits_is_left_alone() -> None:
     assert waiting.next_attempt_at == NOON
 
 
+def test_the_filter_is_not_asked_about_deliveries_that_failed() -> None:
+    one = caller()
+    subscription = subscription_of(one.partner, filter="$.data.nothing")
+    delivered(happened(1), subscription, "dead")
+
+    job = started(one, subscription, "failed")
+    replay.run_replays()
+
+    assert job["is_total_exact"]
+    assert pending() == {"e1"}
+
+
 def test_events_for_one_subscription_alone_are_nobody_elses() -> None:
     one = caller()
     send_to(subscription_of(one.partner), "orders.created", "{}", "recart-hooks:test")
@@ -232,6 +261,25 @@ def test_a_replay_waits_while_the_queue_is_long(monkeypatch: pytest.MonkeyPatch)
 
     assert replay.run_replays() == 0
     assert ReplayJob.objects.get().status == "running"
+
+
+def test_a_replay_waits_while_the_broker_is_away(broker_away: None) -> None:
+    one = caller()
+    happened(1)
+    started(one, subscription_of(one.partner), "missing")
+
+    assert replay.run_replays() == 0
+    assert ReplayJob.objects.get().status == "running"
+
+
+def test_the_subscription_for_operational_events_has_no_replays() -> None:
+    one = caller()
+    services.update_partner(one.partner, {"operational_url": "https://hooks.example.com/trouble"})
+    subscription = services.operational_subscription(one.partner)
+    assert subscription
+
+    body = {"subscription_id": subscription.pk, "mode": "all", "since": SINCE}
+    assert is_problem(one.post("/replays", body), 409, "not_replayable")
 
 
 def test_a_replay_of_a_disabled_subscription_fails() -> None:
