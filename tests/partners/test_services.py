@@ -55,6 +55,15 @@ def test_rotation_signs_with_both_secrets_until_the_overlap_ends(subscription: S
     assert services.reveal_secrets(subscription) == [new, old]
     SubscriptionSecret.objects.exclude(expires_at=None).update(expires_at=timezone.now())
     assert services.reveal_secrets(subscription) == [new]
+    services.rotate_secret(subscription)
+    assert subscription.secrets.count() == 2, "one that has ended is removed"
+
+
+def test_rotation_lets_no_former_secret_sign_for_longer(subscription: Subscription) -> None:
+    services.rotate_secret(subscription, overlap_s=60)
+    services.rotate_secret(subscription, overlap_s=3600)
+    oldest = services.live_secrets(subscription).last()
+    assert oldest.expires_at <= timezone.now() + timedelta(seconds=60)
 
 
 def test_rotation_ends_a_secret_that_no_key_decrypts(subscription: Subscription) -> None:
@@ -112,13 +121,14 @@ def test_who_disables_a_disabled_subscription_takes_it_from_the_automatic_and_st
 
 
 def test_a_deleted_subscription_cannot_come_back(subscription: Subscription) -> None:
+    services.update_subscription(subscription, {"headers": {"Authorization": "Bearer x"}})
     as_it_was = Subscription.objects.get()
     services.delete_subscription(subscription)
     assert not services.enable_subscription(subscription)
     assert not services.disable_subscription(subscription, "staff")
     with pytest.raises(Subscription.DoesNotExist):
         services.rotate_secret(as_it_was)
-    assert subscription.secrets.count() == 0
+    assert (subscription.secrets.count(), subscription.headers) == (0, {})
 
 
 @pytest.mark.parametrize(
