@@ -24,7 +24,13 @@ from delivery.limits import (
 )
 from partners.changes import Change
 from partners.models import Partner, Subscription
-from partners.services import create_partner, create_subscription, pause_partner, resume_partner
+from partners.services import (
+    create_partner,
+    create_subscription,
+    disable_subscription,
+    pause_partner,
+    resume_partner,
+)
 from tests.delivery.broker.servers import forget
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
@@ -64,9 +70,11 @@ def test_without_a_limit_of_its_own_a_partner_has_the_ceiling(queues: FairQueues
     assert limits_of(create_partner("Loyal Llama", rate_limit_ceiling="10/s")).rate == "10/s"
 
 
-def test_the_queue_of_an_only_subscription_is_held_back(queues: FairQueues, subscription: Subscription) -> None:
+def test_the_queue_of_an_only_enabled_subscription_is_held_back(queues: FairQueues, subscription: Subscription) -> None:
     push_limits([subscription.partner_id], queues)
     until = time.time() + 60
+    disabled = create_subscription(subscription.partner, "https://hooks.reviews.com/two", ["*"])
+    disable_subscription(disabled, "gone")
     assert hold_back([down(subscription, until + 9), down(subscription, until)], queues) == {subscription.partner_id}
     assert paused_until(queues, subscription.partner_id) == pytest.approx(until)
     assert queues.limits(publish.queue_of(subscription.partner_id)).max_in_flight == 7
