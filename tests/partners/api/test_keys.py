@@ -75,6 +75,11 @@ def test_the_number_of_a_partners_keys_is_limited(monkeypatch: pytest.MonkeyPatc
 
     assert is_problem(one.post("/keys", {"name": "third"}), 409, "too_many")
 
+    ended = ApiKey.objects.exclude(pk=one.key.pk)
+    for end in ("revoked_at", "expires_at"):
+        ended.update(**{end: timezone.now()})
+        assert one.post("/keys", {"name": f"after {end}"}).status_code == 201
+
 
 def test_last_use_is_noted_once_a_minute() -> None:
     one = caller()
