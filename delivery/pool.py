@@ -69,8 +69,20 @@ class TaskPool(thread.TaskPool):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        allow_open_files(self.limit * _SOCKETS + _OTHER_FILES)
         self.executor = WorkerExecutor(self.limit)
+
+
+def places(wanted: int) -> int:
+    """How many messages a worker may have at once: `wanted`, or fewer if it may not open enough files. Otherwise one
+    partner's hanging requests would take all files, and those of others would fail."""
+    allow_open_files(wanted * _SOCKETS + _OTHER_FILES)
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return wanted
+    fitting = min(wanted, max(allowed - _OTHER_FILES, allowed // 4))
+    if fitting < wanted:
+        logger.warning("makes fewer deliveries at once than WORKER_CONCURRENCY", extra={"at_once": fitting})
+    return fitting
 
 
 def allow_open_files(count: int) -> None:

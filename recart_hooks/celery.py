@@ -5,9 +5,10 @@ Periodic tasks go to the ordinary queue `maintenance`.
 """
 
 import os
+from typing import Any
 
 from celery import Celery
-from celery.signals import import_modules, setup_logging
+from celery.signals import import_modules, setup_logging, worker_init
 
 from delivery.broker import register
 from recart_hooks.checks import refuse_errors
@@ -29,6 +30,14 @@ app.steps["consumer"].add("delivery.steps:FlowerStep")
 def check_settings(**_: object) -> None:
     """Runs when a worker, beat or Flower starts, once Django is set up."""
     refuse_errors()
+
+
+@worker_init.connect
+def fit_concurrency(sender: Any, **_: object) -> None:
+    """Makes a worker take no more deliveries at once than it may open files for."""
+    from delivery.pool import places  # noqa: PLC0415 - only workers need it
+
+    sender.concurrency = places(sender.concurrency)
 
 
 @setup_logging.connect

@@ -87,15 +87,17 @@ class Sender(Protocol):
         ...
 
 
-def make_sender(name: str, policy: AddressPolicy, ca_file: str = "", on_busy: OnBusy | None = None) -> Sender:
+def make_sender(
+    name: str, policy: AddressPolicy, ca_file: str = "", on_busy: OnBusy | None = None, keep: Keep = DEFAULT_KEEP
+) -> Sender:
     """The sender of this name: `requests` or `curl`. `ca_file` adds authorities to certifi's."""
     if name == "curl":
         from delivery.sending.curl_sender import CurlSender  # noqa: PLC0415 - each takes 30 to 80 ms and 10 MB
 
-        return CurlSender(policy, ca_file=ca_file, on_busy=on_busy)
+        return CurlSender(policy, ca_file=ca_file, keep=keep, on_busy=on_busy)
     from delivery.sending.requests_sender import RequestsSender  # noqa: PLC0415 - as above
 
-    return RequestsSender(policy, ca_file=ca_file)
+    return RequestsSender(policy, ca_file=ca_file, keep=keep)
 
 
 def read_endpoint(request: Request, policy: AddressPolicy) -> EndpointURL:

@@ -1,6 +1,8 @@
 """A worker has enough sockets for all its simultaneous requests, and threads for deliveries that ended."""
 
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -8,6 +10,7 @@ import pytest
 
 from delivery.pool import TaskPool, allow_open_files
 from delivery.publish import TASK
+from delivery.senders import kept
 
 FILES = resource.RLIMIT_NOFILE
 
@@ -38,6 +41,31 @@ def test_a_limit_that_is_too_low_is_logged(hard: int, caplog: pytest.LogCaptureF
     allow_open_files(hard + 1)
     assert resource.getrlimit(FILES) == (given, given)
     assert [record.message for record in caplog.records] == ["too few open files allowed for WORKER_CONCURRENCY"]
+
+
+@pytest.mark.parametrize(("allowed", "at_once"), [(256, 64), (1024, 256), (1500, 500), (2024, 1024), (4096, 1024)])
+def test_a_worker_has_no_more_places_than_its_files_allow(hard: int, allowed: int, at_once: int) -> None:
+    """In a process of its own, because a hard limit cannot be raised again."""
+    script = (
+        "from celery.signals import worker_init; import recart_hooks.celery\n"
+        "class Worker: concurrency = 1024\n"
+        "worker_init.send(sender=Worker); print(Worker.concurrency)"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -n {allowed} && exec "$@"', "sh", sys.executable, "-c", script],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout.split() == [str(at_once)]
+
+
+def test_idle_connections_leave_most_files_to_requests(hard: int) -> None:
+    given = resource.getrlimit(FILES)[1]
+    resource.setrlimit(FILES, (400, given))
+    assert kept().connections == 100
+    resource.setrlimit(FILES, (hard, given))
+    assert kept().connections == min(500, hard // 4)
 
 
 def test_a_delivery_that_ended_does_not_wait_behind_maintenance(hard: int) -> None:
