@@ -36,6 +36,7 @@ class DeliveryTask(Task):  # type: ignore[type-arg]
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         if not isinstance(exc, DeliveryDead):  # a dead delivery has a record, from which Flower gets its event
             flower_feed().task_failed(task_id, repr(exc)[:500])
+        exc.__traceback__ = None  # its frames lead back to it: a megabyte that would wait for the collector
 
 
 @app.task(

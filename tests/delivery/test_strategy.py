@@ -155,6 +155,14 @@ def test_a_failed_delivery_is_run_by_celery_and_raises_its_error(executor: Worke
     assert endings == {}
 
 
+def test_the_error_of_a_failed_delivery_lets_go_of_its_frames() -> None:
+    endings["dlv_1:1"] = DeliveryDead("status 500 (attempt 1)")
+    with pytest.raises(DeliveryDead) as raised:
+        deliver.apply(("dlv_1", 1), task_id="dlv_1:1", throw=True)
+    deliver.on_failure(raised.value, "dlv_1:1", ("dlv_1", 1), {}, None)
+    assert raised.value.__traceback__ is None
+
+
 def test_a_delivery_that_failed_while_the_pool_ends_is_left_to_another_worker(executor: WorkerExecutor) -> None:
     world = World(executor)
     world.ends = True
