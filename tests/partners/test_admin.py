@@ -189,5 +189,5 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(
     for model, budget in ((Partner, 5), (Subscription, 5), (EventType, 7)):
         with django_assert_max_num_queries(budget):
             assert b"12 " in admin_client.get(list_url(model)).content
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):  # one of them only in the first request of a process
         admin_client.get(change_url(partner))
