@@ -92,8 +92,6 @@ def allow_open_files(count: int) -> None:
     if soft == resource.RLIM_INFINITY or soft >= count:
         return
     allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if allowed < count:
-        logger.warning("too few open files allowed for WORKER_CONCURRENCY", extra={"allowed": hard, "wanted": count})
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
     except (OSError, ValueError) as error:  # macOS has another limit, even where the hard limit is infinite
