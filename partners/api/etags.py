@@ -15,7 +15,9 @@ from rest_framework.response import Response
 
 from partners.api.refusals import Invalid, Refused
 
-_TAG = re.compile(r'\*|(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_TAG = re.compile(r'\*|(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+_LIST = re.compile(rf"[ \t,]*(?:{_TAG.pattern})(?:[ \t]*,[ \t,]*(?:{_TAG.pattern}))*[ \t,]*")
+"""As RFC 9110 has it: a tag, which is somebody else's then, may have commas."""
 
 
 def tag_of(body: Any) -> str:
@@ -30,7 +32,7 @@ def tagged(body: Any, status: int = 200) -> Response:
 def tagged_or_unchanged(request: Request, body: Any) -> Response:
     """An answer with its entity tag, or 304 if `If-None-Match` names this state."""
     tag = tag_of(body)
-    known = _tags(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    known = _TAG.findall(request.META.get("HTTP_IF_NONE_MATCH", ""))
     if "*" in known or tag in {one.removeprefix("W/") for one in known}:
         return Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
     return tagged(body)
@@ -44,14 +46,10 @@ def check_match(request: Request, current: Any) -> None:
     wanted = request.META.get("HTTP_IF_MATCH")
     if wanted is None:
         return
-    tags = _tags(wanted)
-    if not tags or not all(map(_TAG.fullmatch, tags)):
+    if not _LIST.fullmatch(wanted):
         raise Invalid([{"header": "If-Match", "detail": 'expected the ETag of an answer, in quotes: "1f3b…", or *'}])
+    tags = _TAG.findall(wanted)
     if current is None or ("*" not in tags and tag_of(current) not in tags):
         raise Refused(
             HTTPStatus.PRECONDITION_FAILED, "changed_meanwhile", "it was changed meanwhile: read it again", {}
         )
-
-
-def _tags(header: str) -> set[str]:
-    return {one.strip() for one in header.split(",") if one.strip()}

@@ -109,7 +109,8 @@ def test_an_update_over_somebody_elses_is_refused() -> None:
     assert one.patch("/partner", {"rate_limit": "7/s"}, if_match=seen).status_code == 200
 
     assert is_problem(one.patch("/partner", {"rate_limit": "8/s"}, if_match=seen), 412, "changed_meanwhile")
-    assert is_problem(one.patch("/partner", {"rate_limit": "8/s"}, if_match='"x", "y"'), 412, "changed_meanwhile")
+    for other in ('"x", "y"', 'W/"c", "2,Y", "C"', '"x",, "y" ,'):
+        assert is_problem(one.patch("/partner", {"rate_limit": "8/s"}, if_match=other), 412, "changed_meanwhile")
 
     assert Partner.objects.get(pk=one.partner.pk).rate_limit == "7/s"
     assert one.patch("/partner", {"rate_limit": "8/s"}, if_match="*").status_code == 200
