@@ -32,7 +32,7 @@ def tagged(body: Any, status: int = 200) -> Response:
 def tagged_or_unchanged(request: Request, body: Any) -> Response:
     """An answer with its entity tag, or 304 if `If-None-Match` names this state."""
     tag = tag_of(body)
-    known = _TAG.findall(request.META.get("HTTP_IF_NONE_MATCH", ""))
+    known = _tags(request.META.get("HTTP_IF_NONE_MATCH", ""))
     if "*" in known or tag in {one.removeprefix("W/") for one in known}:
         return Response(status=HTTPStatus.NOT_MODIFIED, headers={"ETag": tag})
     return tagged(body)
@@ -46,10 +46,15 @@ def check_match(request: Request, current: Any) -> None:
     wanted = request.META.get("HTTP_IF_MATCH")
     if wanted is None:
         return
-    if not _LIST.fullmatch(wanted):
+    tags = _tags(wanted)
+    if not tags:
         raise Invalid([{"header": "If-Match", "detail": 'expected the ETag of an answer, in quotes: "1f3b…", or *'}])
-    tags = _TAG.findall(wanted)
     if current is None or ("*" not in tags and tag_of(current) not in tags):
         raise Refused(
             HTTPStatus.PRECONDITION_FAILED, "changed_meanwhile", "it was changed meanwhile: read it again", {}
         )
+
+
+def _tags(header: str) -> list[str]:
+    """The tags in a header; none if it is not a list of them."""
+    return _TAG.findall(header) if _LIST.fullmatch(header) else []

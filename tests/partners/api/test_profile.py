@@ -124,6 +124,8 @@ def test_a_state_that_the_client_has_is_not_sent_again() -> None:
 
     assert (again.status_code, again.content, again["ETag"]) == (304, b"", first["ETag"])
     assert one.get("/partner", if_none_match='"other"').status_code == 200
+    assert one.get("/partner", if_none_match=f'"other", W/{first["ETag"]}').status_code == 304
+    assert one.get("/partner", if_none_match="no*tag").status_code == 200
 
 
 def test_the_audit_log_says_who_made_a_change() -> None:
