@@ -2,13 +2,13 @@
 """The pool of our Celery workers: threads for tasks that Celery runs, and one thread in which deliveries take turns."""
 
 import logging
-import resource
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from celery.concurrency import thread
 
+from delivery.open_files import allow_open_files, files_allowed
 from delivery.publish import TASK
 from delivery.turns import Turns
 
@@ -76,23 +76,8 @@ def places(wanted: int) -> int:
     """How many messages a worker may have at once: `wanted`, or fewer if it may not open enough files. Otherwise one
     partner's hanging requests would take all files, and those of others would fail."""
     allow_open_files(wanted * _SOCKETS + _OTHER_FILES)
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed == resource.RLIM_INFINITY:
-        return wanted
-    fitting = min(wanted, max(allowed - _OTHER_FILES, allowed // 4))
+    allowed = files_allowed()
+    fitting = int(min(wanted, max(allowed - _OTHER_FILES, allowed / 4)))
     if fitting < wanted:
         logger.warning("makes fewer deliveries at once than WORKER_CONCURRENCY", extra={"at_once": fitting})
     return fitting
-
-
-def allow_open_files(count: int) -> None:
-    """Raises this process' soft limit of open files if it may: often that is 1,024, on macOS 256. A request without a
-    socket fails and costs an attempt."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= count:
-        return
-    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
-    except (OSError, ValueError) as error:  # macOS has another limit, even where the hard limit is infinite
-        logger.warning("the limit of open files cannot be raised", extra={"allowed": soft, "error": str(error)})

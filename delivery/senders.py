@@ -1,10 +1,10 @@
 """The sender that the settings choose."""
 
-import resource
 from dataclasses import replace
 
 from django.conf import settings
 
+from delivery.open_files import files_allowed
 from delivery.sending import OnBusy, Sender, make_sender
 from delivery.sending.request import DEFAULT_KEEP, Keep
 from partners.validation import endpoint_policy
@@ -16,7 +16,4 @@ def configured_sender(on_busy: OnBusy | None = None) -> Sender:
 
 def kept() -> Keep:
     """Idle connections take a quarter of the files that the process may open at most."""
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed == resource.RLIM_INFINITY:
-        return DEFAULT_KEEP
-    return replace(DEFAULT_KEEP, connections=min(DEFAULT_KEEP.connections, allowed // 4))
+    return replace(DEFAULT_KEEP, connections=int(min(DEFAULT_KEEP.connections, files_allowed() / 4)))

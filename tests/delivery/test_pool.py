@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from delivery.pool import TaskPool, allow_open_files
+from delivery.open_files import allow_open_files
+from delivery.pool import TaskPool
 from delivery.publish import TASK
 from delivery.senders import kept
 
