@@ -2,6 +2,7 @@
 
     take ─► load: one query ─► begin each ─► libcurl ─► record: one commit ─► settle
                                                              ├─► retries: queued together
+                                                             ├─► dead: stored as failed tasks together
                                                              └─► status 410: subscription disabled
 
 Everything runs in the one thread of delivery.turns. Messages that are taken while a batch is loaded become the next
@@ -23,7 +24,7 @@ from delivery.lingering import Lingering
 from delivery.outcomes import Outcome
 from delivery.passing import patiently
 from delivery.recorder import AttemptRecord
-from delivery.stages import DeliveryMessage, Stages
+from delivery.stages import Dead, DeliveryMessage, Stages
 from delivery.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -193,6 +194,7 @@ class Pipeline:
 
     def _after_commit(self, batch: Sequence[tuple[DeliveryMessage, Job, AttemptRecord]]) -> None:
         retries: list[tuple[DeliveryMessage, Due]] = []
+        dead: list[tuple[DeliveryMessage, Dead]] = []
         for message, job, made in batch:
             if made.step.disable and made.subscription_id not in self._disabling:
                 self._disabling.add(made.subscription_id)
@@ -205,10 +207,14 @@ class Pipeline:
                 continue
             if isinstance(result, TryLater):
                 retries.append((message, result.due))
+            elif result is not None:
+                dead.append((message, (made, result)))
             else:
-                self._settle(message, result)
+                self._settle(message)
         if retries:
             self._turns.branch(partial(self._retry, retries))
+        if dead:
+            self._turns.branch(partial(self._bury, dead))
 
     def _disable(self, made: AttemptRecord) -> None:
         """In a task of its own: another transaction may lock the subscription's row for long."""
@@ -225,6 +231,13 @@ class Pipeline:
         except Exception:  # they are in PostgreSQL, so reconciliation queues them
             logger.exception("retries were not queued")
         self._settle_all([message for message, _ in retries])
+
+    def _bury(self, dead: Sequence[tuple[DeliveryMessage, Dead]]) -> None:
+        try:
+            self._stages.store_dead([one for _, one in dead])
+        except Exception:
+            logger.exception("dead deliveries were not stored as failed tasks")
+        self._settle_all([message for message, _ in dead])
 
     def _settle_all(self, batch: Sequence[DeliveryMessage], error: Exception | None = None) -> None:
         for message in batch:

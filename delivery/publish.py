@@ -67,10 +67,15 @@ def publish(due: Iterable[Queued], to: FairQueues | None = None) -> int:
 def _message(one: Queued) -> FairMessage:
     queue, id_ = queue_of(one.partner_id), one.message_id
     if isinstance(one, Due):
-        text = f"{one.event_type} {one.delivery_id} attempt {one.attempt}"
+        text = shown(one.event_type, one.delivery_id, one.attempt)
         return FairMessage(queue, id_, TASK, (one.delivery_id, one.attempt), {}, one.due_at, text, _OF_DELIVERIES)
     text = f"{one.event_type} {one.fan_out_id}"
     return FairMessage(queue, id_, TASK, (one.fan_out_id,), argsrepr=text, headers=_OF_FAN_OUTS)
+
+
+def shown(event_type: str, delivery_id: str, attempt: int) -> str:
+    """What logs, events and task results show as a delivery task's arguments."""
+    return f"{event_type} {delivery_id} attempt {attempt}"
 
 
 def publish_briefly(due: Sequence[Queued]) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from delivery.due import Due
-from delivery.errors import Postponed
+from delivery.errors import DeliveryDead, Postponed
 from delivery.jobs import Job
 from delivery.outcomes import Outcome
 from delivery.recorder import AttemptRecord
@@ -31,6 +31,10 @@ class DeliveryMessage:
     """Called when the delivery is loaded: the broker hands out more messages when few wait for that."""
 
 
+Dead = tuple[AttemptRecord, DeliveryDead]
+"""The last attempt of a delivery that ended without success, and how its task failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stages:
     """The functions that a pipeline calls for many deliveries at once, in tasks of delivery.turns: they must not block
@@ -47,5 +51,7 @@ class Stages:
     """Disables the attempt's subscription; does not wait long for its row."""
     publish: Callable[[Sequence[Due]], None]
     """Queues attempts; does not raise when the broker is away."""
+    store_dead: Callable[[Sequence[Dead]], None]
+    """Stores failed tasks; does not raise when PostgreSQL is away."""
     hold_back: Callable[[Sequence[Postponed]], None]
     """Pauses queues from which only messages to be postponed would come; does not raise when a server is away."""

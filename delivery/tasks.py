@@ -24,7 +24,7 @@ class DeliveryTask(Task):  # type: ignore[type-arg]
     Celery's autoretry: PostgreSQL must have the time before the broker does."""
 
     Strategy = "delivery.strategy:pipelined"
-    """In our workers the pipeline makes the deliveries, and Celery runs the tasks of those that failed."""
+    """In our workers the pipeline makes the deliveries, and Celery runs the tasks of those that raised an error."""
 
     def retry(self, *args: Any, **kwargs: Any) -> NoReturn:
         exc = kwargs.get("exc")

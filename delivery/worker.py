@@ -30,6 +30,7 @@ from delivery.pipeline import Pipeline
 from delivery.prepare import USER_AGENT
 from delivery.quarantine import Quarantine
 from delivery.recorder import AttemptRecord, Recorder, disable_gone
+from delivery.results import store_dead
 from delivery.rollups import Rollups
 from delivery.senders import configured_sender
 from delivery.stages import Stages
@@ -93,6 +94,7 @@ class Worker:
             send=lambda request, then: self.sender.begin(request, turns, then),
             record=process.timed("recorder", Recorder(self._observe, OwnConnection())),
             disable=lambda record: in_database(disable_gone, record, _LOCK_WAIT_MS),
+            store_dead=store_dead,
             publish=lambda due: offload(queue_retries, due),
             hold_back=hold_back,
         )

@@ -11,14 +11,14 @@ from django.db import OperationalError
 from delivery.breaker import FAILURES_IN_A_ROW, Breaker, Opened
 from delivery.deliver import Tools
 from delivery.due import Due
-from delivery.errors import DeliveryDead, Postponed
+from delivery.errors import Postponed
 from delivery.jobs import Job
 from delivery.outcomes import Outcome, answered
 from delivery.pipeline import LARGEST_BATCH, Pipeline
 from delivery.quarantine import Quarantine
 from delivery.recorder import AttemptRecord
 from delivery.sending import Request
-from delivery.stages import DeliveryMessage, Stages
+from delivery.stages import Dead, DeliveryMessage, Stages
 from delivery.turns import Turns
 from delivery.waits import current_task, offload, rest
 from tests.delivery.broker.waiting import until
@@ -49,7 +49,7 @@ class World:
         self.load_errors: list[Exception] = []
         self.record_errors: list[Exception] = []
         self.disable_errors: list[Exception] = []
-
+        self.store_errors: list[Exception] = []
         self.unrecordable: dict[str, Exception] = {}
         self.breaker = NothingShared()
         stages = Stages(
@@ -57,6 +57,7 @@ class World:
             send=self.send,
             record=self.record,
             disable=self.disable,
+            store_dead=self.store_dead,
             publish=lambda due: self.queued.append(list(due)),
             hold_back=self.hold_back,
         )
@@ -105,6 +106,11 @@ class World:
         if self.disable_errors:
             raise self.disable_errors.pop(0)
         self.disabled.append(record.subscription_id)
+
+    def store_dead(self, dead: Sequence[Dead]) -> None:
+        if self.store_errors:
+            raise self.store_errors.pop(0)
+        self.log.append(f"stored {' '.join(made.delivery_id for made, _ in dead)}: {dead[0][1]}")
 
     def hold_back(self, postponed: Sequence[Postponed]) -> None:
         offload(lambda: None)
@@ -244,13 +250,26 @@ def test_a_subscription_is_disabled_in_a_task_of_its_own_until_that_succeeds(wor
     assert not world.disable_errors
 
 
-def test_the_last_failure_is_settled_with_the_error_for_celery(world: World) -> None:
+def test_last_failures_are_stored_as_failed_tasks_together_and_then_settled(world: World) -> None:
     world.outcome = FAILED
-    world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", attempt_count=2)
-    world.take("dlv_0", attempt=3)
-    world.wait(1)
-    assert isinstance(world.settled["dlv_0"], DeliveryDead)
+    for name in names(2):
+        world.jobs[name] = replace(JOB, delivery_id=name, attempt_count=2)
+    world.take(*names(2), attempt=3)
+    world.wait(2)
+    assert world.settled == dict.fromkeys(names(2))
+    assert world.log[-3:] == ["stored dlv_0 dlv_1: status 500 (attempt 3)", "settled dlv_0", "settled dlv_1"]
     assert world.records[0][0].step.status == "dead"
+
+
+def test_dead_deliveries_that_cannot_be_stored_as_failed_tasks_are_settled(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.jobs["dlv_0"] = replace(JOB, delivery_id="dlv_0", endpoint=replace(ENDPOINT, stopped="it was deleted"))
+    world.store_errors = [ValueError("no such table")]
+    world.take("dlv_0")
+    world.wait(1)
+    assert world.settled == {"dlv_0": None}
+    assert "not stored as failed tasks" in caplog.text
 
 
 def test_a_delivery_that_needs_no_attempt_is_settled_without_one(world: World) -> None:

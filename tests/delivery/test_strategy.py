@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, cast
 import pytest
 from celery.worker import state
 
-from delivery.errors import DeliveryDead, Postponed
+from delivery.errors import Postponed
 from delivery.fan_outs import FanOutMessage
 from delivery.pool import WorkerExecutor
 from delivery.publish import VERSION
@@ -143,21 +143,21 @@ def test_a_message_of_an_ordinary_queue_is_left_to_celery(executor: WorkerExecut
     assert (world.by_celery, taken(executor)) == ([message], [])
 
 
-def test_a_failed_delivery_is_run_by_celery_and_raises_its_error(executor: WorkerExecutor) -> None:
+def test_a_delivery_that_raised_an_error_is_run_by_celery_and_raises_its_error(executor: WorkerExecutor) -> None:
     world = World(executor)
     world.come(GOOD)
-    dead = DeliveryDead("status 500 (attempt 1)")
-    taken(executor)[0].settle(dead)
+    error = ValueError("our own fault")
+    taken(executor)[0].settle(error)
     assert (world.acknowledged, world.by_celery) == (0, [GOOD])
-    assert endings == {"dlv_1:1": dead}
-    with pytest.raises(DeliveryDead, match="status 500"):
+    assert endings == {"dlv_1:1": error}
+    with pytest.raises(ValueError, match="our own fault"):
         deliver.apply(("dlv_1", 1), task_id="dlv_1:1", throw=True)
     assert endings == {}
 
 
-def test_the_error_of_a_failed_delivery_lets_go_of_its_frames() -> None:
-    endings["dlv_1:1"] = DeliveryDead("status 500 (attempt 1)")
-    with pytest.raises(DeliveryDead) as raised:
+def test_the_error_of_a_delivery_lets_go_of_its_frames() -> None:
+    endings["dlv_1:1"] = ValueError("our own fault")
+    with pytest.raises(ValueError, match="our own fault") as raised:
         deliver.apply(("dlv_1", 1), task_id="dlv_1:1", throw=True)
     deliver.on_failure(raised.value, "dlv_1:1", ("dlv_1", 1), {}, None)
     assert raised.value.__traceback__ is None
@@ -167,7 +167,7 @@ def test_a_delivery_that_failed_while_the_pool_ends_is_left_to_another_worker(ex
     world = World(executor)
     world.ends = True
     world.come(GOOD)
-    taken(executor)[0].settle(DeliveryDead("status 500 (attempt 1)"))
+    taken(executor)[0].settle(ValueError("our own fault"))
     assert world.acknowledged == 0
     assert endings == {}
 
