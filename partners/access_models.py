@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from partners.fields import IdField
+from partners.validation import validate_direction
 
 
 class ApiKey(models.Model):
@@ -28,7 +29,7 @@ class ApiKey(models.Model):
     partner = models.ForeignKey(
         "partners.Partner", on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys"
     )
-    name = models.CharField(max_length=100, help_text="What the key is for.")
+    name = models.CharField(max_length=100, validators=[validate_direction], help_text="What the key is for.")
     scope = models.CharField(max_length=16, choices=Scope, default=Scope.PARTNER)
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
     hint = models.CharField(max_length=16, editable=False, help_text="The first characters of the key.")

@@ -30,7 +30,7 @@ class Actor:
 
 
 SYSTEM = Actor(KINDS.SYSTEM)
-"""The actor of workers, commands and everything else outside of requests."""
+"""The actor of workers and of everything else outside of requests and of operators' commands."""
 
 _acting: ContextVar[Actor] = ContextVar("acting", default=SYSTEM)
 

@@ -22,6 +22,7 @@ from partners.fields import IdField, SealedField
 from partners.patterns import category
 from partners.validation import (
     per_second,
+    validate_direction,
     validate_endpoint_url,
     validate_event_types,
     validate_filter,
@@ -50,7 +51,7 @@ class Partner(models.Model):
         STAFF = "staff", "Staff"
 
     id = IdField("ptr")
-    name = models.CharField(max_length=200, unique=True)
+    name = models.CharField(max_length=200, unique=True, validators=[validate_direction])
     rate_limit = models.CharField(
         max_length=32,
         blank=True,
@@ -117,7 +118,7 @@ class EventType(models.Model):
         FLAG = "flag", "Deliver it and flag it"
 
     name = models.CharField(primary_key=True, max_length=200, db_collation="C", validators=[validate_name])
-    description = models.TextField(blank=True)
+    description = models.TextField(blank=True, validators=[validate_direction])
     schema = models.TextField(blank=True, validators=[validate_schema], help_text="JSON Schema 2020-12 of the data.")
     sample = models.TextField(blank=True, validators=[validate_json], help_text="An example of the data, as JSON.")
     version = models.PositiveIntegerField(default=1)
@@ -162,7 +163,7 @@ class Subscription(models.Model):
 
     id = IdField("sub")
     partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="subscriptions")
-    description = models.CharField(max_length=500, blank=True)
+    description = models.CharField(max_length=500, blank=True, validators=[validate_direction])
     url = models.CharField("endpoint URL", max_length=2048, validators=[validate_endpoint_url])
     event_types = ArrayField(
         models.CharField(max_length=200),

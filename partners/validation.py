@@ -23,6 +23,7 @@ from partners.json_pointer import pointer
 from partners.patterns import check_event_type, check_patterns
 from partners.transform import compile_transformation
 
+_CHANGES_DIRECTION = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _RATE = re.compile(r"[1-9][0-9]{0,6}(\.[0-9]{1,3})?/[smh]")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
@@ -72,6 +73,12 @@ def _refused(message: str, path: str) -> ValidationError:
 def per_second(rate_limit: str) -> float | None:
     """The rate per second of a limit in Celery's grammar; None for no limit."""
     return float(rate(rate_limit)) if rate_limit else None
+
+
+def validate_direction(value: str) -> None:
+    """For texts that others read in a list: one that turns what follows it around could pretend to be another."""
+    if found := _CHANGES_DIRECTION.search(value):
+        raise ValidationError(f"U+{ord(found[0]):04X} changes the direction of what is shown after it")
 
 
 def validate_rate_limit(value: str) -> None:

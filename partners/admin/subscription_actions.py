@@ -43,7 +43,9 @@ class SubscriptionActions(StaffAdmin[Subscription]):
     def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
         """Offers nothing for a deleted subscription, and enable, disable and verify only if they change something.
 
-        Disabling changes whose reason it is too: then only staff can enable it.
+        Disabling changes whose reason it is too: then only staff can enable it. The operational subscription follows
+        the partner's operational URL, so it cannot be deleted: the next operational event would make another one, with
+        another secret.
         """
         found = self.get_object(request, unquote(object_id))
         if found is None or not self.has_change_permission(request, found):
@@ -55,6 +57,8 @@ class SubscriptionActions(StaffAdmin[Subscription]):
             idle.append("_subscription_disable")
         if found.disabled_reason != Subscription.DisabledReason.UNVERIFIED:
             idle.append("_subscription_verify")
+        if found.is_operational:
+            idle.append("_subscription_delete")
         offered = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # Unfold's
         return [one for one in offered if not one.action_name.endswith(tuple(idle))]
 
@@ -94,6 +98,8 @@ class SubscriptionActions(StaffAdmin[Subscription]):
     )
     def delete(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)
+        if subscription.is_operational:
+            raise Http404
         services.delete_subscription(subscription)
         return self.done(request, subscription, "Deleted.")
 

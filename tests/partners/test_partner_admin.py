@@ -161,5 +161,14 @@ def test_an_address_that_would_end_a_header_is_refused(admin_client: Client) -> 
     assert Partner.objects.get().operational_email == ""
 
 
+def test_a_name_that_turns_what_follows_it_around_is_refused(admin_client: Client) -> None:
+    partner = new_partner()
+    form = {"name": "Awesome \u202esweiveR", "rate_limit": "", "rate_limit_ceiling": "", "max_in_flight": "16"}
+    form |= {"operational_url": "", "operational_email": "", "notes": ""}
+
+    assert "U+202E changes the direction" in admin_client.post(change_url(partner), form).content.decode()
+    assert Partner.objects.get().name == partner.name
+
+
 def test_the_help_of_the_cap_is_about_places(admin_client: Client) -> None:
     assert b"holds at most this many of the workers' places" in admin_client.get(change_url(new_partner())).content

@@ -198,6 +198,18 @@ def test_a_deleted_subscription_is_marked_and_read_only(admin_client: Client) ->
     assert (subscription.url, subscription.is_enabled) == ("https://hooks.example.com/recart", False)
 
 
+def test_the_operational_subscription_cannot_be_deleted(admin_client: Client) -> None:
+    own = services.operational_subscription(new_partner(operational_url="https://ops.example.com/a"))
+    assert own is not None
+
+    ordinary = new_subscription(own.partner)
+    assert "/delete/" in admin_client.get(change_url(ordinary)).content.decode()
+    assert "/delete/" not in admin_client.get(change_url(own)).content.decode()
+    assert admin_client.post(dialog_url(own, "delete"), DIALOG).status_code == 404
+    own.refresh_from_db()
+    assert own.deleted_at is None
+
+
 def test_deleted_subscriptions_are_left_out_of_the_list_until_asked_for(admin_client: Client) -> None:
     subscription = new_subscription(description="Gone feed")
     services.delete_subscription(subscription)

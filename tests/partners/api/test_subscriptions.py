@@ -119,6 +119,7 @@ def test_the_timeout_is_that_of_the_settings_unless_one_is_given(settings: Any) 
         ({"timeout_s": "5"}, "#/timeout_s"),
         ({"description": "x" * 501}, "#/description"),
         ({"description": "\0"}, "#/description"),
+        ({"description": "a\u202etluafed"}, "#/description"),
         ({"is_enabled": "no"}, "#/is_enabled"),
         ({"is_enabled": None}, "#/is_enabled"),
         ({"partner_id": "ptr_1"}, "#/partner_id"),
