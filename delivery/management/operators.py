@@ -1,5 +1,6 @@
 """The base class of the commands for operators."""
 
+import getpass
 import os
 import signal
 import sys
@@ -9,14 +10,19 @@ import redis
 from django.core.management.base import BaseCommand, CommandError
 
 from delivery.passing import is_away
+from partners import audit
 
 
 class OperatorCommand(BaseCommand):
-    """Says in a line, not a traceback, that a server is away. Ends quietly if nobody reads on, such as `head`."""
+    """Says in a line, not a traceback, that a server is away. Ends quietly if nobody reads on, such as `head`.
+
+    The audit log names the user of the operating system who runs it.
+    """
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
-            return super().execute(*args, **options)
+            with audit.acting(_operator()):
+                return super().execute(*args, **options)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())  # or else Python complains when it ends
             sys.exit(128 + signal.SIGPIPE)
@@ -25,3 +31,11 @@ class OperatorCommand(BaseCommand):
                 raise
             server = "Valkey" if isinstance(error, redis.RedisError) else "PostgreSQL"
             raise CommandError(f"{server} cannot do this now: {str(error).strip()}") from error
+
+
+def _operator() -> audit.Actor:
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = f"user {os.getuid()}"
+    return audit.Actor(audit.KINDS.STAFF, name=f"{name}, command line"[:200])

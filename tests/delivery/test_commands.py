@@ -1,5 +1,6 @@
 """The commands for operators, with a real database and broker."""
 
+import getpass
 import io
 import math
 import os
@@ -18,7 +19,7 @@ from delivery.management.arguments import moment
 from delivery.models import Attempt, Delivery, FanOut, ReplayJob
 from delivery.reconcile import look_back, reconcile
 from partners import services
-from partners.models import Subscription
+from partners.models import AuditEntry, Subscription
 from tests import rows
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers, pytest.mark.usefixtures("queues")]
@@ -130,6 +131,8 @@ class TestDrain:
         given_up = ("dead", "given up: the queue was drained")
         assert (state(ready), state(delayed)) == (given_up, given_up)
         assert queues.size(publish.queue_of(subscription.partner_id)) == 0
+        change = AuditEntry.objects.get(action="partner.drain")
+        assert (change.actor_kind, change.actor_name) == ("staff", f"{getpass.getuser()}, command line")
         assert run("verify") == "all invariants hold\n"
         assert "would replay 2" in run("replay", subscription.pk, "--since", "1h", "--dry-run")
 
