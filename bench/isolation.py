@@ -102,6 +102,8 @@ def full(bench: Bench, make: Callable[..., Subject]) -> dict[str, Case]:
     cases: dict[str, Case] = {}
     for trouble in (None, *(one for one in TROUBLES if one.is_for_peers or make == bench.fair)):
         with make(*[trouble.name] if trouble else []) as subject:
+            if trouble and trouble.subscriptions > 1:  # it wants the warm-up's events as well
+                subject.hold(bench.troubled[trouble.name])
             warm_up(subject, bench.receiver, bench.healthy)
             coming: Future[None] | None = None
             if trouble and trouble.at_once:

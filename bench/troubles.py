@@ -47,6 +47,7 @@ REFUSED, HANDSHAKE = "refused", "handshake"
 TROUBLES = (
     Trouble("refusing", 20_000, 1_000, mode=REFUSED),
     Trouble("failing", 20_000, 1_000, mode="status-500"),
+    Trouble("gone", 20_000, 0, mode="status-410"),
     Trouble("flood", 50_000, 5_000),
     Trouble("paced_flood", 50_000, 0, mode="delay-100"),
     Trouble("limited", 20_000, 1_000, rate_limit="1/s"),
@@ -58,7 +59,8 @@ TROUBLES = (
     Trouble("campaign", 20_000, 0, partners=200, at_once=True),
 )
 """A flood to an endpoint that answers at once keeps the processors busy. A paced flood, 16 requests at a time to an
-endpoint that takes 100 ms, does not: what others notice of it is not a shortage of processors."""
+endpoint that takes 100 ms, does not: what others notice of it is not a shortage of processors. An endpoint that is gone
+has its subscription disabled, and all that waits for it ends dead."""
 
 
 @contextmanager
