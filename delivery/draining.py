@@ -38,26 +38,21 @@ def drain(partner: Partner, before: datetime | None = None, subscription_id: str
     """Gives up deliveries and fan-outs created before this time (None: now), page by page; yields how many each page
     had. If one subscription is named, fan-outs stay, since they are of all.
 
-    Waits for attempts in progress, and then gives up those of their deliveries that would be retried. Raises
-    redis.RedisError and django.db.Error; another call continues.
+    Waits for attempts in progress, and then removes the retries that they have queued. Raises redis.RedisError and
+    django.db.Error; another call continues.
     """
-    queues, queue = publish.queues(), publish.queue_of(partner.pk)
-    deadline = time.monotonic() + _IN_FLIGHT_S
+    queues = publish.queues()
     audit.record("partner.drain", partner, partner_id=partner.pk, after={"subscription_id": subscription_id})
     values = _values(partner, before or database_now(), subscription_id)
-    while given_up := _execute(_GIVE_UP_FAN_OUTS, values):
-        yield given_up
+    yield from _pages(_GIVE_UP_FAN_OUTS, values)
     values = _values(partner, before or database_now(), subscription_id)  # fan-outs may have made some until now
-    while True:
-        while given_up := _execute(_GIVE_UP, values):
-            yield given_up
-        queues.purge(queue)
-        _queue_what_stays(partner.pk, queues)
-        if not queues.stats([queue])[queue].in_flight or time.monotonic() > deadline:
-            break
-        time.sleep(0.5)
-    while given_up := _execute(_GIVE_UP, values):
-        yield given_up
+    yield from _pages(_GIVE_UP, values)
+    if _empty(partner.pk, queues):
+        deadline = time.monotonic() + _IN_FLIGHT_S
+        while _in_flight(partner.pk, queues) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        yield from _pages(_GIVE_UP, values)
+        _empty(partner.pk, queues)
 
 
 _CHOSEN = """
@@ -92,14 +87,27 @@ _GIVE_UP_FAN_OUTS = f"""
 """  # noqa: S608 - our own constants
 
 
-def _execute(statement: str, values: dict[str, Any]) -> int:
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return int(cursor.rowcount)
+def _pages(statement: str, values: dict[str, Any]) -> Iterator[int]:
+    """Executes it until it finds nothing; yields the number of rows of each time."""
+    while True:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            count = int(cursor.rowcount)
+        if not count:
+            return
+        yield count
 
 
-def _queue_what_stays(partner_id: str, queues: FairQueues) -> None:
-    """A purge removes all messages. Queues again what stays: newer ones, of other subscriptions, fan-outs."""
+def _in_flight(partner_id: str, queues: FairQueues) -> int:
+    queue = publish.queue_of(partner_id)
+    return queues.stats([queue])[queue].in_flight
+
+
+def _empty(partner_id: str, queues: FairQueues) -> int:
+    """Removes all messages, and queues again what stays: newer ones, of other subscriptions, fan-outs. Returns how many
+    attempts were in progress."""
+    queues.purge(publish.queue_of(partner_id))
+    in_flight = _in_flight(partner_id, queues)
     deliveries = f"SELECT {due_columns('extract(epoch FROM next_attempt_at)::float8')} FROM delivery_delivery"  # noqa: S608 - our own constants
     fan_outs = f"SELECT {FAN_OUT_COLUMNS} FROM delivery_fanout"  # noqa: S608 - our own constant
     for rows in (f"{deliveries} WHERE status = 'pending' AND", f"{fan_outs} WHERE"):
@@ -112,3 +120,4 @@ def _queue_what_stays(partner_id: str, queues: FairQueues) -> None:
                 break
             publish.publish([queued(*row) for row in found], queues)
             after = found[-1][0]
+    return in_flight

@@ -4,6 +4,8 @@ import getpass
 import io
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,6 +23,8 @@ from delivery.reconcile import look_back, reconcile
 from partners import services
 from partners.models import AuditEntry, Subscription
 from tests import rows
+from tests.delivery.broker.manual_worker import ManualWorker
+from tests.delivery.broker.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers, pytest.mark.usefixtures("queues")]
 
@@ -160,6 +164,28 @@ class TestDrain:
         stats = queues.stats([publish.queue_of(kept.partner_id)])[publish.queue_of(kept.partner_id)]
         assert (state(kept)[0], state(scheduled)[0], state(given_up)[0]) == ("pending", "pending", "dead")
         assert (stats.ready, stats.delayed) == (1, 1)
+
+    def test_the_retry_of_an_attempt_in_progress_is_removed(
+        self, subscription: Subscription, queues: FairQueues
+    ) -> None:
+        under_way, waiting = new_delivery(subscription), new_delivery(subscription)
+        publish.publish([due(under_way), due(waiting)])
+        worker, queue = ManualWorker(queues.client), publish.queue_of(under_way.partner_id)
+        (leased,) = worker.exchange(1).messages
+
+        def drain() -> str:
+            try:
+                return run("drain", subscription.partner_id, "--until", later())
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as thread:
+            draining = thread.submit(drain)
+            until(lambda: not queues.stats([queue])[queue].ready, "what waits is removed")
+            publish.publish([replace(due(under_way, timezone.now().timestamp() + 3600), attempt=2)])
+            worker.exchange(0, ("ack", leased))
+            assert draining.result(30) == "gave up 2 deliveries\n"
+        assert queues.size(queue) == 0
 
     def test_deliveries_that_are_still_to_be_made_are_given_up_with_the_whole_queue_only(
         self, subscription: Subscription, queues: FairQueues
