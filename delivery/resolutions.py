@@ -53,15 +53,21 @@ def roll_up(now: datetime) -> int:
 
 def _make(step_s: int, fine_s: int, since: datetime, now: datetime) -> int:
     """Sums windows that have ended, replacing rows that exist."""
-    since, until = _floor(since, step_s), _floor(now, step_s)
+    since, until = floor(since, step_s), floor(now, step_s)
     values: dict[str, int | datetime] = {"fine_s": fine_s, "since": since, "until": until}
     with connection.cursor() as cursor:
         cursor.execute(_MAKE.format(step_s=step_s, starts_at=starts_of(step_s), histogram=SUMMED_HISTOGRAM), values)
         return int(cursor.rowcount)
 
 
-def _floor(moment: datetime, step_s: int) -> datetime:
-    return datetime.fromtimestamp(moment.timestamp() // step_s * step_s, UTC)
+def floor(moment: datetime, step_s: int) -> datetime:
+    """The start of the step that contains this time."""
+    return moment - (moment - _EVER) % timedelta(seconds=step_s)
+
+
+def ceiling(moment: datetime, step_s: int) -> datetime:
+    """The start of the first step that does not begin before this time."""
+    return moment + (_EVER - moment) % timedelta(seconds=step_s)
 
 
 _MAKE = """

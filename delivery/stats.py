@@ -1,18 +1,15 @@
 """Counts and latencies of a span of time, read from the roll-ups: for the admin and the API."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 
 from delivery.histogram import SIZE, percentile
-from delivery.resolutions import HOUR_S, MINUTE_S, SUMMED_HISTOGRAM, made_until, starts_of
-
-MINUTES_UP_TO = timedelta(hours=48)
-"""Longer spans are read from roll-ups of hours, shorter ones from those of minutes."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from delivery.resolutions import DAY_S, LATE, MINUTE_S, SUMMED_HISTOGRAM, ceiling, floor, made_until, starts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +20,6 @@ class Span:
     until: datetime
     partner_id: str | None = None
     subscription_id: str | None = None
-    coarsest_s: int = 0
-    """The coarsest roll-ups to read, as far as they exist: that reads fewer rows. If `since` lies within a roll-up,
-    counting starts with the next one. 0: minutes for a short span, hours for a long one."""
-
-    @property
-    def resolution_s(self) -> int:
-        return self.coarsest_s or (HOUR_S if self.until - self.since > MINUTES_UP_TO else MINUTE_S)
-
-    @property
-    def in_whole_rollups(self) -> "Span":
-        """Begins and ends with roll-ups of its resolution, because parts of them cannot be counted."""
-        length = timedelta(seconds=self.resolution_s)
-        since = self.since - (self.since - _EPOCH) % length
-        until = self.until + (_EPOCH - self.until) % length
-        return replace(self, since=since, until=until, coarsest_s=self.resolution_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +63,7 @@ def summed(parts: Iterable[Stats]) -> Stats:
 
 
 def by_subscription(span: Span) -> dict[str, Stats]:
-    rows, values = _rows(span)
+    rows, values = _rows(span, DAY_S)
     sql = f"""
         SELECT subscription_id, sum(attempts)::bigint, sum(failures)::bigint, sum(succeeded)::bigint, sum(dead)::bigint,
                sum(latency_sum_ms), {SUMMED_HISTOGRAM}
@@ -102,9 +84,9 @@ class Overview:
 
 
 def overview(span: Span, step_s: int) -> Overview:
-    """Groups a span by partner, by subscription, and by time in steps of `step_s` seconds (a multiple of the span's
-    resolution), in one query. Groups in which nothing happened are left out."""
-    rows, values = _rows(span)
+    """Groups a span by partner, by subscription, and by time in steps of `step_s` seconds (whole minutes), in one
+    query. Groups in which nothing happened are left out."""
+    rows, values = _rows(span, step_s)
     sql = f"""
         SELECT step, partner_id, subscription_id, sum(attempts)::bigint, sum(failures)::bigint, sum(succeeded)::bigint,
                sum(dead)::bigint, sum(latency_sum_ms), {SUMMED_HISTOGRAM}
@@ -125,17 +107,33 @@ def overview(span: Span, step_s: int) -> Overview:
     return found
 
 
-def _rows(span: Span) -> tuple[str, Sequence[Any]]:
-    """SQL for the roll-ups of a span: the coarsest as far as they exist, then finer ones for the rest."""
-    pieces, since = [], span.since
-    made = made_until() if span.resolution_s > MINUTE_S else {}
-    for resolution_s in sorted((one for one in made if one <= span.resolution_s), reverse=True):
-        until = min(made[resolution_s], span.until)
-        if until > since:
-            pieces.append(_of(span, resolution_s, since, until))
-            since = until
-    pieces.append(_of(span, MINUTE_S, since, span.until))
+def _rows(span: Span, step_s: int) -> tuple[str, Sequence[Any]]:
+    """SQL for the roll-ups of a span, none longer than a step: as coarse as they exist, so that few rows are read. The
+    latest are fine ones, since minutes may still be missing in the coarse."""
+    settled_until = timezone.now() - LATE
+    made = {one: min(until, settled_until) for one, until in made_until().items() if step_s % one == 0}
+    pieces = [_of(span, *piece) for piece in _pieces(span.since, span.until, sorted(made.items(), reverse=True))]
     return " UNION ALL ".join(sql for sql, _ in pieces), [value for _, values in pieces for value in values]
+
+
+def _pieces(
+    since: datetime, until: datetime, made: Sequence[tuple[int, datetime]]
+) -> Iterator[tuple[int, datetime, datetime]]:
+    """The parts of a span by resolution: the whole roll-ups of the coarsest, and before and after them finer ones.
+    `made`: the coarser resolutions, coarsest first, and until when each exists."""
+    if since >= until:
+        return
+    if not made:
+        yield MINUTE_S, since, until
+        return
+    (resolution_s, made_until), *finer = made
+    begin, end = ceiling(since, resolution_s), floor(min(until, made_until), resolution_s)
+    if begin >= end:
+        yield from _pieces(since, until, finer)
+        return
+    yield from _pieces(since, begin, finer)
+    yield resolution_s, begin, end
+    yield from _pieces(end, until, finer)
 
 
 def _of(span: Span, resolution_s: int, since: datetime, until: datetime) -> tuple[str, Sequence[Any]]:

@@ -6,7 +6,7 @@ number of attempts.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.utils.safestring import SafeString
 
@@ -22,7 +22,7 @@ from delivery.admin.rankings import (
 )
 from delivery.backlog import TIMEOUT_S, Backlog, backlog_by
 from delivery.models import Delivery
-from delivery.resolutions import DAY_S, HOUR_S, MINUTE_S
+from delivery.resolutions import DAY_S, HOUR_S, MINUTE_S, floor
 from partners.admin.base import list_url
 from partners.admin.looks import ago, milliseconds
 from partners.models import Partner
@@ -33,7 +33,7 @@ class Range:
     name: str
     length: timedelta
     step_s: int
-    """The step of the charts, and the resolution of the coarsest roll-ups to read."""
+    """The step of the charts."""
     fresh_s: int
     """How long its figures are cached: longer ranges cost more to read and change less."""
 
@@ -94,9 +94,8 @@ def traffic(range_: Range, now: datetime, whose: Partner | None = None, read: Re
 
 def _span(range_: Range, now: datetime, whose: Partner | None) -> stats.Span:
     """The span of the range, in whole steps, up to the end of the present step."""
-    step = range_.step_s
-    until = datetime.fromtimestamp((now.timestamp() // step + 1) * step, UTC)
-    return stats.Span(until - range_.length, until, whose.pk if whose else None, coarsest_s=step)
+    until = floor(now, range_.step_s) + timedelta(seconds=range_.step_s)
+    return stats.Span(until - range_.length, until, whose.pk if whose else None)
 
 
 def _cards(

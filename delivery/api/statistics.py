@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from delivery import stats
-from delivery.resolutions import HOUR_S
+from delivery.resolutions import HOUR_S, MINUTE_S, ceiling, floor
 from delivery.stats import Span, Stats
 from partners.api import costly
 from partners.api.base import ApiView
@@ -25,6 +25,8 @@ TAG = "Statistics"
 STEPS_S = (60, 300, 3600, 86400)
 MAX_STEPS = 3000
 LONGEST = timedelta(days=400)
+MINUTES_UP_TO = timedelta(hours=48)
+"""Longer spans begin and end with whole hours, because minutes are not kept for so long."""
 _COUNTS: dict[str, Any] = {
     "attempts": 1200,
     "failures": 12,
@@ -124,11 +126,11 @@ class StatsView(ApiView):
         subscription_id = query.get("subscription_id")
         if subscription_id is not None:
             own_subscription(self, subscription_id)
-        span = Span(since, until, self.partner.pk, subscription_id, HOUR_S if _is_old(since) else 0)
+        finest_s = HOUR_S if until - since > MINUTES_UP_TO or _is_old(since) else MINUTE_S
         step_s = int(query["step_s"])
-        if step_s < span.resolution_s or (until - since) / timedelta(seconds=step_s) > MAX_STEPS:
+        if step_s < finest_s or (until - since) / timedelta(seconds=step_s) > MAX_STEPS:
             raise Invalid([{"parameter": "step_s", "detail": "too short for this span"}])
-        return span.in_whole_rollups
+        return Span(floor(since, finest_s), ceiling(until, finest_s), self.partner.pk, subscription_id)
 
 
 def _is_old(since: datetime) -> bool:

@@ -1,6 +1,7 @@
 """Roll-ups add up to the attempts, over flushes, processes, minutes and hours."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from delivery.histogram import BOUNDS_MS, SIZE, bucket_of, percentile
 from delivery.models import Rollup
 from delivery.outcomes import ErrorClass, answered, failed
 from delivery.recorder import AttemptRecord
-from delivery.resolutions import DAY_S, HOUR_S, MINUTE_S, RESOLUTIONS_S, roll_up
+from delivery.resolutions import DAY_S, HOUR_S, MINUTE_S, RESOLUTIONS_S, floor, roll_up
 from delivery.retries import Step
 from delivery.rollups import Rollups
 from partners.connections import BoundedConnection
@@ -152,10 +153,10 @@ def test_a_long_span_has_hours_and_the_minutes_since(due: Sequence[Due], subscri
     since = AT + timedelta(minutes=61)
     count(since)
 
-    span = stats.Span(AT - timedelta(hours=5), AT + timedelta(hours=2), coarsest_s=HOUR_S)
+    span = stats.Span(AT - timedelta(hours=5), AT + timedelta(hours=2))
     by_hour = stats.overview(span, HOUR_S).by_time
     assert {at: one.attempts for at, one in by_hour.items()} == {AT: 1, AT + timedelta(hours=1): 1}
-    assert total(span) == total(replace(span, coarsest_s=60))
+    assert total(span) == stats.summed(stats.overview(span, DAY_S).by_time.values())
     assert total(replace(span, until=AT + timedelta(hours=1))).attempts == 1
 
 
@@ -172,11 +173,36 @@ def test_no_minute_is_counted_twice_or_left_out_whatever_was_made_until_then(
         rollups.add([record_of(due[0], subscription, at)])
         rollups.flush()
         roll_up(at + timedelta(minutes=1))
-        for resolution_s in RESOLUTIONS_S:
-            span = stats.Span(midnight, midnight + timedelta(days=2), coarsest_s=resolution_s)
-            assert total(span).attempts == count, (at, resolution_s)
-    by_day = stats.overview(stats.Span(midnight, midnight + timedelta(days=2), coarsest_s=DAY_S), DAY_S).by_time
+        for step_s, begins in itertools.product(RESOLUTIONS_S, (midnight, midnight - timedelta(hours=5, minutes=3))):
+            found = stats.overview(stats.Span(begins, midnight + timedelta(days=2)), step_s)
+            assert stats.summed(found.by_time.values()).attempts == count, (at, step_s, begins)
+    by_day = stats.overview(stats.Span(midnight, midnight + timedelta(days=2)), DAY_S).by_time
     assert [one.attempts for _, one in sorted(by_day.items())] == [6, 4]
+
+
+def pieces(since: datetime, until: datetime, made: Mapping[int, datetime]) -> list[tuple[int, datetime, datetime]]:
+    return list(stats._pieces(since, until, sorted(made.items(), reverse=True)))
+
+
+MOMENTS = st.integers(0, 4 * 1440).map(lambda minutes: AT + timedelta(minutes=minutes))
+
+
+@given(MOMENTS, MOMENTS, st.dictionaries(st.sampled_from(RESOLUTIONS_S[1:]), MOMENTS))
+def test_a_span_is_read_once_from_whole_rollups_that_exist(
+    since: datetime, until: datetime, made: Mapping[int, datetime]
+) -> None:
+    since, until = sorted((since, until))
+    found = pieces(since, until, made)
+    assert [begin for _, begin, _ in found] + [until] == [since] + [end for _, _, end in found]
+    for resolution_s, begin, end in found:
+        assert (floor(begin, resolution_s), floor(end, resolution_s)) == (begin, end)
+        assert begin < end <= made.get(resolution_s, until)
+
+
+def test_a_month_is_read_from_days_and_a_few_finer_rollups() -> None:
+    until = AT + timedelta(minutes=7)
+    found = pieces(until - timedelta(days=30), until, dict.fromkeys(RESOLUTIONS_S[1:], until))
+    assert sum((end - begin) / timedelta(seconds=resolution_s) for resolution_s, begin, end in found) < 29 + 2 * 23
 
 
 @pytest.mark.servers
@@ -205,8 +231,8 @@ def test_minutes_that_workers_write_after_an_outage_are_in_the_windows_before_it
     waiting.add([record_of(due[1], subscription, AT + timedelta(minutes=59))])
     waiting.flush()
     roll_up(AT + timedelta(hours=5))
-    span = stats.Span(AT, AT + timedelta(hours=1), coarsest_s=HOUR_S)
-    assert total(span).attempts == 2
+    span = stats.Span(AT, AT + timedelta(hours=1))
+    assert stats.overview(span, HOUR_S).by_time[AT].attempts == 2
 
 
 @pytest.mark.servers
