@@ -19,6 +19,7 @@ from typing import TypeVar
 from delivery.deliver import Begun, Tools, begin, end, refusal, result_of
 from delivery.due import Due
 from delivery.errors import Postponed, TryLater
+from delivery.gone import Gone
 from delivery.jobs import PENDING, Job
 from delivery.lingering import Lingering
 from delivery.outcomes import Outcome
@@ -48,8 +49,7 @@ class Pipeline:
         self._refused: deque[tuple[DeliveryMessage, TryLater | Postponed]] = deque()
         self._is_scheduled = self._is_loading = self._is_recording = self._is_refusing = False
         self._lingering = Lingering(turns, linger_s, self._should_record)
-        self._disabling: set[str] = set()
-        """Ids of the subscriptions that are being disabled."""
+        self._gone = Gone(turns, stages.disable)
         self.begun: set[DeliveryMessage] = set()
         """Messages that are being processed, and are not settled yet."""
         self._under_way: dict[tuple[str, int], DeliveryMessage] = {}
@@ -196,9 +196,8 @@ class Pipeline:
         retries: list[tuple[DeliveryMessage, Due]] = []
         dead: list[tuple[DeliveryMessage, Dead]] = []
         for message, job, made in batch:
-            if made.step.disable and made.subscription_id not in self._disabling:
-                self._disabling.add(made.subscription_id)
-                self._turns.branch(partial(self._disable, made))
+            if made.step.disable:
+                self._gone.add(made)
             try:
                 result = result_of(job, made, self._tools)
             except Exception as error:
@@ -215,15 +214,6 @@ class Pipeline:
             self._turns.branch(partial(self._retry, retries))
         if dead:
             self._turns.branch(partial(self._bury, dead))
-
-    def _disable(self, made: AttemptRecord) -> None:
-        """In a task of its own: another transaction may lock the subscription's row for long."""
-        try:
-            patiently("disabling a subscription waits for PostgreSQL", self._stages.disable, made)
-        except Exception:
-            logger.exception("a subscription was not disabled")
-        finally:
-            self._disabling.remove(made.subscription_id)
 
     def _retry(self, retries: Sequence[tuple[DeliveryMessage, Due]]) -> None:
         try:

@@ -13,9 +13,9 @@ from django.db import connection, transaction
 
 from delivery.database import Ask, ask
 from delivery.outcomes import Outcome
-from delivery.retries import Step
+from delivery.retries import DISABLE_GONE, Step
 from partners.models import Subscription
-from partners.services import disable_subscription
+from partners.switching import disable_subscriptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +135,22 @@ def headers_text(headers: Any) -> str:
     return "\n".join(f"{name}: {value}" for name, value in headers.items())
 
 
-def disable_gone(record: AttemptRecord, lock_wait_ms: int = 0) -> None:
-    """Disables the attempt's subscription, if the endpoint asked for it. Raises django.db.Error with nothing changed.
+def disable_gone(records: Sequence[AttemptRecord], lock_wait_ms: int = 0) -> None:
+    """Disables the attempts' subscriptions, if the endpoints asked for it. Raises django.db.Error with nothing changed.
 
-    Does nothing if the subscription has changed since the request was sent, because the answer may not apply to it any
-    more; if it does, the next answer disables it. Waits `lock_wait_ms` for the subscription's row, 0 means for ever.
+    Leaves out a subscription that has changed since the request was sent, because the answer may not apply to it any
+    more; if it does, the next answer disables it. Waits `lock_wait_ms` for each subscription's row, 0 means for ever.
     """
-    if not record.step.disable:
+    asked = {one.subscription_id: one for one in records if one.step.disable}
+    if not asked:
         return
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(lock_wait_ms)])
-        as_it_was = Subscription.objects.select_for_update().filter(url=record.url, updated_at__lte=record.started_at)
-        subscription = as_it_was.filter(pk=record.subscription_id).first()
-        if subscription is not None:
-            disable_subscription(subscription, record.step.disable)
+        rows = Subscription.objects.select_for_update().filter(pk__in=asked).order_by("pk")
+        gone = [
+            row
+            for row in rows.only("url", "updated_at")
+            if row.url == asked[row.pk].url and row.updated_at <= asked[row.pk].started_at
+        ]
+        disable_subscriptions(gone, DISABLE_GONE)

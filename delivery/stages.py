@@ -47,8 +47,8 @@ class Stages:
     load: Callable[[Sequence[str]], Sequence[Job | None]]
     send: Callable[[Request, Callable[[Outcome], None]], None]
     record: Callable[[Sequence[AttemptRecord]], Sequence[bool]]
-    disable: Callable[[AttemptRecord], None]
-    """Disables the attempt's subscription; does not wait long for its row."""
+    disable: Callable[[Sequence[AttemptRecord]], None]
+    """Disables the attempts' subscriptions; does not wait long for their rows."""
     publish: Callable[[Sequence[Due]], None]
     """Queues attempts; does not raise when the broker is away."""
     store_dead: Callable[[Sequence[Dead]], None]

@@ -93,7 +93,7 @@ class Worker:
             load=process.timed("loader", JobLoader(self._endpoints, OwnConnection())),
             send=lambda request, then: self.sender.begin(request, turns, then),
             record=process.timed("recorder", Recorder(self._observe, OwnConnection())),
-            disable=lambda record: in_database(disable_gone, record, _LOCK_WAIT_MS),
+            disable=lambda records: in_database(disable_gone, records, _LOCK_WAIT_MS),
             store_dead=store_dead,
             publish=lambda due: offload(queue_retries, due),
             hold_back=hold_back,
@@ -105,7 +105,7 @@ class Worker:
 
     def _record_one(self, record: AttemptRecord) -> None:
         Recorder(self._observe)([record])
-        disable_gone(record)
+        disable_gone([record])
 
 
 def queue_retries(due: Sequence[Due]) -> None:

@@ -43,7 +43,7 @@ class World:
         self.outcome = OK
         self.answers: list[Callable[[Outcome], None]] = []
         self.hangs = False
-        self.disabled: list[str] = []
+        self.disabled: list[list[str]] = []
         self.load_gate = self.record_gate = self.disable_gate = threading.Event()
         self.load_gate.set()
         self.load_errors: list[Exception] = []
@@ -101,11 +101,11 @@ class World:
         self.log += [f"recorded {one.delivery_id}" for one in records]
         return [True] * len(records)
 
-    def disable(self, record: AttemptRecord) -> None:
+    def disable(self, records: Sequence[AttemptRecord]) -> None:
         offload(self.disable_gate.wait, 10)
         if self.disable_errors:
             raise self.disable_errors.pop(0)
-        self.disabled.append(record.subscription_id)
+        self.disabled.append([one.subscription_id for one in records])
 
     def store_dead(self, dead: Sequence[Dead]) -> None:
         if self.store_errors:
@@ -246,8 +246,21 @@ def test_a_subscription_is_disabled_in_a_task_of_its_own_until_that_succeeds(wor
     world.wait(3)
     assert not world.disabled
     world.disable_gate.set()
-    until(lambda: world.disabled == [ENDPOINT.subscription_id], "once, though two were told so")
+    until(lambda: world.disabled == [[ENDPOINT.subscription_id]], "once, though two were told so")
     assert not world.disable_errors
+
+
+def test_subscriptions_of_a_partner_that_end_while_others_are_disabled_are_disabled_together(world: World) -> None:
+    world.outcome = answered(410, {}, b"", 1)
+    world.disable_gate = threading.Event()
+    for count, partner_id in enumerate(["ptr_1", "ptr_1", "ptr_1", "ptr_2"], start=1):
+        endpoint = replace(ENDPOINT, subscription_id=f"sub_{count}", partner_id=partner_id)
+        world.jobs[f"dlv_{count}"] = replace(JOB, delivery_id=f"dlv_{count}", endpoint=endpoint)
+        world.take(f"dlv_{count}")
+        world.wait(count)
+    world.disable_gate.set()
+    together = [["sub_1"], ["sub_2", "sub_3"], ["sub_4"]]
+    until(lambda: sorted(world.disabled) == together, "another partner's do not wait for them")
 
 
 def test_last_failures_are_stored_as_failed_tasks_together_and_then_settled(world: World) -> None:

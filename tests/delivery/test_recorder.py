@@ -183,10 +183,10 @@ def gone(due: Due, subscription: Subscription) -> AttemptRecord:
 
 
 def test_gone_disables_the_subscription(due: list[Due], subscription: Subscription) -> None:
-    disable_gone(succeeded(due[0], subscription))
+    disable_gone([succeeded(due[0], subscription)])
     subscription.refresh_from_db()
     assert subscription.is_enabled
-    disable_gone(gone(due[0], subscription))
+    disable_gone([gone(due[0], subscription)])
     subscription.refresh_from_db()
     assert (subscription.is_enabled, subscription.disabled_reason) == (False, "gone")
 
@@ -194,12 +194,20 @@ def test_gone_disables_the_subscription(due: list[Due], subscription: Subscripti
 def test_gone_from_a_former_url_disables_nothing(due: list[Due], subscription: Subscription) -> None:
     update_subscription(subscription, {"url": "https://hooks.reviews.com/moved"})
     before = replace(gone(due[0], subscription), url="https://hooks.reviews.com/in")
-    disable_gone(before)
+    disable_gone([before])
     subscription.refresh_from_db()
     assert subscription.is_enabled
-    disable_gone(replace(before, url=subscription.url))
+    disable_gone([replace(before, url=subscription.url)])
     subscription.refresh_from_db()
     assert not subscription.is_enabled
+
+
+def test_of_several_that_are_gone_one_that_has_changed_stays(due: list[Due], subscription: Subscription) -> None:
+    other = create_subscription(subscription.partner, "https://hooks.reviews.com/in", ["*"])
+    several = [gone(due[0], subscription), gone(due[0], other)]
+    update_subscription(subscription, {"url": "https://hooks.reviews.com/moved"})
+    disable_gone(several)
+    assert list(Subscription.objects.filter(is_enabled=True)) == [subscription]
 
 
 def test_gone_disables_no_subscription_that_was_enabled_since_the_request_left(
@@ -208,7 +216,7 @@ def test_gone_disables_no_subscription_that_was_enabled_since_the_request_left(
     left = gone(due[0], subscription)
     disable_subscription(subscription, "staff")
     enable_subscription(subscription)
-    disable_gone(left)
+    disable_gone([left])
     subscription.refresh_from_db()
     assert subscription.is_enabled
 
@@ -221,9 +229,9 @@ def test_a_subscription_that_somebody_is_changing_is_not_waited_for_by_records(
     with locked("SELECT FROM partners_subscription WHERE id = %s FOR UPDATE", [subscription.pk]):
         assert record([made]) == [True]
         with pytest.raises(OperationalError, match="lock timeout") as found:
-            disable_gone(made, lock_wait_ms=1)
+            disable_gone([made], lock_wait_ms=1)
         assert is_passing(found.value), "and so it is tried again"
-    disable_gone(made, lock_wait_ms=1)
+    disable_gone([made], lock_wait_ms=1)
     subscription.refresh_from_db()
     assert not subscription.is_enabled
 
