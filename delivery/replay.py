@@ -19,6 +19,8 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
+from django.db.models import Window
+from django.db.models.functions import Random, RowNumber
 from django.utils import timezone
 
 from delivery import publish
@@ -45,9 +47,11 @@ ROOM = 400
 COUNTED_UP_TO = 100_000
 COUNTED_FOR_S = 5.0
 STEPS = 10
-"""How many steps of a job a run takes."""
+"""How many steps of a job a run takes at most."""
 WITHIN_S = 5.0
-"""After this time a run starts no further job; the steps of the current job are finished."""
+"""After this time a run starts no further job."""
+JOB_WITHIN_S = 1.0
+"""After this time a job starts no further step, so that others get their turns."""
 FILTER_S = 1.0
 """How long a step evaluates the filter; the event that it is at then is finished."""
 Mode, Status = ReplayJob.Mode, ReplayJob.Status
@@ -121,10 +125,8 @@ def cancel_replay(job: ReplayJob) -> bool:
 
 def run_replays() -> int:
     """Takes a few steps of each running job, within a limit of time; returns how many deliveries were queued."""
-    running = ReplayJob.objects.filter(status=Status.RUNNING).values_list("pk", "partner_id")
-    ends = time.monotonic() + WITHIN_S
-    queued = 0
-    for job_id, partner_id in running.order_by("?"):  # so that the same slow jobs are not always first
+    queued, ends = 0, time.monotonic() + WITHIN_S
+    for job_id, partner_id in in_turns():
         try:
             queued += _bring_on(job_id, partner_id)
         except Exception as error:
@@ -137,8 +139,16 @@ def run_replays() -> int:
     return queued
 
 
+def in_turns() -> list[tuple[str, str]]:
+    """The running jobs with their partners: first one of each partner, then a second one of each, and so on, so that a
+    partner with a thousand does not hold up others; at random, so that the same slow ones are not always first."""
+    turn = Window(RowNumber(), partition_by="partner_id", order_by=Random())
+    running = ReplayJob.objects.filter(status=Status.RUNNING).annotate(turn=turn)
+    return list(running.order_by("turn", "?").values_list("pk", "partner_id"))
+
+
 def _bring_on(job_id: str, partner_id: str) -> int:
-    queued = 0
+    queued, ends = 0, time.monotonic() + JOB_WITHIN_S
     for _ in range(STEPS):
         if not _has_room(partner_id):
             break
@@ -147,6 +157,8 @@ def _bring_on(job_id: str, partner_id: str) -> int:
             break
         queued += len(due)
         publish.publish_or_leave(due, "replay", publish.publish)
+        if time.monotonic() > ends:
+            break
     return queued
 
 

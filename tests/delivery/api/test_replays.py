@@ -203,6 +203,29 @@ def test_a_replay_whose_filter_does_not_compile_fails_and_holds_no_other_up() ->
     assert another.get(f"/replays/{other['id']}").json()["status"] == "done"
 
 
+def test_a_partner_with_many_replays_does_not_hold_up_those_of_others() -> None:
+    one, another = caller(), caller()
+    for owner in [one] * 10 + [another] * 2:
+        started(owner, subscription_of(owner.partner), "missing")
+
+    owners = [partner_id for _, partner_id in replay.in_turns()]
+
+    assert len(owners) == 12
+    assert [set(owners[:2]), set(owners[2:4])] == [{one.partner.pk, another.partner.pk}] * 2
+
+
+def test_a_replay_that_takes_long_takes_one_step_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = caller()
+    subscription = subscription_of(one.partner, filter="$.data[?(@.n == 1)]")
+    for number in range(3):
+        happened(number)
+    started(one, subscription, "missing")
+    monkeypatch.setattr(replay, "step", partial(replay.step, filter_s=-1))
+    monkeypatch.setattr(replay, "JOB_WITHIN_S", -1)
+
+    assert [replay.run_replays() for _ in range(3)] == [1, 1, 1]
+
+
 def test_the_filter_is_asked_and_what_waits_is_left_alone() -> None:
     one = caller()
     subscription = subscription_of(one.partner, filter="$.data[?(@.n > 1)]")
