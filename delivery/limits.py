@@ -102,14 +102,16 @@ def mend_limits(to: FairQueues | None = None) -> None:
         push_limits(wrong, to)
 
 
-def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> set[str]:
+def hold_back(
+    postponed: Iterable[Postponed], to: FairQueues | None = None, clock: Callable[[], float] = time.time
+) -> set[str]:
     """Pauses the queue of each partner that is postponed as a whole, or all of whose enabled subscriptions are.
 
     Otherwise the workers would fetch a whole backlog only to postpone it. The pause lasts until the first attempt is
     due, a minute at most. Never shortens a pause that staff or the partner set. Returns the ids of the partners that
     are held back.
     """
-    latest = time.time() + LONGEST_PERIOD_S
+    latest = clock() + LONGEST_PERIOD_S
     untils: dict[str, float] = {}
     down: dict[str, set[str]] = defaultdict(set)
     whole: set[str] = set()
@@ -123,7 +125,7 @@ def hold_back(postponed: Iterable[Postponed], to: FairQueues | None = None) -> s
     if not partners:
         return set()
     queues = to or publish.queues()
-    ahead_s = ahead_of_valkey_s(queues.client)  # `until` is a time of this host's clock
+    ahead_s = ahead_of_valkey_s(queues.client, clock)  # `until` is a time of this host's clock
     queues.pause_all(
         {
             publish.queue_of(partner.pk): max(untils[partner.pk] - ahead_s, limits_of(partner).paused_until or 0.0)

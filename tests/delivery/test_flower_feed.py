@@ -76,7 +76,7 @@ def test_an_attempt_is_a_task_with_partner_event_type_and_outcome() -> None:
     assert (good.name, good.state, good.runtime) == ("delivery.deliver orders.created", "SUCCESS", 0.012)
     assert good.args == "Awesome Reviews, attempt 1, dlv_1, ptr_1"
     assert good.received == good.started == GOOD.started_at.timestamp()
-    assert good.succeeded == pytest.approx(GOOD.started_at.timestamp() + 0.012)
+    assert good.succeeded == pytest.approx(GOOD.started_at.timestamp() + 0.012, abs=0.001)
     assert (dead.state, dead.exception) == ("FAILURE", "status 503")
 
 
