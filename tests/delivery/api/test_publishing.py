@@ -1,6 +1,7 @@
 """Publishing by the API: events are stored once, byte for byte; bad ones are refused, with the place of the error."""
 
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,8 @@ from delivery.metrics.process import REGISTRY
 from delivery.models import Delivery, Event, IdempotentRequest
 from partners.models import EventType
 from tests.api_calls import Caller, call, caller, is_problem, subscription_of
+from tests.delivery.broker.waiting import until
+from tests.locks import somebody_waits
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 
@@ -276,6 +279,34 @@ def test_a_slow_request_changes_nothing_for_the_one_that_took_over() -> None:
     assert idempotency.claim(producer.key, "slow", b"{}").answer == idempotency.Answer(202, b"first")
     with pytest.raises(idempotency.InProgress):
         idempotency.claim(producer.key, "failed", b"{}")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_requests_that_may_take_over_one_does() -> None:
+    key = caller("producer").key
+    idempotency.claim(key, "k-1", b"{}").give_up()
+
+    def take_over() -> idempotency.Claim:
+        try:
+            return idempotency.claim(key, "k-1", b"{}")
+        finally:
+            connection.close()
+
+    def meanwhile(execute: Any, sql: str, *arguments: Any) -> Any:
+        """Another takes over between reading and writing, if it can."""
+        result = execute(sql, *arguments)
+        if sql.startswith("SELECT") and "idempotentrequest" in sql:
+            others.append(thread.submit(take_over))
+            until(lambda: others[0].done() or somebody_waits(), "the other has ended or waits")
+        return result
+
+    others: list[Future[idempotency.Claim]] = []
+    with ThreadPoolExecutor(1) as thread:
+        with connection.execute_wrapper(meanwhile):
+            idempotency.claim(key, "k-1", b"{}")
+        (other,) = others
+        with pytest.raises(idempotency.InProgress):
+            other.result(30)
 
 
 def test_a_call_that_failed_half_way_is_finished_by_the_next_and_delivers_once() -> None:

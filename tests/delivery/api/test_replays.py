@@ -12,7 +12,7 @@ from delivery import replay
 from delivery.clocks import database_now
 from delivery.due import Due
 from delivery.models import Delivery, Event, ReplayJob
-from delivery.replayed_events import Position, Row, Wanted, page
+from delivery.replayed_events import Position, Row, Wanted, page, settled_until
 from delivery.verbs import expunge_event, send_to
 from partners import services
 from partners.models import Subscription
@@ -102,6 +102,26 @@ def test_an_event_that_is_being_stored_is_not_missed() -> None:
     assert replay.run_replays() == 1
     assert pending() == {"e1", "e2", "e3"}
     assert ReplayJob.objects.get().status == "done"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_an_insert_that_still_waits_will_store_is_not_settled() -> None:
+    """It has no transaction id yet."""
+
+    def store() -> None:
+        try:
+            happened(1)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        with locked("LOCK delivery_event IN SHARE MODE"):
+            storing = thread.submit(store)
+            until(somebody_waits, "it waits")
+            waits = database_now()
+            assert settled_until() < waits
+        storing.result(30)
+    assert settled_until() > waits
 
 
 def test_what_is_still_routed_without_a_subscription_that_was_just_enabled_is_not_missed() -> None:
