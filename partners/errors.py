@@ -80,7 +80,7 @@ class TransformError(Exception):
     """`reason` is one of a fixed set of words (docs/transformations.md); `path` is the place in the specification."""
 
     def __init__(self, reason: str, message: str, path: str = "") -> None:
-        super().__init__(f"{path}: {message}" if path else message)
+        super().__init__(f"{reason} at {path}: {message}" if path else f"{reason}: {message}")
         self.reason = reason
         self.message = message
         self.path = path

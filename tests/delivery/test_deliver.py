@@ -186,7 +186,9 @@ def test_an_event_that_cannot_be_transformed_is_dead_at_once() -> None:
     world = World(NOT_TO_TRANSFORM)
     with pytest.raises(DeliveryDead):
         world.deliver()
-    assert world.recorded[0].outcome.error is ErrorClass.TRANSFORM
+    outcome = world.recorded[0].outcome
+    assert outcome.error is ErrorClass.TRANSFORM
+    assert outcome.detail.startswith("not_a_number at /map")
     assert world.sent == []
 
 
