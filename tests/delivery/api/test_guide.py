@@ -1,4 +1,4 @@
-"""Runs the first page of the partner guide in a shell; only addresses and the key are replaced."""
+"""Runs the commands of the partner guide in a shell; only addresses, ids and the key are replaced."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ GUIDE = Path(__file__).parents[3] / "docs" / "partner-guide.md"
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("valkey", "local_endpoints")
-def test_the_guide_leads_from_a_key_to_a_verified_webhook(live_server: LiveServer, tmp_path: Path) -> None:
+def test_the_guide_leads_from_a_key_to_a_verified_webhook_and_its_commands_work(live_server: LiveServer, tmp_path: Path) -> None:
     EventType.objects.create(name="orders.created", sample='{"n": 1}')
     port = str(free_port())
     own = {
@@ -26,10 +26,10 @@ def test_the_guide_leads_from_a_key_to_a_verified_webhook(live_server: LiveServe
         "https://you.example.com/webhooks": f"http://localhost:{port}/",
         "9700": port,
         "python3 ": f"{sys.executable} ",
+        "dlv_…": f"dlv_{'0' * 32}",
         "sleep 1": "until (exec 3<>/dev/tcp/localhost/$PORT) 2>&-; do sleep 0.1; done",
     }
-    blocks = re.findall(r"```sh\n(.*?)```", GUIDE.read_text().partition("## Verify")[0], re.DOTALL)
-    script = "\n".join(blocks)
+    script = "\n".join(re.findall(r"```sh\n(.*?)```", GUIDE.read_text(), re.DOTALL))
     for theirs, ours in own.items():
         assert theirs in script
         script = script.replace(theirs, ours)
@@ -45,3 +45,5 @@ def test_the_guide_leads_from_a_key_to_a_verified_webhook(live_server: LiveServe
 
     assert '"outcome":{"succeeded":true,"status_code":200' in done.stdout, done.stdout + done.stderr
     assert "verified orders.created evt_" in done.stdout
+    problems = re.findall(r'"status":([45]\d\d)', done.stdout)
+    assert problems == ["404", "404"], done.stdout  # the attempts and the retry of a delivery that is not there
