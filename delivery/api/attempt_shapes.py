@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from delivery.models import Attempt
+from delivery.outcomes import ErrorClass
 from partners.api.fields import Moment
 from partners.envelope import rfc3339
 
@@ -14,7 +15,7 @@ ATTEMPT_EXAMPLE: dict[str, Any] = {
     "latency_ms": 43.7,
     "status_code": 503,
     "error": "http_status",
-    "detail": "the endpoint answered 503",
+    "detail": "status 503",
     "request_headers": {
         "content-type": "application/json",
         "webhook-id": "order-820982911946154508-created",
@@ -26,6 +27,9 @@ ATTEMPT_EXAMPLE: dict[str, Any] = {
 }
 
 
+ERROR_HELP = f"Empty for a success; else {', '.join(f'`{one}`' for one in ErrorClass)}."
+
+
 class AttemptShape(serializers.Serializer[Any]):
     """One HTTP request and its answer."""
 
@@ -33,7 +37,7 @@ class AttemptShape(serializers.Serializer[Any]):
     started_at = Moment()
     latency_ms = serializers.FloatField()
     status_code = serializers.IntegerField(allow_null=True, help_text="Null: no answer was received.")
-    error = serializers.CharField(help_text="Empty for a success; `timeout`, `http_status`, `tls`, …")
+    error = serializers.CharField(help_text=ERROR_HELP)
     detail = serializers.CharField()
     request_headers = serializers.DictField(
         child=serializers.CharField(), help_text="Empty: nothing was sent. Values of your own headers are hidden."

@@ -40,7 +40,7 @@ EXAMPLE: dict[str, Any] = {
     "created_at": "2026-05-01T12:00:00.000000Z",
     "finished_at": None,
     "last_status_code": 503,
-    "last_error": "the endpoint answered 503",
+    "last_error": "status 503",
 }
 EXAMPLE_NOW = {**EXAMPLE, "held_by": None}
 

@@ -66,8 +66,8 @@ class PreviewInput(StrictSerializer):
     transformation = Transformation(required=False, help_text=TRANSFORMATION_HELP)
     subscription_id = Text(required=False, max_length=40)
     event = GivenEvent(required=False)
-    event_type = Matching(NAME, max_length=200, required=False)
-    event_id = Text(required=False, max_length=260)
+    event_type = Matching(NAME, max_length=200, required=False, help_text="Takes its sample.")
+    event_id = Text(required=False, max_length=260, help_text="Of an event that you have a delivery of.")
 
 
 class PreviewProblemShape(serializers.Serializer[Any]):

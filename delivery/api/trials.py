@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE
+from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE, ERROR_HELP
 from delivery.messages import CHALLENGE
 from delivery.operational.kinds import KINDS
 from delivery.prepare import noted
@@ -40,7 +40,7 @@ class TestInput(StrictSerializer):
 class OutcomeShape(serializers.Serializer[Any]):
     succeeded = serializers.BooleanField()
     status_code = serializers.IntegerField(allow_null=True)
-    error = serializers.CharField(help_text="Empty for a success; `timeout`, `http_status`, `tls`, …")
+    error = serializers.CharField(help_text=ERROR_HELP)
     detail = serializers.CharField()
     latency_ms = serializers.FloatField()
     response_headers = serializers.DictField(child=serializers.CharField())

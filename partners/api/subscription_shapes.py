@@ -124,7 +124,9 @@ class SubscriptionShape(serializers.Serializer[Subscription]):
         help_text="`gone`, `failing`, `partner`, `staff` or `unverified`; empty while it is enabled. On trial it is "
         "enabled and stays `failing` until a delivery succeeds."
     )
-    failing_since = Moment(allow_null=True, help_text="When every attempt began to fail; null: the last one did not.")
+    failing_since = Moment(
+        allow_null=True, help_text="Since when every attempt has failed; null: not for five minutes yet."
+    )
     is_operational = serializers.BooleanField(
         help_text="Created for your operational URL: gets operational events only."
     )
