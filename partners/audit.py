@@ -4,6 +4,8 @@ The actor is set where a request comes in (`acting`), so that those functions ne
 (values of headers, tokens, secrets) are never recorded, only that they changed.
 """
 
+import getpass
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +33,16 @@ class Actor:
 
 SYSTEM = Actor(KINDS.SYSTEM)
 """The actor of workers and of everything else outside of requests and of operators' commands."""
+
+
+def operator() -> Actor:
+    """The user of the operating system, who runs a command."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = f"user {os.getuid()}"
+    return Actor(KINDS.STAFF, name=f"{name}, command line"[:200])
+
 
 _acting: ContextVar[Actor] = ContextVar("acting", default=SYSTEM)
 

@@ -1,6 +1,5 @@
 """The base class of the commands for operators."""
 
-import getpass
 import os
 import signal
 import sys
@@ -21,7 +20,7 @@ class OperatorCommand(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         try:
-            with audit.acting(_operator()):
+            with audit.acting(audit.operator()):
                 return super().execute(*args, **options)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())  # or else Python complains when it ends
@@ -31,11 +30,3 @@ class OperatorCommand(BaseCommand):
                 raise
             server = "Valkey" if isinstance(error, redis.RedisError) else "PostgreSQL"
             raise CommandError(f"{server} cannot do this now: {str(error).strip()}") from error
-
-
-def _operator() -> audit.Actor:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        name = f"user {os.getuid()}"
-    return audit.Actor(audit.KINDS.STAFF, name=f"{name}, command line"[:200])

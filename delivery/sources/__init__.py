@@ -1,4 +1,5 @@
-"""The sources of events. Each is a module here, with a class that has the five methods of `Source`.
+"""The sources of events. Each is a module here, with a class that has the five methods of `Source`. The command
+`bridge` chooses one.
 
 A source hands out messages, and keeps each until it is acknowledged or terminated. A message that is neither is handed
 out again. A source does not look at the content of messages (delivery.messages parses them).
@@ -17,8 +18,10 @@ class SourceMessage:
     source: str
     """The source's name, such as `nats`."""
     subject: str
+    """The type of an event in the plain form is what follows the first dot."""
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Names in lower case. `nats-msg-id` is the id of an event in the plain form; CloudEvents have `content-type` or
+    `ce-…`."""
     body: bytes
     position: str
     """Identifies the message in its source for ever: the same in each redelivery."""

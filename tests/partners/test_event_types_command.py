@@ -1,12 +1,13 @@
 """`manage.py event_types sync FILE` applies all of a file to the catalogue, or nothing."""
 
+import getpass
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from partners.models import EventType
+from partners.models import AuditEntry, EventType
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
@@ -40,6 +41,13 @@ def test_types_are_added_changed_and_left_alone(tmp_path: Path) -> None:
     assert "820982911946154508" in order.sample
     assert EventType.objects.get(name="carts.abandoned").is_catalogued
     assert EventType.objects.get(name="reviews.requested").description == "of another file"
+
+
+def test_the_audit_log_names_who_ran_it(tmp_path: Path) -> None:
+    sync(tmp_path, FILE)
+    assert set(AuditEntry.objects.values_list("actor_kind", "actor_name")) == {
+        ("staff", f"{getpass.getuser()}, command line")
+    }
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:

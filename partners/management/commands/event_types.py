@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from partners import audit
 from partners.catalogue import CatalogueEntry, parse_catalogue
 from partners.errors import InvalidInput
 from partners.event_types import put_event_type
@@ -32,7 +33,7 @@ class Command(BaseCommand):
             raise CommandError(f"cannot read {path}: {error.strerror}") from None
         except InvalidInput as error:
             raise CommandError(str(error)) from None
-        with transaction.atomic():
+        with audit.acting(audit.operator()), transaction.atomic():
             counts = {"added": 0, "changed": 0, "unchanged": 0}
             for entry in entries:
                 what = put(entry)
