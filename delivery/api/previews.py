@@ -31,16 +31,11 @@ from partners.patterns import EVERYTHING, asks_for
 from partners.preview import Preview, preview
 
 
-@extend_schema_field({})
-class AnyJSON(ExactJSON):
-    pass
-
-
 class EventSketch(StrictSerializer):
     """An event to preview."""  # only for the schema; GivenEvent reads it
 
     type = Matching(NAME, max_length=200)
-    data = AnyJSON()  # type: ignore[assignment]  # Serializer has a `data` of its own
+    data = ExactJSON()  # type: ignore[assignment]  # Serializer has a `data` of its own
     id = Text(max_length=200, required=False)
     timestamp = Moment(required=False)
 
@@ -88,7 +83,7 @@ class PreviewShape(serializers.Serializer[Any]):
         allow_null=True,
         help_text="Whether the filter and the subscription's event types select the event. Null: the filter failed.",
     )
-    body = AnyJSON(help_text="The body that would be sent. Null: there is none, see `problems`.")
+    body = ExactJSON(help_text="The body that would be sent. Null: there is none, see `problems`.")
     problems = PreviewProblemShape(many=True)
     hints = PreviewHintShape(
         many=True,

@@ -41,17 +41,12 @@ class SchemaText(ExactJSON):
     """A JSON Schema, exactly as it was written."""
 
 
-@extend_schema_field({})
-class SampleText(ExactJSON):
-    """Any JSON."""
-
-
 class EventTypeShape(serializers.Serializer[Any]):
     name = serializers.CharField()
     category = serializers.CharField(help_text="The part of the name before the first dot.")
     description = serializers.CharField()
     schema = SchemaText(help_text="JSON Schema 2020-12 of the data; null: not described.")
-    sample = SampleText(help_text="An example of the data; null: none.")
+    sample = ExactJSON(help_text="An example of the data; null: none.")
     version = serializers.IntegerField()
     is_deprecated = serializers.BooleanField()
     on_schema_error = serializers.ChoiceField(EventType.OnSchemaError.values)
@@ -63,7 +58,7 @@ class EventTypeInput(StrictSerializer):
 
     description = Text(max_length=5000, allow_blank=True, default="")
     schema = SchemaText(default="", help_text="JSON Schema 2020-12 of the data; null: not described.")
-    sample = SampleText(default="", help_text="An example of the data, which must match the schema; null: none.")
+    sample = ExactJSON(default="", help_text="An example of the data, which must match the schema; null: none.")
     version = Whole(min_value=1, max_value=1_000_000, default=1)
     is_deprecated = Flag(default=False)
     on_schema_error = Word(

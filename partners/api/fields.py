@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from partners.api.bodies import Body, RawJSON
@@ -152,6 +153,7 @@ class Pause(Moment):
         return None if value is None or value >= FOREVER else value
 
 
+@extend_schema_field({})
 class ExactJSON(serializers.Field[Any, Any, Any, Any]):
     """Any JSON, stored as text and answered unchanged. Null is stored as empty text."""
 
