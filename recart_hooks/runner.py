@@ -32,6 +32,15 @@ def procfile() -> dict[str, str]:
     return dict(parse_procfile((PROJECT / "Procfile").read_text()).processes)
 
 
+def start_command(
+    name: str, command: str, environment: Mapping[str, str], *, output: int, ending: Ending = WARM_STOP
+) -> Process:
+    """Starts a command of the Procfile. It finds the programs of our virtual environment first."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    environment = {**environment, "HONCHO_PROCESS_NAME": name, "PATH": path}
+    return Process(["/bin/sh", "-c", f"exec {command}"], output=output, ending=ending, env=environment, cwd=PROJECT)
+
+
 @dataclass(slots=True)
 class Program:
     """One entry of the Procfile, running or not. `name` is unique: `worker.1`, `worker.2`."""
@@ -51,11 +60,8 @@ class Program:
 
     def start(self) -> None:
         readable, writable = os.pipe()
-        environment = {**self.environment, "HONCHO_PROCESS_NAME": self.name}
-        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
-        command = ["/bin/sh", "-c", f"exec {self.command}"]
         try:
-            self.process = Process(command, output=writable, ending=WARM_STOP, env=environment, cwd=PROJECT)
+            self.process = start_command(self.name, self.command, self.environment, output=writable)
         finally:
             os.close(writable)
         self._started_at = time.monotonic()

@@ -35,11 +35,11 @@ from delivery.broker import FairQueues, connect
 from recart_hooks.local import Ports, local_environment
 from recart_hooks.ports import free_port
 from recart_hooks.processes import Ending, Process
+from recart_hooks.runner import PROJECT, procfile, start_command
 from recart_hooks.stack import Stack
 from tests.proxy import Proxy
 
 _ENDING = Ending("TERM:60,KILL:5")
-ROOT = Path(__file__).resolve().parents[2]
 _SEED = """
 import json, sys, django
 django.setup()
@@ -117,14 +117,12 @@ class System:
 
     def start(self, *names: str, env: Mapping[str, str] = {}) -> None:
         """Starts `bridge`, `web`, `beat`, `flower`, or a worker of any other name. `env` adds to the environment."""
+        commands = procfile()
         for name in names:
+            command = commands.get(name, commands["worker"])
             with self.log.open("ab") as log:
-                self.processes[name] = Process(
-                    self._command(name),
-                    output=log.fileno(),
-                    env={**self.environment, **env},
-                    cwd=ROOT,
-                    ending=_ENDING,
+                self.processes[name] = start_command(
+                    name, command, {**self.environment, **env}, output=log.fileno(), ending=_ENDING
                 )
 
     def kill(self, name: str) -> None:
@@ -210,30 +208,11 @@ class System:
     def log_end(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
-    def _command(self, name: str) -> list[str]:
-        celery = [sys.executable, "-m", "celery", "--quiet", "--app", "recart_hooks"]
-        if name == "bridge":
-            return [sys.executable, "manage.py", "bridge"]
-        if name == "beat":
-            return [*celery, "beat"]
-        if name == "flower":
-            return [sys.executable, "-m", "recart_hooks.flower_app"]
-        if name == "web":
-            return [
-                sys.executable,
-                "-m",
-                "gunicorn",
-                "--config",
-                "python:recart_hooks.gunicorn_config",
-                "recart_hooks.wsgi",
-            ]
-        return [*celery, "worker", "--hostname", f"{name}@%h", "--without-gossip", "--without-mingle"]
-
     def _run(self, command: Sequence[str], stdin: str = "") -> str:
         done = subprocess.run(
             command,
             env=self.environment,
-            cwd=ROOT,
+            cwd=PROJECT,
             input=stdin,
             capture_output=True,
             text=True,

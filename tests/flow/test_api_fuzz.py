@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.system import ROOT, System
+from recart_hooks.runner import PROJECT
+from tests.flow.system import System
 from tests.receiver import Receiver
 
 pytestmark = [pytest.mark.servers, pytest.mark.flow, pytest.mark.long, pytest.mark.timeout(900)]
@@ -47,7 +48,7 @@ def keys(system: System) -> dict[str, str]:
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_schemathesis_finds_no_failure(system: System, keys: dict[str, str], scope: str, tmp_path: Path) -> None:
-    config = ["--config-file", str(ROOT / "schemathesis.toml")]
+    config = ["--config-file", str(PROJECT / "schemathesis.toml")]
     address = f"http://127.0.0.1:{system.web_port}/api/schema/"
     limits = ["--max-examples", "25", "--workers", "1", "--request-timeout", "30", "--no-color"]
     command = [str(Path(sys.executable).parent / "schemathesis"), *config, "run", address, *limits]
