@@ -20,7 +20,7 @@ from delivery.admin.search import find_deliveries
 from delivery.holding import hold_on
 from delivery.models import Delivery, Event
 from delivery.verbs import retry_delivery
-from partners.admin.base import DialogForm, ReadOnlyAdmin, per_object, url_of
+from partners.admin.base import DialogForm, ReadOnlyAdmin, link_to, per_object
 from partners.admin.columns import id_column, link_column, time_column
 from partners.admin.dialog import dialog
 from partners.admin.keyset import KeysetAdmin
@@ -122,7 +122,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery], KeysetAdmin[Delivery]):
 
     @display(description="Event")
     def of_event(self, delivery: Delivery) -> SafeString:
-        return format_html('<a class="text-link" href="{}">{}</a>', url_of(Event, delivery.event_id), delivery.event_id)
+        return link_to(Event, delivery.event_id, delivery.event_id)
 
     @display(description="Last outcome")
     def last_outcome(self, delivery: Delivery) -> SafeString:

@@ -4,14 +4,13 @@ from typing import ClassVar
 
 from django.contrib import admin
 from django.db.models import Q
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
 from delivery.models import Delivery, OperationalEvent
 from delivery.operational.kinds import BREAKER, DEAD, DISABLED, FAILING, KINDS, LIMITED
-from partners.admin.base import ReadOnlyAdmin, url_of
+from partners.admin.base import ReadOnlyAdmin, link
 from partners.admin.columns import link_column, time_column
 from partners.admin.keyset import KeysetAdmin
 from partners.admin.list_filters import ConditionFilter
@@ -51,9 +50,7 @@ class OperationalEventAdmin(ReadOnlyAdmin[OperationalEvent], KeysetAdmin[Operati
     @display(description="Delivery to the operational URL")
     def sent(self, event: OperationalEvent) -> SafeString:
         delivery = Delivery.objects.filter(event=event.pk).first()
-        if delivery is None:
-            return SafeString("none")
-        return format_html('<a class="text-link" href="{}">{}</a>', url_of(Delivery, delivery.pk), delivery.status)
+        return SafeString("none") if delivery is None else link(delivery, delivery.status)
 
     @display(description="Data")
     def data_shown(self, event: OperationalEvent) -> SafeString:

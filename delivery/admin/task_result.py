@@ -15,7 +15,7 @@ from django_celery_results.models import GroupResult, TaskResult
 from unfold.decorators import display
 
 from delivery.models import Delivery
-from partners.admin.base import ReadOnlyAdmin, url_of
+from partners.admin.base import ReadOnlyAdmin, link_to
 from partners.admin.columns import time_column
 from partners.admin.keyset import KeysetAdmin
 from partners.admin.list_filters import ConditionFilter
@@ -64,10 +64,8 @@ class TaskResultAdmin(ReadOnlyAdmin[Any], KeysetAdmin[Any]):
         delivery_id, _, attempt = result.task_id.partition(":")
         if not delivery_id.startswith(f"{DELIVERY}_"):
             return SafeString("-")
-        address = url_of(Delivery, delivery_id)
-        return format_html(
-            '<a class="text-link" href="{}">{}</a>, attempt {}', address, short(delivery_id), attempt.partition(":")[0]
-        )
+        delivery = link_to(Delivery, delivery_id, short(delivery_id))
+        return format_html("{}, attempt {}", delivery, attempt.partition(":")[0])
 
     @display(description="Traceback")
     def trace(self, result: Any) -> SafeString:

@@ -8,12 +8,11 @@ import orjson
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from partners.admin.base import ReadOnlyAdmin, url_of
+from partners.admin.base import ReadOnlyAdmin, link_to
 from partners.admin.columns import link_column, time_column
 from partners.admin.keyset import KeysetAdmin
 from partners.admin.list_filters import ConditionFilter, TimeRangeFilter
@@ -74,9 +73,7 @@ class AuditEntryAdmin(ReadOnlyAdmin[AuditEntry], KeysetAdmin[AuditEntry]):
         """Links to the page of the subject, which may be of another app."""
         pages = {model._meta.model_name: model for model in self.admin_site._registry}
         model = pages.get(entry.subject_type)
-        if model is None:
-            return entry.subject_id
-        return format_html('<a class="text-link" href="{}">{}</a>', url_of(model, entry.subject_id), entry.subject_id)
+        return entry.subject_id if model is None else link_to(model, entry.subject_id, entry.subject_id)
 
     @display(description="Fields")
     def what(self, entry: AuditEntry) -> str:

@@ -44,6 +44,7 @@ __all__ = [
     "StaffAdmin",
     "change_url",
     "link",
+    "link_to",
     "list_url",
     "per_object",
     "url_of",
@@ -178,4 +179,9 @@ def list_url(model: type[Model], **filters: str) -> str:
 
 
 def link(obj: Model, text: str | SafeString = "") -> SafeString:
-    return format_html('<a class="text-link" href="{}">{}</a>', change_url(obj), text or str(obj))
+    return link_to(type(obj), obj.pk, text or str(obj))
+
+
+def link_to(model: type[Model], key: Any, text: str | SafeString) -> SafeString:
+    """A link to an object's page. The object need not be loaded."""
+    return format_html('<a class="text-link" href="{}">{}</a>', url_of(model, key), text)
