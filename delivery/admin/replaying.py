@@ -18,6 +18,7 @@ from partners.admin.base import DialogForm, link
 from partners.admin.dialog import dialog
 from partners.admin.subscription_actions import SubscriptionActions
 from partners.models import Subscription
+from partners.wording import counted
 
 ESTIMATE = "partners_subscription_replay_estimate"
 
@@ -71,8 +72,8 @@ class StartsReplays(SubscriptionActions):
             job = start_replay(form.wanted(subscription))
         except ValidationError as error:
             return self.refused(request, subscription, " ".join(error.messages).capitalize())
-        counted = _counted(Estimate(job.counted, job.is_total_exact))
-        message = format_html("A replay of {} has started: {}", counted, link(job))
+        size = _size(Estimate(job.counted, job.is_total_exact))
+        message = format_html("A replay of {} has started: {}", size, link(job))
         return self.done(request, subscription, message, log=f"Started a replay ({job.pk}).")
 
     def estimate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -82,11 +83,11 @@ class StartsReplays(SubscriptionActions):
         subscription = self.undeleted(request, unquote(object_id))
         asked = {**request.GET.dict(), "_form_submitted": True}
         form = ReplayForm(data=asked, request=request, object_id=object_id)  # type: ignore[call-arg]  # Unfold's
-        text = f"This sends {_counted(estimate(form.wanted(subscription)))}." if form.is_valid() else ""
+        text = f"This sends {_size(estimate(form.wanted(subscription)))}." if form.is_valid() else ""
         return HttpResponse(text)
 
 
-def _counted(found: Estimate) -> str:
+def _size(found: Estimate) -> str:
     if found.count is None:
         return "many deliveries, or a few among many events: more than can be counted in time"
-    return f"{'' if found.is_exact else 'about '}{found.count:,} {'delivery' if found.count == 1 else 'deliveries'}"
+    return ("" if found.is_exact else "about ") + counted(found.count, "delivery", "deliveries")
