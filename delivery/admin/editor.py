@@ -108,7 +108,6 @@ def preview_of(draft: dict[str, str], now: datetime) -> dict[str, Any]:
         "hints": [asdict(one) for one in made.hints],
         "headers": list(_headers(job, now)) if made.body is not None else [],
         "body": json_code(made.body.decode()) if made.body is not None else "",
-        "bytes": len(made.body or b""),
     }
 
 
