@@ -14,12 +14,13 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from recart_hooks.local import Ports, local_environment
-from recart_hooks.ports import LOOPBACK
+from recart_hooks.ports import LOOPBACK, is_free
 from recart_hooks.runner import PROJECT, Runner
 from recart_hooks.stack import Stack
 from recart_hooks.stack.nats import USUAL_PORT
 
 READY_S = 90.0
+_PORTS = range(1, 65_536)
 
 
 class StartError(Exception):
@@ -72,7 +73,13 @@ def run_system(data_dir: Path, workers: int, say: Callable[[str], None]) -> Iter
 
 
 def prepare(environment: Mapping[str, str]) -> None:
-    """Migrates the database and collects the static files, both at the same time."""
+    """Migrates the database and collects the static files, both at the same time. Raises StartError, also if a port is
+    taken: what answers there could be taken for the system that starts."""
+    for name in ("WEB_BIND", "FLOWER_PORT"):
+        address = environment.get(name, "")
+        port = address.rpartition(":")[2]
+        if port.isdecimal() and int(port) in _PORTS and not is_free(int(port)):
+            raise StartError(f"{name}={address}: the port is taken")
     commands = (["migrate", "--no-input"], ["collectstatic", "--no-input"])
     running = [
         subprocess.Popen(  # noqa: S603 - our own commands

@@ -1,4 +1,5 @@
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,6 +84,14 @@ def test_a_preparation_that_fails_says_which(capfd: pytest.CaptureFixture[str]) 
     with pytest.raises(StartError, match=r"manage.py migrate failed"):
         prepare(environment)
     assert "DATABASE_URL: expected postgresql://" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "address"), [("WEB_BIND", "127.0.0.1:{}"), ("FLOWER_PORT", "{}")])
+def test_a_port_that_is_taken_is_refused_before_anything_answers_there(name: str, address: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = address.format(taken.getsockname()[1])
+        with pytest.raises(StartError, match=f"{name}={address}: the port is taken"):
+            prepare({**os.environ, name: address})
 
 
 @pytest.mark.parametrize(
