@@ -65,7 +65,7 @@ class TaskResultAdmin(ReadOnlyAdmin[Any], KeysetAdmin[Any]):
         if not delivery_id.startswith(f"{DELIVERY}_"):
             return SafeString("-")
         delivery = link_to(Delivery, delivery_id, short(delivery_id))
-        return format_html("{}, attempt {}", delivery, attempt.partition(":")[0])
+        return format_html("{} attempt {}", delivery, attempt.partition(":")[0])
 
     @display(description="Traceback")
     def trace(self, result: Any) -> SafeString:
