@@ -51,6 +51,9 @@ def test_a_change_is_seen_by_the_next_look_up() -> None:
     assert found(index, "carts.abandoned") == []
     index.replace_all([a_route("new", "*")])
     assert found(index, "carts.abandoned") == ["new"]
+    index.replace_all([])
+    index.put(a_route("newer", "carts.*"))
+    assert found(index, "carts.abandoned") == ["newer"]
 
 
 def test_a_change_of_one_pattern_leaves_the_others_looked_up() -> None:
@@ -90,6 +93,7 @@ def test_invented_event_types_do_not_grow_the_index() -> None:
     for number in range(SEEN_TYPES_MAX + 50):
         index.matching(f"type.{number}")
     assert len(index._seen) == SEEN_TYPES_MAX
+    assert len(index._seen_by_pattern) == SEEN_TYPES_MAX + 2, "`type.*` and `*`"
 
 
 def test_look_ups_while_another_thread_changes_the_index() -> None:
@@ -140,3 +144,8 @@ def test_a_partner_with_many_subscriptions_for_a_type_is_kept_apart() -> None:
     assert index.matching("orders.created") == Matching(tuple(few), ("ptr_2",))
     index.remove("more")
     assert index.matching("orders.created").crowded == ()
+
+    grown = RoutingIndex()
+    for route in 2 * [*many, more]:
+        grown.put(route)
+    assert grown.matching("orders.created").crowded == ("ptr_2",)
