@@ -85,8 +85,10 @@ def start_replay(wanted: Wanted) -> ReplayJob:
     counted = estimate(wanted)  # may take some seconds, so before the row is locked
     with transaction.atomic():
         current = Subscription.objects.select_for_update().get(pk=wanted.subscription.pk)
-        if not current.is_enabled or current.is_operational:
-            raise ValidationError("the subscription is disabled or operational")
+        if current.is_operational:
+            raise ValidationError("operational events are not replayed: retry single deliveries")
+        if not current.is_enabled:
+            raise ValidationError("the subscription is disabled: enable it first")
         if ReplayJob.objects.filter(subscription=current, status=Status.RUNNING).exists():
             raise ValidationError("a replay of this subscription is running: cancel it or wait")
         job = ReplayJob.objects.create(

@@ -322,7 +322,9 @@ def test_the_subscription_for_operational_events_has_no_replays() -> None:
     assert subscription
 
     body = {"subscription_id": subscription.pk, "mode": "all", "since": SINCE}
-    assert is_problem(one.post("/replays", body), 409, "not_replayable")
+    refused = one.post("/replays", body)
+    assert is_problem(refused, 409, "not_replayable")
+    assert refused.json()["detail"].startswith("operational events are not replayed")
 
 
 def test_a_replay_of_a_disabled_subscription_fails() -> None:
@@ -338,7 +340,9 @@ def test_a_replay_of_a_disabled_subscription_fails() -> None:
         "the subscription was disabled",
     )
     body = {"subscription_id": subscription.pk, "mode": "all", "since": SINCE}
-    assert is_problem(one.post("/replays", body), 409, "not_replayable")
+    refused = one.post("/replays", body)
+    assert is_problem(refused, 409, "not_replayable")
+    assert refused.json()["detail"] == "the subscription is disabled: enable it first"
 
 
 def test_there_is_one_replay_of_a_subscription_at_a_time() -> None:
