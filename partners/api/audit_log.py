@@ -26,7 +26,7 @@ _EXAMPLE: dict[str, Any] = {
     "subject_id": "sub_0192f1c7a5b07d3e8a4e5f60718293a4",
     "before": {"timeout_s": 15},
     "after": {"timeout_s": 10},
-    "request_id": "0192f1c7a5b07d3e8a4e5f60718293a4",
+    "request_id": "req_0192f1c7a5b07d3e8a4e5f60718293a4",
 }
 
 
