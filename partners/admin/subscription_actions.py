@@ -83,7 +83,8 @@ class SubscriptionActions(StaffAdmin[Subscription]):
         "Disable",
         "block",
         title="Disable this subscription",
-        text="New events are not delivered to it until staff enable it.",
+        text="New events are not delivered to it until staff enable it. Deliveries that wait for it become dead when "
+        "they are due; a replay sends them again.",
     )
     def disable(self, request: HttpRequest, form: DialogForm, object_id: str) -> HttpResponse:
         subscription = self.undeleted(request, object_id)

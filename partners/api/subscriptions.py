@@ -176,7 +176,8 @@ class DisableView(ApiView):
         answer=SubscriptionShape,
         example=_DISABLED,
         problems=[404],
-        description="Nothing is sent to it until it is enabled.",
+        description="Nothing is sent to it until it is enabled. Deliveries that wait for it become dead when they are "
+        "due; a replay with the mode `failed` sends them again. To keep them waiting, pause instead.",
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         current = own_subscription(self, subscription_id)

@@ -17,9 +17,7 @@ GUIDE = Path(__file__).parents[3] / "docs" / "partner-guide.md"
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("valkey", "local_endpoints")
-def test_the_guide_leads_from_a_key_to_a_verified_webhook_and_its_commands_work(
-    live_server: LiveServer, tmp_path: Path
-) -> None:
+def test_the_guide_leads_to_a_verified_webhook_and_its_commands_work(live_server: LiveServer, tmp_path: Path) -> None:
     EventType.objects.create(name="orders.created", sample='{"n": 1}')
     port = str(free_port())
     own = {
