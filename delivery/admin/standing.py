@@ -10,8 +10,8 @@ from itertools import count
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -89,11 +89,9 @@ def standing_view(request: HttpRequest) -> HttpResponse:
     """The section alone, which pages reload every few seconds."""
     if not request.user.has_perm("delivery.view_delivery"):
         raise PermissionDenied
-    partner = Partner.objects.filter(pk=request.GET.get("partner", "")).first()
+    partner = get_object_or_404(Partner, pk=request.GET.get("partner", ""))
     wanted = request.GET.get("subscription")
-    subscription = Subscription.objects.filter(pk=wanted, partner=partner).first() if partner and wanted else None
-    if partner is None or (wanted and subscription is None):
-        raise Http404
+    subscription = get_object_or_404(Subscription, pk=wanted, partner=partner) if wanted else None
     return render(request, TEMPLATE, standing_context(partner, subscription))
 
 
