@@ -4,10 +4,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from delivery.models import Attempt
 from delivery.outcomes import ErrorClass
 from partners.api.fields import Moment
-from partners.envelope import rfc3339
 
 ATTEMPT_EXAMPLE: dict[str, Any] = {
     "number": 2,
@@ -30,6 +28,16 @@ ATTEMPT_EXAMPLE: dict[str, Any] = {
 ERROR_HELP = f"Empty for a success; else {', '.join(f'`{one}`' for one in ErrorClass)}."
 
 
+class HeaderLines(serializers.DictField):
+    """Headers, from the lines that the recorder writes."""
+
+    child = serializers.CharField()
+
+    def to_representation(self, value: Any) -> dict[str, str]:
+        pairs = (line.partition(": ") for line in value.splitlines())
+        return {name: content for name, colon, content in pairs if colon}
+
+
 class AttemptShape(serializers.Serializer[Any]):
     """One HTTP request and its answer."""
 
@@ -39,28 +47,6 @@ class AttemptShape(serializers.Serializer[Any]):
     status_code = serializers.IntegerField(allow_null=True, help_text="Null: no answer was received.")
     error = serializers.CharField(help_text=ERROR_HELP)
     detail = serializers.CharField()
-    request_headers = serializers.DictField(
-        child=serializers.CharField(), help_text="Empty: nothing was sent. Values of your own headers are hidden."
-    )
-    response_headers = serializers.DictField(child=serializers.CharField())
+    request_headers = HeaderLines(help_text="Empty: nothing was sent. Values of your own headers are hidden.")
+    response_headers = HeaderLines()
     response_excerpt = serializers.CharField(help_text="The first 4 KB of the answer.")
-
-
-def attempt_shape(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "started_at": rfc3339(attempt.started_at),
-        "latency_ms": attempt.latency_ms,
-        "status_code": attempt.status_code,
-        "error": attempt.error,
-        "detail": attempt.detail,
-        "request_headers": headers_of(attempt.request_headers),
-        "response_headers": headers_of(attempt.response_headers),
-        "response_excerpt": attempt.response_excerpt,
-    }
-
-
-def headers_of(text: str) -> dict[str, str]:
-    """Parses the lines that the recorder writes."""
-    pairs = (line.partition(": ") for line in text.splitlines())
-    return {name: value for name, colon, value in pairs if colon}

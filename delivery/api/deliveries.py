@@ -12,7 +12,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE, AttemptShape, attempt_shape
+from delivery.api.attempt_shapes import ATTEMPT_EXAMPLE, AttemptShape
 from delivery.holding import HeldBy, hold_on
 from delivery.models import Attempt, Delivery
 from delivery.verbs import retry_delivery
@@ -159,7 +159,7 @@ class Attempts(ApiView):
         return page(
             attempts,
             query,
-            lambda found: [attempt_shape(one) for one in found],
+            lambda found: AttemptShape(found, many=True).data,
             key="number",
             kind=int,
             ascending=True,
@@ -172,7 +172,7 @@ class AttemptView(ApiView):
     )
     def get(self, request: Request, delivery_id: str, number: int) -> Response:
         found = get_object_or_404(Attempt, delivery=own_delivery(self, delivery_id), number=number)
-        return Response(attempt_shape(found))
+        return Response(AttemptShape(found).data)
 
 
 def own_deliveries(view: ApiView) -> "QuerySet[Delivery]":
