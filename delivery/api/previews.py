@@ -11,12 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from delivery.api.published import Defaults, EventInvalid, read_event
-from delivery.api.trials import NAME, TAG
+from delivery.api.trials import TAG
 from delivery.models import Delivery
 from partners.api import costly
 from partners.api.base import ApiView
 from partners.api.bodies import Body, RawJSON
-from partners.api.fields import ExactJSON, Matching, Moment, StrictSerializer, Text
+from partners.api.fields import EventTypeName, ExactJSON, Moment, StrictSerializer, Text
 from partners.api.refusals import Invalid
 from partners.api.schema import describe
 from partners.api.scopes import PARTNER_READS
@@ -34,7 +34,7 @@ from partners.preview import Preview, preview
 class EventSketch(StrictSerializer):
     """An event to preview."""  # only for the schema; GivenEvent reads it
 
-    type = Matching(NAME, max_length=200)
+    type = EventTypeName()
     data = ExactJSON()  # type: ignore[assignment]  # Serializer has a `data` of its own
     id = Text(max_length=200, required=False)
     timestamp = Moment(required=False)
@@ -61,7 +61,7 @@ class PreviewInput(StrictSerializer):
     transformation = Transformation(required=False, help_text=TRANSFORMATION_HELP)
     subscription_id = Text(required=False, max_length=40)
     event = GivenEvent(required=False)
-    event_type = Matching(NAME, max_length=200, required=False, help_text="Takes its sample.")
+    event_type = EventTypeName(required=False, help_text="Takes its sample.")
     event_id = Text(required=False, max_length=260, help_text="Of an event that you have a delivery of.")
 
 

@@ -21,14 +21,13 @@ from delivery.intake import Taken, intake
 from delivery.messages import SOURCE_MAX
 from partners.api.base import ApiView
 from partners.api.bodies import MAX_DEPTH, RawJSON, read_body
-from partners.api.fields import Matching, Moment, StrictSerializer, Text
+from partners.api.fields import EventTypeName, Matching, Moment, StrictSerializer, Text
 from partners.api.refusals import Invalid, Refused
 from partners.api.schema import Several, describe
 from partners.api.scopes import PRODUCERS
 from partners.errors import JSONError
 from partners.exact_json import Limits, elements, members
 from partners.identifiers import EVENT, EVENT_ID_MAX, new_id
-from partners.patterns import TYPE_REGEX
 
 TAG = "Publishing"
 MAX_EVENTS = 1000
@@ -72,7 +71,7 @@ class EventInput(StrictSerializer):
         allow_null=True,
         help_text="A unique id of yours, which partners get as `webhook-id`. Without it, we assign one.",
     )
-    type = Matching(f"^{TYPE_REGEX}$", max_length=200, help_text="`orders.created`")
+    type = EventTypeName(help_text="`orders.created`")
     timestamp = Moment(required=False, allow_null=True, help_text="When it happened; without it, now.")
     source = Text(  # type: ignore[assignment]  # Field has a `source` of its own
         max_length=SOURCE_MAX,

@@ -17,24 +17,21 @@ from delivery.trying import LONGEST_S, Tried, try_now
 from delivery.verbs import sample_of, type_for
 from partners.api.base import ApiView
 from partners.api.costly import refused_if_busy
-from partners.api.fields import Matching, StrictSerializer
+from partners.api.fields import EventTypeName, StrictSerializer
 from partners.api.schema import describe
 from partners.api.subscriptions import check_verified, own_subscription
 from partners.envelope import Envelope, rfc3339
 from partners.event_types import unknown_types
 from partners.models import Subscription
-from partners.patterns import TYPE_REGEX, asks_for
+from partners.patterns import asks_for
 from partners.preview import preview
 
 TAG = "Trying out"
-NAME = f"^{TYPE_REGEX}$"
 _TAKES = f"Your endpoint has {LONGEST_S:.0f} s to answer. 429 `busy` while another such request is under way."
 
 
 class TestInput(StrictSerializer):
-    event_type = Matching(
-        NAME, max_length=200, required=False, help_text="Without it, a type that the subscription asks for."
-    )
+    event_type = EventTypeName(required=False, help_text="Without it, a type that the subscription asks for.")
 
 
 class OutcomeShape(serializers.Serializer[Any]):

@@ -11,6 +11,7 @@ from rest_framework import serializers
 from partners.api.bodies import Body, RawJSON
 from partners.envelope import rfc3339
 from partners.models import EARLIEST, FOREVER
+from partners.patterns import EVENT_TYPE_MAX, TYPE_REGEX
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _UNKNOWN_SHOWN = 10
@@ -60,6 +61,11 @@ class Matching(serializers.RegexField):
         if not isinstance(data, str) or not self._pattern.fullmatch(data):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+class EventTypeName(Matching):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(f"^{TYPE_REGEX}$", max_length=EVENT_TYPE_MAX, **options)
 
 
 class Elements(serializers.ListField):
