@@ -24,7 +24,6 @@ from partners.patterns import check_event_type, check_patterns
 from partners.transform import compile_transformation
 
 _CHANGES_DIRECTION = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
-_RATE = re.compile(r"[1-9][0-9]{0,6}(\.[0-9]{1,3})?/[smh]")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}")
 _OUR_HEADERS = frozenset(
@@ -48,6 +47,7 @@ _OUR_HEADERS = frozenset(
         "user-agent",
     ]
 )
+RATE_REGEX = r"[1-9][0-9]{0,6}(\.[0-9]{1,3})?/[smh]"
 MAX_HEADERS = 20
 MAX_HEADERS_BYTES = 28 * 1024
 """Of names and values. Senders refuse more than 32 KB of headers; ours, with all signatures, take up to 4 KB."""
@@ -82,7 +82,7 @@ def validate_direction(value: str) -> None:
 
 
 def validate_rate_limit(value: str) -> None:
-    if value and not _RATE.fullmatch(value):
+    if value and not re.fullmatch(RATE_REGEX, value):
         raise ValidationError(
             f"{value!r} is not a rate: write a number per second, minute or hour, such as 50/s, 600/m, 1000/h"
         )

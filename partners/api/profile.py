@@ -16,9 +16,9 @@ from partners.api.fields import Matching, Moment, Pause, StrictSerializer, Text
 from partners.api.refusals import Invalid, Refused
 from partners.api.schema import IF_MATCH, IF_NONE_MATCH, NOT_MODIFIED, describe
 from partners.models import FOREVER, Partner
+from partners.validation import RATE_REGEX
 
 TAG = "Partner"
-RATE_PATTERN = r"^([1-9][0-9]{0,6}(\.[0-9]{1,3})?/[smh])?$"
 _EXAMPLE = {
     "id": "ptr_0192f1c7a5b07d3e8a4e5f60718293a4",
     "name": "Yotpo",
@@ -65,7 +65,7 @@ class PartnerInput(StrictSerializer):
     reads_as = PartnerShape
 
     rate_limit = Matching(
-        RATE_PATTERN,
+        f"^({RATE_REGEX})?$",
         allow_blank=True,
         error_messages={"invalid": "expected a number per second, minute or hour, such as 50/s, 600/m or 1000/h"},
         help_text="`50/s`, `600/m`, `1000/h`, at most the ceiling. Empty: the ceiling.",
