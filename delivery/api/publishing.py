@@ -1,9 +1,10 @@
 """Publishing events: one, or a batch of up to 1,000, with a result for each."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -188,14 +189,14 @@ def split(raw: bytes) -> tuple[list[bytes], bool]:
     return events, True
 
 
-def take(events: Sequence[bytes], id_at: Any) -> list[Item]:
+def take(events: Sequence[bytes], id_at: Callable[[int], str]) -> list[Item]:
     """Reads and stores the events. `id_at` returns the id for an event without one, by its place."""
     now = datetime.now(UTC)
     items: dict[int, Item] = {}
     read = {}
     for place, raw in enumerate(events):
         try:
-            read[place] = read_event(raw, Defaults(lambda place=place: id_at(place), now))  # type: ignore[misc]
+            read[place] = read_event(raw, Defaults(partial(id_at, place), now))
         except EventInvalid as error:
             items[place] = Item(Taken(error.event_id, "refused", error.detail), error.pointer, error.too_large)
     if read:
