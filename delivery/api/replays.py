@@ -140,7 +140,7 @@ class ReplayEstimate(ApiView):
         wanted = read_wanted(self, request)
         with costly.one_at_a_time(self.partner.pk):
             counted = estimate(wanted)
-        return Response({"count": counted.count, "is_exact": counted.is_exact})
+        return Response(EstimateShape(counted).data)
 
 
 class ReplayView(ApiView):
