@@ -177,8 +177,8 @@ def endpoint_policy() -> AddressPolicy:
     return AddressPolicy(
         allow=settings.ENDPOINT_ALLOWED_NETWORKS,
         deny=settings.ENDPOINT_DENIED_NETWORKS,
-        schemes=tuple(settings.ENDPOINT_SCHEMES),
-        ports=tuple(settings.ENDPOINT_PORTS),
+        schemes=settings.ENDPOINT_SCHEMES,
+        ports=settings.ENDPOINT_PORTS,
     )
 
 

@@ -50,9 +50,7 @@ def check_match(request: Request, current: Any) -> None:
     if not tags:
         raise Invalid([{"header": "If-Match", "detail": 'expected the ETag of an answer, in quotes: "1f3b…", or *'}])
     if current is None or ("*" not in tags and tag_of(current) not in tags):
-        raise Refused(
-            HTTPStatus.PRECONDITION_FAILED, "changed_meanwhile", "it was changed meanwhile: read it again", {}
-        )
+        raise Refused(HTTPStatus.PRECONDITION_FAILED, "changed_meanwhile", "it was changed meanwhile: read it again")
 
 
 def _tags(header: str) -> list[str]:
