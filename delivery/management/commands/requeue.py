@@ -11,7 +11,8 @@ from delivery.management.arguments import Progress, moment, positive
 from delivery.management.operators import OperatorCommand
 from delivery.models import Delivery
 from delivery.verbs import retry_delivery
-from partners.identifiers import DELIVERY, first_id
+from partners.identifiers import DELIVERY
+from partners.made_at import made_between
 from partners.wording import counted
 
 _PAGE = 500
@@ -71,7 +72,7 @@ def _chosen(options: dict[str, Any]) -> QuerySet[Delivery]:
         "subscription_id": options["subscription"],
         "event_type": options["event_type"],
         "last_error__icontains": options["error"],
-        "pk__gte": options["since"] and first_id(DELIVERY, options["since"]),
-        "pk__lt": options["until"] and first_id(DELIVERY, options["until"]),
     }
-    return Delivery.objects.filter(**{name: value for name, value in conditions.items() if value}).order_by("pk")
+    created = made_between(DELIVERY, "created_at", options["since"], options["until"])
+    chosen = Delivery.objects.filter(created, **{name: value for name, value in conditions.items() if value})
+    return chosen.order_by("pk")
