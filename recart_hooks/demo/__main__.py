@@ -38,7 +38,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        say("stopped; the data stays in " + str(options.data_dir))
+        say(f"stopped; the data stays in {options.data_dir}")
         return 0
 
 
