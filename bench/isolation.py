@@ -25,11 +25,12 @@ from bench import machine
 from bench.load import Load
 from bench.peers import Peer, plain_celery
 from bench.programs import ProgramsFailedError
-from bench.receiver_process import ReceiverProcess, wait_until
+from bench.receiver_process import ReceiverProcess
 from bench.runs import finish_load, hold, run_load, start_load, warm_up
 from bench.seed import Group
 from bench.system import System
 from bench.troubles import TROUBLES, Trouble, other_urls
+from recart_hooks.waiting import wait_until
 
 HEALTHY_PARTNERS = 20
 FAIR_EVENTS_PER_S = 150.0

@@ -20,10 +20,10 @@ import nats
 import nats.js.errors
 import psycopg
 
-from bench.receiver_process import wait_until
 from bench.seed import Group
 from recart_hooks.processes import Ending, Process
 from recart_hooks.stack import Stack
+from recart_hooks.waiting import wait_until
 
 START_S = 60.0
 STREAM = "EVENTS"

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.payloads import MARKER, MARKER_LENGTH, read_marker
+from recart_hooks.ports import LOOPBACK
 
-LOOPBACK = "127.0.0.1"
 _RECEIVE_BYTES = 262_144
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _MODE = re.compile(r"(ok|delay|hang|status)(?:-(\d+))?")

@@ -6,14 +6,15 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from bench.payloads import order
-from bench.receiver import LOOPBACK
+from recart_hooks.ports import LOOPBACK
 from recart_hooks.processes import Process
+from recart_hooks.waiting import wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +92,6 @@ class ReceiverProcess:
             return json.loads(connection.getresponse().read())
         finally:
             connection.close()
-
-
-def wait_until(condition: Callable[[], bool], patience_s: float) -> bool:
-    """Whether the condition became true in time."""
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def ceiling(receiver: ReceiverProcess) -> float:

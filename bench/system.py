@@ -6,7 +6,7 @@ from cryptography.fernet import Fernet
 
 from bench import seed
 from bench.programs import START_S, Programs, ProgramsFailedError
-from bench.receiver_process import wait_until
+from recart_hooks.waiting import wait_until
 
 _CELERY = ("-m", "celery", "--quiet", "--app", "recart_hooks")
 
@@ -30,11 +30,7 @@ class System(Programs):
             raise ProgramsFailedError("the bridge made no stream")
 
     def is_idle(self) -> bool:
-        return self.pending() == 0
-
-    def pending(self) -> int:
-        """The number of pending deliveries in PostgreSQL."""
-        return self.number("SELECT count(*) FROM delivery_delivery WHERE status = 'pending'")
+        return self.number("SELECT count(*) FROM delivery_delivery WHERE status = 'pending'") == 0
 
     def hold(self, group: seed.Group) -> None:
         """Pauses a group's partners, as staff would."""

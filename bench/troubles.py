@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from bench.receiver import LOOPBACK
 from bench.receiver_process import ReceiverProcess
 from bench.seed import Group
+from recart_hooks.ports import LOOPBACK
 
 _HELLO_REQUEST = b"\x16\x03\x03\x00\x04\0\0\0\0"
 

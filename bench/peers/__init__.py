@@ -9,7 +9,7 @@ import redis
 
 from bench import seed
 from bench.programs import START_S, Programs, ProgramsFailedError
-from bench.receiver_process import wait_until
+from recart_hooks.waiting import wait_until
 
 WORKERS = 2
 

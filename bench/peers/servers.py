@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.programs import START_S, Programs, ProgramsFailedError
-from bench.receiver import LOOPBACK
-from bench.receiver_process import wait_until
 from bench.seed import Group
-from recart_hooks.ports import free_port, is_free
+from recart_hooks.ports import LOOPBACK, free_port, is_free
+from recart_hooks.waiting import wait_until
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import shutil
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from recart_hooks.ports import free_port
 from recart_hooks.processes import Ending, Process
+from recart_hooks.waiting import wait_until
 
 START_S = 60.0
 LEFTOVER_S = 15.0
@@ -195,14 +196,4 @@ def try_lock(lock: int) -> bool:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    return True
-
-
-def wait_until(condition: Callable[[], bool], patience_s: float) -> bool:
-    """Whether the condition became true in time."""
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
     return True
