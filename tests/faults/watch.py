@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-import psutil
-
+from bench.usage import cpu_seconds
 from tests.flow.system import System
 
 MOST_CPU_S = 6.0
@@ -28,13 +27,7 @@ def calm(system: System) -> Iterator[None]:
 
 
 def _cpu_s(system: System) -> dict[str, float]:
-    found = {}
-    for name, process in system.processes.items():
-        with suppress(psutil.NoSuchProcess):
-            root = psutil.Process(process.pid)
-            times = [one.cpu_times() for one in (root, *root.children(recursive=True))]
-            found[name] = sum(one.user + one.system for one in times)
-    return found
+    return {name: cpu_seconds([process.pid]) for name, process in system.processes.items()}
 
 
 def _records(text: str) -> list[str]:
