@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -39,13 +40,14 @@ class Catalogue:
         self._generation = 0
         self._lock = threading.Lock()
 
-    def take_over(self, change: Change) -> None:
+    def take_over(self, changes: Iterable[Change]) -> None:
         with self._lock:
             self._generation += 1
-            if change.kind == "event_type":
-                self._entries.pop(change.id, None)
-            elif change.kind == "everything":
-                self._entries.clear()
+            for change in changes:
+                if change.kind == "event_type":
+                    self._entries.pop(change.id, None)
+                elif change.kind == "everything":
+                    self._entries.clear()
 
     def accept(self, event: NewEvent) -> Accepted:
         """The event, flagged if its data breaks the schema. Raises Unreadable for an event that must be refused."""
@@ -85,9 +87,9 @@ class Catalogue:
 def listener_for(router: SubscriptionRouter, catalogue: Catalogue) -> ChangeListener:
     """A listener that keeps both current. The caller starts it."""
 
-    def take_over(change: Change) -> None:
-        router.take_over(change)
-        catalogue.take_over(change)
+    def take_over(changes: Sequence[Change]) -> None:
+        router.take_over(changes)
+        catalogue.take_over(changes)
 
     return ChangeListener(take_over)
 

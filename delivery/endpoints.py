@@ -89,14 +89,15 @@ class EndpointCache:
             found.update(loaded)
         return found
 
-    def forget(self, change: Change) -> None:
-        """Drops the endpoints that the change affects."""
+    def forget(self, changes: Iterable[Change]) -> None:
+        """Drops the endpoints that the changes affect."""
         with self._lock:
             self._generation += 1
-            if change.kind == "subscription":
-                self._known.pop(change.id, None)
-            elif change.kind == "everything":
-                self._known.clear()
+            for change in changes:
+                if change.kind == "subscription":
+                    self._known.pop(change.id, None)
+                elif change.kind == "everything":
+                    self._known.clear()
 
 
 def load_endpoints(subscription_ids: Iterable[str]) -> dict[str, Endpoint]:

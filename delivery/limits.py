@@ -179,24 +179,25 @@ def _with_others(down: Mapping[str, Collection[str]]) -> set[str]:
     return {partner for partner, pk in enabled.values_list("partner_id", "pk") if pk not in down[partner]}
 
 
-def push_change(change: Change, to: FairQueues | None = None) -> int:
-    """Writes the limits that a change may affect; returns how many. Raises redis.RedisError.
+def push_changes(changes: Collection[Change], to: FairQueues | None = None) -> int:
+    """Writes the limits that these changes may affect; returns how many. Raises redis.RedisError.
 
     After a change of a subscription its partner's queue is no longer held back: the endpoint may be another one.
     """
-    if change.kind == "everything":
+    if any(change.kind == "everything" for change in changes):
         return push_limits(to=to)
-    if change.kind == "partner":
-        return push_limits([change.id], to)
-    if change.kind == "subscription":
-        return push_limits(Subscription.objects.filter(pk=change.id).values_list("partner_id", flat=True), to)
-    return 0
+    partner_ids = {change.id for change in changes if change.kind == "partner"}
+    subscription_ids = [change.id for change in changes if change.kind == "subscription"]
+    if subscription_ids:
+        owners = Subscription.objects.filter(pk__in=subscription_ids)
+        partner_ids.update(owners.values_list("partner_id", flat=True))
+    return push_limits(partner_ids, to) if partner_ids else 0
 
 
-def take_over(change: Change, to: FairQueues | None = None) -> None:
+def take_over(changes: Collection[Change], to: FairQueues | None = None) -> None:
     """The same for the change listener. While Valkey is away nothing is raised; reconciliation writes them later."""
     try:
-        if push_change(change, to):
+        if push_changes(changes, to):
             _not_written.over()
     except redis.RedisError as error:
         broker_failed("limits")

@@ -1,7 +1,7 @@
 """Keeps the routing index equal to the subscriptions in PostgreSQL, in every process that stores events.
 
 The index is loaded at the start and after every reconnection of the change listener; then each announced change
-reloads one subscription.
+reloads its subscription, together with those that were announced at the same time.
 """
 
 import logging
@@ -41,11 +41,11 @@ class SubscriptionRouter:
         with self._lock:
             self._index.replace_all(load_routes(Subscription.objects.all()))
 
-    def take_over(self, change: Change) -> None:
-        if change.kind == "everything":
+    def take_over(self, changes: Collection[Change]) -> None:
+        if any(change.kind == "everything" for change in changes):
             self.load()
-        elif change.kind == "subscription":
-            self.reload([change.id])
+        elif changed := [change.id for change in changes if change.kind == "subscription"]:
+            self.reload(changed)
 
     def reload(self, subscription_ids: Collection[str]) -> None:
         """Loads these subscriptions again, in one query. Raises django.db.Error."""

@@ -53,9 +53,9 @@ class Worker:
     """The objects that the tasks of this process share. Starts its threads when it is created."""
 
     def __init__(self) -> None:
-        def take_over(change: Change) -> None:
-            self._endpoints.forget(change)
-            limits.take_over(change)
+        def take_over(changes: Sequence[Change]) -> None:
+            self._endpoints.forget(changes)
+            limits.take_over(changes)
 
         self.listener = ChangeListener(take_over)
         self._endpoints = EndpointCache(self.listener.connected.is_set)

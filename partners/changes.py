@@ -8,7 +8,7 @@ PgBouncer in transaction mode does not support LISTEN.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -25,7 +25,7 @@ _POLL_S = 0.5
 _RECONNECT_S = 1.0
 _LONGEST_SILENCE_S = 5.0
 _LONGEST_LOAD_S = 10.0
-"""For the answer to each SQL statement of `on_change`."""
+"""For the answer to each SQL statement of `on_changes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +40,21 @@ EVERYTHING = Change("everything", "")
 
 
 class ChangeListener:
-    """Calls `on_change` in its own thread, in the order of the commits.
+    """Calls `on_changes` in its own thread, in the order of the commits: with all that have arrived, each once, so that
+    a thousand changes of one partner do not keep those of others waiting.
 
-    An exception in `on_change` is logged; one of the database makes the listener connect again.
+    An exception in `on_changes` is logged; one of the database makes the listener connect again.
     """
 
-    def __init__(self, on_change: Callable[[Change], None], longest_silence_s: float = _LONGEST_SILENCE_S) -> None:
-        self._on_change = on_change
+    def __init__(
+        self, on_changes: Callable[[Sequence[Change]], None], longest_silence_s: float = _LONGEST_SILENCE_S
+    ) -> None:
+        self._on_changes = on_changes
         self._longest_silence_s = longest_silence_s
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="change-listener", daemon=True)
         self.connected = threading.Event()
-        """Set while changes are received, from when `on_change` has returned from EVERYTHING."""
+        """Set while changes are received, from when `on_changes` has returned from EVERYTHING."""
 
     def start(self) -> None:
         self._thread.start()
@@ -68,7 +71,7 @@ class ChangeListener:
                 with BoundedConnection.connect(**connection.get_connection_params(), autocommit=True) as listening:
                     listening.longest_wait_s = self._longest_silence_s
                     listening.execute(f"LISTEN {CHANNEL}")
-                    self._tell(EVERYTHING)
+                    self._tell([EVERYTHING])
                     trouble.over()
                     self.connected.set()
                     self._hear(listening)
@@ -81,16 +84,25 @@ class ChangeListener:
     def _hear(self, listening: BoundedConnection) -> None:
         while not self._stopping.is_set():
             listening.execute("SELECT 1")
-            for notice in listening.notifies(timeout=_POLL_S):
-                kind, _, identifier = notice.payload.partition(":")
-                self._tell(Change(kind, identifier))
+            notices = listening.notifies(timeout=_POLL_S, stop_after=1)
+            if changes := list(dict.fromkeys(_change(notice.payload) for notice in notices)):
+                self._tell(changes)
 
-    def _tell(self, change: Change) -> None:
+    def _tell(self, changes: Sequence[Change]) -> None:
         try:
             bound_connection(_LONGEST_LOAD_S)
-            self._on_change(change)
+            self._on_changes(changes)
         except (psycopg.Error, DatabaseProblem):
             connection.close()
             raise
         except Exception:
-            logger.exception("a change could not be applied", extra={"kind": change.kind, "id": change.id})
+            if len(changes) > 1:  # one of them is at fault, and must not stop the others
+                for one in changes:
+                    self._tell([one])
+            else:
+                logger.exception("a change could not be applied", extra={"kind": changes[0].kind, "id": changes[0].id})
+
+
+def _change(payload: str) -> Change:
+    kind, _, identifier = payload.partition(":")
+    return Change(kind, identifier)

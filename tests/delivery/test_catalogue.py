@@ -48,7 +48,7 @@ def test_data_that_breaks_its_schema_is_flagged_or_refused_with_the_place() -> N
     assert catalogue.accept(order(b'{"total": 1.5}')).schema_error == ""
     assert "total" in catalogue.accept(order(b'{"total": "much"}')).schema_error
     EventType.objects.filter(pk=row.pk).update(on_schema_error="refuse")
-    catalogue.take_over(Change("event_type", "orders.created"))
+    catalogue.take_over([Change("event_type", "orders.created")])
     with pytest.raises(Unreadable, match=r"breaks the schema of 'orders\.created'.*total"):
         catalogue.accept(order(b'{"total": "much"}'))
 
@@ -65,7 +65,7 @@ def test_a_schema_is_kept_until_its_change_is_announced() -> None:
     catalogue.accept(order(b"{}"))
     EventType.objects.update(schema="")
     assert catalogue.accept(order(b"{}")).schema_error
-    catalogue.take_over(Change("everything", ""))
+    catalogue.take_over([Change("everything", "")])
     assert catalogue.accept(order(b"{}")).schema_error == ""
 
 

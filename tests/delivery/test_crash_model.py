@@ -106,7 +106,7 @@ class System(RuleBasedStateMachine):
         made = create_subscription(partner, "https://hooks.example.com/in", ["*"])
         Subscription.objects.filter(pk=made.pk).update(retry_schedule_s=[NOT_FOR_LONG_S] * (ATTEMPTS - 1))
         self.router = SubscriptionRouter()
-        self.router.take_over(Change("everything", ""))
+        self.router.take_over([Change("everything", "")])
         self.source, self.events = Source(), 0
         self.workers = [ManualWorker(self.queues.client, f"worker-{number}") for number in range(2)]
         self.held: dict[str, list[Held]] = {worker.name: [] for worker in self.workers}

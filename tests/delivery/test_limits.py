@@ -17,7 +17,7 @@ from delivery.limits import (
     hold_back,
     limits_of,
     mend_limits,
-    push_change,
+    push_changes,
     push_limits,
     take_over,
     wrong_limits,
@@ -140,7 +140,7 @@ def test_a_subscription_that_is_made_meanwhile_ends_the_holding_back(
     push_limits([subscription.partner_id], queues)
     hold_back([down(subscription, time.time() + 60)], queues)
     made = create_subscription(subscription.partner, "https://hooks.reviews.com/two", ["*"])
-    push_change(Change("subscription", made.id), queues)
+    push_changes([Change("subscription", made.id)], queues)
     limits = queues.limits(publish.queue_of(subscription.partner_id))
     assert (limits.paused_until, limits.max_in_flight) == (None, 7)
 
@@ -162,7 +162,7 @@ def test_a_pause_by_staff_that_ends_meanwhile_is_ended(
 
 def test_a_changed_subscription_ends_no_pause_by_staff(queues: FairQueues, subscription: Subscription) -> None:
     pause_partner(subscription.partner)
-    push_change(Change("subscription", subscription.id), queues)
+    push_changes([Change("subscription", subscription.id)], queues)
     assert paused_until(queues, subscription.partner_id) == float("inf")
 
 
@@ -239,14 +239,14 @@ def test_limits_that_wait_for_valkey_are_logged_once(
 
     partner, event_type = Change("partner", subscription.partner_id), Change("event_type", "orders.created")
     broker: Any = Broker()
-    take_over(partner, broker)  # ends trouble that other tests left
+    take_over([partner], broker)  # ends trouble that other tests left
     caplog.set_level("INFO")
     caplog.clear()
 
     broker.is_away = True
     for change in (partner, event_type, partner):
-        take_over(change, broker)
+        take_over([change], broker)
     broker.is_away = False
-    take_over(partner, broker)
+    take_over([partner], broker)
 
     assert [record.message for record in caplog.records] == ["limits wait for Valkey", "going on"]

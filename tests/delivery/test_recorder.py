@@ -252,7 +252,7 @@ def test_an_endpoint_is_kept_until_its_change_is_announced(due: list[Due], subsc
     rotate_secret(subscription)
     disable_subscription(subscription, "staff")
     assert cache.get([subscription.id])[subscription.id].stopped == ""
-    cache.forget(Change("subscription", subscription.id))
+    cache.forget([Change("subscription", subscription.id)])
     endpoint = cache.get([subscription.id])[subscription.id]
     assert len(endpoint.live_secrets(AT)) == 2
     assert "disabled (staff)" in endpoint.stopped

@@ -34,7 +34,7 @@ def test_of_two_threads_that_take_a_change_over_the_one_that_read_first_does_not
 
     def take_over() -> None:
         try:
-            router.take_over(change)
+            router.take_over([change])
         finally:
             connection.close()
 
