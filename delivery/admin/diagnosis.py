@@ -67,6 +67,8 @@ def findings(facts: Facts) -> list[Finding]:
         found += [*_pace(facts, facts.live.queue)]
         if not found and (behind := _behind(facts)):
             found.append(behind)
+    if not facts.subscriptions:
+        found.append(Finding(Side.SETTING, "No subscription: nothing is sent"))
     return [*found, *(one for each in facts.subscriptions for one in _endpoint(facts, each))]
 
 

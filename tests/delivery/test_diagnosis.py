@@ -39,6 +39,11 @@ def test_all_is_well() -> None:
     assert findings(FACTS) == []
 
 
+def test_without_a_subscription_nothing_is_sent() -> None:
+    found = only(replace(FACTS, subscriptions=[]))
+    assert (found.side, found.title) == (Side.SETTING, "No subscription: nothing is sent")
+
+
 def test_queues_that_do_not_answer_are_ours() -> None:
     found = only(replace(FACTS, live=Live(None, {})))
     assert (found.side, found.detail) == (Side.OURS, "Valkey is away.")
