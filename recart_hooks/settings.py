@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+from partners.addresses import DEFAULT_PORTS, DEFAULT_SCHEMES
 from partners.exact_json import EVENT_LIMITS
 from recart_hooks.addresses import check_broker, database_from_url
 from recart_hooks.env import Env
@@ -119,8 +120,8 @@ TRACING = not env.boolean("OTEL_SDK_DISABLED", False) and any(_COLLECTORS)
 # Where endpoints may be. The allow-list opens private networks (development, internal partners).
 ENDPOINT_ALLOWED_NETWORKS = env.networks("ENDPOINT_ALLOWED_NETWORKS")
 ENDPOINT_DENIED_NETWORKS = env.networks("ENDPOINT_DENIED_NETWORKS")  # public networks that are refused all the same
-ENDPOINT_SCHEMES = env.words("ENDPOINT_SCHEMES", ("https", "http"))
-ENDPOINT_PORTS = env.ports("ENDPOINT_PORTS", (80, 443, 8080, 8443))  # `any`: all of them
+ENDPOINT_SCHEMES = env.words("ENDPOINT_SCHEMES", DEFAULT_SCHEMES)
+ENDPOINT_PORTS = env.ports("ENDPOINT_PORTS", DEFAULT_PORTS)  # `any`: all of them
 ENDPOINT_PROOF = env.boolean("ENDPOINT_PROOF", False)  # an endpoint must echo a challenge before it gets deliveries
 ENDPOINT_CA_FILE = env.text("ENDPOINT_CA_FILE", "")
 
