@@ -3,8 +3,8 @@
 not run a task for each.
 
 A strategy (`Task.Strategy`) is Celery's hook for this. Celery still runs the task if its delivery raised an
-error, so that it is a failed task; if it was revoked; if a newer release sent the message, or it has other
-arguments; if the message is not of a fair queue; and in all cases if the pool is not ours.
+error, so that it is a failed task; if a newer release sent the message, or it has other arguments; if the message is
+not of a fair queue; and in all cases if the pool is not ours.
 """
 
 import logging
@@ -39,12 +39,11 @@ def pipelined(
         return by_celery
     pipeline = executor.pipeline = executor.pipeline or worker().pipeline(executor.turns)
     fan_outs = executor.fan_outs = executor.fan_outs or FanOuts(executor.turns)
-    revoked = consumer.controller.state.revoked
 
     def handle(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> Any:
         headers, arguments = message.headers, _arguments(message)
         is_fair = hasattr(message, "put_off")
-        if arguments is None or not is_fair or is_newer(headers) or headers["id"] in revoked:
+        if arguments is None or not is_fair or is_newer(headers):
             return by_celery(message, body, ack, reject, callbacks)
         acknowledge = partial(_acknowledge, ack, consumer.connection_errors)
         if len(arguments) == 1:

@@ -5,10 +5,13 @@ Periodic tasks go to the ordinary queue `maintenance`.
 """
 
 import os
+import sys
 from typing import Any
 
+import django
 from celery import Celery
 from celery.signals import import_modules, setup_logging, worker_init
+from django.apps import apps
 
 from delivery.broker import register
 from recart_hooks.checks import refuse_errors
@@ -26,6 +29,13 @@ app.steps["consumer"].add("delivery.steps:ConnectionStep")
 app.steps["consumer"].add("delivery.steps:FlowerStep")
 
 
+@app.on_after_configure.connect
+def set_up_django(**_: object) -> None:
+    """For commands such as `celery call`, which import no tasks, but the result backend with its models."""
+    if not apps.ready:
+        django.setup()
+
+
 @import_modules.connect(sender=app)
 def check_settings(**_: object) -> None:
     """Runs when a worker, beat or Flower starts, once Django is set up."""
@@ -38,6 +48,16 @@ def fit_concurrency(sender: Any, **_: object) -> None:
     from delivery.pool import places  # noqa: PLC0415 - only workers need it
 
     sender.concurrency = places(sender.concurrency)
+
+
+@worker_init.connect
+def restrict_operators(sender: Any, **_: object) -> None:
+    """Refuses what Celery offers and our workers cannot do."""
+    from delivery import remote_control  # noqa: PLC0415 - only workers need it
+
+    if sender.options["autoscale"]:
+        sys.exit("--autoscale: a worker keeps its size; use --concurrency")
+    remote_control.restrict()
 
 
 @setup_logging.connect

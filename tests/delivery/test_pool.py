@@ -41,7 +41,7 @@ def test_a_worker_has_no_more_places_than_its_files_allow(hard: int, allowed: in
     """In a process of its own, because a hard limit cannot be raised again."""
     script = (
         "from celery.signals import worker_init; import recart_hooks.celery\n"
-        "class Worker: concurrency = 1024\n"
+        "class Worker: concurrency, options = 1024, {'autoscale': None}\n"
         "worker_init.send(sender=Worker); print(Worker.concurrency)"
     )
     done = subprocess.run(

@@ -1,6 +1,8 @@
 """Dead deliveries are stored as Celery stores failed tasks."""
 
 import logging
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import cast
@@ -26,6 +28,13 @@ def made(delivery_id: str = "dlv_1") -> AttemptRecord:
     return cast(
         "AttemptRecord", SimpleNamespace(event_type="order.placed", delivery_id=delivery_id, number=3, worker="here:1")
     )
+
+
+def test_commands_that_import_no_tasks_have_the_backend() -> None:
+    """Such as `celery call` and `celery result`."""
+    script = "from recart_hooks.celery import app; print(type(app.backend).__name__)"
+
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "FailuresBackend\n"
 
 
 def test_the_row_is_the_one_that_celery_would_store() -> None:

@@ -60,10 +60,8 @@ class World:
         self.by_celery: list[Any] = []
         self.acknowledged = 0
         self.ends = False
-        self.revoked: set[str] = set()
         consumer = SimpleNamespace(
             pool=SimpleNamespace(executor=executor),
-            controller=SimpleNamespace(state=SimpleNamespace(revoked=self.revoked)),
             connection_errors=(),
         )
         self.handler = pipelined(deliver, app, consumer, celerys_own=self.celerys_own)
@@ -181,7 +179,6 @@ def test_a_delivery_that_failed_while_the_pool_ends_is_left_to_another_worker(ex
         Message([["dlv_1", 1, "more"], {}, {}]),
         Message([[7, "dlv_1"], {}, {}]),
         Message({"args": ["dlv_1", 1]}),
-        Message([["dlv_1", 1], {}, {}], id="revoked"),
     ],
     ids=[
         "newer",
@@ -190,12 +187,10 @@ def test_a_delivery_that_failed_while_the_pool_ends_is_left_to_another_worker(ex
         "too many arguments",
         "other arguments",
         "an older protocol",
-        "revoked",
     ],
 )
 def test_other_messages_are_left_to_celery(executor: WorkerExecutor, message: Message) -> None:
     world = World(executor)
-    world.revoked.add("revoked")
     world.come(message)
     assert (taken(executor), world.by_celery) == ([], [message])
 
