@@ -7,8 +7,11 @@ success resets it, and the time from the first to the last failure counts. So ne
 silence since disables a subscription, nor many failures within an hour.
 """
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 
 from django.db import connection
 from django.db.models import Q
@@ -51,11 +54,13 @@ FROM now_failing WHERE s.id = now_failing.id AND s.failing_since IS DISTINCT FRO
 """
 
 _EVIDENCE = """
-SELECT max(starts_at) FILTER (WHERE failures > 0 AND latency_sum_ms > 0), coalesce(sum(failures), 0)::bigint,
-       coalesce(bool_or(succeeded > 0 AND starts_at > %(since)s), false)
-FROM delivery_rollup
-WHERE resolution_s = 60 AND partner_id = %(partner)s AND subscription_id = %(subscription)s
-  AND starts_at >= %(since)s AND starts_at <= %(now)s
+SELECT subscription_id, max(starts_at) FILTER (WHERE failures > 0 AND latency_sum_ms > 0), sum(failures)::bigint,
+       bool_or(succeeded > 0 AND starts_at > since)
+FROM delivery_rollup JOIN unnest(%(ids)s::text[], %(since)s::timestamptz[]) AS asked (subscription_id, since)
+     USING (subscription_id)
+WHERE resolution_s = 60 AND partner_id = %(partner)s AND starts_at BETWEEN %(earliest)s AND %(now)s
+  AND starts_at >= since
+GROUP BY subscription_id
 """
 
 
@@ -83,13 +88,9 @@ def watch_failing(now: datetime, disable_after: timedelta, trial_every: timedelt
     changed = mark(now)
     _end_good_trials(now)
     told = disabled = 0
-    for subscription in Subscription.objects.filter(_may_matter(now, disable_after)).iterator():
-        on_trial = subscription.disabled_reason == Subscription.DisabledReason.FAILING
+    for subscription, evidence in _with_evidence(now, disable_after):
+        on_trial = _is_on_trial(subscription)
         limit = TRIAL if on_trial else disable_after
-        stage = _stage(subscription, now, limit)
-        if stage is None or (stage < 1 and (on_trial or _was_told(subscription, stage))):
-            continue
-        evidence = read_evidence(subscription, now)
         if evidence.has_succeeded:
             Subscription.objects.filter(pk=subscription.pk).update(failing_since=None)
         elif evidence.last_failure_at is not None:
@@ -108,16 +109,38 @@ def mark(now: datetime) -> int:
         return int(cursor.rowcount)
 
 
-def read_evidence(subscription: Subscription, now: datetime) -> Evidence:
+def _with_evidence(now: datetime, disable_after: timedelta) -> Iterator[tuple[Subscription, Evidence]]:
+    """The subscriptions that may have reached a stage of which nobody was told."""
+    found = Subscription.objects.filter(_may_matter(now, disable_after)).order_by("partner_id", "pk")
+    for partner_id, of_partner in groupby(found.iterator(), attrgetter("partner_id")):
+        due = {one.pk: one for one in of_partner if _is_due(one, now, disable_after)}
+        for subscription_id, evidence in read_evidence(partner_id, due.values(), now).items():
+            yield due[subscription_id], evidence
+
+
+def _is_due(subscription: Subscription, now: datetime, disable_after: timedelta) -> bool:
+    if _is_on_trial(subscription):
+        return _stage(subscription, now, TRIAL) == 1
+    stage = _stage(subscription, now, disable_after)
+    return stage is not None and (stage == 1 or not _was_told(subscription, stage))
+
+
+def _is_on_trial(subscription: Subscription) -> bool:
+    return subscription.disabled_reason == Subscription.DisabledReason.FAILING
+
+
+def read_evidence(partner_id: str, of: Collection[Subscription], now: datetime) -> dict[str, Evidence]:
+    """Of a partner's subscriptions, in one statement: it reads the roll-ups of all of them. Leaves out those without
+    any."""
+    since = {one.pk: one.failing_since for one in of if one.failing_since is not None}
+    if not since:
+        return {}
+    ids, times = list(since), list(since.values())
     with connection.cursor() as cursor:
-        values = {
-            "partner": subscription.partner_id,
-            "subscription": subscription.pk,
-            "since": subscription.failing_since,
-            "now": now,
-        }
-        cursor.execute(_EVIDENCE, values)
-        return Evidence(*cursor.fetchone())
+        cursor.execute(
+            _EVIDENCE, {"partner": partner_id, "ids": ids, "since": times, "earliest": min(times), "now": now}
+        )
+        return {subscription_id: Evidence(*sums) for subscription_id, *sums in cursor.fetchall()}
 
 
 def _may_matter(now: datetime, disable_after: timedelta) -> Q:

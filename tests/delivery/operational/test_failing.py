@@ -3,11 +3,13 @@
 from datetime import datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from delivery.models import OperationalEvent
 from delivery.operational.failing import TRIAL, Watched, mark, watch_failing
 from partners.models import Subscription
-from partners.services import disable_subscription, enable_subscription
+from partners.services import create_subscription, disable_subscription, enable_subscription
 from tests.delivery.operational.conftest import NOW, History
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
@@ -100,6 +102,19 @@ def test_five_days_of_nothing_but_failures_disable(subscription: Subscription, h
     subscription.refresh_from_db()
     assert (subscription.is_enabled, subscription.disabled_reason) == (False, "failing")
     assert watch_failing(NOW, LIMIT).disabled == 0
+
+
+def test_the_roll_ups_of_a_partner_are_read_once_however_many_of_its_subscriptions_fail(
+    subscription: Subscription, history: History
+) -> None:
+    another = create_subscription(subscription.partner, "https://hooks.example.com/", ["*"])
+    for one, hours in ((subscription, 70), (another, 90)):
+        fails_since(one, hours)
+        history(failed=(hours, 0.1), of=one)
+    with CaptureQueriesContext(connection) as queries:
+        assert watch_failing(NOW, LIMIT).told == 2
+    assert sum("sum(failures)" in query["sql"] for query in queries) == 1
+    assert stages() == [0.5, 0.7]
 
 
 def test_one_success_in_between_resets_it_even_when_nobody_marked_it(
