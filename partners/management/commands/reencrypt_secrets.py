@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from partners.encryption import Sealed, reencrypt
 from partners.models import Subscription, SubscriptionSecret
+from partners.wording import counted
 
 
 class Command(BaseCommand):
@@ -22,7 +23,8 @@ class Command(BaseCommand):
         with_headers = Subscription.objects.exclude(headers={}).order_by("pk")
         headers = sum(map(self._headers, with_headers.iterator()))
         self.stdout.write(
-            f"{secrets} secrets and the headers of {headers} subscriptions are encrypted with the first key now"
+            f"encrypted with the first key now: {counted(secrets, 'secret')}, "
+            f"and the headers of {counted(headers, 'subscription')}"
         )
         if self._unreadable:
             raise CommandError(f"{self._unreadable} of them were left as they are: keep the old keys")
