@@ -94,7 +94,7 @@ class Receiver:
 def verify(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
     """Whether the signature is valid, by the public library."""
     try:
-        Webhook(secret).verify(body, {name.lower(): value for name, value in headers.items()})
+        Webhook(secret).verify(body, dict(headers))
     except WebhookVerificationError:
         return False
     return True
