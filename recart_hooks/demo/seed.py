@@ -13,8 +13,9 @@ from partners.models import Partner, Subscription
 from partners.services import create_partner, create_subscription, reveal_secrets, update_subscription
 from recart_hooks.demo.partners import DESCRIPTION, PARTNERS, DemoPartner
 from recart_hooks.private_files import write_private
+from recart_hooks.runner import PROJECT
 
-CATALOGUE = Path(__file__).resolve().parents[2] / "partners" / "catalogues" / "ecommerce.yaml"
+CATALOGUE = PROJECT / "partners" / "catalogues" / "ecommerce.yaml"
 
 
 def seed_administrator(password: str) -> None:

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from recart_hooks.runner import PROJECT
 from tests.delivery.broker.servers import Broker
 from tests.delivery.broker.waiting import until
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 class Run(NamedTuple):
@@ -32,7 +31,7 @@ class Workers:
 
     @property
     def environment(self) -> dict[str, str]:
-        settings = {"BROKER_URL": self._url, "RUNS": str(self._runs), "PYTHONPATH": str(ROOT)}
+        settings = {"BROKER_URL": self._url, "RUNS": str(self._runs), "PYTHONPATH": str(PROJECT)}
         return {**os.environ, **settings, "PYTHONWARNINGS": "ignore"}
 
     def start(self, name: str = "one", threads: int = 8, pool: str = "threads", **settings: object) -> None:
@@ -42,7 +41,7 @@ class Workers:
         environment = self.environment | {key.upper(): str(value) for key, value in settings.items()}
         with self._log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [*command, "--without-gossip", "--without-mingle"], env=environment, cwd=ROOT, stdout=log, stderr=log
+                [*command, "--without-gossip", "--without-mingle"], env=environment, cwd=PROJECT, stdout=log, stderr=log
             )
         until(lambda: "ready." in self.log(name), f"worker {name} is ready", 60)
 
