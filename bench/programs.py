@@ -13,7 +13,6 @@ import sys
 import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 import nats
@@ -95,9 +94,7 @@ class Programs(ABC):
                 connection.execute("SELECT pg_switch_wal()")
             connection.execute("CHECKPOINT")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:

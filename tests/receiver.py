@@ -19,7 +19,6 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
 from tests.behaviours import behaviour_of
@@ -63,7 +62,7 @@ class Receiver:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def url(self, path: str = "/ok", host: str = "") -> str:

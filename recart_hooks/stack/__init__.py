@@ -10,7 +10,6 @@ it is killed. One Stack at a time owns a data directory; stacks in different dir
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from recart_hooks.stack.nats import Nats
@@ -111,7 +110,5 @@ class Stack:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

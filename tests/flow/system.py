@@ -22,7 +22,6 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import nats
@@ -94,7 +93,7 @@ class System:
         self.manage("migrate", "--verbosity", "0")
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop_all()
         self.stack.stop()
         for wire in self.wires.values():
