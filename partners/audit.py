@@ -71,13 +71,11 @@ def record(
     subject: Model,
     *,
     partner_id: str | None,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
-) -> AuditEntry:
+    before: Mapping[str, Any] = {},
+    after: Mapping[str, Any] = {},
+) -> None:
     """Writes one entry, without the fields that are the same in `before` and `after`."""
-    made = entry(action, subject, partner_id=partner_id, before=before, after=after)
-    made.save(force_insert=True)
-    return made
+    entry(action, subject, partner_id=partner_id, before=before, after=after).save(force_insert=True)
 
 
 def record_all(entries: Iterable[AuditEntry]) -> None:
@@ -89,12 +87,11 @@ def entry(
     subject: Model,
     *,
     partner_id: str | None,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
 ) -> AuditEntry:
     """An entry for `record_all`, as `record` writes it."""
-    old, new = dict(before or {}), dict(after or {})
-    same = {name for name in old.keys() & new.keys() if old[name] == new[name]}
+    same = {name for name in before.keys() & after.keys() if before[name] == after[name]}
     actor = _acting.get()
     return AuditEntry(
         actor_kind=actor.kind,
@@ -105,8 +102,8 @@ def entry(
         action=action,
         subject_type=str(subject._meta.model_name),
         subject_id=str(subject.pk)[:260],
-        before={name: _shown(name, value) for name, value in old.items() if name not in same},
-        after={name: _shown(name, value) for name, value in new.items() if name not in same},
+        before={name: _shown(name, value) for name, value in before.items() if name not in same},
+        after={name: _shown(name, value) for name, value in after.items() if name not in same},
     )
 
 

@@ -198,8 +198,8 @@ def _assign_checked(row: Partner | Subscription, changes: Mapping[str, Any]) -> 
 def _record(
     action: str,
     subscription: Subscription,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
+    before: Mapping[str, Any] = {},
+    after: Mapping[str, Any] = {},
 ) -> None:
     audit.record(action, subscription, partner_id=subscription.partner_id, before=before, after=after)
 
