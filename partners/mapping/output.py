@@ -20,17 +20,16 @@ ValueOf: TypeAlias = Callable[[Scope], Value | Missing]
 ListOf: TypeAlias = Callable[[Scope], list[Value] | Missing | None]
 
 
-def placed(value_of: ValueOf, checked: bool = False) -> Build:
+def placed(value_of: ValueOf, checked: bool) -> Build:
     """`checked`: a part may be repeated many times in the value, so its size is checked before it is serialized."""
 
     def build(scope: Scope) -> Built:
-        value = value_of(scope)
-        return place(value, scope, checked)
+        return place(value_of(scope), scope, checked)
 
     return build
 
 
-def place(value: Value | Missing, scope: Scope, checked: bool = False) -> Built:
+def place(value: Value | Missing, scope: Scope, checked: bool) -> Built:
     if isinstance(value, (dict, list)):
         if checked:
             weigh(value, scope.budget)
