@@ -112,7 +112,6 @@ def count_after(
     disturb: Callable[[Stream], None],
     *,
     stream: Stream | None = None,
-    timeout_s: float = 120,
 ) -> Count:
     """Publishes events, calls `disturb`, publishes more, waits until all are delivered, and checks everything.
 
@@ -123,8 +122,8 @@ def count_after(
         receiver.wait_for(len(receiver.requests) + 50, timeout_s=60)
         disturb(stream)
         more = len(receiver.requests) + 100
-        receiver.wait_for(more, timeout_s=timeout_s)
-    return counted(system, receiver, stream.published, timeout_s)
+        receiver.wait_for(more, timeout_s=120)
+    return counted(system, receiver, stream.published, timeout_s=120)
 
 
 def counted(system: System, receiver: Receiver, events: int, timeout_s: float) -> Count:
