@@ -29,7 +29,7 @@ def stacked_bars(times: Sequence[datetime], series: Sequence[Series]) -> SafeStr
     """Stacks the series, the first one at the bottom."""
     totals = [sum(one.values[step] or 0 for one in series) for step in range(len(times))]
     scale = _Scale(max(totals, default=0))
-    width = _PLOT_WIDTH / max(len(times), 1)
+    width = _step_width(times)
     bars = []
     for step in range(len(times)):
         floor = 0.0
@@ -48,7 +48,7 @@ def stacked_bars(times: Sequence[datetime], series: Sequence[Series]) -> SafeStr
 
 def lines(times: Sequence[datetime], series: Sequence[Series], unit: str = "") -> SafeString:
     scale = _Scale(max((value for one in series for value in one.values if value is not None), default=0))
-    width = _PLOT_WIDTH / max(len(times), 1)
+    width = _step_width(times)
     drawn = format_html_join(
         "",
         '<path class="rh-line-{}" d="{}"/>',
@@ -101,7 +101,7 @@ def _grid(scale: _Scale, unit: str) -> SafeString:
 
 
 def _time_labels(times: Sequence[datetime]) -> SafeString:
-    width = _PLOT_WIDTH / max(len(times), 1)
+    width = _step_width(times)
     every = max(1, -(-len(times) // _LABELS))
     form = "%m-%d" if times and times[-1] - times[0] > timedelta(days=2) else "%H:%M"
     return format_html_join(
@@ -112,7 +112,7 @@ def _time_labels(times: Sequence[datetime]) -> SafeString:
 
 
 def _titles(times: Sequence[datetime], series: Sequence[Series], unit: str) -> SafeString:
-    width = _PLOT_WIDTH / max(len(times), 1)
+    width = _step_width(times)
     return format_html_join(
         "",
         '<rect class="rh-hover" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>',
@@ -124,12 +124,9 @@ def _titles(times: Sequence[datetime], series: Sequence[Series], unit: str) -> S
 
 
 def _title(moment: datetime, step: int, series: Sequence[Series], unit: str) -> str:
-    values = (
-        f"{one.name}: {'-' if value is None else _amount(value, unit)}"
-        for one in series
-        for value in (one.values[step],)
-    )
-    return "\n".join([f"{moment:%Y-%m-%d %H:%M}", *values])
+    values = ((one.name, one.values[step]) for one in series)
+    texts = (f"{name}: {'-' if value is None else _amount(value, unit)}" for name, value in values)
+    return "\n".join([f"{moment:%Y-%m-%d %H:%M}", *texts])
 
 
 def _path(values: Sequence[float | None], width: float, scale: _Scale) -> str:
@@ -143,6 +140,10 @@ def _path(values: Sequence[float | None], width: float, scale: _Scale) -> str:
         parts.append(f"{'L' if drawing else 'M'}{x} {y}" + ("" if drawing else "h0.01"))
         drawing = True
     return "".join(parts)
+
+
+def _step_width(times: Sequence[datetime]) -> float:
+    return _PLOT_WIDTH / max(len(times), 1)
 
 
 def _x(step: int, width: float) -> float:
