@@ -45,7 +45,7 @@ class ApiKeyAdmin(StaffAdmin[ApiKey]):
     used = time_column("last_used_at", "Last used", empty="never")
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        return self.fields if obj is None else ("name", "scope", "partner", "expires_at", *self.readonly_fields)
+        return self.fields if obj is None else (*self.fields, *self.readonly_fields)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Only for the list, without an object: nobody edits a key, and `revoke` checks the permission itself."""

@@ -91,10 +91,7 @@ class EventTypeAdmin(StaffAdmin[EventType]):
         ("Standing", {"fields": (("is_catalogued", "is_deprecated"),)}),
         ("Record", {"fields": ("created_at", "updated_at"), "classes": ("collapse",)}),
     )
-    add_fieldsets = (
-        (None, {"fields": ("name", "description")}),
-        ("Data", {"fields": ("sample", "schema", ("on_schema_error", "version"))}),
-    )
+    add_fieldsets = ((None, {"fields": ("name", "description")}), fieldsets[1])
     actions = ("catalogue_selected",)
 
     def save_model(self, request: HttpRequest, obj: EventType, form: Any, change: bool) -> None:

@@ -68,7 +68,7 @@ class SubscriptionAdmin(SubscriptionActions):
     add_fieldsets: ClassVar[tuple[Any, ...]] = (
         (None, {"fields": (("partner", "description"),)}),
         ("Endpoint", {"fields": ("url", "headers", "timeout_s", "retry_schedule_s")}),
-        ("What is sent", {"fields": ("event_types", "filter", "transformation")}),
+        fieldsets[2],
     )
 
     of_partner = link_column("partner", "Partner", ordering="partner__name")
@@ -79,10 +79,10 @@ class SubscriptionAdmin(SubscriptionActions):
         if obj is None or self.has_change_permission(request, obj):
             return super().get_fieldsets(request, obj)
         return (
-            (None, {"fields": (("partner", "description"), ("state", "since"))}),
+            self.fieldsets[0],
             ("Endpoint", {"fields": ("url", "headers_shown", "timeout_s", "retries_shown", "signing")}),
             ("What is sent", {"fields": ("patterns_shown", "filter_shown", "transformation_shown")}),
-            ("Record", {"fields": ("id", "created_at", "updated_at"), "classes": ("collapse",)}),
+            self.fieldsets[-1],
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Subscription | None = None) -> tuple[str, ...]:
