@@ -37,14 +37,13 @@ def check_pattern(text: str) -> str:
     return text
 
 
-def check_patterns(texts: Iterable[str]) -> tuple[str, ...]:
-    """The patterns of one subscription, without repetitions, in the order given. At least one, at most PATTERNS_MAX."""
-    patterns = tuple(dict.fromkeys(map(check_pattern, texts)))
+def check_patterns(texts: Iterable[str]) -> None:
+    """Checks the patterns of one subscription: from 1 to PATTERNS_MAX different ones. Raises PatternError."""
+    patterns = set(map(check_pattern, texts))
     if not patterns:
         raise PatternError("no event type pattern: give at least one, or `*` for every event type")
     if len(patterns) > PATTERNS_MAX:
         raise PatternError(f"{len(patterns)} event type patterns: at most {PATTERNS_MAX} are allowed")
-    return patterns
 
 
 def candidates(event_type: str) -> tuple[str, ...]:
