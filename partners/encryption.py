@@ -15,16 +15,20 @@ from django.core import checks
 from partners.errors import SecretUnreadable
 
 
-@lru_cache(maxsize=4)
-def _keys(keys: tuple[str, ...]) -> MultiFernet:
+def _keys() -> MultiFernet:
     """Raises ValueError for unusable keys, which `check_keys` reports before a process starts."""
+    return _made_of(tuple(settings.ENCRYPTION_KEYS))
+
+
+@lru_cache(maxsize=4)
+def _made_of(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
 def check_keys(**_: Any) -> Sequence[checks.CheckMessage]:
     """partners.E001: ENCRYPTION_KEYS are Fernet keys, at least one."""
     try:
-        _keys(tuple(settings.ENCRYPTION_KEYS))
+        _keys()
     except ValueError:
         what = "ENCRYPTION_KEYS: expected Fernet keys (32 bytes each, in base64), separated by commas, at least one"
         return [checks.Error(what, hint=".env.example says how to make one.", id="partners.E001")]
@@ -33,13 +37,13 @@ def check_keys(**_: Any) -> Sequence[checks.CheckMessage]:
 
 def encrypt(secret: str) -> str:
     """Returns a token that only the configured keys decrypt."""
-    return _keys(tuple(settings.ENCRYPTION_KEYS)).encrypt(secret.encode()).decode()
+    return _keys().encrypt(secret.encode()).decode()
 
 
 def decrypt(token: str) -> str:
     """Returns the secret in a token. Raises SecretUnreadable."""
     try:
-        return _keys(tuple(settings.ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
+        return _keys().decrypt(token.encode()).decode()
     except InvalidToken:
         raise SecretUnreadable("no key of ENCRYPTION_KEYS decrypts it") from None
 
@@ -54,7 +58,7 @@ def readable(token: str) -> str | None:
 
 def reencrypt(token: str) -> str:
     """Returns a token of the same secret by the first key."""
-    return _keys(tuple(settings.ENCRYPTION_KEYS)).rotate(token.encode()).decode()
+    return _keys().rotate(token.encode()).decode()
 
 
 class Sealed(Mapping[str, str]):
