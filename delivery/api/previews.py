@@ -112,9 +112,7 @@ class PreviewView(ApiView):
         "at a time: 429 `busy` while another is under way.",
     )
     def post(self, request: Request) -> Response:
-        wanted = PreviewInput(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        values = wanted.validated_data
+        values = PreviewInput.read(request)
         filter_, transformation, event_types = values.get("filter", ""), values.get("transformation", ""), [EVERYTHING]
         if subscription_id := values.get("subscription_id"):
             saved = own_subscription(self, subscription_id)

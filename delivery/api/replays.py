@@ -170,9 +170,7 @@ def own_replay(view: ApiView, replay_id: str) -> ReplayJob:
 
 
 def read_wanted(view: ApiView, request: Request) -> Wanted:
-    wanted = ReplayInput(data=request.data)
-    wanted.is_valid(raise_exception=True)
-    values = wanted.validated_data
+    values = ReplayInput.read(request)
     now = timezone.now()
     until = min(values.get("until", now), now)
     if values["since"] >= until:

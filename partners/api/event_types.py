@@ -129,12 +129,11 @@ class EventTypeView(ApiView):
     )
     def put(self, request: Request, name: str) -> Response:
         _check_name(name)
-        wanted = EventTypeInput(data=request.data)
-        wanted.is_valid(raise_exception=True)
+        wanted = EventTypeInput.read(request)
         with transaction.atomic():
             known = EventType.objects.select_for_update().filter(pk=name, is_catalogued=True).first()
             check_match(request, EventTypeShape(known).data if known else None)
-            done = put_event_type(name, wanted.validated_data)
+            done = put_event_type(name, wanted)
         body = EventTypeShape(EventType.objects.get(pk=name)).data
         return tagged(body, HTTPStatus.CREATED if done == "added" else HTTPStatus.OK)
 

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from partners.api.bodies import Body, RawJSON
 from partners.envelope import rfc3339
@@ -23,6 +24,13 @@ class StrictSerializer(serializers.Serializer[Any]):
 
     reads_as: type[serializers.Serializer[Any]] | None = None
     """The serializer of answers: a member that only it has is refused as read-only, not as unknown."""
+
+    @classmethod
+    def read(cls, request: Request, *, partial: bool = False) -> dict[str, Any]:
+        """The values in the request's body. Raises ValidationError."""
+        given = cls(data=request.data, partial=partial)
+        given.is_valid(raise_exception=True)
+        return dict(given.validated_data)
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):

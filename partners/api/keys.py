@@ -89,13 +89,12 @@ class Keys(ApiView):
         description="To rotate: create a new key, use it, then revoke the old one.",
     )
     def post(self, request: Request) -> Response:
-        wanted = KeyInput(data=request.data)
-        wanted.is_valid(raise_exception=True)
+        wanted = KeyInput.read(request)
         with transaction.atomic():
             locked_partner(self.partner)
             if keys.live_keys(self.partner) >= keys.MAX_LIVE_KEYS:
                 raise Refused(HTTPStatus.CONFLICT, "too_many", f"at most {keys.MAX_LIVE_KEYS} live keys: revoke one")
-            new = keys.create_key(**wanted.validated_data, partner=self.partner)
+            new = keys.create_key(**wanted, partner=self.partner)
         body = {**KeyShape(new.key).data, "token": new.token}
         return Response(body, HTTPStatus.CREATED, headers={"Location": f"{request.path}/{new.key.pk}"})
 

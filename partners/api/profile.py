@@ -104,12 +104,11 @@ class Profile(ApiView):
         description="Changes only the fields that are given. A new rate limit applies within a second.",
     )
     def patch(self, request: Request) -> Response:
-        wanted = PartnerInput(data=request.data, partial=True)
-        wanted.is_valid(raise_exception=True)
+        wanted = PartnerInput.read(request, partial=True)
         with transaction.atomic():
             partner = locked(self.partner)
             check_match(request, shape(partner))
-            services.update_partner(partner, wanted.validated_data)
+            services.update_partner(partner, wanted)
         return tagged(shape(partner))
 
 
@@ -126,9 +125,7 @@ class PauseView(ApiView):
         description="Nothing is sent to you until that time, or until you resume. Events wait for you meanwhile.",
     )
     def post(self, request: Request) -> Response:
-        wanted = PauseInput(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        until = wanted.validated_data["until"] or FOREVER
+        until = PauseInput.read(request)["until"] or FOREVER
         if until <= timezone.now():
             raise Invalid([{"pointer": "#/until", "detail": "this time is in the past"}])
         with transaction.atomic():

@@ -97,11 +97,10 @@ class Rotation(ApiView):
     )
     def post(self, request: Request, subscription_id: str) -> Response:
         own_subscription(self, subscription_id)
-        wanted = RotationInput(data=request.data)
-        wanted.is_valid(raise_exception=True)
+        wanted = RotationInput.read(request)
         with transaction.atomic():
             subscription = own_subscription(self, subscription_id, lock=True)
-            services.rotate_secret(subscription, wanted.validated_data.get("overlap_s"))
+            services.rotate_secret(subscription, wanted.get("overlap_s"))
         return _answer(subscription)
 
 

@@ -73,15 +73,14 @@ class Subscriptions(ApiView):
         "`POST /subscriptions/{id}/verify` has enabled it. `GET /subscriptions/{id}/secrets` has its signing secret.",
     )
     def post(self, request: Request) -> Response:
-        wanted = NewSubscriptionInput(data=request.data)
-        wanted.is_valid(raise_exception=True)
+        wanted = NewSubscriptionInput.read(request)
         with transaction.atomic():
             locked_partner(self.partner)
             if own_subscriptions(self).filter(is_operational=False).count() >= settings.SUBSCRIPTIONS_MAX:
                 raise Refused(
                     HTTPStatus.CONFLICT, "too_many", f"at most {settings.SUBSCRIPTIONS_MAX} subscriptions: delete one"
                 )
-            made = services.create_subscription(self.partner, **wanted.validated_data)
+            made = services.create_subscription(self.partner, **wanted)
         body = shape(made)
         where = f"{request.path}/{made.pk}"
         return Response(body, HTTPStatus.CREATED, headers={"Location": where, "ETag": tag_of(body)})
@@ -117,14 +116,13 @@ class SubscriptionView(ApiView):
     )
     def patch(self, request: Request, subscription_id: str) -> Response:
         own_subscription(self, subscription_id)
-        wanted = SubscriptionInput(data=request.data, partial=True)
-        wanted.is_valid(raise_exception=True)
+        wanted = SubscriptionInput.read(request, partial=True)
         with transaction.atomic():
             current = own_subscription(self, subscription_id, lock=True)
             check_match(request, shape(current))
-            if current.is_operational and _changes(current, wanted.validated_data, services.OF_THE_PROFILE):
+            if current.is_operational and _changes(current, wanted, services.OF_THE_PROFILE):
                 raise _operational()
-            services.update_subscription(current, wanted.validated_data)
+            services.update_subscription(current, wanted)
         return tagged(shape(current))
 
     @describe(
