@@ -1,4 +1,3 @@
-# mypy: disable-error-code="attr-defined"
 """Celery's remote control (`celery control …`), without the commands that would do harm or nothing here.
 
 A worker answers these with an error that says what to use instead. Celery itself would say *OK*, or end the worker.

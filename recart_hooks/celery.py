@@ -55,7 +55,7 @@ def restrict_operators(sender: Any, **_: object) -> None:
     """Refuses what Celery offers and our workers cannot do."""
     from delivery import remote_control  # noqa: PLC0415 - only workers need it
 
-    if sender.options["autoscale"]:
+    if sender.options.get("autoscale"):
         sys.exit("--autoscale: a worker keeps its size; use --concurrency")
     remote_control.restrict()
 
