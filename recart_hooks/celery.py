@@ -17,6 +17,8 @@ from delivery.broker import register
 from recart_hooks.checks import refuse_errors
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "recart_hooks.settings")
+for _name in ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND"):
+    os.environ.pop(_name, None)  # Celery would prefer them to our settings, which the bridge uses
 
 app = Celery("recart_hooks")
 register(app)
