@@ -7,7 +7,7 @@ the rows, in case Valkey was away or lost its last writes.
 import logging
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import redis
@@ -26,6 +26,8 @@ from partners.trouble import Trouble
 logger = logging.getLogger(__name__)
 
 _ONCE_IN_S = 1.0
+_FEW = 10
+"""Of a partner with more subscriptions that are postponed, a new one does not ask at once whether all are."""
 _LONGEST_HELD_S = LONGEST_PERIOD_S + FIRST_PERIOD_S
 """The longest time for which open breakers hold a queue back (delivery.deliver.refusal)."""
 
@@ -144,8 +146,8 @@ def hold_back(
 class Restraint:
     """Limits how often `hold_back` is called, since each postponed delivery asks for it. Thread-safe.
 
-    Calls it once a second for each partner, and at once for a subscription that is new: always with all subscriptions
-    of the partner that were postponed in the last second.
+    Calls it once a second for each partner, and at once for a subscription that is new, unless there are many: always
+    with all subscriptions of the partner that were postponed in the last second.
     """
 
     def __init__(self, hold_back: Callable[[Sequence[Postponed]], object] = hold_back) -> None:
@@ -161,10 +163,12 @@ class Restraint:
         with self._lock:
             self._met = {key: (one, at) for key, (one, at) in self._met.items() if now - at < _ONCE_IN_S}
             self._asked = {key: at for key, at in self._asked.items() if now - at < _ONCE_IN_S}
+            of_partner = Counter(one.partner_id for one, _ in self._met.values())
             due = {
                 one.partner_id
                 for one in postponed
-                if one.partner_id not in self._asked or one.subscription_id not in self._met
+                if one.partner_id not in self._asked
+                or (one.subscription_id not in self._met and of_partner[one.partner_id] < _FEW)
             }
             self._met.update({one.subscription_id: (one, now) for one in postponed})
             self._asked.update(dict.fromkeys(due, now))

@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 from django.conf import settings
 
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 _LOCK_WAIT_MS = 100
 """Short, because other deliveries wait for the threads of delivery.database."""
-_restraint = Restraint()
+_restraint = Restraint(partial(in_database, limits.hold_back))
 _not_put_off = Trouble(logger, "messages cannot be put back for later")
 _not_held_back = Trouble(logger, "partners' queues cannot be held back")
 
@@ -127,7 +128,7 @@ def put_off(queue: str, message_id: str, until: float) -> None:
 def hold_back(postponed: Sequence[Postponed]) -> None:
     """Pauses queues from which only messages to be postponed would come (delivery.limits.hold_back)."""
     try:
-        in_database(_restraint, postponed)
+        _restraint(postponed)
     except Exception as error:
         if not is_away(error):
             raise

@@ -128,6 +128,14 @@ def test_a_second_subscription_that_is_down_is_passed_with_the_first() -> None:
     assert asked == [["sub_1"], ["sub_1", "sub_2"]]
 
 
+def test_of_many_subscriptions_that_are_down_each_new_one_does_not_ask_at_once() -> None:
+    asked: list[int] = []
+    restrain = Restraint(lambda postponed: asked.append(len(postponed)))
+    for number in range(50):
+        restrain([Postponed(9, f"sub_{number}", "ptr_1")])
+    assert asked == [*range(1, 11)]
+
+
 def test_a_pause_by_staff_is_not_ended_sooner(queues: FairQueues, subscription: Subscription) -> None:
     pause_partner(subscription.partner)
     hold_back([down(subscription, time.time() + 5)], queues)
