@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from delivery.breaker import Opened
 from delivery.breaker_store import SharedBreakers
@@ -32,6 +33,7 @@ from tests.rows import new_delivery
 
 pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
+URL = "https://hooks.reviews.com/in"
 QUIET = timedelta(hours=1)
 FIVE_DAYS = timedelta(days=5)
 LATER = NOW + timedelta(minutes=61)
@@ -117,6 +119,30 @@ def test_an_opened_breaker_is_told_of_after_a_run_that_did_not_get_to_it(
     opens(shared, subscription.pk)
     next(opened_breakers(NOW, QUIET, shared))  # and the worker is killed
     assert len(list(opened_breakers(NOW, QUIET, shared))) == 1
+
+
+def test_subscriptions_that_were_told_of_cost_no_statements_of_their_own(
+    subscription: Subscription, shared: SharedBreakers, history: History
+) -> None:
+    def statements(count: int) -> int:
+        for _ in range(count):
+            gone, failing, down = [create_subscription(subscription.partner, URL, ["*"]) for _ in range(3)]
+            disable(gone, "gone")
+            disable(failing, "failing")
+            opens(shared, down.pk)
+            history(dead=(0.1,), of=down)
+
+        def trouble() -> Iterable[Notice]:
+            yield from disabled_subscriptions(NOW, FIVE_DAYS)
+            yield from dead_deliveries(NOW, QUIET)
+            yield from opened_breakers(NOW, QUIET, shared)
+
+        assert len(notify(trouble(), NOW)) == 4 * count
+        with CaptureQueriesContext(connection) as queries:
+            assert notify(trouble(), NOW) == []
+        return len(queries)
+
+    assert statements(1) == statements(3)
 
 
 def test_dead_deliveries_are_told_of_together(subscription: Subscription, history: History) -> None:
