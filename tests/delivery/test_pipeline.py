@@ -267,9 +267,14 @@ def test_last_failures_are_stored_as_failed_tasks_together_and_then_settled(worl
     world.outcome = FAILED
     for name in names(2):
         world.jobs[name] = replace(JOB, delivery_id=name, attempt_count=2)
+    world.jobs["dlv_gone"] = None
+    world.load_gate = threading.Event()
+    world.take("dlv_gone")
+    until(lambda: bool(world.loads), "it is being loaded")
     world.take(*names(2), attempt=3)
-    world.wait(2)
-    assert world.settled == dict.fromkeys(names(2))
+    world.load_gate.set()
+    world.wait(3)
+    assert world.settled == dict.fromkeys(["dlv_gone", *names(2)])
     assert world.log[-3:] == ["stored dlv_0 dlv_1: status 500 (attempt 3)", "settled dlv_0", "settled dlv_1"]
     assert world.records[0][0].step.status == "dead"
 
