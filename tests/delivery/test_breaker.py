@@ -1,5 +1,6 @@
 """The breaker opens when an endpoint is down, lets one probe through, and closes when that succeeds."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import redis
 from delivery.breaker import FAILURES_IN_A_ROW, FIRST_PERIOD_S, LONGEST_PERIOD_S, REFRESH_S, Breaker, Opened
 from delivery.breaker_store import SharedBreakers
 from tests.clocks import Clock
+from tests.delivery.broker.waiting import until
 
 
 class Memory:
@@ -112,6 +114,17 @@ def test_a_successful_probe_closes_the_breaker_everywhere(breaker: Breaker, shar
     assert fail(breaker, 9) == [None] * 9, "the failures of before are forgotten"
 
 
+def test_the_process_whose_probe_succeeded_sends_at_once(breaker: Breaker, shared: Memory, clock: Clock) -> None:
+    shared.opened["other"] = Opened(clock.now + 60, 60)
+    fail(breaker)
+    clock.now += FIRST_PERIOD_S
+    assert breaker.postponed_until("sub") is None
+    breaker.saw("sub", failed=False)
+    assert breaker.postponed_until("sub") is None
+    assert breaker.postponed_until("other") is not None
+    assert fail(breaker, 9) == [None] * 9
+
+
 def test_a_probe_that_was_not_sent_is_left_to_the_next_one(breaker: Breaker, shared: Memory, clock: Clock) -> None:
     fail(breaker)
     breaker.saw_nothing("sub")  # was in progress when the breaker opened
@@ -126,13 +139,16 @@ def test_a_probe_that_was_not_sent_is_left_to_the_next_one(breaker: Breaker, sha
 
 @pytest.mark.servers
 @pytest.mark.usefixtures("valkey")
-def test_a_probe_that_was_given_back_can_be_taken_in_valkey() -> None:
+def test_a_probe_that_ended_or_was_given_back_or_is_lost_can_be_taken_in_valkey() -> None:
     one, other = SharedBreakers(), SharedBreakers()
-    assert one.take_probe("sub_left", 60)
-    assert not other.take_probe("sub_left", 60)
-    one.leave_probe("sub_left")
-    assert other.take_probe("sub_left", 60)
+    for ends in (one.leave_probe, one.close, lambda pk: one.open(pk, Opened(time.time() + 5, FIRST_PERIOD_S))):
+        assert other.take_probe("sub_left", 60)
+        assert not other.take_probe("sub_left", 60)
+        ends("sub_left")
+    assert one.take_probe("sub_left", 0.05)
+    until(lambda: other.take_probe("sub_left", 60), "it is lost")
     other.close("sub_left")
+    other.forget_counts(["sub_left"])
 
 
 def test_breakers_that_are_not_shared_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:

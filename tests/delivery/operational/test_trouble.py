@@ -88,6 +88,7 @@ def opens(shared: SharedBreakers, *subscription_ids: str) -> None:
 
 def test_an_opened_breaker_is_told_of_once_an_hour(subscription: Subscription, shared: SharedBreakers) -> None:
     opens(shared, *[subscription.pk] * 3, "sub_unknown")
+    shared.open(subscription.pk, Opened(time.time() + 60, 10.0))  # after a probe that failed
     (event,) = notify(opened_breakers(NOW, QUIET, shared), NOW)
     assert (event.kind, event.partner_id, event.subscription_id) == (
         "breaker.opened",
