@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -162,6 +162,27 @@ def test_a_subscription_that_is_made_before_an_event_gets_it(partner: Partner) -
         assert subscribers(f"e{number}") == ids(many)
 
 
+def test_a_changed_filter_counts_for_the_next_event(partner: Partner) -> None:
+    many, (changed,) = subscribe(partner), subscribe(partner, 1, filter="$.data.nothing")
+    maker = Maker(longest_s=60)
+    take_in("e1")
+    maker.make_some([FanOut.objects.get().pk], here)
+    services.update_subscription(changed, {"filter": "$.type"})
+    take_in("e2")
+    maker.make_some([FanOut.objects.get().pk], here)
+    assert (subscribers("e1"), subscribers("e2")) == (ids(many), ids([*many, changed]))
+
+
+def test_subscriptions_that_were_read_are_not_used_for_long(partner: Partner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fan_out, "PAGE_KEPT_S", 0.0)
+    (disabled, *others), maker = subscribe(partner), Maker(longest_s=60)
+    take_in("e1", "e2")
+    for one in FanOut.objects.order_by("pk"):
+        maker.make_some([one.pk], here)
+        services.disable_subscription(disabled, Subscription.DisabledReason.PARTNER)
+    assert (subscribers("e1"), subscribers("e2")) == (ids([disabled, *others]), ids(others))
+
+
 def test_subscriptions_are_read_once_for_events_that_wait(partner: Partner) -> None:
     subscribe(partner)
     take_in(*(f"e{n}" for n in range(5)))
@@ -269,6 +290,17 @@ def test_one_that_another_transaction_holds_waits_and_the_others_do_not(partner:
     assert subscribers("e1") == []
     assert subscribers("e2") == ids(many)
     run(held.pk)
+    assert subscribers("e1") == ids(many)
+
+
+@pytest.mark.timeout(30)
+def test_a_step_does_not_wait_for_a_lock_for_long(partner: Partner) -> None:
+    many = subscribe(partner)
+    take_in("e1")
+    pk = FanOut.objects.get().pk
+    with locked("LOCK delivery_delivery IN SHARE MODE"), pytest.raises(OperationalError, match="lock timeout"):
+        step(pk)
+    run(pk)
     assert subscribers("e1") == ids(many)
 
 

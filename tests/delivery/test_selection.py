@@ -133,6 +133,8 @@ def test_equal_filters_are_evaluated_once() -> None:
     routes = [Route(str(n), "ptr_1", ("*",), Filter("the same", path)) for n in range(5)]  # type: ignore[arg-type]
     assert some(routes) == (Selection(routes), None)
     assert path.count == 1
+    assert chosen(routes, ORDER) == Selection(routes)
+    assert path.count == 2
 
 
 class Counted:
@@ -172,3 +174,10 @@ def test_a_slow_filter_rests() -> None:
     rests: list[None] = []
     select_some([a_route("hungry", HUNGRY.format(1))], an_event(ITEMS), 1, bool, lambda: rests.append(None))
     assert len(rests) > 10
+
+
+def test_quick_filters_rest_between_them() -> None:
+    rests: list[None] = []
+    routes = [a_route(str(n), f"$.data.items[{n}]") for n in range(5)]
+    select_some(routes, an_event(ITEMS), 100, bool, lambda: rests.append(None))
+    assert len(rests) == 5
