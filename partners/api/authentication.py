@@ -10,6 +10,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from partners import audit
+from partners.api.bodies import wants_page
 from partners.keys import find_key, mark_used
 from partners.models import ApiKey, Partner
 
@@ -60,8 +61,8 @@ class Bearer(BaseAuthentication):
         return Caller(key), key
 
     def authenticate_header(self, request: HttpRequest | Request) -> str:
-        wants_page = "text/html" in request.META.get("HTTP_ACCEPT", "")
-        return 'Basic realm="API key as password", charset="UTF-8"' if wants_page else 'Bearer realm="api"'
+        is_browser = wants_page(request)
+        return 'Basic realm="API key as password", charset="UTF-8"' if is_browser else 'Bearer realm="api"'
 
 
 def _token(scheme: bytes, credentials: bytes, *, is_safe: bool) -> str:

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import orjson
 from django.conf import settings
+from django.http import HttpRequest
 from rest_framework.exceptions import ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -91,10 +92,13 @@ class OrjsonRenderer(BaseRenderer):
         return b"" if data is None else orjson.dumps(data, default=str, option=indented)
 
 
+def wants_page(request: HttpRequest | Request) -> bool:
+    return "text/html" in request.META.get("HTTP_ACCEPT", "")
+
+
 class PageOrJSON(DefaultContentNegotiation):
     """HTML for clients that accept it, JSON for all others, whatever they accept."""
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
-        wants_page = "text/html" in request.META.get("HTTP_ACCEPT", "")
-        chosen = next((one for one in renderers if (one.format == "api") == wants_page), renderers[0])
+        chosen = next((one for one in renderers if (one.format == "api") == wants_page(request)), renderers[0])
         return chosen, chosen.media_type
