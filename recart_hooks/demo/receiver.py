@@ -1,6 +1,7 @@
 """The demo partners' endpoint: an HTTP server that verifies each delivery with the public Standard Webhooks library."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,8 +31,8 @@ class Receiver:
     on_arrival: Callable[[Arrival], None]
     port: int = field(default_factory=lambda: free_port(range(9000, 9010)))
     secrets: dict[str, str] = field(default_factory=dict)
-    _tries: dict[tuple[str, str], int] = field(default_factory=dict)
-    _seen: dict[str, int] = field(default_factory=dict)
+    _tries: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _events: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: ThreadingHTTPServer | None = None
 
@@ -81,14 +82,12 @@ class Receiver:
     def _count(self, partner: DemoPartner, event_id: str) -> tuple[int, bool]:
         """The number of this try of the event, and whether it fails."""
         with self._lock:
-            key = (partner.path, event_id)
-            if key not in self._tries:
-                self._seen[partner.path] = self._seen.get(partner.path, 0) + 1
-            self._tries[key] = self._tries.get(key, 0) + 1
-            number = self._seen[partner.path]
-            return self._tries[key], bool(
-                partner.fails_every and number % partner.fails_every == 0 and self._tries[key] == 1
-            )
+            self._tries[partner.path, event_id] += 1
+            try_number = self._tries[partner.path, event_id]
+            if try_number > 1:
+                return try_number, False
+            self._events[partner.path] += 1
+            return 1, bool(partner.fails_every) and self._events[partner.path] % partner.fails_every == 0
 
 
 def verify(secret: str, headers: Mapping[str, str], body: bytes) -> bool:
