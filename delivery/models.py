@@ -15,6 +15,7 @@ from delivery.due import Due
 from delivery.resolutions import RESOLUTIONS_S
 from delivery.supporting_models import DeadLetter, IdempotentRequest, OperationalEvent, ReplayJob
 from partners.fields import IdField
+from partners.identifiers import DELIVERY, FAN_OUT
 from partners.models import Partner, Subscription
 
 __all__ = [
@@ -55,7 +56,7 @@ class Delivery(models.Model):
         SUCCEEDED = "succeeded", "Succeeded"
         DEAD = "dead", "Dead"
 
-    id = IdField("dlv")
+    id = IdField(DELIVERY)
     event = models.ForeignKey(
         Event, on_delete=models.CASCADE, related_name="deliveries", db_index=False, db_constraint=False
     )
@@ -112,7 +113,7 @@ class Delivery(models.Model):
 class FanOut(models.Model):
     """An event's deliveries to one partner that are still to be made; see delivery.fan_out. Removed when they are."""
 
-    id = IdField("fan")
+    id = IdField(FAN_OUT)
     event = models.ForeignKey(
         Event, on_delete=models.CASCADE, related_name="fan_outs", db_index=False, db_constraint=False
     )

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from partners.fields import IdField
+from partners.identifiers import EVENT
 from partners.models import ApiKey, Partner, Subscription
 
 
@@ -18,7 +19,7 @@ class OperationalEvent(models.Model):
     """A notice to a partner and to staff about the partner's deliveries; see delivery.operational. Its id is the
     webhook-id."""
 
-    id = IdField("evt")
+    id = IdField(EVENT)
     kind = models.CharField(max_length=40, db_collation="C")
     key = models.CharField(max_length=200, unique=True, help_text="What happened, so that it is told once.")
     partner = models.ForeignKey(Partner, on_delete=models.CASCADE, related_name="+", db_index=False)

@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from partners.fields import IdField
+from partners.identifiers import AUDIT_ENTRY
 from partners.validation import validate_direction
 
 
@@ -67,7 +68,7 @@ class AuditEntry(models.Model):
         KEY = "key", "API key"
         SYSTEM = "system", "System"
 
-    id = IdField("aud")
+    id = IdField(AUDIT_ENTRY)
     at = models.DateTimeField(default=timezone.now)
     actor_kind = models.CharField(max_length=8, choices=ActorKind)
     actor_id = models.CharField(max_length=150, blank=True)

@@ -11,7 +11,7 @@ import uuid_utils
 
 from partners.errors import IdentifierError
 
-PARTNER, SUBSCRIPTION, EVENT, DELIVERY, FAN_OUT = "ptr", "sub", "evt", "dlv", "fan"
+PARTNER, SUBSCRIPTION, EVENT, DELIVERY, FAN_OUT, AUDIT_ENTRY = "ptr", "sub", "evt", "dlv", "fan", "aud"
 EVENT_ID_MAX = 200
 
 _VISIBLE_ASCII = re.compile(rf"[\x21-\x7e]{{1,{EVENT_ID_MAX}}}")

@@ -19,6 +19,7 @@ from partners.access_models import ApiKey, AuditEntry
 from partners.errors import DataInvalid, InvalidInput
 from partners.event_schemas import compile_schema
 from partners.fields import IdField, SealedField
+from partners.identifiers import PARTNER, SUBSCRIPTION
 from partners.patterns import category
 from partners.validation import (
     per_second,
@@ -50,7 +51,7 @@ class Partner(models.Model):
         PARTNER = "partner", "The partner"
         STAFF = "staff", "Staff"
 
-    id = IdField("ptr")
+    id = IdField(PARTNER)
     name = models.CharField(max_length=200, unique=True, validators=[validate_direction])
     rate_limit = models.CharField(
         max_length=32,
@@ -161,7 +162,7 @@ class Subscription(models.Model):
         STAFF = "staff", "By staff"
         UNVERIFIED = "unverified", "The endpoint has not echoed its challenge yet"
 
-    id = IdField("sub")
+    id = IdField(SUBSCRIPTION)
     partner = models.ForeignKey(Partner, on_delete=models.PROTECT, related_name="subscriptions")
     description = models.CharField(max_length=500, blank=True, validators=[validate_direction])
     url = models.CharField("endpoint URL", max_length=2048, validators=[validate_endpoint_url])

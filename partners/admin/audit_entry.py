@@ -17,6 +17,7 @@ from partners.admin.columns import link_column, time_column
 from partners.admin.keyset import KeysetAdmin
 from partners.admin.list_filters import ConditionFilter, TimeRangeFilter
 from partners.admin.looks import json_code, short
+from partners.identifiers import AUDIT_ENTRY
 from partners.made_at import made_between
 from partners.models import AuditEntry
 
@@ -32,7 +33,7 @@ class AtFilter(TimeRangeFilter):
     name = "at"
 
     def condition(self, start: datetime | None, end: datetime | None) -> Q:
-        return made_between("aud", "at", start, end)
+        return made_between(AUDIT_ENTRY, "at", start, end)
 
 
 @admin.register(AuditEntry)
