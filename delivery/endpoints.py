@@ -14,15 +14,16 @@ from datetime import datetime
 from django.conf import settings
 from django.utils import timezone
 
+from delivery.compiling import LateTransformation
 from delivery.database import in_database
 from delivery.own_keys import own_keys
 from delivery.retries import DEFAULT_SCHEDULE_S
 from delivery.signing import SigningKey, decode_secret
 from partners.changes import Change
 from partners.encryption import decrypt
-from partners.errors import InvalidInput, SecretError, SecretUnreadable
+from partners.errors import SecretError, SecretUnreadable
 from partners.models import Subscription, SubscriptionSecret
-from partners.transform import Transformation, compile_transformation
+from partners.transform import Transformation
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +48,11 @@ class Endpoint:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     secrets: tuple[Secret, ...]
-    transform: Transformation | None
+    transform: LateTransformation | Transformation | None
     timeout_s: float
     schedule_s: tuple[float, ...]
     stopped: str
-    """Why nothing may be sent (disabled, deleted, unusable), or empty."""
+    """Why nothing may be sent (disabled, deleted), or empty."""
     unreadable: str = ""
     """Why the secrets or the headers cannot be read, or empty."""
 
@@ -112,27 +113,21 @@ def load_endpoints(subscription_ids: Iterable[str]) -> dict[str, Endpoint]:
 def _endpoint(subscription: Subscription, tokens: Sequence[SubscriptionSecret]) -> Endpoint:
     """The endpoint of a subscription, even if parts of it cannot be used: it must not affect the rest of the batch.
 
-    If the transformation does not compile any more, deliveries become dead. If no key decrypts the secrets or headers,
-    that is an operator's mistake: requests cannot be signed, so attempts fail as INTERNAL and are retried.
+    If no key decrypts the secrets or headers, that is an operator's mistake: requests cannot be signed, so attempts
+    fail as INTERNAL and are retried.
     """
-    transform, stopped = None, _stopped(subscription)
     secrets, headers, unreadable = _unsealed(subscription, tokens)
-    try:
-        if subscription.transformation:
-            transform = compile_transformation(subscription.transformation)
-    except InvalidInput as error:
-        logger.error("unusable transformation", extra={"subscription_id": subscription.id, "error": str(error)})
-        stopped = stopped or f"the subscription cannot be used: {error}"
+    text = subscription.transformation
     return Endpoint(
         subscription_id=subscription.id,
         partner_id=subscription.partner_id,
         url=subscription.url,
         headers=headers,
         secrets=secrets,
-        transform=transform,
+        transform=LateTransformation(subscription.id, subscription.partner_id, text) if text else None,
         timeout_s=subscription.timeout_s,
         schedule_s=tuple(subscription.retry_schedule_s or settings.RETRY_SCHEDULE_S or DEFAULT_SCHEDULE_S),
-        stopped=stopped,
+        stopped=_stopped(subscription),
         unreadable=unreadable,
     )
 

@@ -20,7 +20,8 @@ from delivery.recorder import AttemptRecord, disable_gone, record
 from delivery.retries import Step, decide
 from delivery.verify import verify_hour
 from partners.changes import Change
-from partners.errors import SecretError
+from partners.envelope import Envelope
+from partners.errors import SecretError, TransformError
 from partners.models import Subscription
 from partners.services import (
     create_subscription,
@@ -274,8 +275,11 @@ def test_an_unusable_part_stops_its_own_subscription_only(due: list[Due], subscr
     other = create_subscription(subscription.partner, "https://hooks.reviews.com/other", ["orders.*"])
     Subscription.objects.filter(pk=subscription.pk).update(transformation='{"map": {"$nonsense": 1}}')
     endpoints = EndpointCache().get([subscription.id, other.id])
-    assert "cannot be used" in endpoints[subscription.id].stopped
-    assert endpoints[other.id].stopped == ""
+    unusable = endpoints[subscription.id].transform
+    assert unusable is not None
+    with pytest.raises(TransformError, match="cannot be used"):
+        unusable.apply(Envelope("e1", "orders.created", "2026-11-23T08:00:00Z", b"{}"))
+    assert endpoints[other.id].transform is None
 
 
 def test_a_secret_that_no_key_decrypts_prevents_signing_but_ends_no_delivery(subscription: Subscription) -> None:
