@@ -7,7 +7,7 @@ success resets it, and the time from the first to the last failure counts. So ne
 silence since disables a subscription, nor many failures within an hour.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -112,17 +112,23 @@ def mark(now: datetime) -> int:
 def _with_evidence(now: datetime, disable_after: timedelta) -> Iterator[tuple[Subscription, Evidence]]:
     """The subscriptions that may have reached a stage of which nobody was told."""
     found = Subscription.objects.filter(_may_matter(now, disable_after)).order_by("partner_id", "pk")
-    for partner_id, of_partner in groupby(found.iterator(), attrgetter("partner_id")):
-        due = {one.pk: one for one in of_partner if _is_due(one, now, disable_after)}
+    for partner_id, group in groupby(found.iterator(), attrgetter("partner_id")):
+        of_partner = list(group)
+        keys = [_key(one, stage) for one in of_partner for stage in STAGES]
+        told = set(OperationalEvent.objects.filter(key__in=keys).values_list("key", flat=True))
+        due = {one.pk: one for one in of_partner if _is_due(one, now, disable_after, told)}
         for subscription_id, evidence in read_evidence(partner_id, due.values(), now).items():
             yield due[subscription_id], evidence
 
 
-def _is_due(subscription: Subscription, now: datetime, disable_after: timedelta) -> bool:
+def _is_due(subscription: Subscription, now: datetime, disable_after: timedelta, told: Set[str]) -> bool:
+    """`told`: the keys of notices that there are."""
     if _is_on_trial(subscription):
         return _stage(subscription, now, TRIAL) == 1
     stage = _stage(subscription, now, disable_after)
-    return stage is not None and (stage == 1 or not _was_told(subscription, stage))
+    return stage is not None and (
+        stage == 1 or told.isdisjoint(_key(subscription, one) for one in STAGES if one >= stage)
+    )
 
 
 def _is_on_trial(subscription: Subscription) -> bool:
@@ -159,11 +165,6 @@ def _stage(subscription: Subscription, until: datetime, limit: timedelta) -> flo
 def _key(subscription: Subscription, stage: float) -> str:
     since = subscription.failing_since
     return f"{FAILING}:{subscription.pk}:{since.isoformat() if since else ''}:{stage:g}"
-
-
-def _was_told(subscription: Subscription, stage: float) -> bool:
-    keys = [_key(subscription, one) for one in STAGES if one >= stage]
-    return OperationalEvent.objects.filter(key__in=keys).exists()
 
 
 def _notice(subscription: Subscription, stage: float, evidence: Evidence, disable_after: timedelta) -> Notice:

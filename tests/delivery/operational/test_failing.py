@@ -115,6 +115,9 @@ def test_the_roll_ups_of_a_partner_are_read_once_however_many_of_its_subscriptio
         assert watch_failing(NOW, LIMIT).told == 2
     assert sum("sum(failures)" in query["sql"] for query in queries) == 1
     assert stages() == [0.5, 0.7]
+    with CaptureQueriesContext(connection) as queries:
+        assert watch_failing(NOW, LIMIT).told == 0
+    assert sum("delivery_operationalevent" in query["sql"] for query in queries) == 1
 
 
 def test_one_success_in_between_resets_it_even_when_nobody_marked_it(
