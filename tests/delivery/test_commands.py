@@ -7,6 +7,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -18,9 +19,11 @@ from delivery.broker import FairQueues
 from delivery.due import Due, FanOutDue
 from delivery.limits import push_limits
 from delivery.management.arguments import moment
+from delivery.management.commands import requeue
 from delivery.models import Attempt, Delivery, FanOut, ReplayJob
 from delivery.reconcile import look_back, reconcile
 from partners import services
+from partners.identifiers import DELIVERY, first_id
 from partners.models import AuditEntry, Subscription
 from tests import rows
 from tests.delivery.broker.manual_worker import ManualWorker
@@ -81,7 +84,18 @@ class TestRequeue:
         assert run("requeue", "--since", "1h", "--dry-run") == "would requeue 3 deliveries\n"
         assert run("requeue", "--since", "1h", "--dry-run", "--limit", 2) == "would requeue 2 deliveries\n"
         assert run("requeue", "--since", "1h", "--error", "refused", "--dry-run") == "would requeue 0 deliveries\n"
+        assert run("requeue", "--since", "1h", "--until", "10m", "--dry-run") == "would requeue 0 deliveries\n"
         assert {state(one)[0] for one in dead} == {"dead"}
+
+    def test_many_are_requeued_page_by_page_up_to_a_limit(
+        self, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(requeue, "_PAGE", 2)
+        dead = sorted((new_delivery(subscription, "dead", ("timeout",)) for _ in range(7)), key=lambda one: one.pk)
+
+        assert run("requeue", *(one.pk for one in dead), "--limit", 5) == "requeued 5 deliveries\n"
+
+        assert [state(one)[0] for one in dead] == ["pending"] * 5 + ["dead"] * 2
 
     def test_what_cannot_be_tried_is_left_with_the_reason(self, subscription: Subscription) -> None:
         dead = new_delivery(subscription, "dead", ("timeout",))
@@ -110,12 +124,18 @@ class TestReplay:
         new_delivery(subscription, "dead", ("timeout",))
 
         assert run("replay", subscription.pk, "--since", "1h", "--dry-run") == "would replay 1 delivery\n"
+        assert (
+            run("replay", subscription.pk, "--since", "1h", "--until", "10m", "--dry-run")
+            == "would replay 0 deliveries\n"
+        )
         assert not ReplayJob.objects.exists()
         assert "replays 1 delivery" in run("replay", subscription.pk, "--since", "1h", "--no-wait")
         with pytest.raises(CommandError, match="a replay of this subscription is running"):
             run("replay", subscription.pk, "--since", "1h", "--no-wait")
         assert "is canceled" in run("replay", subscription.pk, "--cancel")
         assert ReplayJob.objects.get().status == "canceled"
+        with pytest.raises(CommandError, match="no replay of this subscription is running"):
+            run("replay", subscription.pk, "--cancel")
 
     def test_an_unknown_subscription_is_an_error(self) -> None:
         with pytest.raises(CommandError, match="there is no subscription"):
@@ -139,6 +159,11 @@ class TestDrain:
         assert (change.actor_kind, change.actor_name) == ("staff", f"{getpass.getuser()}, command line")
         assert run("verify") == "all invariants hold\n"
         assert "would replay 2" in run("replay", subscription.pk, "--since", "1h", "--dry-run")
+
+    def test_what_was_created_later_is_kept(self, subscription: Subscription) -> None:
+        kept = new_delivery(subscription)
+        assert run("drain", subscription.partner_id, "--until", "1h") == "gave up 0 deliveries\n"
+        assert state(kept)[0] == "pending"
 
     def test_a_page_is_found_by_the_index_of_pending_deliveries(self, subscription: Subscription) -> None:
         values = draining._values(subscription.partner, timezone.now(), "")
@@ -210,6 +235,7 @@ class TestReconcile:
         held, lost = new_delivery(subscription), new_delivery(subscription)
         publish.publish([due(held)])
 
+        assert run("reconcile", "--dry-run", "--grace", 600) == "would queue 0 of 0 overdue deliveries\n"
         assert run("reconcile", "--dry-run") == "would queue 1 of 2 overdue deliveries\n"
         assert run("reconcile") == "queued 1 of 2 overdue deliveries\n"
         assert run("reconcile") == "queued 0 of 2 overdue deliveries\n"
@@ -222,6 +248,8 @@ class TestReconcile:
         Delivery.objects.filter(pk=scheduled.pk).update(next_attempt_at=timezone.now() + timedelta(hours=1))
         queues.client.flushdb()
 
+        assert "would queue 0" in run("reconcile", "--dry-run")
+        assert queues.was_wiped()
         assert "the broker was wiped: queued 1" in run("reconcile")
         assert not queues.was_wiped()
         assert queues.size(publish.queue_of(scheduled.partner_id)) == 1
@@ -318,6 +346,14 @@ class TestVerify:
 
         assert said in out.getvalue()
         assert delivery.pk in out.getvalue()
+
+    def test_deliveries_whose_attempts_have_been_removed_are_not_checked(
+        self, subscription: Subscription, settings: Any
+    ) -> None:
+        settings.ATTEMPTS_KEPT_DAYS = 2
+        old = first_id(DELIVERY, timezone.now() - timedelta(days=2))
+        rows.new_delivery(subscription, id=old, status="succeeded", attempt_count=1)
+        assert run("verify", "--since", "3d") == "all invariants hold\n"
 
     def test_a_delivery_of_another_partner_is_told(self, subscription: Subscription) -> None:
         Delivery.objects.filter(pk=new_delivery(subscription, "dead", ("timeout",)).pk).update(
