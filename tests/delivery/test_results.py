@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from django.db import connection
+from django.db import DataError, connection
 from django.forms import model_to_dict
 from django_celery_results.models import TaskResult
 
@@ -24,9 +24,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 ERROR = DeliveryDead('status 500 with "quotes" (attempt 3)')
 
 
-def made(delivery_id: str = "dlv_1") -> AttemptRecord:
+def made(delivery_id: str = "dlv_1", worker: str = "here:1") -> AttemptRecord:
     return cast(
-        "AttemptRecord", SimpleNamespace(event_type="order.placed", delivery_id=delivery_id, number=3, worker="here:1")
+        "AttemptRecord", SimpleNamespace(event_type="order.placed", delivery_id=delivery_id, number=3, worker=worker)
     )
 
 
@@ -55,6 +55,11 @@ def test_a_batch_is_stored_and_what_was_stored_before_stays_once() -> None:
     store_dead([(made("dlv_1"), ERROR)])
     store_dead([(made("dlv_1"), ERROR), (made("dlv_2"), ERROR)])
     assert sorted(TaskResult.objects.values_list("task_id", flat=True)) == ["dlv_1:3", "dlv_2:3"]
+
+
+def test_a_fault_of_ours_is_raised() -> None:
+    with pytest.raises(DataError):
+        store_dead([(made(worker="here:\0"), ERROR)])
 
 
 def test_nothing_is_stored_while_postgresql_is_away(postgres_wire: Proxy, caplog: pytest.LogCaptureFixture) -> None:

@@ -56,9 +56,10 @@ def test_other_first_lines_are_invalid(line: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"no colon", b"a b: 1", b"a : 1", b": 1", b"a: \0", b"a: b\rc: d", b"\xe9: 1", b"content-length: x",
-             b"content-length: -1", b"content-length: 1, 2", b"content-length: +1", b"content-length: " + b"9" * 19,
-             b"content-length: 1\x0b", b"transfer-encoding: gzip", b"transfer-encoding: gzip, chunked"],
+    "line", [b"no colon", b"colonless", b"a b: 1", b"a : 1", b": 1", b"a: \0", b"a: b\rc: d", b"\xe9: 1",
+             b"content-length: x", b"content-length: -1", b"content-length: 1, 2", b"content-length: +1",
+             b"content-length: " + b"9" * 19, b"content-length: 1\x0b", b"transfer-encoding: gzip",
+             b"transfer-encoding: gzip, chunked"],
 )  # fmt: skip
 def test_a_line_that_is_not_a_header_is_invalid(line: bytes) -> None:
     assert error_of(b"HTTP/1.1 200 OK\r\n", line + b"\r\n", b"\r\n") is ErrorClass.INVALID
