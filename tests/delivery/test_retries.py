@@ -146,6 +146,10 @@ def test_all_three_http_date_forms_are_read(value: str) -> None:
     assert parse_retry_after(value, NOW) == 90.0
 
 
+def test_a_date_of_another_time_zone_is_read() -> None:
+    assert parse_retry_after("Sun, 01 Mar 2026 13:01:30 +0100", NOW) == 90.0
+
+
 def test_a_date_in_the_past_asks_for_nothing() -> None:
     assert parse_retry_after("Sun, 01 Mar 2020 12:00:00 GMT", NOW) == 0.0
 
