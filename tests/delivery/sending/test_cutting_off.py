@@ -1,10 +1,12 @@
 """A server that keeps the sender busy is cut off with all exchanges of its owner, and with nobody else's."""
 
+import socket
 import time
 from concurrent.futures import Future
 
 from delivery.outcomes import ErrorClass, Outcome
 from delivery.sending import Request
+from delivery.sending.arrivals import WORK_MAX_S, Arrivals
 from recart_hooks.ports import free_port
 from tests.delivery.sending.conftest import Sending
 from tests.exchange import Exchange
@@ -64,3 +66,15 @@ def test_who_uses_a_connection_is_blamed_not_who_opened_it(receiver: Receiver, s
     assert "keeps the sender busy" in outcome.detail, outcome
     assert receiver.connections == 1
     assert set(sending.busy) == {"ptr_2"}
+
+
+def test_what_one_exchange_cost_is_not_held_against_the_next_of_its_connection() -> None:
+    arrivals = Arrivals()
+    one, other = socket.socketpair()
+    with one, other:
+        for _ in range(3):
+            while not arrivals.is_unusual(one.fileno()):
+                pass
+            assert not arrivals.is_flood(one.fileno())
+            assert not arrivals.is_work(one.fileno(), 0.9 * WORK_MAX_S)
+            arrivals.forget(one.fileno())
