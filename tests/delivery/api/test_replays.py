@@ -71,6 +71,15 @@ def test_a_replay_sends_what_its_mode_says_and_its_count_said(mode: str, sent: s
     assert pending() == sent
 
 
+def test_a_span_of_time_has_its_first_moment_and_not_its_last() -> None:
+    wanted = Wanted(subscription_of(caller().partner), "missing", NOON, NOON + timedelta(seconds=2))
+    for number in range(3):
+        happened(number)
+    rows, _ = page(wanted, (NOON, ""))
+    assert [row.event_id for row in rows] == ["e0", "e1"]
+    assert replay.estimate(wanted).count == 2
+
+
 def test_each_delivery_is_sent_at_most_once_however_many_steps() -> None:
     one = caller()
     subscription = subscription_of(one.partner)
