@@ -70,8 +70,7 @@ def test_a_name_that_is_no_event_type_is_refused_with_the_place(name: str, messa
 def test_the_largest_that_are_allowed() -> None:
     for name in ("a" * 200, "a." * 9 + "a"):
         assert check_event_type(name) == name
-    many = tuple(f"a{n}" for n in range(100))
-    assert check_patterns(many) == many
+    check_patterns(f"a{n}" for n in range(100))
 
 
 @pytest.mark.parametrize("pattern", ["*.created", "orders.cr*", "orders.*.added", "**", "orders.**", "*.*"])
