@@ -111,7 +111,8 @@ def _rows(span: Span, step_s: int) -> tuple[str, Sequence[Any]]:
     """SQL for the roll-ups of a span, none longer than a step: as coarse as they exist, so that few rows are read. The
     latest are fine ones, since minutes may still be missing in the coarse."""
     settled_until = timezone.now() - LATE
-    made = {one: min(until, settled_until) for one, until in made_until().items() if step_s % one == 0}
+    coarser = made_until() if step_s > MINUTE_S and span.since < settled_until else {}
+    made = {one: min(until, settled_until) for one, until in coarser.items() if step_s % one == 0}
     pieces = [_of(span, *piece) for piece in _pieces(span.since, span.until, sorted(made.items(), reverse=True))]
     return " UNION ALL ".join(sql for sql, _ in pieces), [value for _, values in pieces for value in values]
 

@@ -136,7 +136,8 @@ def test_slow_filters_are_evaluated_later_and_one_that_fails_leaves_a_dead_deliv
     run(FanOut.objects.get().pk)
     assert subscribers("e1") == [endless.pk, wanted.pk]
     dead = Delivery.objects.get(subscription=endless)
-    assert (dead.status, dead.last_error[:9]) == ("dead", "filter: m")
+    assert dead.status == "dead"
+    assert dead.last_error.startswith("filter: too_much_work")
     assert Delivery.objects.get(subscription=wanted).status == "pending"
     assert queues.size(publish.queue_of(partner.pk)) == 1, "a dead one is not queued"
 
