@@ -8,11 +8,14 @@ The thread pauses for as long as it worked, because it competes with the deliver
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 
 from delivery.waits import Waiter, offload
+from partners.compiled import MAX_CHARS, CompiledCache
 from partners.envelope import Envelope
 from partners.errors import InvalidInput, TransformError
 from partners.transform import Transformation, compile_transformation
@@ -21,24 +24,25 @@ logger = logging.getLogger(__name__)
 
 Compile = Callable[[str], Transformation]
 
-MOST_CHARS = 1_000_000
-"""The length of all texts of a partner whose compiled forms are kept, which take about 40 MB."""
-
 
 class Compiler:
-    """Compiles a text. Its callers, tasks of delivery.turns or threads, wait; those of a partner for each other."""
+    """Compiles a text, and keeps each partner's, up to `max_chars` of text, apart from those of others. Its callers,
+    tasks of delivery.turns or threads, wait; those of a partner for each other."""
 
-    def __init__(self, compile_: Compile = compile_transformation) -> None:
-        self._compile = compile_
+    def __init__(self, compile_: Compile = compile_transformation, max_chars: int = MAX_CHARS) -> None:
         self._thread = ThreadPoolExecutor(1, "compiler")
+        self._kept = defaultdict[str, CompiledCache[Transformation]](partial(CompiledCache, compile_, max_chars))
+        """By partner."""
         self._waiting: dict[str, deque[Waiter]] = {}
         """By partner, while one of its texts is compiled."""
-        self._kept: dict[str, deque[LateTransformation]] = {}
-        self._chars: Counter[str] = Counter()
-        """Of each partner, those that are kept compiled, and the length of their texts."""
         self._lock = threading.Lock()
 
     def __call__(self, partner_id: str, text: str) -> Transformation:
+        with self._lock:
+            kept = self._kept[partner_id]
+        return kept.known(text) or self._compiled(partner_id, text, kept)
+
+    def _compiled(self, partner_id: str, text: str, kept: CompiledCache[Transformation]) -> Transformation:
         waiter = None
         with self._lock:
             if partner_id in self._waiting:
@@ -49,27 +53,16 @@ class Compiler:
         if waiter is not None:
             waiter.wait()
         try:
-            return offload(self._work, text, to=self._thread)
+            return offload(self._work, kept, text, to=self._thread)
         finally:
             self._pass_on(partner_id)
 
-    def _work(self, text: str) -> Transformation:
+    def _work(self, kept: CompiledCache[Transformation], text: str) -> Transformation:
         began = time.monotonic()
         try:
-            return self._compile(text)
+            return kept.get(text)
         finally:
             self._thread.submit(time.sleep, time.monotonic() - began)
-
-    def keep(self, one: "LateTransformation") -> None:
-        """Lets it stay compiled, and the partner's oldest ones no longer, if there are too many."""
-        with self._lock:
-            kept = self._kept.setdefault(one.partner_id, deque())
-            kept.append(one)
-            self._chars[one.partner_id] += len(one.text)
-            while self._chars[one.partner_id] > MOST_CHARS:
-                oldest = kept.popleft()
-                self._chars[one.partner_id] -= len(oldest.text)
-                oldest.compiled = None
 
     def _pass_on(self, partner_id: str) -> None:
         with self._lock:
@@ -82,31 +75,21 @@ class Compiler:
 _compiler = Compiler()
 
 
+@dataclass(frozen=True, slots=True)
 class LateTransformation:
-    """A subscription's transformation that is compiled when it is first applied. Thread-safe."""
+    """A subscription's transformation that is compiled when it is applied."""
 
-    def __init__(self, subscription_id: str, partner_id: str, text: str, compiler: Compiler = _compiler) -> None:
-        self._subscription_id = subscription_id
-        self.partner_id = partner_id
-        self.text = text
-        self._compiler = compiler
-        self.compiled: Transformation | None = None
+    subscription_id: str
+    partner_id: str
+    text: str
+    compiler: Compiler = _compiler
 
     def apply(self, envelope: Envelope, *, rest: Callable[[], None] | None = None) -> bytes:
         """As Transformation.apply does. Raises TransformError also if it does not compile any more."""
-        compiled = self.compiled
-        if compiled is None:
-            compiled = self._compile()
-        return compiled.apply(envelope, rest=rest)
-
-    def _compile(self) -> Transformation:
         try:
-            compiled = self._compiler(self.partner_id, self.text)
+            compiled = self.compiler(self.partner_id, self.text)
         except InvalidInput as error:
-            extra = {"subscription_id": self._subscription_id, "error": str(error)}
+            extra = {"subscription_id": self.subscription_id, "error": str(error)}
             logger.error("unusable transformation", extra=extra)
             raise TransformError("unusable", f"the transformation cannot be used: {error}") from None
-        if self.compiled is None:
-            self.compiled = compiled
-            self._compiler.keep(self)
-        return compiled
+        return compiled.apply(envelope, rest=rest)

@@ -25,11 +25,16 @@ class CompiledCache(Generic[T]):
         self._known: OrderedDict[str, T] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, text: str) -> T:
+    def known(self, text: str) -> T | None:
         with self._lock:
             if text in self._known:
                 self._known.move_to_end(text)
-                return self._known[text]
+            return self._known.get(text)
+
+    def get(self, text: str) -> T:
+        compiled = self.known(text)
+        if compiled is not None:
+            return compiled
         compiled = self._compile(text)
         with self._lock:
             if text not in self._known:

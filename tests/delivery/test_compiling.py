@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from delivery import compiling
 from delivery.compiling import Compiler, LateTransformation
 from delivery.turns import Turns
 from partners.errors import TransformError
@@ -72,15 +71,11 @@ def test_a_transformation_that_does_not_compile_any_more_fails_and_the_next_is_c
     assert LateTransformation("sub_1", "ptr_1", mapped(1), compiler).apply(JOB.envelope) == b"1"
 
 
-def test_a_partner_with_many_large_transformations_has_some_of_them_compiled_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    held = Held()
+def test_a_partner_with_many_large_transformations_has_some_of_them_compiled_again(held: Held) -> None:
     held.goes_on.set()
-    compiler = Compiler(held)
+    compiler = Compiler(held, max_chars=len(mapped(1)))
     first, second = (LateTransformation("sub_1", "ptr_1", mapped(number), compiler) for number in (1, 2))
     other = LateTransformation("sub_2", "ptr_2", mapped(3), compiler)
-    monkeypatch.setattr(compiling, "MOST_CHARS", len(mapped(1)))
     for one in (first, other, second, other, second, first):
         one.apply(JOB.envelope)
     assert held.asked == [mapped(1), mapped(3), mapped(2), mapped(1)]
