@@ -127,8 +127,8 @@ def _pieces(
     if not made:
         yield MINUTE_S, since, until
         return
-    (resolution_s, made_until), *finer = made
-    begin, end = ceiling(since, resolution_s), floor(min(until, made_until), resolution_s)
+    (resolution_s, exists_until), *finer = made
+    begin, end = ceiling(since, resolution_s), floor(min(until, exists_until), resolution_s)
     if begin >= end:
         yield from _pieces(since, until, finer)
         return
