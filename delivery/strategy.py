@@ -2,9 +2,9 @@
 """Passes the messages of delivery tasks to the pipeline, or those of fan-outs to delivery.fan_outs, so that Celery does
 not run a task for each.
 
-A strategy (`Task.Strategy`) is Celery's hook for this. Celery still runs the task if its delivery raised an
-error, so that it is a failed task; if a newer release sent the message, or it has other arguments; if the message is
-not of a fair queue; and in all cases if the pool is not ours.
+A strategy (`Task.Strategy`) is Celery's hook for this. Celery still runs the task if its delivery raised an error, so
+that it is a failed task; if a newer release sent the message, or it has other arguments; if the message is not of a
+fair queue; and in all cases if the pool is not ours.
 """
 
 import logging
